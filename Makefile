@@ -1,0 +1,56 @@
+# Every target installs what it needs first; nothing but make, python3 and git has to be there.
+SHELL := /bin/bash
+PY := .venv/bin/python
+BIN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+LAB ?= demo
+HOSTS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lab-up lab-down lab-shell setup format bench docs clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.venv/.ready: requirements.lock pyproject.toml bootstrap.sh
+	@./bootstrap.sh
+
+setup: .venv/.ready ## the virtual environment, with everything pinned by hash
+
+demo: setup ## raise the lab and run the emergency path for real
+	@$(PY) -m lab demo --name $(LAB) --targets $(HOSTS)
+
+test: setup ## everything CI runs: format, lint, types, unit tests, and the lab
+	@$(MAKE) --no-print-directory check-static
+	@$(PY) -m lab setup
+	@$(BIN)/pytest tests
+
+check: setup check-static ## format, lint, types, unit tests: under a minute
+	@$(BIN)/pytest -q -m "not lab" tests
+
+.PHONY: check-static
+check-static:
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+lab-up: setup ## the lab's hosts: make lab-up HOSTS=10 LAB=name
+	@$(PY) -m lab up --name $(LAB) --targets $(HOSTS)
+
+lab-down: setup ## end the lab: no process, mount, namespace or cgroup stays
+	@$(PY) -m lab down --name $(LAB)
+
+lab-shell: setup ## a shell on a lab host: make lab-shell HOST=t1
+	@$(PY) -m lab shell --name $(LAB) $(HOST)
+
+format: setup ## rewrite the code in the project's format
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup ## side-by-side measurements against the peers
+	@$(PY) -m bench
+
+docs: setup ## generated references
+	@$(PY) -m gofallback.docs
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,1 @@
+"""gofallback: a standby Windows host becomes the Go release builder."""
