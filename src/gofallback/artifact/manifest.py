@@ -1,0 +1,28 @@
+"""The manifest: all that crosses from build to release."""
+
+from __future__ import annotations
+
+from gofallback.build.spec import BuildSpec
+from gofallback.model.base import Sha256, Strict
+
+
+class Manifest(Strict):
+    """What a binary is, where it came from and what its bytes must be. Kept as JSON beside the binary, everywhere."""
+
+    schema_version: int = 1
+    spec: BuildSpec
+    key: Sha256
+    sha256: Sha256
+    size: int
+    """Bytes."""
+    builder: str
+    """Name of the host that built it."""
+    built_at: str
+    """RFC 3339, UTC."""
+    seconds: float
+    """Seconds the build took."""
+
+    @property
+    def platform(self) -> str:
+        """GOOS/GOARCH."""
+        return self.spec.platform

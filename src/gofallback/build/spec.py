@@ -1,0 +1,68 @@
+"""Everything that decides the bytes of one binary, and the key made of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from gofallback.model.base import Strict
+
+
+class BuildSpec(Strict):
+    """One binary to build: the only thing that crosses from group data and source to the build.
+
+    Two specs with equal ``key`` give equal bytes (reproducible flags, see docs/architecture.md).
+    """
+
+    service: str
+    platform: str
+    """GOOS/GOARCH."""
+    go_version: str
+    """Toolchain version, such as 1.26.6."""
+    commit: str
+    """Full SHA-1 of the commit; for gofallback's own agent: the SHA-256 of its sources."""
+    version: str
+    package: str
+    directory: str
+    binary: str
+    """File name on Linux; `.exe` is added for windows platforms."""
+    tags: tuple[str, ...] = ()
+    stamp: tuple[tuple[str, str], ...] = ()
+    """Sorted (-X variable, value) pairs, placeholders already replaced."""
+    strip: bool = True
+    linkage: str = "static"
+    vendored: bool | None = None
+    """True: -mod=vendor; None: decided on the builder (vendor/ is part of the commit, so the key need not know)."""
+    environment: tuple[tuple[str, str], ...] = ()
+    """Sorted further environment for go."""
+
+    @property
+    def key(self) -> str:
+        """64 hex digits: SHA-256 over the canonical JSON of all fields."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def goos(self) -> str:
+        """Operating system half of the platform."""
+        return self.platform.split("/")[0]
+
+    @property
+    def goarch(self) -> str:
+        """Architecture half of the platform."""
+        return self.platform.split("/")[1]
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file that go build writes."""
+        return self.binary + (".exe" if self.goos == "windows" else "")
+
+    def flags(self) -> list[str]:
+        """Arguments of ``go build`` that decide the bytes (design 3.6)."""
+        ldflags = (["-s", "-w"] if self.strip else []) + ["-buildid="]
+        ldflags += [f"-X={name}={value}" for name, value in self.stamp]
+        quoted = " ".join(f"'{part}'" if " " in part else part for part in ldflags)
+        flags = ["-trimpath", f"-ldflags={quoted}"]
+        if self.tags:
+            flags.append("-tags=" + ",".join(self.tags))
+        return flags

@@ -1,0 +1,66 @@
+"""The strict base of every model, the error that group data raises, and the field types that several models share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+
+
+class DataError(Exception):
+    """Group data that cannot be used.
+
+    ``str(error)`` is one line for a person: key path, value, what was expected, what to do next.
+    """
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is an error: a misspelt key must never be silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=False)
+
+
+def one_line(value: str) -> str:
+    """Refuse control characters: a newline in a unit directive would start a directive of its own."""
+    if any(ord(ch) < 0x20 or ord(ch) == 0x7F for ch in value):
+        raise ValueError("should be one line without control characters")
+    return value
+
+
+def relative_inside(value: str) -> str:
+    """A relative POSIX path that stays below its root."""
+    one_line(value)
+    parts = value.replace("\\", "/").split("/")
+    if value.startswith(("/", "\\")) or re.match(r"^[A-Za-z]:", value) or ".." in parts:
+        raise ValueError("should be a relative path that stays inside its root")
+    return value
+
+
+def absolute_posix(value: str) -> str:
+    """An absolute POSIX path without ``..``."""
+    one_line(value)
+    if not value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("should be an absolute path without '..'")
+    return value
+
+
+def absolute_windows(value: str) -> str:
+    """A short absolute Windows path on a drive letter, without characters that cmd.exe gives a meaning."""
+    one_line(value)
+    if not re.fullmatch(r"[A-Za-z]:\\[^\"&|<>^%!*?/:]+", value) or ".." in value.split("\\"):
+        raise ValueError(r"should be an absolute Windows path such as C:\gofallback, without any of \"&|<>^%!*?/")
+    return value.rstrip("\\")
+
+
+#: Name of a service, user or unit: what systemd, useradd and a folder all accept (useradd(8): at most 32 characters).
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Line = Annotated[str, AfterValidator(one_line)]
+RelativePath = Annotated[str, AfterValidator(relative_inside)]
+AbsolutePath = Annotated[str, AfterValidator(absolute_posix)]
+WindowsPath = Annotated[str, AfterValidator(absolute_windows)]
+#: Name of an environment variable (POSIX.1-2017, 8.1).
+EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: Seconds, as a number; fractions allowed.
+Seconds = Annotated[float, "seconds"]

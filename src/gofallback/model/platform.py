@@ -1,0 +1,30 @@
+"""GOOS/GOARCH pairs."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+#: ``go tool dist list`` of Go 1.27.3; a test compares it with the real command.
+GO_PLATFORMS: frozenset[str] = frozenset(
+    (
+        "aix/ppc64 android/386 android/amd64 android/arm android/arm64 darwin/amd64 darwin/arm64 dragonfly/amd64 "
+        "freebsd/386 freebsd/amd64 freebsd/arm freebsd/arm64 illumos/amd64 ios/amd64 ios/arm64 js/wasm "
+        "linux/386 linux/amd64 linux/arm linux/arm64 linux/loong64 linux/mips linux/mips64 linux/mips64le linux/mipsle "
+        "linux/ppc64 linux/ppc64le linux/riscv64 linux/s390x netbsd/386 netbsd/amd64 netbsd/arm netbsd/arm64 "
+        "openbsd/386 openbsd/amd64 openbsd/arm openbsd/arm64 openbsd/ppc64 openbsd/riscv64 plan9/386 plan9/amd64 plan9/arm "
+        "solaris/amd64 wasip1/wasm windows/386 windows/amd64 windows/arm64 "
+    ).split()
+)
+
+
+def _known(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]+/[a-z0-9]+", value) or value not in GO_PLATFORMS:
+        raise ValueError("should be a GOOS/GOARCH pair of `go tool dist list`, such as linux/amd64")
+    return value
+
+
+#: ``"linux/amd64"``; always one of GO_PLATFORMS.
+Platform = Annotated[str, AfterValidator(_known)]

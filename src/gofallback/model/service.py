@@ -1,0 +1,204 @@
+"""A service: where its source is, how it is built, how it runs, when it is healthy."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from gofallback.model.base import AbsolutePath, EnvName, Line, Name, RelativePath, Strict, one_line
+from gofallback.model.health import Health, Port
+from gofallback.model.platform import Platform
+
+
+def _ref(value: str) -> str:
+    one_line(value)
+    if not value or value.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", value):
+        raise ValueError("should be a branch, a tag or a commit SHA (git-check-ref-format(1))")
+    return value
+
+
+def _repository(value: str) -> str:
+    one_line(value)
+    if re.match(r"^(https?|ssh|git|file)://", value):
+        if re.match(r"^https?://[^/@]*:[^/@]*@", value):
+            raise ValueError("should not hold a password; use an ssh key or a git credential helper on the controller")
+        return value
+    if value.startswith("/") or re.match(r"^[\w.-]+@[\w.-]+:[^:]+$", value):
+        return value
+    raise ValueError("should be ssh://, https://, file://, user@host:path or an absolute path")
+
+
+class Source(Strict):
+    """Which commit."""
+
+    repository: Annotated[str, AfterValidator(_repository)]
+    ref: Annotated[str, AfterValidator(_ref)] = "main"
+    submodules: bool = False
+    delivery: Literal["bundle", "clone"] = Field(
+        default="bundle",
+        description="bundle: the builder needs no git server and no credential; clone: the builder clones it itself",
+    )
+
+
+class Build(Strict):
+    """How the binary is made. The defaults give the same bytes on Windows and on Linux."""
+
+    package: RelativePath = Field(default=".", description="Go package of the main program, such as ./cmd/hello")
+    directory: RelativePath = Field(default=".", description="folder of the module inside the repository")
+    binary: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
+        default=None, description="file name of the binary; default: the service's name"
+    )
+    platforms: list[Platform] = Field(
+        default_factory=list, description="platforms to build besides those of the targets"
+    )
+    tags: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]] = Field(default_factory=list)
+    version_variable: Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")] | None = Field(
+        default=None, description="Go variable stamped with the version by -X, such as main.version"
+    )
+    stamp: dict[Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")], Line] = Field(
+        default_factory=dict, description="further -X values; {version} and {commit} are replaced"
+    )
+    strip: bool = Field(default=True, description="-s -w: no symbol table, no DWARF")
+    vet: bool = False
+    test: bool = False
+    go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = Field(
+        default=None, description="Go version of this service; default: the builder's"
+    )
+    modules: Literal["download", "vendor", "auto"] = Field(
+        default="auto", description="auto: vendor/ where the repository has one, else go mod download"
+    )
+    environment: dict[EnvName, Line] = Field(
+        default_factory=dict, description="GOPRIVATE, GOPROXY, GONOSUMDB, GOFLAGS, GOEXPERIMENT, GOAMD64, ... for go"
+    )
+    timeout: Annotated[int, Field(ge=1, le=86400)] = Field(default=1800, description="seconds for one platform")
+    linkage: Literal["static", "dynamic"] = "static"
+
+    @field_validator("environment")
+    @classmethod
+    def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
+        ours = {
+            "CGO_ENABLED",
+            "GOOS",
+            "GOARCH",
+            "GOROOT",
+            "GOTOOLCHAIN",
+            "GOCACHE",
+            "GOMODCACHE",
+            "GOTMPDIR",
+            "GOPATH",
+            "PATH",
+        }
+        for key in value:
+            if key.upper() in ours:
+                raise ValueError(f"{key} is set by gofallback; remove it")
+        return value
+
+
+#: Directives of the hardening profile and their values (systemd.exec(5)); a service relaxes one by naming it.
+HARDENING: dict[str, str] = {
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectClock": "yes",
+    "ProtectHostname": "yes",
+    "ProtectProc": "invisible",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "SystemCallArchitectures": "native",
+    "SystemCallFilter": "@system-service",
+    "CapabilityBoundingSet": "",
+    "UMask": "0077",
+}
+
+Size = Annotated[str, Field(pattern=r"^(\d+[KMGT]?|infinity)$")]
+
+
+class Unit(Strict):
+    """The systemd unit. Values only: the template decides nothing."""
+
+    description: Line | None = None
+    type: Literal["simple", "exec", "notify"] = "exec"
+    user: Name | None = Field(default=None, description="system user; default: the service's name")
+    arguments: list[Line] = Field(default_factory=list)
+    environment: dict[EnvName, Line] = Field(default_factory=dict)
+    working_directory: AbsolutePath | None = None
+    after: list[Line] = Field(default_factory=lambda: ["network-online.target"])
+    restart: Literal["no", "on-failure", "always"] = "on-failure"
+    restart_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
+    stop_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(default=20, description="seconds until SIGKILL")
+    memory_max: Size | None = None
+    tasks_max: Annotated[int, Field(ge=1)] | None = None
+    cpu_quota: Annotated[str, Field(pattern=r"^\d+%$")] | None = None
+    open_files: Annotated[int, Field(ge=16)] | None = None
+    relax: list[str] = Field(default_factory=list, description="directives of the hardening profile to leave out")
+    directives: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$")], Line] = Field(
+        default_factory=dict, description="further [Service] directives; these win over the profile"
+    )
+
+    @field_validator("relax")
+    @classmethod
+    def _known_directive(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name not in HARDENING:
+                raise ValueError(f"{name!r} is not in the hardening profile; it has {', '.join(HARDENING)}")
+        return value
+
+
+class Service(Strict):
+    """One service, one file in ``group_data/services/``."""
+
+    name: Name
+    source: Source
+    build: Build = Field(default_factory=Build)
+    unit: Unit = Field(default_factory=Unit)
+    health: Health
+    port: Port | None = Field(default=None, description="TCP port it listens on: unique among the services")
+    socket_activation: bool = Field(
+        default=False,
+        description="systemd listens on `port` and hands it over, so that a restart refuses no connection",
+    )
+    smoke: list[Line] = Field(
+        default_factory=list,
+        description="arguments for the binary that must succeed on the first target before the switch",
+    )
+    smoke_expect: Line | None = Field(
+        default=None, description="RE2/Python pattern the smoke command must print; {version} is replaced"
+    )
+    extra_files: dict[RelativePath, str] = Field(
+        default_factory=dict, description="text files put into conf/ (name: content)"
+    )
+    keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
+    root: AbsolutePath | None = Field(default=None, description="default: /opt/<name>")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Service:
+        if self.socket_activation and self.port is None:
+            raise ValueError("socket_activation needs `port`")
+        return self
+
+    @property
+    def binary(self) -> str:
+        """File name of the binary."""
+        return self.build.binary or self.name
+
+    @property
+    def home(self) -> str:
+        """Root folder on a target."""
+        return self.root or f"/opt/{self.name}"
+
+    @property
+    def user(self) -> str:
+        """System user the service runs as."""
+        return self.unit.user or self.name
