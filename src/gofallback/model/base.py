@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
+from gofallback.errors import GofallbackError
 
-class DataError(Exception):
+
+class DataError(GofallbackError):
     """Group data that cannot be used.
 
     ``str(error)`` is one line for a person: key path, value, what was expected, what to do next.

@@ -28,3 +28,37 @@ def _known(value: str) -> str:
 
 #: ``"linux/amd64"``; always one of GO_PLATFORMS.
 Platform = Annotated[str, AfterValidator(_known)]
+
+_GOARCH = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+    "armv6l": "arm",
+    "armv7l": "arm",
+    "riscv64": "riscv64",
+    "ppc64le": "ppc64le",
+    "ppc64": "ppc64",
+    "s390x": "s390x",
+    "loongarch64": "loong64",
+    "mips": "mips",
+    "mips64": "mips64",
+}
+
+
+def platform_of(kernel: str, machine: str) -> str | None:
+    """GOOS/GOARCH of a host.
+
+    Args:
+        kernel: ``uname -s``.
+        machine: ``uname -m``.
+
+    Returns:
+        ``"linux/amd64"`` and the like; None where Go has no port.
+    """
+    value = f"{kernel.lower()}/{_GOARCH.get(machine, machine)}"
+    return value if value in GO_PLATFORMS else None

@@ -1,0 +1,74 @@
+"""What ``--data key=value`` may say on the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError, field_validator
+
+from gofallback.model.base import DataError, Strict
+
+#: Keys of pyinfra's own that also arrive as override data.
+_PYINFRA_PREFIXES = ("ssh_", "_")
+
+
+class Options(Strict):
+    """One run's wishes; every stage reads the same ones."""
+
+    service: tuple[str, ...] = Field(default=(), description="only these services (comma separated)")
+    ref: str | None = Field(
+        default=None, description="build this branch, tag or SHA in place of the service's `source.ref`"
+    )
+    version: str | None = Field(default=None, description="rollout: the version of the artifact store to roll out")
+    release: str | None = Field(
+        default=None, description="rollback: the release to go back to; default: the last good one"
+    )
+    source_offline: bool = Field(
+        default=False, description="go on with the cached mirror when the repository is unreachable"
+    )
+    skip_unreachable: bool = Field(default=False, description="go on without targets that cannot be reached")
+    reason: str | None = Field(default=None, description="why this run happens; kept in the report")
+
+    @field_validator("service", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("ref", "version", "release", "reason", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        # pyinfra turns `--data version=1.10` into the number 1.1 before anybody can see the text.
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            raise ValueError(f"was read as the number {value}; write it with quotes inside quotes: '\"{value}\"'")
+        return value
+
+
+def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) -> Options:
+    """Parse pyinfra's override data.
+
+    Args:
+        override: what ``--data`` gave, values already parsed by pyinfra.
+        group_data_keys: keys of the group data, which ``--data`` may override as well.
+
+    Raises:
+        DataError: an unknown key or a value that does not fit.
+    """
+    own = {key: value for key, value in override.items() if key in Options.model_fields}
+    for key in override:
+        if key in own or key in group_data_keys or key.startswith(_PYINFRA_PREFIXES):
+            continue
+        known = sorted(Options.model_fields)
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise DataError(f"--data {key}: unknown key; {hint}known keys: {', '.join(known)}")
+    try:
+        return Options(**own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"--data {first['loc'][0]}={first['input']}: {_plain(first['msg'])}") from None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")

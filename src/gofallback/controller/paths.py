@@ -1,0 +1,40 @@
+"""Where the controller keeps what it knows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Home:
+    """Folders below ``$GOFALLBACK_HOME`` (default ``~/.local/state/gofallback``, the XDG state folder)."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        """The folder that the environment names."""
+        named = os.environ.get("GOFALLBACK_HOME")
+        state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return cls(Path(named) if named else Path(state) / "gofallback")
+
+    @property
+    def mirrors(self) -> Path:
+        """Bare git mirrors, one a repository."""
+        return self.root / "mirrors"
+
+    @property
+    def downloads(self) -> Path:
+        """Verified toolchain archives."""
+        return self.root / "downloads"
+
+    @property
+    def artifacts(self) -> Path:
+        """The artifact store."""
+        return self.root / "artifacts"
+
+    def run(self, run_id: str) -> Path:
+        """Folder of one run's records."""
+        return self.root / "runs" / run_id
