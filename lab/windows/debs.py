@@ -1,0 +1,100 @@
+"""Wine from Debian: signed packages downloaded by apt with a private configuration, unpacked, never installed."""
+
+import os
+import subprocess
+import urllib.parse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lab.windows import pins
+from lab.windows.errors import WindowsLabError
+from lab.windows.process import check_sha256, run
+
+Say = Callable[[str], None]
+KEYRINGS = Path("/usr/share/keyrings")
+APT_CONF = """\
+Dir::State "{root}"; Dir::State::lists "{root}/lists"; Dir::State::status "{root}/status"; Dir::Cache "{root}/cache";
+Dir::Etc::sourcelist "{root}/sources.list"; Dir::Etc::sourceparts "/dev/null"; Dir::Etc::preferencesparts "/dev/null";
+APT::Architecture "amd64"; APT::Sandbox::User ""; Acquire::Languages "none"; Acquire::Retries "3";
+"""
+
+
+def debian_mirror() -> str:
+    """The Debian mirror to use: `GOFALLBACK_DEBIAN_MIRROR`, else the one of this machine's own apt sources.
+
+    Raises `WindowsLabError` when neither names one (Ubuntu without the variable set).
+    """
+    given = os.environ.get("GOFALLBACK_DEBIAN_MIRROR")
+    if given:
+        return given.rstrip("/")
+    listed = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"], "find a Debian mirror")
+    for uri in listed.split():
+        if urllib.parse.urlsplit(uri).path.rstrip("/").endswith("/debian"):
+            return uri.rstrip("/")
+    raise WindowsLabError(
+        "Debian mirror: none in this machine's apt sources; set GOFALLBACK_DEBIAN_MIRROR to the URL of one and run again"
+    )
+
+
+def _private_apt(root: Path) -> Mapping[str, str]:
+    keyring = KEYRINGS / "debian-archive-keyring.gpg"
+    if not keyring.exists():
+        raise WindowsLabError(f"{keyring} is missing; run: apt-get install debian-archive-keyring")
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "status").touch()
+    (root / "sources.list").write_text(f"deb [signed-by={keyring}] {debian_mirror()} {pins.DEBIAN_SUITE} main\n")
+    (root / "apt.conf").write_text(APT_CONF.format(root=root))
+    return {**os.environ, "APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C.UTF-8"}
+
+
+def deb_name(package: str, version: str) -> str:
+    """The file name apt gives a package: an epoch's colon is written %3a."""
+    arch = "all" if package == "libz-mingw-w64" else "amd64"
+    return f"{package}_{version.replace(':', '%3a')}_{arch}.deb"
+
+
+def download_debs(downloads: Path, say: Say) -> list[Path]:
+    """Bring every package of `pins.DEBIAN_PACKAGES` into `downloads/debs`; return their paths, one per package.
+
+    apt checks the archive's signature and the index's hashes. A file that carries a pinned name must have the pinned
+    SHA-256. A newer version (the archive keeps only one) is taken on the signature alone, and said.
+    """
+    debs = downloads / "debs"
+    debs.mkdir(parents=True, exist_ok=True)
+    wanted = {name: debs / deb_name(name, version) for name, (version, _) in pins.DEBIAN_PACKAGES.items()}
+    missing = [name for name, path in wanted.items() if not path.exists()]
+    newer: dict[str, Path] = {}
+    if missing:
+        newer = _download_missing(downloads, debs, missing, say)
+    found = []
+    for name, path in wanted.items():
+        if name in newer:
+            found.append(newer[name])
+            continue
+        check_sha256(path, pins.DEBIAN_PACKAGES[name][1], path.name)
+        found.append(path)
+    return found
+
+
+def _download_missing(downloads: Path, debs: Path, missing: list[str], say: Say) -> dict[str, Path]:
+    env = _private_apt(downloads / "apt")
+    run(["apt-get", "-qq", "update"], f"read the index of Debian {pins.DEBIAN_SUITE}", env=env)
+    newer: dict[str, Path] = {}
+    exact = [f"{name}={pins.DEBIAN_PACKAGES[name][0]}" for name in missing]
+    whole = subprocess.run(
+        ["apt-get", "-qq", "download", *exact], cwd=debs, env=dict(env), capture_output=True, check=False
+    )
+    if whole.returncode == 0:
+        return newer
+    for name in missing:
+        version = pins.DEBIAN_PACKAGES[name][0]
+        if (debs / deb_name(name, version)).exists():
+            continue
+        before = set(debs.iterdir())
+        run(["apt-get", "-qq", "download", name], f"download Debian package {name}", env=env, cwd=debs)
+        got = sorted(set(debs.iterdir()) - before) or sorted(debs.glob(f"{name}_*.deb"))
+        if got and got[-1].name != deb_name(name, version):
+            newer[name] = got[-1]
+            say(f"    {got[-1].name}: newer than the pinned {version}; accepted on the archive's signature")
+    return newer

