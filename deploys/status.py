@@ -1,0 +1,10 @@
+"""What runs where, since when, healthy or not, and where unit files drifted. Changes nothing.
+
+pyinfra inventories/production.py deploys/status.py
+pyinfra --json inventories/production.py deploys/status.py | jq .status
+"""
+
+from gofallback.deploys import preflight, status
+
+preflight("status")
+status()

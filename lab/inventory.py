@@ -1,0 +1,71 @@
+"""The hosts of a running lab as pyinfra inventory entries."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+Entry = tuple[str, dict[str, Any]]
+
+
+def _record() -> dict[str, Any]:
+    cache = Path(os.environ.get("GOFALLBACK_CACHE") or Path.home() / ".cache" / "gofallback")
+    name = os.environ.get("GOFALLBACK_LAB", "demo")
+    path = cache / "labs" / name / "lab.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        # pyinfra prints its own errors as one line and anything else as a traceback.
+        from pyinfra.api.exceptions import InventoryError
+
+        raise InventoryError(f"the lab {name!r} is not up; run: make lab-up LAB={name}") from None
+    return record
+
+
+def _entry(connector: str, host: dict[str, Any], record: dict[str, Any]) -> Entry:
+    data = {
+        "ssh_hostname": host["address"],
+        "ssh_port": host["port"],
+        "ssh_user": host["user"],
+        "ssh_key": record["key"],
+        "ssh_known_hosts_file": record["known_hosts"],
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_allow_agent": False,
+        "ssh_look_for_keys": False,
+    }
+    return f"@{connector}/{host['name']}", data
+
+
+def builders() -> list[Entry]:
+    """The lab's Windows hosts."""
+    record = _record()
+    return [_entry("winssh", host, record) for host in record["builders"]]
+
+
+def targets() -> list[Entry]:
+    """The lab's Linux hosts."""
+    record = _record()
+    return [_entry("linssh", host, record) for host in record["targets"]]
+
+
+def data() -> dict[str, Any]:
+    """What the lab says in place of group data: its own repository, and pins of archives it made itself."""
+    record = _record()
+    pins = [
+        {"tool": tool, "version": version, "url": Path(entry["file"]).as_uri(), "sha256": entry["sha256"]}
+        for tool, versions in record["toolchains"].items()
+        for version, entry in versions.items()
+    ]
+    repository = record["example"]["repository"]
+    return {
+        "environment": "lab",
+        "service_overrides": {"hello": {"source": {"repository": repository}}},
+        **({"toolchain": {**_versions(record), "pins": pins}} if pins else {}),
+    }
+
+
+def _versions(record: dict[str, Any]) -> dict[str, str]:
+    # the first one listed is the lab's default; the second is there to show an upgrade
+    return {tool: next(iter(versions)) for tool, versions in record["toolchains"].items()}

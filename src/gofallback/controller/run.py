@@ -1,0 +1,127 @@
+"""One run: what it was asked, what it learned, and what became of every host. No pyinfra in here."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from gofallback.build.spec import BuildSpec
+from gofallback.controller.options import Options
+from gofallback.controller.paths import Home
+from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.model import Fleet
+from gofallback.source.model import ResolvedSource
+
+State = Literal["planned", "activated", "unchanged", "reverted", "failed", "untouched"]
+
+
+@dataclass
+class Outcome:
+    """What became of one service on one target."""
+
+    host: str
+    service: str
+    state: State = "planned"
+    release: str | None = None
+    """The release this run wants there."""
+    previous: str | None = None
+    """The release that was live before."""
+    live: str | None = None
+    """The release that is live now; None: nothing, or not known."""
+    sha256: str | None = None
+    healthy: bool | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass
+class Span:
+    """One stage on one host; seconds since the run began."""
+
+    stage: str
+    host: str
+    start: float
+    end: float | None = None
+    ok: bool | None = None
+
+
+def new_run_id(now: datetime) -> str:
+    """Sortable and unique: ``20261122T031244Z-9f3a``."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def who_runs() -> str:
+    """``user@host`` of the controller, for locks and reports."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@dataclass
+class Run:
+    """Everything one run knows. Stages read what earlier stages put here, and only that."""
+
+    command: str
+    home: Home
+    options: Options
+    fleets: dict[str, Fleet]
+    """Host name to that host's parsed group data."""
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: str = ""
+    who: str = field(default_factory=who_runs)
+    clock: Callable[[], float] = time.monotonic
+    builder: str | None = None
+    """Name of the builder in use."""
+    sources: dict[str, ResolvedSource] = field(default_factory=dict)
+    specs: dict[str, dict[str, BuildSpec]] = field(default_factory=dict)
+    """Service to platform to what is built; the agent's under ``gofallback-agent``."""
+    artifacts: dict[str, Stored] = field(default_factory=dict)
+    """Build key to artifact."""
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    spans: list[Span] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    refused: str | None = None
+    executed: bool = False
+    """False for --dry and for a plan nobody confirmed."""
+
+    def __post_init__(self) -> None:
+        self.id = self.id or new_run_id(self.started)
+        self._t0 = self.clock()
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The controller's artifact store."""
+        return ArtifactStore(self.home.artifacts)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self._t0
+
+    def outcome(self, host: str, service: str) -> Outcome:
+        """The outcome of one service on one target, made when first asked for."""
+        return self.outcomes.setdefault((host, service), Outcome(host=host, service=service))
+
+    def artifact(self, service: str, platform: str) -> Stored | None:
+        """The artifact of a service for a platform, once it is built and verified."""
+        spec = self.specs.get(service, {}).get(platform)
+        return self.artifacts.get(spec.key) if spec else None
+
+    def failed(self) -> bool:
+        """Whether any target failed or went back by itself."""
+        return any(outcome.state in ("failed", "reverted") for outcome in self.outcomes.values())
+
+    def begin(self, stage: str, host: str) -> Span:
+        """Open a span of the timeline."""
+        span = Span(stage=stage, host=host, start=self.elapsed)
+        self.spans.append(span)
+        return span
+
+    def end(self, span: Span, ok: bool) -> None:
+        """Close a span."""
+        span.end, span.ok = self.elapsed, ok
