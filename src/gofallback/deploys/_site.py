@@ -1,0 +1,165 @@
+"""The run and the hosts it is about: made once per pyinfra state, shared by every stage."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import click
+from gevent.lock import RLock
+from pyinfra.api.exceptions import NoGroupError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host, ctx_state
+
+from gofallback.controller.options import Options, parse_options
+from gofallback.controller.paths import Home
+from gofallback.controller.run import Run
+from gofallback.deploys._timing import Timing
+from gofallback.errors import GofallbackError
+from gofallback.model import Fleet, Service, parse_fleet
+
+FLEET_KEYS = frozenset(
+    {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout"},
+)
+
+
+class Refused(GofallbackError):
+    """The run must not begin: nothing has been changed anywhere."""
+
+
+@dataclass
+class Site:
+    """A run together with pyinfra's view of it."""
+
+    run: Run
+    state: State
+    builders: list[Host] = field(default_factory=list)
+    """Reachable hosts of the group ``builders``, in inventory order."""
+    targets: list[Host] = field(default_factory=list)
+    """Reachable hosts of the group ``targets``, in inventory order."""
+    unreachable_targets: list[str] = field(default_factory=list)
+    unreachable_builders: list[str] = field(default_factory=list)
+    lock: Any = field(default_factory=RLock)
+    """Held while something is worked out once for all hosts."""
+    memo: dict[str, Any] = field(default_factory=dict)
+
+    def fleet(self, host: Host) -> Fleet:
+        """The parsed group data of one host."""
+        return self.run.fleets[host.name]
+
+    def services(self, host: Host) -> list[Service]:
+        """The services this run handles on one target, by name."""
+        fleet = self.fleet(host)
+        wanted = fleet.target.services
+        chosen = self.run.options.service
+        return [
+            service
+            for name, service in sorted(fleet.services.items())
+            if (wanted is None or name in wanted) and (not chosen or name in chosen)
+        ]
+
+    @property
+    def builder(self) -> Host | None:
+        """The builder in use."""
+        return next((host for host in self.builders if host.name == self.run.builder), None)
+
+    def active(self, hosts: Iterable[Host]) -> list[Host]:
+        """Those that have not failed in this run."""
+        return [host for host in hosts if host in self.state.active_hosts]
+
+
+_SITES: WeakKeyDictionary[State, Site] = WeakKeyDictionary()
+_MAKING = RLock()
+
+
+def current_host() -> Host:
+    """The host whose deploy file is being executed."""
+    host: Host = ctx_host.get()
+    return host
+
+
+def site(command: str | None = None) -> Site:
+    """The site of the current pyinfra state.
+
+    Args:
+        command: name of the deploy; given once, by preflight, which makes the site.
+
+    Raises:
+        DataError: group data or ``--data`` that cannot be used.
+    """
+    state: State = ctx_state.get()
+    with _MAKING:
+        if state not in _SITES:
+            if command is None:
+                raise Refused("a deploy has to begin with preflight(...)")
+            _SITES[state] = _make(state, command)
+        return _SITES[state]
+
+
+def _group(state: State, name: str) -> list[Host]:
+    try:
+        members = set(state.inventory.get_group(name))
+    except NoGroupError:
+        return []
+    return [host for host in state.inventory if host in members and state.is_host_in_limit(host)]
+
+
+def _make(state: State, command: str) -> Site:
+    options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
+    hosts = {role: _group(state, role) for role in ("builders", "targets")}
+    fleets = {host.name: _fleet(host) for role in hosts.values() for host in role}
+    run = Run(command=command, home=Home.default(), options=options, fleets=fleets)
+    made = Site(run=run, state=state)
+    for host in hosts["builders"]:
+        _sort(host, state, made.builders, made.unreachable_builders)
+    for host in hosts["targets"]:
+        _sort(host, state, made.targets, made.unreachable_targets)
+    _check_services(made, hosts["targets"])
+    state.add_callback_handler(Timing(run))
+    from gofallback.deploys._finish import finish  # here: it needs Site
+
+    atexit.register(finish, made, _json_mode())
+    return made
+
+
+def _sort(host: Host, state: State, reachable: list[Host], unreachable: list[str]) -> None:
+    if host in state.activated_hosts:
+        reachable.append(host)
+    else:
+        unreachable.append(host.name)
+
+
+def _fleet(host: Host) -> Fleet:
+    data = {key: value for key, value in host.data.dict().items() if key in FLEET_KEYS}
+    return parse_fleet(data)
+
+
+def _check_services(made: Site, targets: list[Host]) -> None:
+    known = sorted({name for host in targets for name in made.run.fleets[host.name].services})
+    for name in made.run.options.service:
+        if name not in known:
+            raise Refused(f"--data service={name}: no such service; known: {', '.join(known) or 'none'}")
+
+
+def _json_mode() -> bool:
+    return bool(cli_parameters().get("json_output"))
+
+
+def cli_parameters() -> dict[str, Any]:
+    """pyinfra's own command line options; empty under its API."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        return dict(context.params)
+    # click keeps its context per thread, and under gevent a greenlet counts as a thread of its own.
+    flags = {"--no-wait": "no_wait", "--serial": "serial", "--json": "json_output", "--dry": "dry"}
+    return {name: True for flag, name in flags.items() if flag in sys.argv}
+
+
+def options_of(made: Site) -> Options:
+    """Short for the run's options."""
+    return made.run.options

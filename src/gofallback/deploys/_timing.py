@@ -1,0 +1,40 @@
+"""Times every stage on every host through pyinfra's callbacks: the run's timeline."""
+
+from __future__ import annotations
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import BaseStateCallback, State
+
+from gofallback.controller.run import Run, Span
+
+
+class Timing(BaseStateCallback):
+    """Opens a span when an operation starts on a host and closes it when it ends."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._open: dict[tuple[str, str], Span] = {}
+
+    # pyinfra declares these static and calls them on the object, so plain methods do.
+    def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
+        self._run.executed = True
+        if op_hash not in state.ops[host]:
+            return
+        names = state.get_op_meta(op_hash).names
+        stage = min(names, default="?").split(" | ")[0]
+        self._open[(host.name, op_hash)] = self._run.begin(stage, host.name)
+
+    def operation_host_success(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0
+    ) -> None:
+        self._close(host, op_hash, ok=True)
+
+    def operation_host_error(  # type: ignore[override]
+        self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
+    ) -> None:
+        self._close(host, op_hash, ok=False)
+
+    def _close(self, host: Host, op_hash: str, *, ok: bool) -> None:
+        span = self._open.pop((host.name, op_hash), None)
+        if span is not None:
+            self._run.end(span, ok)
