@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gofallback.model.base import DataError, Strict
 from gofallback.model.builder import Builder, Toolchain
+from gofallback.model.explain import closest, explain, key_path, kind, shown
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Name (where the data is a mapping), raw service, key path.
+Entry = tuple[str, Any, list[str | int]]
+
+#: More lines than these hide the first cause.
+MOST_LINES = 3
 
 
 class Fleet(Strict):
@@ -25,10 +35,175 @@ class Fleet(Strict):
     rollout: Rollout = Rollout()
 
 
+#: Keys of a host's data that belong to gofallback; all others are pyinfra's or the user's own.
+KEYS = (*Fleet.model_fields, "service_overrides")
+
+
 def parse_fleet(data: Mapping[str, Any]) -> Fleet:
     """Parse the keys ``environment services service_overrides toolchain builder target rollout`` of one host's data.
 
+    ``services`` is a list of mappings (see `gofallback.model.load.load_services`) or a mapping by name.
+    ``service_overrides`` maps a service's name to what differs in this environment; it is merged over the service by
+    the rules of JSON Merge Patch (RFC 7396): mappings merge key by key, anything else replaces, null removes the key
+    (so that the default counts again).
+
     Raises:
-        DataError: one line with key path, value, expectation and remedy.
+        DataError: one line per finding (at most three) with key path, value, expectation and remedy.
     """
-    raise NotImplementedError(ValidationError, DataError)
+    _misspelt(data)
+    services = _by_name(data.get("services"))
+    overrides = data.get("service_overrides") or {}
+    lines: list[str] = []
+    parsed: dict[str, Service] = {}
+    for name, override in _overrides(overrides, services).items():
+        services[name] = merge(services[name], override)
+    for name, raw in services.items():
+        service = _validate(Service, raw, ["services", name], lines, overrides)
+        if service:
+            parsed[name] = service
+    parts: dict[str, Any] = {}
+    for key, model in (("toolchain", Toolchain), ("builder", Builder), ("target", Target), ("rollout", Rollout)):
+        if data.get(key) is not None:
+            parts[key] = _validate(model, data[key], [key], lines)
+    if "environment" in data and not isinstance(data["environment"], str):
+        lines.append(
+            f"environment: should be text, got {kind(data['environment'])}; change it in {_place(['environment'])}"
+        )
+    if lines:
+        _refuse(*lines)
+    _consistent(parsed, parts.get("target"))
+    return Fleet(environment=data.get("environment", "default"), services=parsed, **parts)
+
+
+def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON Merge Patch (RFC 7396): a new mapping, the arguments stay as they are."""
+    merged = dict(base)
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _refuse(*lines: str) -> NoReturn:
+    more = len(lines) - MOST_LINES
+    shown_lines = list(lines[:MOST_LINES])
+    if more > 0:
+        shown_lines[-1] += f" (and {more} more)"
+    raise DataError("\n".join(shown_lines))
+
+
+def _misspelt(data: Mapping[str, Any]) -> None:
+    """A host's data holds keys of others too, so only what is nearly one of ours can be called misspelt."""
+    for key in data:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.9)
+            if near:
+                _refuse(f"{key}: unknown key, nearly '{near[0]}'; rename it in {_place([near[0]])}")
+
+
+def _by_name(services: object) -> dict[str, dict[str, Any]]:
+    if services is None:
+        _refuse("services: is required and missing; add services = load_services(folder) to group_data/all.py")
+    if isinstance(services, Mapping):
+        entries: list[Entry] = [(str(name), raw, ["services", str(name)]) for name, raw in services.items()]
+    elif isinstance(services, (list, tuple)):
+        entries = [("", raw, ["services", index]) for index, raw in enumerate(services)]
+    else:
+        _refuse(f"services: should be a list or a mapping of services, got {kind(services)}; change it in group_data")
+    found: dict[str, dict[str, Any]] = {}
+    for given, raw, where in entries:
+        if not isinstance(raw, Mapping):
+            text = f"{key_path(where)}: should be a mapping (key: value), got {kind(raw)}"
+            _refuse(f"{text}; change it in {_place(where)}")
+        name = raw.get("name", given or None)
+        if not isinstance(name, str):
+            problem = "is required and missing" if name is None else f"should be text, got {shown(name)}"
+            _refuse(f"{key_path([*where, 'name'])}: {problem}; add a name of lower case letters, digits and '-'")
+        if given and name != given:
+            _refuse(f"{key_path([*where, 'name'])}: should be '{given}', as its key, got {shown(name)}; remove `name`")
+        if name in found:
+            _refuse(f"{key_path(where)}.name: '{name}' is the name of two services; rename one in group_data/services")
+        found[name] = {**raw, "name": name}
+    return found
+
+
+def _overrides(overrides: object, services: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(overrides, Mapping):
+        _refuse(
+            f"service_overrides: should be a mapping by service name, got {kind(overrides)}; change it in group_data"
+        )
+    for name, override in overrides.items():
+        where = key_path(["service_overrides", str(name)])
+        if name not in services:
+            known = ", ".join(services) or "none"
+            hint = closest(str(name), list(services))
+            _refuse(f"{where}: no such service{hint}; known: {known}; rename or remove it in {_place(['rollout'])}")
+        if not isinstance(override, Mapping):
+            _refuse(f"{where}: should be a mapping (key: value), got {kind(override)}; change it in group_data")
+        if override.get("name", name) != name:
+            _refuse(f"{where}.name: a service cannot be renamed by an override; remove it in group_data")
+    return dict(overrides)
+
+
+def _validate(
+    model: type[M], raw: object, where: list[str | int], lines: list[str], overrides: Mapping[str, Any] | None = None
+) -> M | None:
+    if isinstance(raw, model):
+        return raw
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for finding in error.errors(include_url=False):
+            path, text, verb = explain(finding, model, raw if isinstance(raw, Mapping) else {})
+            full = _origin([*where, *path], overrides or {})
+            lines.append(f"{key_path(full)}: {text}" + (f"; {verb}" if verb else "") + f" in {_place(full)}")
+    return None
+
+
+def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | int]:
+    """Where a key of a service was written: in the service itself, or in service_overrides."""
+    here: Any = overrides
+    for part in path[1:]:
+        if not isinstance(here, Mapping) or part not in here:
+            return path
+        here = here[part]
+        if not isinstance(here, Mapping):
+            return ["service_overrides", *path[1:]]
+    return path
+
+
+def _place(path: Sequence[str | int]) -> str:
+    """The file a person has to open."""
+    if path[0] == "services" and len(path) > 1 and isinstance(path[1], str):
+        return f"group_data/services/{path[1]}.yml"
+    places = {
+        "services": "group_data/services",
+        "builder": "group_data/builders.py",
+        "toolchain": "group_data/builders.py",
+        "target": "group_data/targets.py",
+    }
+    return places.get(str(path[0]), "group_data/all.py or the inventory")
+
+
+def _consistent(services: Mapping[str, Service], target: Target | None) -> None:
+    lines: list[str] = []
+    ports: dict[int, str] = {}
+    for name, service in services.items():
+        if service.port is None:
+            continue
+        other = ports.setdefault(service.port, name)
+        if other != name:
+            where = f"services.{name}.port: {service.port} is also the port of '{other}'"
+            lines.append(f"{where}; give each service its own in group_data/services/{name}.yml")
+    for index, wanted in enumerate((target.services or []) if target else []):
+        if wanted not in services:
+            known = ", ".join(services) or "none"
+            text = f"target.services[{index}]: no such service '{wanted}'{closest(wanted, list(services))}"
+            lines.append(f"{text}; known: {known}; change it in {_place(['target'])}")
+    if lines:
+        _refuse(*lines)

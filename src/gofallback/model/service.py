@@ -152,7 +152,9 @@ class Unit(Strict):
     def _known_directive(cls, value: list[str]) -> list[str]:
         for name in value:
             if name not in HARDENING:
-                raise ValueError(f"{name!r} is not in the hardening profile; it has {', '.join(HARDENING)}")
+                raise ValueError(
+                    f"should name directives of the hardening profile ({', '.join(HARDENING)}), not {name!r}"
+                )
         return value
 
 
