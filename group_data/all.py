@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-from gofallback.model.load import load_services
+from gofallback import inventory as _inventory
 
-services = load_services(Path(__file__).parent / "services")
+services = _inventory.services(Path(__file__).parent / "services")

@@ -34,6 +34,7 @@ class Outcome:
     """The release that was live before."""
     live: str | None = None
     """The release that is live now; None: nothing, or not known."""
+    commit: str | None = None
     sha256: str | None = None
     healthy: bool | None = None
     seconds: float = 0.0
@@ -82,6 +83,8 @@ class Run:
     """Service to platform to what is built; the agent's under ``gofallback-agent``."""
     artifacts: dict[str, Stored] = field(default_factory=dict)
     """Build key to artifact."""
+    built: set[str] = field(default_factory=set)
+    """Keys of the artifacts that this run itself built."""
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

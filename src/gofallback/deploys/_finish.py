@@ -1,0 +1,136 @@
+"""The end of a run: the table, the drawn timeline, and the records. Runs even when pyinfra gave up half way."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from gofallback.controller.run import Outcome, Run, Span
+from gofallback.report import html, markdown, table, timeline
+from gofallback.report import model as records
+
+if TYPE_CHECKING:
+    from gofallback.deploys._site import Site
+
+
+def finish(site: Site, json_mode: bool) -> None:
+    """Write the run's records and print its table; registered with atexit by the site."""
+    run = site.run
+    if not run.executed or run.command == "status":
+        return
+    report = to_report(run, failed=bool(site.state.failed_hosts))
+    folder = run.home.run(run.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / "report.html").write_text(html.render(report), encoding="utf-8")
+    (folder / "report.md").write_text(markdown.render(report), encoding="utf-8")
+    # With --json standard output belongs to pyinfra's JSON.
+    console = Console(file=sys.stderr if json_mode else sys.stdout, highlight=False)
+    console.print()
+    console.print(timeline.render(report))
+    console.print(table.render(report))
+    for note in run.notes:
+        console.print(f"note: {note}")
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+
+
+def to_report(run: Run, *, failed: bool) -> records.Report:
+    """The run as the record that is kept.
+
+    Args:
+        run: the run.
+        failed: pyinfra counts a host as failed.
+    """
+    targets = [_target(run, outcome) for outcome in run.outcomes.values()]
+    return records.Report(
+        run_id=run.id,
+        command=run.command,
+        who=run.who,
+        started=run.started,
+        ended=datetime.now(UTC),
+        environment=next((fleet.environment for fleet in run.fleets.values()), "default"),
+        stages=_stages(run),
+        sources=_sources(run),
+        artifacts=_artifacts(run),
+        targets=targets,
+        verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed),
+        reason=run.refused or _reason(run),
+        notes=[*run.notes, *([f"reason: {run.options.reason}"] if run.options.reason else [])],
+    )
+
+
+def _reason(run: Run) -> str:
+    for outcome in run.outcomes.values():
+        if outcome.state in ("failed", "reverted") and outcome.reason:
+            return f"{outcome.host}: {outcome.reason}"
+    return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
+
+
+def _stages(run: Run) -> list[records.Stage]:
+    stages: dict[str, list[records.Span]] = {}
+    for span in run.spans:
+        if span.stage in records.STAGES:
+            stages.setdefault(span.stage, []).append(_span(run, span))
+    return [records.Stage(name=name, spans=stages[name]) for name in records.STAGES if name in stages]
+
+
+def _span(run: Run, span: Span) -> records.Span:
+    end = span.end if span.end is not None else run.elapsed
+    status: records.Status = "ok" if span.ok else "failed"
+    states = {outcome.state for (host, _), outcome in run.outcomes.items() if host == span.host}
+    if not span.ok and span.stage in ("activate", "confirm") and "reverted" in states:
+        status = "reverted"
+    return records.Span(host=span.host, start=max(0.0, span.start), end=max(0.0, end), status=status)
+
+
+def _sources(run: Run) -> list[records.SourceRow]:
+    return [
+        records.SourceRow(
+            service=name, repository=found.repository, ref=found.ref, commit=found.commit, version=found.version
+        )
+        for name, found in sorted(run.sources.items())
+    ]
+
+
+def _artifacts(run: Run) -> list[records.ArtifactRow]:
+    rows = []
+    for stored in run.artifacts.values():
+        manifest = stored.manifest
+        rows.append(
+            records.ArtifactRow(
+                service=manifest.spec.service,
+                platform=manifest.platform,
+                version=manifest.spec.version,
+                commit=manifest.spec.commit,
+                go_version=manifest.spec.go_version,
+                key=manifest.key,
+                sha256=manifest.sha256,
+                size=manifest.size,
+                builder=manifest.builder,
+                seconds=manifest.seconds,
+                origin="built" if manifest.key in run.built else "stored",
+            )
+        )
+    return rows
+
+
+def _target(run: Run, outcome: Outcome) -> records.TargetRow:
+    health: records.Health = "unknown"
+    if outcome.healthy is not None:
+        health = "healthy" if outcome.healthy else "unhealthy"
+    return records.TargetRow(
+        host=outcome.host,
+        service=outcome.service,
+        outcome="untouched" if outcome.state == "planned" else outcome.state,
+        release=outcome.release or "",
+        commit=outcome.commit or "",
+        sha256=outcome.sha256 or "",
+        health=health,
+        seconds=max(0.0, outcome.seconds),
+        reason=outcome.reason or "",
+        previous=outcome.previous or "",
+        running=outcome.live or "",
+    )
