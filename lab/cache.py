@@ -1,0 +1,107 @@
+"""The cache outside the checkout: downloads and built trees, shared by demo, tests and CI on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lab.model import LabError
+
+Say = Callable[[str], None]
+
+
+def cache_dir() -> Path:
+    """The root of everything the lab keeps: $GOFALLBACK_CACHE, or ~/.cache/gofallback."""
+    named = os.environ.get("GOFALLBACK_CACHE")
+    return Path(named).absolute() if named else Path.home() / ".cache" / "gofallback"
+
+
+def say(line: str) -> None:
+    """Print one progress line at once."""
+    print(f"==> {line}", flush=True)
+
+
+def say_nothing(line: str) -> None:
+    """For callers (tests) that want no progress lines."""
+
+
+@contextlib.contextmanager
+def step(what: str, tell: Say = say) -> Iterator[None]:
+    """Time what happens inside: a line when it starts (on a terminal only), one with the seconds when it is done."""
+    if tell is say and sys.stdout.isatty():
+        print(f"==> {what} ...", end="", flush=True)
+    begun = time.monotonic()
+    yield
+    took = f"{what} ... {time.monotonic() - begun:.1f} s"
+    if tell is say and sys.stdout.isatty():
+        print("\r", end="")
+    tell(took)
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, tell: Say = say) -> Iterator[None]:
+    """Hold the lock file `path` while inside. The kernel lets go of it when the process dies, however it dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"{what}: another command works on it, waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(final: Path, build: Callable[[Path], None], what: str, tell: Say = say) -> Path:
+    """Return `final`; if it is not there, let `build` fill a folder beside it, then rename that into place.
+
+    Safe against SIGKILL at any moment and against a second process that wants the same thing.
+    """
+    if final.exists():
+        return final
+    with locked(final.with_name(f".{final.name}.lock"), what, tell):
+        if final.exists():
+            return final
+        part = final.with_name(f".{final.name}.part")
+        remove_tree(part)
+        part.mkdir(mode=0o755)
+        with step(what, tell):
+            build(part)
+        os.sync()
+        part.rename(final)
+    return final
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder and all below it, never what is mounted there."""
+    if not path.exists():
+        return
+    for mount in mounts_below(path):
+        subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
+    if mounts_below(path):
+        raise LabError(f"{path}: something is still mounted below it; expected nothing; umount it and try again")
+    shutil.rmtree(path)
+
+
+def mounts_below(path: Path) -> list[Path]:
+    """Mount points at or below `path` in this mount namespace, deepest first."""
+    root = str(path.resolve())
+    found = [fields[1] for fields in mount_table() if fields[1] == root or fields[1].startswith(root + "/")]
+    return [Path(point) for point in sorted(found, key=len, reverse=True)]
+
+
+def mount_table() -> list[tuple[str, str]]:
+    """(source, mount point) of every mount this process sees, in the order they were made."""
+    table = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        # proc(5): space, tab, newline and backslash are written as octal escapes
+        point = left.split()[4].encode().decode("unicode_escape")
+        table.append((right.split()[1], point))
+    return table

@@ -1,0 +1,196 @@
+"""The command line of the lab: python -m lab COMMAND."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lab import requirements
+from lab.builders import Windows
+from lab.cache import cache_dir, say, step
+from lab.host import Host
+from lab.lab import Lab, all_names, end
+from lab.linux import tree
+from lab.model import DEFAULT_SUITE, SUITES, LabError, LabFile
+from lab.state import State
+
+DEFAULT_NAME = "demo"
+DEFAULT_TARGETS, DEFAULT_BUILDERS = 2, 1
+
+FAULTS: dict[str, tuple[str, Callable[[Host, float], None]]] = {
+    "cut": ("the network cable is pulled", lambda host, _: host.cut()),
+    "uncut": ("and put back", lambda host, _: host.uncut()),
+    "latency": ("MS more on the way to the host, and back; 0 ends it", lambda host, arg: host.latency(arg)),
+    "loss": ("PERCENT of all packets vanish; 0 ends it", lambda host, arg: host.loss(int(arg))),
+    "freeze": ("every process stops where it stands", lambda host, _: host.freeze()),
+    "thaw": ("and goes on", lambda host, _: host.thaw()),
+    "kill": ("the power plug is pulled", lambda host, _: host.kill()),
+    "boot": ("and put back: the host starts on the disk it had", lambda host, _: _boot(host)),
+    "fill": ("the disk is full but for MB", lambda host, arg: host.fill_disk(int(arg))),
+    "free": ("and has room again", lambda host, _: host.free_disk()),
+}
+NEEDS_NUMBER = ("latency", "loss")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit status. Errors of the lab are one line on stderr and status 1."""
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="Linux and Windows hosts on this one machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], text: str, named: bool = True
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        if named:
+            command.add_argument("--name", default=DEFAULT_NAME, help="the lab, 1 to 6 of a-z and 0-9 (default: demo)")
+        return command
+
+    setup = add("setup", _setup, "download and build what hosts are made of, start nothing", named=False)
+    setup.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE, help="Debian release of the targets")
+    setup.add_argument("--builders", type=int, default=DEFAULT_BUILDERS, help="0: without what Windows hosts need")
+    for name, run, text in (
+        ("up", _up, "start a lab, or mend it: afterwards it has exactly these hosts, and they are up"),
+        ("demo", _demo, "start a lab and run the emergency path in it"),
+    ):
+        command = add(name, run, text)
+        command.add_argument("--targets", type=int, help="Linux targets (default: as it is, 2 in a new lab)")
+        command.add_argument("--builders", type=int, help="Windows hosts (default: as it is, 1 in a new lab)")
+        command.add_argument("--suite", choices=SUITES, help="Debian release of the targets (default: bookworm)")
+        command.add_argument("--target-disk-mb", type=int, help="size of each target's disk (default: 2048)")
+        command.add_argument("--builder-disk-mb", type=int, help="size of each Windows host's C: (default: no limit)")
+    down = add("down", _down, "end a lab; nothing of it stays")
+    down.add_argument("--all", action="store_true", help="every lab of this machine")
+    add("list", _list, "labs and whether their hosts are up", named=False)
+    shell = add("shell", _shell, "open a shell on a host, over SSH")
+    shell.add_argument("host", metavar="HOST")
+    shell.add_argument("command", nargs=argparse.REMAINDER, help="run this instead of a shell")
+    effects = "; ".join(f"{name}: {text}" for name, (text, _) in FAULTS.items())
+    fault = add("fault", _fault, f"let something befall a host. {effects}")
+    fault.add_argument("host", metavar="HOST")
+    fault.add_argument("what", metavar="WHAT", choices=sorted(FAULTS), help=", ".join(sorted(FAULTS)))
+    fault.add_argument("number", metavar="ARG", type=float, nargs="?", help="milliseconds, percent or MB")
+    add("reset", _reset, "make a host as on the first day").add_argument("host", metavar="HOST")
+    return parser
+
+
+def _setup(args: argparse.Namespace) -> int:
+    requirements.check_machine()
+    requirements.install_packages()
+    tree.ensure(cache_dir(), args.suite)
+    if args.builders:
+        Windows.prepare(cache_dir(), say)
+    say(f"lab: everything is there, in {cache_dir()}")
+    return 0
+
+
+def _raise(args: argparse.Namespace) -> Lab:
+    """`up` with what the command line leaves open filled in from the lab as it is."""
+    requirements.check_machine()
+    state = State(args.name)
+    was = state.read() if state.file.exists() else LabFile(args.name, "", "", "")
+    new = not state.file.exists()
+    targets = args.targets if args.targets is not None else (DEFAULT_TARGETS if new else len(was.targets))
+    builders = args.builders if args.builders is not None else (DEFAULT_BUILDERS if new else len(was.builders))
+    return Lab.up(
+        args.name,
+        targets,
+        builders,
+        suite=args.suite or (was.targets[0].suite if was.targets else DEFAULT_SUITE),
+        builder_disk_mb=args.builder_disk_mb or was.builder_disk_mb,
+        target_disk_mb=args.target_disk_mb or was.target_disk_mb,
+    )
+
+
+def _up(args: argparse.Namespace) -> int:
+    lab = _raise(args)
+    for host in lab.hosts:
+        print(f"    {host.name:5}{host.address:15} {host.record.user}")
+    print(f"    python -m lab shell --name {lab.name} {lab.hosts[0].name}" if lab.hosts else "    (no hosts)")
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from lab.demo import run
+
+    return run(_raise(args))
+
+
+def _down(args: argparse.Namespace) -> int:
+    requirements.check_machine()
+    for name in all_names() if args.all else [args.name]:
+        end(name)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    requirements.check_machine()
+    for name in all_names():
+        try:
+            file = State(name).read()
+        except LabError:
+            print(f"{name}: a start that was interrupted; python -m lab up or down --name {name}")
+            continue
+        print(f"{name}  {file.network}  {State(name).dir}")
+        for record in (*file.builders, *file.targets):
+            up = Host.answers(record.address, record.port)
+            print(f"    {record.name:5}{record.address:15} {record.user:8} {'up' if up else 'no answer'}")
+    return 0
+
+
+def ssh_command(file: LabFile, host: str) -> list[str]:
+    """The OpenSSH command line that reaches a host of a lab. LabError if there is no such host."""
+    for record in (*file.targets, *file.builders):
+        if record.name == host:
+            options = ("-i", file.key, "-o", f"UserKnownHostsFile={file.known_hosts}", "-o", "IdentitiesOnly=yes")
+            return ["ssh", *options, "-o", "StrictHostKeyChecking=yes", f"{record.user}@{record.address}"]
+    known = ", ".join(record.name for record in (*file.builders, *file.targets)) or "none"
+    raise LabError(f"lab {file.name}: no host {host!r}; expected one of: {known}")
+
+
+def _shell(args: argparse.Namespace) -> int:
+    command = ssh_command(State(args.name).read(), args.host)
+    return subprocess.run([*command, *args.command], check=False).returncode
+
+
+def _fault(args: argparse.Namespace) -> int:
+    if args.what in NEEDS_NUMBER and args.number is None:
+        raise LabError(f"fault {args.what}: expected a number after it: {FAULTS[args.what][0]}")
+    host = Lab.load(args.name).host(args.host)
+    FAULTS[args.what][1](host, args.number or 0)
+    say(f"{args.host}: {args.what}: {FAULTS[args.what][0]}")
+    return 0
+
+
+def _boot(host: Host) -> None:
+    host.boot()
+    host.wait_up()
+
+
+def _reset(args: argparse.Namespace) -> int:
+    host = Lab.load(args.name).host(args.host)
+    with step(f"{args.host}: reset"):
+        host.reset()
+    return 0
+
+
+def repository() -> Path:
+    """The checkout this package lies in."""
+    return Path(os.path.realpath(__file__)).parent.parent

@@ -1,0 +1,138 @@
+"""What every host of a lab can do, Linux or Windows, and what may befall it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from lab import faults, network
+from lab.cgroup import HostCgroup
+from lab.model import HostRecord, LabError
+
+
+class Host(ABC):
+    """One host of a running lab.
+
+    Arguments:
+        lab: the lab's name.
+        record: name, address and user, as in lab.json.
+        directory: the host's own folder in the cache.
+    """
+
+    def __init__(self, lab: str, record: HostRecord, directory: Path) -> None:
+        self.lab = lab
+        self.record = record
+        self.dir = directory
+        self.name = record.name
+        self.address = record.address
+        self.netns = network.namespace(lab, record.name)
+        self.cgroup = HostCgroup(lab, record.name)
+
+    @abstractmethod
+    def ensure(self) -> bool:
+        """Make the host what it should be and start it; False if it was so already. Returns before it is up."""
+
+    @abstractmethod
+    def destroy(self) -> None:
+        """Remove the host with its disk. Nothing if it is not there."""
+
+    @abstractmethod
+    def known_hosts_line(self) -> str:
+        """The host's line of a known_hosts file, with the newline."""
+
+    @abstractmethod
+    def run(self, command: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command line on the host, not over SSH, so that it works while the link is cut.
+
+        Raises LabError if `check` and the exit status is not 0, or after `timeout` seconds.
+        """
+
+    @abstractmethod
+    def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file on the host, with the folders above it."""
+
+    @abstractmethod
+    def boot(self) -> None:
+        """Start the host on the disk it had, its link whole; nothing if it runs. Returns before it is up."""
+
+    @abstractmethod
+    def fill_disk(self, leave_mb: int = 0) -> None:
+        """Make the host's disk full but for `leave_mb` MB (2**20 bytes)."""
+
+    @abstractmethod
+    def free_disk(self) -> None:
+        """Undo `fill_disk`."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Make the host as on the first day, with the same name, address and SSH host key; returns when it is up."""
+
+    def running(self) -> bool:
+        """Whether the host has processes (it may still be booting, frozen or cut off)."""
+        return self.cgroup.populated()
+
+    def cut(self) -> None:
+        """Pull the network cable: packets vanish, nobody is told."""
+        faults.set_link(self.lab, self.name, up=False)
+
+    def uncut(self) -> None:
+        """Put the cable back."""
+        faults.set_link(self.lab, self.name, up=True)
+
+    def latency(self, ms: float) -> None:
+        """Delay each packet to and from the host by `ms` milliseconds; 0 ends it."""
+        faults.set_latency(self.lab, self.name, ms)
+
+    def loss(self, percent: int) -> None:
+        """Lose that part of all packets, each way, at random; 0 ends it."""
+        faults.set_loss(self.lab, self.name, percent)
+
+    def freeze(self) -> None:
+        """Stop every process where it stands: connections are accepted, nothing is answered."""
+        self.cgroup.freeze()
+
+    def thaw(self) -> None:
+        """Let a frozen host go on."""
+        self.cgroup.thaw()
+
+    def kill(self) -> None:
+        """Pull the power plug: silence on the network at once, then every process dies. `boot` starts it again."""
+        self.cut()
+        self.cgroup.kill()
+
+    def is_up(self, timeout: float = 1.0) -> bool:
+        """Whether the host's sshd greets the controller within `timeout` seconds."""
+        return self.answers(self.address, self.record.port, timeout)
+
+    @staticmethod
+    def answers(address: str, port: int, timeout: float = 1.0) -> bool:
+        """Whether an SSH server greets us at that address within `timeout` seconds."""
+        try:
+            with socket.create_connection((address, port), timeout) as connection:
+                connection.settimeout(timeout)
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    def wait_up(self, timeout: float = 60.0) -> None:
+        """Wait until `is_up`. LabError after `timeout` seconds, or at once if the host ended by itself."""
+        deadline = time.monotonic() + timeout
+        while not self.is_up():
+            if not self.running() and time.monotonic() > deadline - timeout + 2:
+                raise LabError(f"host {self.name}: ended by itself; expected it to run; {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"host {self.name}: no SSH on {self.address}:{self.record.port} after {timeout:.0f} s; "
+                    f"is it cut, frozen or full? {self.last_words()}"
+                )
+            time.sleep(0.03)
+
+    def last_words(self) -> str:
+        """The end of the host's console, for error lines."""
+        log = self.dir / "console.log"
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        said = [line.strip() for line in lines if line.strip()]
+        return f"its console ends: {said[-1]}" if said else f"its console {log} is empty"

@@ -1,0 +1,246 @@
+"""A running lab: what `python -m lab` and the tests hold in their hands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from lab import builders as windows
+from lab import cgroup, example, network, requirements
+from lab.cache import Say, cache_dir, mount_table, remove_tree, say, step
+from lab.host import Host
+from lab.linux import tree
+from lab.linux.host import LinuxHost, clear_leftovers, new_key
+from lab.model import (
+    DEFAULT_SUITE,
+    DEFAULT_TARGET_DISK_MB,
+    MAX_BUILDERS,
+    MAX_TARGETS,
+    SUITES,
+    HostRecord,
+    LabError,
+    LabFile,
+)
+from lab.state import State, lab_names, write_atomic
+
+T = TypeVar("T")
+
+NSPAWN = Path("/run/systemd/nspawn/propagate")
+"""systemd-nspawn leaves an empty folder of each host's name here."""
+
+WORKERS = 8  # hosts made or awaited at the same time; it is waiting, more than work
+
+
+class Lab:
+    """A lab that is up. As a context manager it goes down at the end."""
+
+    def __init__(self, file: LabFile, targets: list[LinuxHost], builders: list[Host], tell: Say = say) -> None:
+        self.file = file
+        self.name = file.name
+        self.targets = targets
+        self.builders = builders
+        self._tell = tell
+
+    @classmethod
+    def up(
+        cls,
+        name: str,
+        targets: int = 2,
+        builders: int = 1,
+        *,
+        suite: str = DEFAULT_SUITE,
+        builder_disk_mb: int | None = None,
+        target_disk_mb: int | None = None,
+        tell: Say = say,
+    ) -> Lab:
+        """Make the lab `name` be up with exactly these hosts; what runs already and is as wanted is not touched.
+
+        Arguments:
+            targets, builders: how many Linux targets (t1..) and Windows hosts (w1..).
+            suite: Debian release of the targets.
+            builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
+            target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
+            tell: called with each progress line.
+
+        Raises LabError.
+        """
+        state = State(name)
+        _check_size(targets, builders, suite)
+        requirements.check_machine()
+        requirements.install_packages(tell)
+        base = tree.ensure(cache_dir(), suite, tell)
+        made = windows.Windows.prepare(cache_dir(), tell) if builders else None
+        with state.lock(tell):
+            requirements.raise_limits(targets + builders, tell)
+            file = _prepare(state, tell)
+            file.target_disk_mb = target_disk_mb or DEFAULT_TARGET_DISK_MB
+            file.builder_disk_mb = builder_disk_mb
+            file.toolchains = made.toolchains() if made else {}
+            _drop_surplus(state, file, targets, builders, tell)
+            file.targets = [_target_record(file, index, suite) for index in range(1, targets + 1)]
+            file.builders = [windows.record(file.prefix, index) for index in range(1, builders + 1)]
+            lab = cls._of(state, file, base, made, tell)
+            lab._raise_hosts(state)
+            state.write(file)
+        return lab
+
+    @classmethod
+    def load(cls, name: str, tell: Say = say) -> Lab:
+        """The lab `name` as lab.json describes it, whether or not its hosts answer. LabError if there is none."""
+        state = State(name)
+        file = state.read()
+        suite = file.targets[0].suite if file.targets else DEFAULT_SUITE
+        requirements.check_machine()
+        base = tree.ensure(cache_dir(), suite, tell)
+        return cls._of(state, file, base, windows.Windows.prepare(cache_dir(), tell) if file.builders else None, tell)
+
+    @classmethod
+    def _of(cls, state: State, file: LabFile, base: Path, made: windows.Windows | None, tell: Say) -> Lab:
+        key_pub = state.key.with_suffix(".pub").read_text().strip()
+        targets = [
+            LinuxHost(file.name, record, state.host_dir(record.name), base, file.target_disk_mb, key_pub)
+            for record in file.targets
+        ]
+        builders: list[Host] = []
+        if made:
+            builders = [
+                made.host(file.name, record, state.host_dir(record.name), key_pub, file.builder_disk_mb)
+                for record in file.builders
+            ]
+        return cls(file, targets, builders, tell)
+
+    @property
+    def hosts(self) -> list[Host]:
+        """Every host, builders first."""
+        return [*self.builders, *self.targets]
+
+    def host(self, name: str) -> Host:
+        """The host of that name. LabError if there is none."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        known = ", ".join(host.name for host in self.hosts) or "none"
+        raise LabError(f"lab {self.name}: no host {name!r}; expected one of: {known}")
+
+    def down(self) -> None:
+        """End the lab; see `end`."""
+        end(self.name, self._tell)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.down()
+
+    def _raise_hosts(self, state: State) -> None:
+        started: list[str] = []
+        with step(f"lab {self.name}: {_count(self.targets, self.builders)} on {self.file.network}", self._tell):
+            answers = _at_once(lambda host: (host.name, host.ensure()), self.hosts)
+            started = [name for name, new in answers if new]
+            _at_once(lambda host: host.wait_up(), [host for host in self.hosts if host.name in started])
+            write_atomic(state.known_hosts, "".join(host.known_hosts_line() for host in self.hosts))
+        if not started:
+            self._tell(f"lab {self.name}: every host was up already")
+
+
+def end(name: str, tell: Say = say) -> None:
+    """End the lab `name`: no process, mount, namespace, interface or cgroup stays, whatever state it was in.
+
+    Goes by what the machine shows, not only by what is written down: a start may have been killed at any moment.
+    """
+    state = State(name)
+    requirements.check_machine()
+    with state.lock(tell), step(f"lab {name}: down", tell):
+        _end(state)
+
+
+def all_names() -> list[str]:
+    """Labs of this cache, and labs of which something is left on this machine."""
+    return sorted({*lab_names(), *network.lab_names(), *cgroup.lab_names()})
+
+
+def _end(state: State) -> None:
+    groups = cgroup.lab_cgroups(state.name)
+    for group in sorted(groups, key=lambda group: "." not in group.name):  # helpers first: they restart hosts
+        group.kill()
+    network.remove_lab(state.name)
+    prefix = network.namespace(state.name, "")
+    for point in {Path(point).parent for source, point in mount_table() if source.startswith(prefix)}:
+        clear_leftovers(point)
+    for left in NSPAWN.glob(f"{prefix}*"):
+        left.rmdir()
+    cgroup.remove_lab(state.name)
+    remove_tree(state.dir)
+    state.unclaim()
+
+
+def _prepare(state: State, tell: Say) -> LabFile:
+    """The lab's folder, keys, example repository and switch; from nothing, or as they are."""
+    if state.exists() and not (state.switch_ready.exists() and state.claimed()):
+        _end(state)  # an interrupted start, or the machine was restarted
+    net = state.claim(tell)
+    state.dir.mkdir(parents=True, exist_ok=True)
+    if not state.key.with_suffix(".pub").exists():
+        private, public = new_key()
+        state.key.touch(mode=0o600)
+        state.key.write_bytes(private)
+        write_atomic(state.key.with_suffix(".pub"), f"{public} gofallback-lab-{state.name}\n")
+    example.make_repository(state.example)
+    if not state.switch_ready.exists():
+        network.remove_lab(state.name)
+        network.add_switch(state.name, net)
+        state.switch_ready.touch()
+    with contextlib.suppress(LabError):
+        return state.read()
+    repository = {"repository": str(state.example), "branch": example.BRANCH}
+    return LabFile(state.name, net, str(state.key), str(state.known_hosts), example=repository)
+
+
+def _drop_surplus(state: State, file: LabFile, targets: int, builders: int, tell: Say) -> None:
+    """Remove the hosts the lab has and should not have any more."""
+    wanted = {f"t{index}" for index in range(1, targets + 1)} | {f"w{index}" for index in range(1, builders + 1)}
+    folder = state.dir / "hosts"
+    surplus = sorted(path.name for path in folder.iterdir() if path.name not in wanted) if folder.exists() else []
+    if not surplus:
+        return
+    with step(f"lab {file.name}: removing {' '.join(surplus)}", tell):
+        for name in surplus:
+            for group in cgroup.lab_cgroups(file.name):
+                if group.name.split(".")[0] == name:
+                    group.kill()
+                    cgroup.HostCgroup(file.name, group.name).remove()
+            network.del_host_netns(file.name, name)
+            clear_leftovers(state.host_dir(name))
+
+
+def _target_record(file: LabFile, index: int, suite: str) -> HostRecord:
+    address = f"{file.prefix}{10 + index}"
+    return HostRecord(f"t{index}", address, 22, "deploy", "linux", suite, tree.arch())
+
+
+def _check_size(targets: int, builders: int, suite: str) -> None:
+    if not 0 <= targets <= MAX_TARGETS:
+        raise LabError(f"targets {targets}: expected 0 to {MAX_TARGETS}")
+    if not 0 <= builders <= MAX_BUILDERS:
+        raise LabError(f"builders {builders}: expected 0 to {MAX_BUILDERS}")
+    if suite not in SUITES:
+        raise LabError(f"suite {suite!r}: expected one of {', '.join(SUITES)}")
+
+
+def _count(targets: Iterable[Host], builders: Iterable[Host]) -> str:
+    linux, wine = len(list(targets)), len(list(builders))
+    parts = [f"{linux} Linux target{'s' * (linux != 1)}"]
+    if wine:
+        parts.append(f"{wine} Windows host{'s' * (wine != 1)}")
+    return ", ".join(parts)
+
+
+def _at_once(work: Callable[[Host], T], hosts: list[Host]) -> list[T]:
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        return list(pool.map(work, hosts))

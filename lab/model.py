@@ -1,0 +1,92 @@
+"""What a lab is made of, as plain data, and the one error every part of the lab raises."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+NAME = re.compile(r"[a-z0-9]{1,6}")
+"""A lab's name becomes part of interface names, which Linux cuts at 15 characters (IFNAMSIZ)."""
+
+SUITES = ("bookworm", "trixie", "bullseye")
+DEFAULT_SUITE = "bookworm"
+DEFAULT_TARGET_DISK_MB = 2048
+MAX_TARGETS = 80
+MAX_BUILDERS = 20
+
+
+class LabError(Exception):
+    """One line for the user: what went wrong, where, what was expected, what to do next."""
+
+
+def check_name(name: str) -> str:
+    """Return `name`, or raise LabError if a lab cannot have it."""
+    if NAME.fullmatch(name):
+        return name
+    raise LabError(f"lab name {name!r}: expected 1 to 6 of a-z and 0-9, such as demo")
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """One host as lab.json names it: everything an SSH client has to know."""
+
+    name: str
+    address: str
+    port: int
+    user: str
+    os: str
+    suite: str = ""
+    arch: str = ""
+
+    def as_target(self) -> dict[str, Any]:
+        """The form of the `targets` list of lab.json."""
+        data = asdict(self)
+        del data["os"]
+        return data
+
+    def as_builder(self) -> dict[str, Any]:
+        """The form of the `builders` list of lab.json."""
+        return {key: getattr(self, key) for key in ("name", "address", "port", "user", "os")}
+
+
+@dataclass
+class LabFile:
+    """The contents of lab.json, what inventories and tests read.
+
+    Arguments:
+        network: first three octets and a mask, such as 10.77.0.0/24; the controller is .1 in it.
+        target_disk_mb: size of each target's disk in MB (2**20 bytes).
+        builder_disk_mb: the same for Windows hosts; None is no limit.
+    """
+
+    name: str
+    network: str
+    key: str
+    known_hosts: str
+    targets: list[HostRecord] = field(default_factory=list)
+    builders: list[HostRecord] = field(default_factory=list)
+    example: dict[str, str] = field(default_factory=dict)
+    toolchains: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    target_disk_mb: int = DEFAULT_TARGET_DISK_MB
+    builder_disk_mb: int | None = None
+
+    @property
+    def prefix(self) -> str:
+        """The first three octets, with the dot after them."""
+        return self.network.rsplit(".", 1)[0] + "."
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's contents, see docs/lab.md for the keys."""
+        data = {key: value for key, value in vars(self).items() if key not in ("targets", "builders")}
+        data["targets"] = [host.as_target() for host in self.targets]
+        data["builders"] = [host.as_builder() for host in self.builders]
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> LabFile:
+        """The inverse of `to_json`."""
+        fields = dict(data)
+        fields["targets"] = [HostRecord(os="linux", **host) for host in data["targets"]]
+        fields["builders"] = [HostRecord(**host) for host in data["builders"]]
+        return cls(**fields)

@@ -1,0 +1,110 @@
+"""Where a lab is written down: its folder in the cache, and in /run, so that a name is used once per machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.cache import Say, cache_dir, locked
+from lab.model import LabError, LabFile, check_name
+
+RUN = Path("/run/gofallback-lab")
+"""Registry of running labs. On tmpfs: after a reboot of the machine no lab is running, and none is listed."""
+
+NETWORKS = [f"10.77.{third}.0/24" for third in range(256)]
+
+
+class State:
+    """The folder of one lab and the files in it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = check_name(name)
+        self.dir = cache_dir() / "labs" / name
+        self.file = self.dir / "lab.json"
+        self.key = self.dir / "id_ed25519"
+        self.known_hosts = self.dir / "known_hosts"
+        self.example = self.dir / "example.git"
+        self.switch_ready = self.dir / "switch-ready"
+
+    def host_dir(self, host: str) -> Path:
+        """The folder of one host."""
+        return self.dir / "hosts" / host
+
+    def exists(self) -> bool:
+        """Whether anything of this lab is written down."""
+        return self.dir.exists()
+
+    def read(self) -> LabFile:
+        """lab.json; LabError if there is none or it is no longer readable."""
+        try:
+            return LabFile.from_json(json.loads(self.file.read_text()))
+        except FileNotFoundError:
+            raise LabError(f"lab {self.name}: not there; start it: python -m lab up --name {self.name}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise LabError(f"{self.file}: not readable ({error}); python -m lab down --name {self.name}") from None
+
+    def write(self, lab: LabFile) -> None:
+        """Write lab.json, whole or not at all."""
+        write_atomic(self.file, json.dumps(lab.to_json(), indent=1) + "\n")
+
+    @contextmanager
+    def lock(self, tell: Say) -> Iterator[None]:
+        """Only one command at a time starts or ends this lab."""
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        with locked(RUN / f"{self.name}.lock", f"lab {self.name}", tell):
+            yield
+
+    def claim(self, tell: Say) -> str:
+        """Take this lab's name and a free network on this machine, return the network. Call with the lock held."""
+        with locked(RUN / "networks.lock", "networks of labs", tell):
+            entry = RUN / f"{self.name}.json"
+            if entry.exists():
+                mine = json.loads(entry.read_text())
+                if mine["dir"] != str(self.dir):
+                    raise LabError(f"lab {self.name}: runs already from {mine['dir']}; expected a free name: --name")
+                return str(mine["network"])
+            network = next((net for net in NETWORKS if net not in _taken()), None)
+            if network is None:
+                raise LabError("no free network in 10.77.0.0/16: end a lab: python -m lab down --all")
+            write_atomic(entry, json.dumps({"dir": str(self.dir), "network": network}))
+            return network
+
+    def claimed(self) -> bool:
+        """Whether this lab is registered as running since the machine was started."""
+        entry = RUN / f"{self.name}.json"
+        return entry.exists() and json.loads(entry.read_text())["dir"] == str(self.dir)
+
+    def unclaim(self) -> None:
+        """Give name and network back."""
+        (RUN / f"{self.name}.json").unlink(missing_ok=True)
+
+
+def lab_names() -> list[str]:
+    """Labs that are written down in this cache."""
+    root = cache_dir() / "labs"
+    return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.exists() else []
+
+
+def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write `text` beside `path` and rename it there: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.touch(mode=mode)
+    part.write_text(text)
+    part.rename(path)
+
+
+def _taken() -> set[str]:
+    """Networks that other labs registered, and those this machine routes for another reason."""
+    taken = {json.loads(entry.read_text())["network"] for entry in RUN.glob("*.json")}
+    routes = subprocess.run(["ip", "-4", "route", "show", "table", "all"], check=True, capture_output=True, text=True)
+    for line in routes.stdout.splitlines():
+        for word in line.split()[:2]:
+            octets = word.split("/")[0].split(".")
+            if len(octets) == 4 and octets[:2] == ["10", "77"]:
+                taken.add(f"10.77.{octets[2]}.0/24")
+    return taken
