@@ -1,0 +1,220 @@
+"""Group data in, the text files of a release out. Decides in Python; the templates only print. No I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
+
+from gofallback.model import DataError, Service
+from gofallback.model.service import HARDENING
+from gofallback.release import agentfiles, systemd
+
+#: Directives that the release itself is made of; `unit.directives` may not set them.
+OWNED = frozenset({"ExecStart", "User", "EnvironmentFile", "SyslogIdentifier", "LogsDirectory", "StateDirectory"})
+#: Below this a port needs a capability (ip(7), ip_unprivileged_port_start).
+FIRST_UNPRIVILEGED_PORT = 1024
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One file of a release: its bytes and its mode."""
+
+    content: bytes
+    mode: int = 0o644
+
+    @property
+    def text(self) -> str:
+        """The content as text."""
+        return self.content.decode()
+
+    @property
+    def sha256(self) -> str:
+        """64 hex digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class ReleaseFiles:
+    """Everything of a release that comes from group data. The binary, the agent and manifest.json are added by the upload."""
+
+    id: str
+    """``<version>-<digest8>``, the name of the folder."""
+    service: str
+    home: str
+    version: str
+    files: Mapping[str, Rendered]
+    """By path relative to the release folder."""
+
+    @property
+    def folder(self) -> str:
+        """Absolute path of the release on a target."""
+        return f"{self.home}/releases/{self.id}"
+
+    @property
+    def units(self) -> dict[str, Rendered]:
+        """The systemd units, by file name: what is installed into /etc/systemd/system."""
+        names = {path.removeprefix("conf/"): file for path, file in self.files.items()}
+        return {name: file for name, file in names.items() if name in unit_names(self.service)}
+
+
+def unit_names(service: str) -> tuple[str, ...]:
+    """File names a service's units can have."""
+    return (f"{service}.service", f"{service}.socket", f"{service}-health.service", f"{service}-health.timer")
+
+
+def release_id(version: str, digest: str) -> str:
+    """Name of a release folder."""
+    return f"{version}-{digest[:8]}"
+
+
+def _write(service: Service, key: str, value: str, write: Any) -> str:
+    try:
+        return str(write(value))
+    except systemd.UnitValueError as error:
+        raise DataError(f"services.{service.name}.{key}: {value!r} {error}") from None
+
+
+def _hardening(service: Service) -> list[str]:
+    unit = service.unit
+    profile = {k: v for k, v in HARDENING.items() if k not in unit.relax and k not in unit.directives}
+    low_port = service.port is not None and service.port < FIRST_UNPRIVILEGED_PORT and not service.socket_activation
+    if low_port:
+        if "CapabilityBoundingSet" in profile:
+            profile["CapabilityBoundingSet"] = "CAP_NET_BIND_SERVICE"
+        if "AmbientCapabilities" not in unit.directives:
+            profile["AmbientCapabilities"] = "CAP_NET_BIND_SERVICE"
+    return [f"{name}={value}" for name, value in profile.items()]
+
+
+def _limits(service: Service) -> list[str]:
+    unit = service.unit
+    values = {
+        "MemoryMax": unit.memory_max,
+        "TasksMax": unit.tasks_max,
+        "CPUQuota": unit.cpu_quota,
+        "LimitNOFILE": unit.open_files,
+    }
+    return [f"{name}={value}" for name, value in values.items() if value is not None]
+
+
+def _directives(service: Service) -> list[str]:
+    lines = []
+    for name, value in service.unit.directives.items():
+        if name in OWNED:
+            raise DataError(
+                f"services.{service.name}.unit.directives.{name}: is set by gofallback; remove it "
+                f"(arguments go to unit.arguments, the environment to unit.environment, the user to unit.user)"
+            )
+        lines.append(f"{name}={_write(service, f'unit.directives.{name}', value, systemd.verbatim)}")
+    return lines
+
+
+def _context(service: Service) -> dict[str, Any]:
+    unit, name, home = service.unit, service.name, service.home
+
+    def text(key: str, value: str) -> str:
+        return _write(service, key, value, systemd.text)
+
+    after = [text("unit.after", value) for value in unit.after]
+    arguments = [_write(service, "unit.arguments", value, systemd.argument) for value in unit.arguments]
+    current = _write(service, "root", f"{home}/current", systemd.program)
+    health = [current + "/lib/gofallback-agent", *agentfiles.check_arguments(home)]
+    return {
+        "name": name,
+        "description": text("unit.description", unit.description or name),
+        "after": " ".join(after + ([f"{name}.socket"] if service.socket_activation else [])),
+        "wants": " ".join(value for value in after if value == "network-online.target"),
+        "type": unit.type,
+        "user": service.user,
+        "working_directory": text("unit.working_directory", unit.working_directory or f"/var/lib/{name}"),
+        "environment_file": f"{current}/conf/environment",
+        "exec_start": " ".join([f"{current}/bin/{service.binary}", *arguments]),
+        "restart": unit.restart,
+        "restart_seconds": f"{unit.restart_seconds:g}",
+        "stop_timeout": unit.stop_timeout,
+        "limits": _limits(service),
+        "hardening": _hardening(service),
+        "directives": _directives(service),
+        "port": service.port,
+        "health_exec": systemd.command(health[0], health[1:]),
+        "health_timeout": f"{service.health.timeout + 10:g}",
+        "watch_interval": service.health.watch_interval,
+        "environment": [
+            _write(service, f"unit.environment.{key}", value, lambda v, k=key: systemd.environment_line(k, v))
+            for key, value in unit.environment.items()
+        ],
+    }
+
+
+def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
+    environment = Environment(
+        loader=DictLoader(dict(templates)),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - unit files, not HTML
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = {
+        f"{service.name}.service": "service.service.j2",
+        f"{service.name}-health.service": "health.service.j2",
+        f"{service.name}-health.timer": "health.timer.j2",
+        "environment": "environment.j2",
+    }
+    if service.socket_activation:
+        names[f"{service.name}.socket"] = "service.socket.j2"
+    context = _context(service)
+    texts = {}
+    for name, template in names.items():
+        try:
+            texts[f"conf/{name}"] = environment.get_template(template).render(context)
+        except TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = f"templates/{template}" + (f" line {line}" if line else "")
+            raise DataError(
+                f"{where}: {error.message or error}; correct the template or remove your copy of it"
+            ) from None
+    return texts
+
+
+def _extra(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
+    files = {}
+    for path, content in service.extra_files.items():
+        clean = "/".join(part for part in path.split("/") if part not in ("", "."))
+        full = f"conf/{clean}"
+        if not clean or full in taken:
+            raise DataError(
+                f"services.{service.name}.extra_files.{path}: is a name that gofallback uses; choose another"
+            )
+        files[full] = content
+    return files
+
+
+def render(
+    service: Service, *, version: str, artifact_key: str, agent_key: str, templates: Mapping[str, str]
+) -> ReleaseFiles:
+    """Render all text files of one release.
+
+    Args:
+        service: the parsed group data.
+        version: of the sources, already cleaned (docs/architecture.md, Names).
+        artifact_key: `BuildSpec.key` of the service's binary: known before it is built.
+        agent_key: `BuildSpec.key` of the agent's binary.
+        templates: from `release.templates.load`.
+
+    Raises:
+        DataError: a value that no unit file can hold, or a template that uses an unknown name.
+    """
+    texts = _texts(service, templates) | agentfiles.render(service)
+    texts |= _extra(service, texts)
+    files = {path: Rendered(content.encode()) for path, content in sorted(texts.items())}
+    digest = hashlib.sha256(f"{artifact_key}\n{agent_key}\n".encode())
+    for path, file in files.items():
+        digest.update(f"{path}\0{len(file.content)}\0".encode() + file.content)
+    name = release_id(version, digest.hexdigest())
+    return ReleaseFiles(name, service.name, service.home, version, MappingProxyType(files))

@@ -1,0 +1,10 @@
+"""Switches of the whole suite."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--update-golden` rewrites the files in tests/unit/golden from what is rendered now; look at `git diff` after it."""
+    parser.addoption("--update-golden", action="store_true", help="rewrite the golden files from what is rendered now")
