@@ -41,12 +41,25 @@ func sessionEnvironment(machine, session string) ([]string, error) {
 		}
 		environment = set(environment, own.name, value)
 	}
+	environment = withLogin(environment)
 	if session != "" {
 		if err := os.WriteFile(session, []byte(strings.Join(environment, "\x00")), 0o644); err != nil {
 			return nil, err
 		}
 	}
 	return withConnection(environment), nil
+}
+
+// withLogin sets what the server sets for every login: setup_session_env() and session.c's do_setup_env().
+func withLogin(environment []string) []string {
+	user, home := lookup(environment, "USERNAME"), lookup(environment, "USERPROFILE")
+	for _, entry := range [][2]string{
+		{"HOME", home}, {"USER", user}, {"LOGNAME", user}, {"SHELL", shell},
+		{"PROMPT", user + "@" + lookup(environment, "COMPUTERNAME") + " $P$G"},
+	} {
+		environment = set(environment, entry[0], entry[1])
+	}
+	return environment
 }
 
 // withConnection adds what belongs to this very command: SSH_CLIENT and what the client sent with `env` requests.

@@ -24,8 +24,11 @@ var algorithms = map[string]func() hash.Hash{
 
 // fail prints certutil's two error lines and ends with the HRESULT as the exit code.
 func fail(code uint32, name, text string) {
-	short := code & 0xffff
-	fmt.Printf("CertUtil: -hashfile command FAILED: 0x%08x (WIN32: %d %s)\r\n", code, short, name)
+	detail := fmt.Sprint(int32(code))
+	if name != "" {
+		detail = fmt.Sprintf("WIN32: %d %s", code&0xffff, name)
+	}
+	fmt.Printf("CertUtil: -hashfile command FAILED: 0x%08x (%s)\r\n", code, detail)
 	fmt.Printf("CertUtil: %s\r\n", text)
 	os.Exit(int(int32(code)))
 }
