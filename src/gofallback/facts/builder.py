@@ -1,0 +1,49 @@
+"""The last state read of every builder: one round trip serves all stages of a run."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.exceptions import FactError
+from pyinfra.api.host import Host
+
+from gofallback.facts.windows import BuilderState as BuilderStateFact
+from gofallback.windows.state import BuilderState
+
+DEFAULT_ROOT = "C:\\gofallback"
+_LAST: WeakKeyDictionary[Host, BuilderState] = WeakKeyDictionary()
+
+
+def builder_state(host: Host, root: str | None = None, *, refresh: bool = False) -> BuilderState:
+    """What a builder told last; asks it (one round trip) when nothing is known, or ``refresh`` says so.
+
+    Args:
+        host: a connected Windows host.
+        root: ``builder.root``; default: what the last call for this host said, else the host's data.
+        refresh: ask again.
+
+    Raises:
+        FactError: the builder did not answer; one line. Within a step, catch it.
+    """
+    known = _LAST.get(host)
+    root = root or (known.root if known else _root_of(host))
+    if known is not None and known.root == root and not refresh:
+        return known
+    # _handle_fact_kwargs lends a fact the arguments of the operation it is read in: none of ours change the answer.
+    found: BuilderState | None = host.get_fact(BuilderStateFact, root=root)
+    if found is None:
+        forget(host)
+        raise FactError(f"{host.name}: the builder did not tell its state; see the lines above, or run again with -vvv")
+    _LAST[host] = found
+    return found
+
+
+def forget(host: Host) -> None:
+    """Something changed on the builder: the next `builder_state` asks again."""
+    _LAST.pop(host, None)
+
+
+def _root_of(host: Host) -> str:
+    builder = host.data.get("builder")
+    root = builder.get("root") if isinstance(builder, dict) else None
+    return root if isinstance(root, str) else DEFAULT_ROOT
