@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -86,7 +85,8 @@ def remove_tree(path: Path) -> None:
         subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
     if mounts_below(path):
         raise LabError(f"{path}: something is still mounted below it; expected nothing; umount it and try again")
-    shutil.rmtree(path)
+    # rm is several times faster than shutil here, and a Windows host is 10,000 files
+    subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=True)
 
 
 def mounts_below(path: Path) -> list[Path]:

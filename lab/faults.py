@@ -37,7 +37,7 @@ def set_loss(lab: str, host: str, percent: int) -> None:
         *("nft", "-f", "-"),
         text=(
             f"table bridge {table} {{ chain forward {{ type filter hook forward priority 0;\n"
-            f"iifname {ports} {rule}\noifname {ports} {rule}\n}} }}\n"
+            f"iifname {ports} {rule}\noifname {ports} {rule}\n}}\n}}\n"
         ),
     )
 
@@ -46,11 +46,11 @@ def set_latency(lab: str, host: str, ms: float) -> None:
     """Delay frames each way by `ms` milliseconds: netem where the kernel has it, else a relay; 0 ends it."""
     if not 0 <= ms <= 60_000:
         raise LabError(f"host {host}: latency {ms}: expected milliseconds from 0 to 60000")
-    _end_latency(lab, host)
+    end_latency(lab, host)
     if ms == 0:
         return
     if not (_netem(network.switch(lab), host, ms) and _netem(network.namespace(lab, host), "eth0", ms)):
-        _end_latency(lab, host)
+        end_latency(lab, host)
         _start_relay(lab, host, ms)
 
 
@@ -66,7 +66,8 @@ def _netem(netns: str, interface: str, ms: float) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
-def _end_latency(lab: str, host: str) -> None:
+def end_latency(lab: str, host: str) -> None:
+    """Take the delay of a host's link away, if there is one."""
     relay = HostCgroup(lab, f"{host}.relay", everywhere=False)
     if relay.unified.exists():
         relay.kill()
@@ -81,7 +82,7 @@ def _end_latency(lab: str, host: str) -> None:
 def _start_relay(lab: str, host: str, ms: float) -> None:
     cgroup = HostCgroup(lab, f"{host}.relay", everywhere=False)
     cgroup.create()
-    command = ["ip", "netns", "exec", network.switch(lab), sys.executable, "-P", "-m", "lab.relay"]
+    command = [*network.enter(network.switch(lab)), sys.executable, "-P", "-m", "lab.relay"]
     command += [host, relay_port(host), str(ms), str(cgroup.unified)]
     root = Path(__file__).resolve().parent.parent
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(root)}
@@ -98,7 +99,7 @@ def _start_relay(lab: str, host: str, ms: float) -> None:
     with relay.stdout as output:
         said = output.readline().strip()
     if said != "ready":
-        _end_latency(lab, host)
+        end_latency(lab, host)
         raise LabError(f"host {host}: latency: the relay did not start: {said or relay.wait()}; is /dev/net/tun there?")
     deadline = time.monotonic() + 5
     while not cgroup.populated() and time.monotonic() < deadline:

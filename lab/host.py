@@ -12,6 +12,15 @@ from lab import faults, network
 from lab.cgroup import HostCgroup
 from lab.model import HostRecord, LabError
 
+MB = 1 << 20
+
+
+def mount(*args: str) -> None:
+    """Run mount(8); LabError with its own words if it fails."""
+    done = subprocess.run(["mount", *args], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise LabError(f"mount {' '.join(args)}: {done.stderr.strip()}; expected overlay and tmpfs in this kernel")
+
 
 class Host(ABC):
     """One host of a running lab.

@@ -176,6 +176,8 @@ def _end(state: State) -> None:
     for left in NSPAWN.glob(f"{prefix}*"):
         left.rmdir()
     cgroup.remove_lab(state.name)
+    for directory in (state.dir / "hosts").glob("w*"):
+        windows.clear_leftovers(directory)
     remove_tree(state.dir)
     state.unclaim()
 
@@ -216,6 +218,7 @@ def _drop_surplus(state: State, file: LabFile, targets: int, builders: int, tell
                     group.kill()
                     cgroup.HostCgroup(file.name, group.name).remove()
             network.del_host_netns(file.name, name)
+            windows.clear_leftovers(state.host_dir(name))
             clear_leftovers(state.host_dir(name))
 
 

@@ -44,7 +44,15 @@ def ip_batch(lines: Sequence[str], netns: str | None = None) -> None:
 
 def in_namespace(netns: str, *command: str, text: str = "", check: bool = True) -> str:
     """Run a command inside a network namespace, return its output."""
-    return _run(("ip", "netns", "exec", netns, *command), text, check)
+    return _run((*enter(netns), *command), text, check)
+
+
+def enter(netns: str) -> list[str]:
+    """The command in front of another one that makes it run inside a network namespace.
+
+    Not `ip netns exec`: that mounts another /sys, which hides the cgroups.
+    """
+    return ["nsenter", f"--net={NETNS / netns}", "--"]
 
 
 def _run(command: Sequence[str], text: str, check: bool) -> str:

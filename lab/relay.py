@@ -42,7 +42,7 @@ class Lane:
         for _ in range(64):
             try:
                 frame = self._read()
-            except BlockingIOError:
+            except OSError:  # nothing more (EAGAIN), or told once that the port went down (ENETDOWN): a cut
                 return
             if frame:
                 self._held.append((time.monotonic() + self._delay, frame))

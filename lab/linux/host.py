@@ -17,13 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lab import faults, network
 from lab.cache import mount_table, mounts_below, remove_tree
 from lab.cgroup import HostCgroup
-from lab.host import Host
+from lab.host import MB, Host, mount
 from lab.model import HostRecord, LabError
 from lab.state import write_atomic
 
 KEEP = Path(__file__).with_name("keep.sh")
 DEPLOY_UID = 1000
-MB = 1 << 20
 
 # Without a user namespace nspawn mounts cgroup v1 controllers read-only: systemd would accept MemoryMax= and the like
 # and not enforce it. So a shell is the first process, makes them writable, and becomes systemd.
@@ -82,12 +81,12 @@ class LinuxHost(Host):
 
     def _make_disk(self) -> None:
         # The mounts' source names the lab, so that `down` finds them by looking at the machine alone.
-        _mount("-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=755", self.netns, str(self._disk))
+        mount("-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=755", self.netns, str(self._disk))
         upper, work = self._disk / "upper", self._disk / "work"
         upper.mkdir()
         work.mkdir()
         layers = f"lowerdir={self.tree},upperdir={upper},workdir={work}"
-        _mount("-t", "overlay", "-o", layers, self.netns, str(self.root))
+        mount("-t", "overlay", "-o", layers, self.netns, str(self.root))
         self._furnish()
 
     def _furnish(self) -> None:
@@ -242,10 +241,10 @@ class LinuxHost(Host):
     def fill_disk(self, leave_mb: int = 0) -> None:
         # The disk shrinks to what is on it: no space left, exactly as if it were written full, and no memory used up.
         used = shutil.disk_usage(self._disk).used
-        _mount("-o", f"remount,size={used + leave_mb * MB}", str(self._disk))
+        mount("-o", f"remount,size={used + leave_mb * MB}", str(self._disk))
 
     def free_disk(self) -> None:
-        _mount("-o", f"remount,size={self.disk_mb}m", str(self._disk))
+        mount("-o", f"remount,size={self.disk_mb}m", str(self._disk))
 
     def reset(self) -> None:
         self.stop()
@@ -276,12 +275,6 @@ def clear_leftovers(directory: Path) -> None:
     for point in mounts_below(directory):
         _unmount(point)
     remove_tree(directory)
-
-
-def _mount(*args: str) -> None:
-    done = subprocess.run(["mount", *args], check=False, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise LabError(f"mount {' '.join(args)}: {done.stderr.strip()}; expected overlay and tmpfs in this kernel")
 
 
 def _unmount(point: Path) -> None:
