@@ -1,0 +1,92 @@
+"""What git's complaint about a remote means, in one clause with a remedy. Pure."""
+
+from __future__ import annotations
+
+import re
+
+#: (pattern in git's or ssh's English output, cause, remedy), the first match counts.
+_CAUSES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"dubious ownership",
+        "git refuses a repository that belongs to another user",
+        "run as its owner, or add it to safe.directory with `git config --global`",
+    ),
+    (
+        r"Host key verification failed|REMOTE HOST IDENTIFICATION",
+        "the server's ssh host key is not known here",
+        "connect to it once with ssh, or add its key to known_hosts",
+    ),
+    (
+        r"Permission denied \(|Too many authentication failures",
+        "the server refuses this user's ssh key",
+        "load a key it accepts (ssh-add -l lists them)",
+    ),
+    (
+        r"could not read (Username|Password)|terminal prompts disabled|Authentication failed"
+        r"|HTTP (Basic: )?Access denied|returned error: 40[13]",
+        "the server wants a credential",
+        "set up a git credential helper or an ssh key; prompts are never answered",
+    ),
+    (
+        r"Could not resolve host(name)?|Name or service not known|Temporary failure in name resolution",
+        "its host name cannot be resolved",
+        "check the name and this machine's DNS",
+    ),
+    (r"Connection refused", "the connection is refused", "check that the server is up and the port"),
+    (
+        r"[Tt]imed out|Operation too slow|No route to host|Network is unreachable|Connection reset"
+        r"|unexpected disconnect|early EOF|Failed to connect|Couldn't connect",
+        "it does not answer",
+        "check the network",
+    ),
+    (
+        r"certificate|SSL",
+        "its TLS certificate is not accepted",
+        "check the certificate, http.sslCAInfo and the clock",
+    ),
+    (r"No space left on device", "this machine's disk is full", "free space below the controller's folder"),
+    (
+        r"[Rr]epository not found|does not exist|not appear to be a git repository|No such file or directory"
+        r"|not found",
+        "there is no repository that this user may see",
+        "check source.repository and the access rights",
+    ),
+    (
+        r"transport '.*' not allowed|remote helper|'.*' is not a git command",
+        "git cannot use such an address",
+        "use ssh://, https:// or a path",
+    ),
+)
+
+
+def explain(output: str, *, timeout: float | None = None) -> tuple[str, str]:
+    """The cause and the remedy behind git's output, each one clause without a full stop.
+
+    Args:
+        output: what git and ssh wrote on stderr, in the C locale.
+        timeout: seconds after which git was ended, if it was.
+    """
+    if timeout is not None:
+        return f"no answer within {timeout:g} s", "check the network"
+    for pattern, cause, remedy in _CAUSES:
+        if re.search(pattern, output):
+            return cause, remedy
+    return last_line(output) or "git gave no reason", "try `git ls-remote` on this machine"
+
+
+def last_line(output: str) -> str:
+    """The line of git's output that says most: the last ``fatal:`` or ``error:``, else the last at all."""
+    lines = [
+        line.strip() for line in output.splitlines() if line.strip() and not line.startswith(("hint:", "warning:"))
+    ]
+    grave = [line for line in lines if re.match(r"(fatal|error|remote: error|ssh): ", line)]
+    chosen = (grave or lines or [""])[-1]
+    return re.sub(r"^(fatal|error): ", "", chosen)[:300]
+
+
+def ago(seconds: float) -> str:
+    """A length of time for people: ``40 s``, ``12 min``, ``3 h``, ``5 days``."""
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{int(max(seconds, 0) // size)} {unit}"
+    return f"{int(seconds // 86400)} days"
