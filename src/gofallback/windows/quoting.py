@@ -1,0 +1,226 @@
+r"""The one place that knows cmd.exe's rules: quoting, environment, folder, batch files. Pure: no host is asked.
+
+Two readers take a command line apart, one after the other: cmd.exe (metacharacters, ``^``, ``%``), then the program's
+own C runtime (quotes and backslashes). For the second the rules are those of the library ``mslex``; for the first this
+module adds what it lacks:
+
+* ``%`` cannot be escaped inside quotes, so an argument with ``%``, ``!`` or ``"`` is written with every metacharacter
+  behind a caret.
+* ``^%`` alone does not stop ``%PATH:~0,3%``; a caret *behind* the ``%`` as well does, since it makes the variable's
+  name start with ``^``.
+* In a batch file the rule is another: ``%`` is written ``%%``.
+
+Sources: https://learn.microsoft.com/windows-server/administration/windows-commands/cmd (``/s``, ``/c``, special
+characters) and https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments (the C runtime).
+
+Limits that come from cmd.exe: no argument, name or value can hold a line break; an empty variable does not exist; and
+on both sides of a ``|`` cmd reads the text twice, so an argument with ``%``, ``!`` or ``"`` does not survive there.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import mslex
+
+from gofallback.errors import GofallbackError
+
+LINE_LIMIT = 8191
+"""Longest line cmd.exe reads, in UTF-16 units:
+https://learn.microsoft.com/troubleshoot/windows-client/shell-experience/command-line-string-limitation."""
+
+COMMAND_LIMIT = 8000
+r"""Longest command sent as one line: sshd puts ``"c:\windows\system32\cmd.exe" /c "..."`` around it, and %..% grows."""
+
+CMD = r"%SystemRoot%\System32\cmd.exe"
+POWERSHELL = r"%SystemRoot%\System32\WindowsPowerShell\v1.0\powershell.exe"
+
+_META = frozenset('()%!^"<>&|')
+_DELIMITERS = re.compile(r"[,;=]")
+_BREAK = re.compile(r"[\r\n\0]")
+_EXPANSION = re.compile(r"%[A-Za-z_][\w().-]*(?::[^%^\r\n]*)?%")
+
+
+class QuotingError(GofallbackError):
+    """A text that cmd.exe has no way to carry."""
+
+
+def length(text: str) -> int:
+    """Length as Windows counts it: UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def quote(argument: str, *, in_batch: bool = False) -> str:
+    """One argument as cmd.exe must be given it, so that the program gets ``argument`` unchanged.
+
+    Arguments:
+        argument: any text without line break or NUL.
+        in_batch: written for a line of a batch file, where ``%`` has other rules.
+
+    Raises QuotingError if the argument holds a line break or NUL.
+    """
+    _refuse_breaks("argument", argument)
+    if not argument:
+        return '""'
+    if not any(character in argument for character in '%!"'):
+        if _DELIMITERS.search(argument) and not re.search(r"\s", argument):
+            # Programs do not mind, but cmd's own commands and batch files split at these.
+            return '"' + re.sub(r"(\\+)$", r"\1\1", argument) + '"'
+        return str(mslex.quote(argument))
+    quoted = str(mslex.quote(argument, for_cmd=False))
+    return _for_batch(quoted) if in_batch else escape(quoted)
+
+
+def command_line(argv: Sequence[str], *, in_batch: bool = False) -> str:
+    """A program and its arguments as one command line.
+
+    Arguments:
+        argv: the program (a path or a name) and its arguments.
+        in_batch: as for ``quote``.
+
+    Raises QuotingError if there is no program, if the program's path holds ``"`` or ``%`` (cmd.exe cannot name such a
+    program), or for an argument that cannot be carried.
+    """
+    if not argv or not argv[0]:
+        raise QuotingError("command line: there is no program in it")
+    program = argv[0]
+    _refuse_breaks("program", program)
+    if '"' in program or "%" in program:
+        raise QuotingError(f'program {program}: cmd.exe cannot start a path with " or % in it; rename the folder')
+    if re.search(r"[\s&()^!,;=']", program):
+        program = f'"{program}"'
+    return " ".join([program, *(quote(argument, in_batch=in_batch) for argument in argv[1:])])
+
+
+def escape(text: str) -> str:
+    """``text`` with carets, so that one reading by cmd.exe gives it back, nothing expanded, redirected or split."""
+    out: list[str] = []
+    after_percent = False
+    for character in text:
+        out.append("^" + character if character in _META or after_percent else character)
+        after_percent = character == "%"
+    return "".join(out)
+
+
+def set_variable(name: str, value: str, *, in_batch: bool = False) -> str:
+    """The ``set`` command for one variable; an empty value removes it, as Windows has no empty ones.
+
+    Raises QuotingError for a name that cmd.exe cannot set and for a value with a line break (the value is not shown).
+    """
+    if not name or re.search(r'[=%!"\s\0^&|<>]', name):
+        raise QuotingError(f"environment variable {name!r}: cmd.exe cannot set a variable of that name")
+    if _BREAK.search(value):
+        raise QuotingError(f"environment variable {name}: its value has a line break, which cmd.exe cannot carry")
+    if not any(character in value for character in '%!"'):
+        return f'set "{name}={value}"'
+    return f"set {name}=" + (_for_batch(value) if in_batch else escape(value))
+
+
+def change_folder(folder: str, *, in_batch: bool = False) -> str:
+    r"""The commands that go to ``folder`` (``/d``: on any drive) or end the shell with status 1.
+
+    Raises QuotingError if the path holds ``"`` or a line break: no folder has such a name.
+    """
+    _refuse_breaks("folder", folder)
+    if '"' in folder:
+        raise QuotingError(f'folder {folder}: a Windows path cannot hold "')
+    path = '"' + folder.replace("/", "\\") + '"'
+    if "%" in path:
+        path = _for_batch(path) if in_batch else escape(path)
+    return f"cd /d {path}|| exit 1"
+
+
+def with_environment(command: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> str:
+    """A command line that runs ``command`` with ``env`` added to the environment and in ``folder``.
+
+    ``%NAME%`` in the command is read after the variables are set: cmd.exe expands a whole line before it runs any of
+    it, so such a command goes to a second cmd.exe. Where nothing is to be set the command is returned as it is: the SSH
+    service already runs it through ``cmd.exe /c``.
+
+    Raises QuotingError if the command has several lines (see ``batch``) or something in it cannot be carried.
+    """
+    if _BREAK.search(command):
+        raise QuotingError("command: has several lines; they need a batch file")
+    if not env and not folder:
+        return command
+    first = [set_variable(name, value) for name, value in (env or {}).items()]
+    if folder:
+        first.append(change_folder(folder))
+    if "%" in command:
+        command = f"{CMD} /d /s /c " + escape(f'"{command}"')
+    return "&".join([*first, command])
+
+
+def batch(commands: str | Iterable[str], env: Mapping[str, str] | None = None, folder: str | None = None) -> str:
+    """The text of a batch file that runs ``commands``, one after the other, each written as for the command line.
+
+    The file ends with the exit status of the last command. Store it as UTF-8: its first act is ``chcp 65001``.
+
+    Raises QuotingError if a single line is longer than cmd.exe reads (8,191), or something in it cannot be carried.
+    """
+    lines = (
+        commands.splitlines() if isinstance(commands, str) else [line for one in commands for line in one.splitlines()]
+    )
+    out = ["@echo off", "chcp 65001>nul"]
+    out += [set_variable(name, value, in_batch=True) for name, value in (env or {}).items()]
+    if folder:
+        out.append(change_folder(folder, in_batch=True))
+    out += [_translate(line) for line in lines if line.strip()]
+    for line in out:
+        if length(line) > LINE_LIMIT - 1:
+            raise QuotingError(
+                f"command: one line of it has {length(line)} characters, cmd.exe reads {LINE_LIMIT} at most;"
+                " split it into several commands, or pass the data in a file or on stdin"
+            )
+    return "\r\n".join([*out, "exit %errorlevel%", ""])
+
+
+def powershell(script: str) -> str:
+    """The command line that runs ``script`` in Windows PowerShell, whatever characters it has.
+
+    Raises QuotingError if the line gets too long for cmd.exe (scripts of about 2,900 characters and more).
+    """
+    quiet = "$ProgressPreference='SilentlyContinue';" + script
+    encoded = base64.b64encode(quiet.encode("utf-16-le")).decode("ascii")
+    line = f"{POWERSHELL} -NoLogo -NoProfile -NonInteractive -EncodedCommand {encoded}"
+    if length(line) > COMMAND_LIMIT:
+        raise QuotingError(
+            f"PowerShell script: {len(script)} characters make a command line of {length(line)},"
+            f" {COMMAND_LIMIT} is the most; upload it as a file"
+        )
+    return line
+
+
+def _refuse_breaks(what: str, text: str) -> None:
+    if _BREAK.search(text):
+        raise QuotingError(f"{what} {text!r}: has a line break or NUL, which cmd.exe cannot carry")
+
+
+def _for_batch(text: str) -> str:
+    """As ``escape``, for a line of a batch file."""
+    return "".join(
+        "%%" if character == "%" else "^" + character if character in _META else character for character in text
+    )
+
+
+def _translate(line: str) -> str:
+    """A line written for the command line, as a batch file must have it: ``%i`` becomes ``%%i``, ``%NAME%`` stays."""
+    out: list[str] = []
+    position = 0
+    while position < len(line):
+        if line.startswith("^%", position):
+            position += 2
+            # ``^%^X`` of ``escape``: the second caret only keeps the name from being one.
+            out.append("%%")
+            if line.startswith("^", position) and position + 1 < len(line) and line[position + 1] not in _META:
+                position += 1
+        elif line[position] == "%":
+            expansion = _EXPANSION.match(line, position)
+            out.append(expansion.group() if expansion else "%%")
+            position = expansion.end() if expansion else position + 1
+        else:
+            out.append(line[position])
+            position += 1
+    return "".join(out)
