@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import FactProcessError
 from pyinfra.api.facts import FactBase
 
 from gofallback.windows import state
-from gofallback.windows.quoting import quote
+from gofallback.windows.paths import literal
 
 
 def raw(text: str) -> StringCommand:
@@ -42,7 +42,7 @@ class Directory(FactBase[bool]):
     default = staticmethod(lambda: False)
 
     def command(self, path: str) -> StringCommand:
-        return raw(f"(if exist {quote(path + chr(92))} echo folder)& exit 0")
+        return raw(f"(if exist {literal(path + chr(92))} echo folder)& exit 0")
 
     def process(self, output: list[str]) -> bool:
         return "folder" in (line.strip() for line in output)
@@ -50,7 +50,7 @@ class Directory(FactBase[bool]):
 
 def certutil(path: str) -> str:
     """The command line that prints a file's SHA-256; `read_hash` reads its answer."""
-    return f'"%SystemRoot%\\System32\\certutil.exe" -hashfile {quote(path)} SHA256'
+    return f'"%SystemRoot%\\System32\\certutil.exe" -hashfile {literal(path)} SHA256'
 
 
 def read_hash(output: list[str]) -> str | None:
@@ -75,10 +75,9 @@ class FileSha256(FactBase["str | None"]):
     default = staticmethod(lambda: None)
 
     def command(self, path: str) -> StringCommand:
-        return raw(
-            f"(for %F in ({quote(path)}) do @if exist %F (if %~zF==0 (echo {EMPTY_SHA256}) else ({certutil(path)})))"
-            "& exit 0"
-        )
+        name = literal(path)
+        hashed = f"@if %~zF==0 (echo {EMPTY_SHA256}) else ({certutil(path)})"
+        return raw(f"(if exist {name} (for %F in ({name}) do {hashed}))& exit 0")
 
     def process(self, output: list[str]) -> str | None:
         return read_hash(output)

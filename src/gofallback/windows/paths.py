@@ -5,6 +5,8 @@ from __future__ import annotations
 import ntpath
 from dataclasses import dataclass
 
+from gofallback.windows.quoting import QuotingError
+
 MARKER = "gofallback-toolchain.txt"
 """Written into a toolchain's folder as the last thing before it gets its final name."""
 
@@ -23,6 +25,17 @@ def join(*parts: str) -> str:
     return "\\".join(
         part.replace("/", "\\").strip("\\") if index else part.rstrip("\\") for index, part in enumerate(parts)
     )
+
+
+def literal(path: str) -> str:
+    """A path in quotes, as cmd.exe's own commands want it whatever characters it has.
+
+    Raises:
+        QuotingError: it holds ``"``, ``%`` or a line break: the first is in no Windows path, the second would expand.
+    """
+    if '"' in path or "%" in path or any(ord(character) < 0x20 for character in path):
+        raise QuotingError(f"path {path!r}: should hold neither quotes nor % nor line breaks")
+    return f'"{path}"'
 
 
 def inside(root: str, path: str) -> bool:

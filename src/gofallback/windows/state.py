@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gofallback.errors import GofallbackError
-from gofallback.windows.paths import MARKER, Layout, toolchain_name
+from gofallback.windows.paths import MARKER, Layout, literal, toolchain_name
 
 #: Variables that are asked for; never the whole environment, which may hold secrets.
 VARIABLES = ("SystemRoot", "SystemDrive", "ProgramFiles", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "USERNAME")
@@ -123,6 +123,7 @@ def gather(root: str) -> str:
     Only parts of cmd.exe itself, ``reg.exe`` and, where it is there, the machine-wide ``git.exe`` run; nothing is
     changed. The answer's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
     """
+    here = root + "\\"
     parts = [
         "echo @@version& ver",
         "echo @@environment",
@@ -133,9 +134,10 @@ def gather(root: str) -> str:
         'echo @@go& type "%ProgramFiles%\\Go\\VERSION" 2>nul',
         'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
         # Other tools that tell free bytes need an administrator (fsutil) or are gone (wmic).
-        f"echo @@free& dir /-c /ad {root[:2]}\\",
+        # The root may be the mount point of a disk of its own.
+        f"echo @@free& (if exist {literal(here)} (dir /-c /ad {literal(root)}) else (dir /-c /ad {root[:2]}\\))",
         # Loops run over relative names: quotes around a wildcard in `for` are honoured by Windows but not by Wine.
-        f'(if not exist "{root}\\" (echo @@end& exit 0))& cd /d "{root}" || (echo @@unreadable& exit 0)',
+        f"(if not exist {literal(here)} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
         "echo @@folders",
         _each("*", "echo %~nxD"),
         _each("cache\\*", "echo cache\\%~nxD"),

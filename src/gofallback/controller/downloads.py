@@ -1,0 +1,146 @@
+"""The controller's cache of toolchain archives: fetched once, never used without the pinned SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import secrets
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from gofallback.errors import GofallbackError
+from gofallback.model import ToolchainPin
+
+Say = Callable[[str], None]
+
+_CHUNK = 1 << 20
+_TIMEOUT = 60.0
+"""Seconds without a byte after which a server counts as gone."""
+_STEP = 5.0
+"""Seconds between two lines of progress."""
+_LOCKS: dict[Path, threading.Lock] = {}
+_LOCKS_GUARD = threading.Lock()
+
+
+class DownloadError(GofallbackError):
+    """An archive that cannot be had, or is not the pinned one; one line with the remedy."""
+
+
+def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
+    """The archive of a pin, verified: from the cache, else from its URL (``https://`` or ``file://``).
+
+    Hosts that ask for the same archive at once get one download. The final name exists only with the right bytes.
+
+    Args:
+        pin: what to fetch, and the SHA-256 it must have.
+        cache: folder of the archives; made when missing.
+        say: called with one line of progress every few seconds.
+
+    Raises:
+        DownloadError: not reachable, or another SHA-256 (both are named).
+    """
+    final = cache / pin.sha256[:16] / pin.file_name
+    with _lock(final):
+        if final.is_file():
+            found = sha256_of(final)
+            if found == pin.sha256:
+                return final
+            say(f"{final} is damaged (sha256 {found}, pinned {pin.sha256}): fetching it again")
+            final.unlink()
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
+        try:
+            found = _copy(pin, temporary, say)
+            if found != pin.sha256:
+                raise DownloadError(
+                    f"{pin.url}: sha256 is {found}, but {pin.tool} {pin.version} is pinned to {pin.sha256}; "
+                    "nothing was installed. Compare with the vendor's own figure (`gofallback pins`), then correct toolchain.pins"
+                )
+            temporary.replace(final)
+        except OSError as error:
+            raise DownloadError(
+                f"{final}: {error.strerror or error}; free space or permission of the folder?"
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+    return final
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 lower-case hex digits; the file is streamed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _lock(path: Path) -> threading.Lock:
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(path, threading.Lock())
+
+
+def open_url(url: str) -> http.client.HTTPResponse | IO[bytes]:
+    """Open a URL for reading.
+
+    Raises:
+        DownloadError: not reachable, refused, or not there.
+    """
+    request = urllib.request.Request(url, headers={"User-Agent": "gofallback"})
+    try:
+        opened: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
+    except urllib.error.HTTPError as error:
+        raise DownloadError(f"{url}: the server says {error.code} {error.reason}; check the pin's url") from None
+    except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(
+            f"{url}: {reason}; check the network and the proxy (HTTPS_PROXY), or put the archive on this machine and "
+            "pin a file:// url"
+        ) from None
+    return opened
+
+
+def _copy(pin: ToolchainPin, target: Path, say: Say) -> str:
+    """Stream the archive into ``target``; its SHA-256."""
+    digest = hashlib.sha256()
+    done, began = 0, time.monotonic()
+    spoke = began
+    with open_url(pin.url) as source:
+        total = _length(source)
+        say(f"fetching {pin.file_name}{f' ({total / 1e6:.0f} MB)' if total else ''} from {pin.url}")
+        with target.open("wb") as file:
+            while chunk := _read(source, pin.url):
+                file.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                if time.monotonic() - spoke >= _STEP:
+                    spoke = time.monotonic()
+                    of = f" of {total / 1e6:.0f}" if total else ""
+                    say(f"fetching {pin.file_name}: {done / 1e6:.0f}{of} MB, {done / 1e6 / (spoke - began):.1f} MB/s")
+    if total is not None and done != total:
+        raise DownloadError(f"{pin.url}: ended after {done} of {total} bytes; run the same command again")
+    say(f"fetched {pin.file_name}: {done / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
+    return digest.hexdigest()
+
+
+def _read(source: http.client.HTTPResponse | IO[bytes], url: str) -> bytes:
+    try:
+        return source.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise DownloadError(f"{url}: the connection broke ({error}); run the same command again") from None
+
+
+def _length(source: http.client.HTTPResponse | IO[bytes]) -> int | None:
+    headers = getattr(source, "headers", None)
+    text = headers.get("Content-Length") if headers is not None else None
+    return int(text) if text and text.isdigit() else None
