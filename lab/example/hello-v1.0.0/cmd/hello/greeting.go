@@ -1,0 +1,6 @@
+package main
+
+// greeting is what / answers.
+func greeting(string) string {
+	return "Hello."
+}
