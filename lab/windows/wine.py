@@ -19,7 +19,7 @@ from lab.windows.errors import WindowsLabError
 from lab.windows.process import building, run
 
 Say = Callable[[str], None]
-RECIPE = 1
+RECIPE = 2
 """Raise when the way the trees are built changes: the trees get new names and running hosts keep theirs."""
 
 USER = "builder"
@@ -215,6 +215,7 @@ def forget_server(prefix: Path) -> None:
 def clone_template(template: Path, prefix: Path) -> None:
     """Make `prefix` a hard-linked copy of the template, with own copies of the files Wine edits in place."""
     run(["cp", "-al", template, prefix], f"copy the prefix template to {prefix}")
+    (prefix / "wineserver").unlink(missing_ok=True)
     for name in ("system.reg", "user.reg", "userdef.reg", ".update-timestamp"):
         with contextlib.suppress(FileNotFoundError):
             _own_copy(prefix / name)
