@@ -28,7 +28,7 @@ FLEET_KEYS = frozenset(
 )
 
 
-class Refused(GofallbackError):
+class RefusedError(GofallbackError):
     """The run must not begin: nothing has been changed anywhere."""
 
 
@@ -96,7 +96,7 @@ def site(command: str | None = None) -> Site:
     with _MAKING:
         if state not in _SITES:
             if command is None:
-                raise Refused("a deploy has to begin with preflight(...)")
+                raise RefusedError("a deploy has to begin with preflight(...)")
             _SITES[state] = _make(state, command)
         return _SITES[state]
 
@@ -143,7 +143,7 @@ def _check_services(made: Site, targets: list[Host]) -> None:
     known = sorted({name for host in targets for name in made.run.fleets[host.name].services})
     for name in made.run.options.service:
         if name not in known:
-            raise Refused(f"--data service={name}: no such service; known: {', '.join(known) or 'none'}")
+            raise RefusedError(f"--data service={name}: no such service; known: {', '.join(known) or 'none'}")
 
 
 def _json_mode() -> bool:

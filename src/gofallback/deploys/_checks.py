@@ -1,0 +1,114 @@
+"""The checks of preflight. Each raises RefusedError with one line; none changes anything."""
+
+from __future__ import annotations
+
+from pyinfra.api.host import Host
+
+from gofallback.deploys._site import RefusedError, Site, cli_parameters
+from gofallback.deploys._wanted import all_specs, services_in_use, state_of
+from gofallback.facts.builder import builder_state
+from gofallback.model.platform import GO_PLATFORMS
+
+NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
+NEEDS_BUILDER = frozenset({"fallback", "drill"})
+
+
+def whole_run(here: Site) -> None:
+    """Once per run: pyinfra's options, reachability, and which builder builds."""
+    _pyinfra_options(here)
+    _reachable(here)
+    if here.run.command in NEEDS_BUILDER:
+        _choose_builder(here)
+    if here.run.command in NEEDS_TARGETS:
+        services_in_use(here)
+
+
+def _pyinfra_options(here: Site) -> None:
+    given = cli_parameters()
+    for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial")):
+        if given.get(name):
+            raise RefusedError(
+                f"{flag}: refused; with it pyinfra goes on after a failed host. The order of hosts is group data: "
+                "`target: {canary: true}` and `rollout`"
+            )
+
+
+def _reachable(here: Site) -> None:
+    command, run = here.run.command, here.run
+    if command == "standby" and not here.builders:
+        raise RefusedError(_nobody("builders", here.unreachable_builders))
+    if command not in NEEDS_TARGETS:
+        return
+    if here.unreachable_targets and not run.options.skip_unreachable and command != "status":
+        raise RefusedError(
+            f"{', '.join(here.unreachable_targets)}: cannot be reached (see above); nothing was changed on any host: "
+            "mend it, or go on without by --data skip_unreachable=true"
+        )
+    if here.unreachable_targets:
+        run.notes.append(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
+    if not here.targets:
+        raise RefusedError(_nobody("targets", here.unreachable_targets))
+
+
+def _nobody(group: str, unreachable: list[str]) -> str:
+    if unreachable:
+        return f"none of the {group} can be reached: {', '.join(unreachable)}"
+    return (
+        f"the inventory has no hosts in the group `{group}` (or --limit leaves them out); see inventories/production.py"
+    )
+
+
+def _choose_builder(here: Site) -> None:
+    if here.builders:
+        here.run.builder = here.builders[0].name
+        if here.unreachable_builders:
+            here.run.notes.append(
+                f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds"
+            )
+        return
+    missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
+    if missing:
+        what = (
+            f"{missing[0].service} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
+        )
+        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; {what}")
+    here.run.notes.append("no builder can be reached; every artifact was in the store")
+
+
+def target(here: Site, host: Host) -> None:
+    """One target: what it is, what it has, who is at work there."""
+    state = state_of(here, host)
+    settings = here.fleet(host).target
+    if state.missing:
+        raise RefusedError(
+            f"{host.name}: {', '.join(state.missing)} is missing; a target needs systemd, util-linux, tar and sudo"
+        )
+    if state.platform not in GO_PLATFORMS:
+        raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
+    if here.run.command in ("status", "drill"):
+        return
+    for service in here.services(host):
+        found = state.services[service.name]
+        if found.lock is not None:
+            raise RefusedError(
+                f"{host.name}: {service.name} is being changed by {found.lock}; nothing was changed. "
+                "Wait for that run to end; its lock ends with it"
+            )
+        free = state.free.get(service.home)
+        need = settings.minimum_free_mb * 1_000_000
+        if free is not None and free < need and here.run.command != "rollback":
+            raise RefusedError(
+                f"{host.name}: {free / 1e6:.0f} MB free below {service.home}, expected at least "
+                f"{settings.minimum_free_mb} MB (target.minimum_free_mb); free some space, nothing was changed"
+            )
+
+
+def builder(here: Site, host: Host) -> None:
+    """The builder in use: its disk."""
+    settings = here.fleet(host).builder
+    state = builder_state(host, settings.root)
+    if state.free_bytes is not None and state.free_bytes < settings.minimum_free_mb * 1_000_000:
+        raise RefusedError(
+            f"{host.name}: {state.free_bytes / 1e6:.0f} MB free on the disk of {settings.root}, expected at least "
+            f"{settings.minimum_free_mb} MB (builder.minimum_free_mb); free some space, nothing was changed"
+        )

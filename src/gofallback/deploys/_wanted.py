@@ -1,0 +1,195 @@
+"""What a run wants: the source, the binaries, and the release of each service on each target; settled while planning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from pyinfra.api.host import Host
+
+from gofallback.build import agent_source, plan
+from gofallback.build.spec import BuildSpec
+from gofallback.controller import git
+from gofallback.controller.store import Stored
+from gofallback.deploys._site import RefusedError, Site
+from gofallback.facts.target import target_state
+from gofallback.model import Service
+from gofallback.release import templates
+from gofallback.release.render import ReleaseFiles, render
+from gofallback.release.state import TargetState
+from gofallback.source.model import ResolvedSource
+
+AGENT = "gofallback-agent"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One release of one service on one target."""
+
+    service: Service
+    files: ReleaseFiles
+    binary: BuildSpec
+    agent: BuildSpec
+
+    @property
+    def commit(self) -> str:
+        """Full SHA of the commit."""
+        return self.binary.commit
+
+
+def state_of(site: Site, host: Host) -> TargetState:
+    """What a target tells, asked once for the plan; stages of the run refresh it."""
+    return target_state(host, site.services(host))
+
+
+def source_of(site: Site, service: Service) -> ResolvedSource:
+    """The exact commit of a service; the first caller resolves it and prints it, the others wait."""
+    with site.lock:
+        if service.name not in site.run.sources:
+            asked = service
+            if site.run.options.ref:
+                asked = service.model_copy(
+                    update={"source": service.source.model_copy(update={"ref": site.run.options.ref})}
+                )
+            found = git.resolve(
+                asked, site.run.home.mirrors, offline=site.run.options.source_offline, say=lambda line: _say(line)
+            )
+            site.run.sources[service.name] = found
+            _say(found.line())
+            site.run.notes.extend(found.notes)
+        return site.run.sources[service.name]
+
+
+def _say(line: str) -> None:
+    click.echo(f"    {line}", err=True)
+
+
+def go_version(site: Site, service: Service) -> str:
+    """Toolchain version that builds a service.
+
+    Raises:
+        RefusedError: no builder in the inventory says which.
+    """
+    fleets = [fleet for fleet in site.run.fleets.values() if fleet.toolchain is not None]
+    toolchain = fleets[0].toolchain if fleets else None
+    if toolchain is None:
+        raise RefusedError("toolchain: no host of group `builders` has one; add it to group_data/builders.py")
+    return service.build.go or toolchain.go
+
+
+def services_in_use(site: Site) -> list[Service]:
+    """Every service that some reachable target runs, by name; builds need one meaning of it.
+
+    Raises:
+        RefusedError: two targets disagree about how a service is built.
+    """
+    found: dict[str, tuple[Service, Host]] = {}
+    for host in site.targets:
+        for service in site.services(host):
+            first, other = found.setdefault(service.name, (service, host))
+            if (first.source, first.build) != (service.source, service.build):
+                raise RefusedError(
+                    f"services.{service.name}: source and build differ between {other.name} and {host.name}; "
+                    "one commit is built for the whole fleet, so set them for all targets alike"
+                )
+    return [found[name][0] for name in sorted(found)]
+
+
+def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
+    """What is built of a service, by platform."""
+    known = site.run.specs.setdefault(service.name, {})
+    missing = [platform for platform in platforms if platform not in known]
+    for spec in plan.specs(service, source_of(site, service), go_version(site, service), missing):
+        known[spec.platform] = spec
+    return {platform: known[platform] for platform in platforms}
+
+
+def agent_for(site: Site, service: Service, platform: str) -> BuildSpec:
+    """The agent for a platform, built by the same toolchain as the service."""
+    known = site.run.specs.setdefault(AGENT, {})
+    if platform not in known:
+        known[platform] = plan.agent_spec(go_version(site, service), platform, agent_source.agent_digest())
+    return known[platform]
+
+
+def all_specs(site: Site) -> list[BuildSpec]:
+    """Everything the run builds or finds in the store: services, then agents; equal ones once."""
+    specs: dict[str, BuildSpec] = {}
+    agents: dict[str, BuildSpec] = {}
+    for service in services_in_use(site):
+        own = [h for h in site.targets if any(s.name == service.name for s in site.services(h))]
+        linux = sorted({state_of(site, host).platform for host in own})
+        wanted = [*linux, *(p for p in service.build.platforms if p not in linux)]
+        specs |= {spec.key: spec for spec in specs_for(site, service, wanted).values()}
+        agents |= {spec.key: spec for spec in (agent_for(site, service, platform) for platform in linux)}
+    return [*specs.values(), *agents.values()]
+
+
+def wanted_from_source(site: Site, host: Host) -> list[Wanted]:
+    """The releases that a build of this run puts on a target."""
+    platform = state_of(site, host).platform
+    wanted = []
+    for service in site.services(host):
+        binary = specs_for(site, service, [platform])[platform]
+        wanted.append(_wanted(service, binary, agent_for(site, service, platform)))
+    return wanted
+
+
+def wanted_from_store(site: Site, host: Host) -> list[Wanted]:
+    """The releases that stored artifacts put on a target (rollout.py).
+
+    Raises:
+        RefusedError: no version was named, or the store has none that fits.
+    """
+    platform = state_of(site, host).platform
+    wanted = []
+    for service in site.services(host):
+        binary = _stored(site, service, platform)
+        agent = _stored_agent(site, platform)
+        for stored in (binary, agent):
+            site.run.artifacts[stored.manifest.key] = stored
+            spec = stored.manifest.spec
+            site.run.specs.setdefault(spec.service, {})[spec.platform] = spec
+        wanted.append(_wanted(service, binary.manifest.spec, agent.manifest.spec))
+    return wanted
+
+
+def _wanted(service: Service, binary: BuildSpec, agent: BuildSpec) -> Wanted:
+    files = render(
+        service,
+        version=binary.version,
+        artifact_key=binary.key,
+        agent_key=agent.key,
+        templates=templates.load(Path.cwd()),
+    )
+    return Wanted(service=service, files=files, binary=binary, agent=agent)
+
+
+def _stored(site: Site, service: Service, platform: str) -> Stored:
+    store, version = site.run.store, site.run.options.version
+    known = store.versions(service.name)
+    newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
+    if version is None:
+        raise RefusedError(f"--data version=...: which version of {service.name}? in the store: {newest}")
+    if version not in known:
+        raise RefusedError(
+            f"--data version={version}: the store has no such version of {service.name}; it has: {newest}"
+        )
+    fitting = [found for found in store.by_version(service.name, version) if found.manifest.platform == platform]
+    if not fitting:
+        raise RefusedError(
+            f"{service.name} {version}: not built for {platform}; run deploys/fallback.py --data ref={version}"
+        )
+    return fitting[0]
+
+
+def _stored_agent(site: Site, platform: str) -> Stored:
+    """The newest agent for a platform: one made of today's sources if there is one."""
+    store, today = site.run.store, agent_source.agent_digest()
+    every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
+    fitting = [found for found in every if found.manifest.platform == platform]
+    fitting.sort(key=lambda found: (found.manifest.spec.commit == today, found.manifest.built_at), reverse=True)
+    if not fitting:
+        raise RefusedError(f"the agent was never built for {platform}; run deploys/fallback.py once")
+    return fitting[0]
