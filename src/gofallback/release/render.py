@@ -40,7 +40,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class ReleaseFiles:
-    """Everything of a release that comes from group data. The binary, the agent and manifest.json are added by the upload."""
+    """All of a release that comes from group data; the upload adds the binary, the agent and manifest.json."""
 
     id: str
     """``<version>-<digest8>``, the name of the folder."""
@@ -155,7 +155,7 @@ def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
     environment = Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701 - unit files, not HTML
+        autoescape=False,  # unit files, not HTML
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,6 +1,7 @@
 """The one place that knows how systemd reads a value: specifiers, quoting, line continuation.
 
-Sources: systemd.syntax(7), systemd.unit(5) "Specifiers", systemd.service(5) "Command lines", systemd.exec(5) `EnvironmentFile=`.
+Sources: systemd.syntax(7), systemd.unit(5) "Specifiers", systemd.service(5) "Command lines",
+systemd.exec(5) `EnvironmentFile=`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def verbatim(value: str) -> str:
     """A value in systemd's own syntax, such as one of `unit.directives`: checked, not changed.
 
     Raises:
-        UnitValueError: control characters, or an odd number of backslashes at the end, which would swallow the next line.
+        UnitValueError: control characters, or an odd number of backslashes at the end, which join the next line.
     """
     _one_line(value)
     stripped = value.rstrip(" \t")
@@ -66,6 +67,6 @@ def command(path: str, arguments: Iterable[str]) -> str:
 
 
 def environment_line(name: str, value: str) -> str:
-    r"""One line of a file for EnvironmentFile=: in double quotes, where only ``" \ ` $`` are special (systemd.exec(5))."""
+    r"""One line of a file for EnvironmentFile=, in double quotes: only ``" \ ` $`` are special there."""
     _one_line(value)
     return f'{name}="' + re.sub(r'(["\\`$])', r"\\\1", value) + '"'

@@ -1,0 +1,68 @@
+"""The last state read of every target: one round trip serves all stages of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactError, FactProcessError
+from pyinfra.api.facts import FactBase
+from pyinfra.api.host import Host
+
+from gofallback.model import Service
+from gofallback.release import probe
+from gofallback.release.state import TargetState
+
+_LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
+
+
+class TargetFact(FactBase[TargetState]):
+    """Everything about a target and the services given. None: it did not answer.
+
+    Read it through `target_state`, which remembers it.
+    """
+
+    _services: tuple[Service, ...] = ()
+
+    def command(self, services: tuple[Service, ...]) -> StringCommand:
+        self._services = services
+        return StringCommand(probe.script(services))
+
+    def process(self, output: Iterable[str]) -> TargetState:
+        try:
+            return probe.parse(output, self._services)
+        except probe.StateError as error:
+            raise FactProcessError(str(error)) from None
+
+
+def target_state(host: Host, services: Iterable[Service], *, sudo: bool = True, refresh: bool = False) -> TargetState:
+    """What a target told last; asks it (one round trip) when these services are not known, or ``refresh`` says so.
+
+    Args:
+        host: a connected Linux host.
+        services: which services it is asked about.
+        sudo: become root with ``sudo -n`` (`target.sudo`).
+        refresh: ask again.
+
+    Raises:
+        FactError: the target did not answer; one line. Within a step, catch it.
+    """
+    wanted = tuple(services)
+    known = _LAST.get(host)
+    if known is not None and not refresh and {service.name for service in wanted} <= known[1].services.keys():
+        return known[1]
+    if known is not None:  # ask about those as well: the next caller may want them
+        names = {service.name for service in wanted}
+        wanted += tuple(service for service in known[0] if service.name not in names)
+    found: TargetState | None = host.get_fact(TargetFact, services=wanted, _sudo=sudo)
+    if found is None:
+        forget(host)
+        raise FactError(f"{host.name}: the target did not tell its state; see the lines above, or run again with -vvv")
+    _LAST[host] = (wanted, found)
+    return found
+
+
+def forget(host: Host) -> None:
+    """Something changed on the target: the next `target_state` asks again."""
+    _LAST.pop(host, None)

@@ -1,0 +1,162 @@
+"""The script a target runs and the reader of its answer; here the script runs for real, on this machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from gofallback.model import Service
+from gofallback.release import probe
+from tests.unit.services import FULL, MINIMAL, service
+
+
+def archive(files: dict[str, str]) -> str:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode, member.uname = len(content), 0o644, "root"
+            tar.addfile(member, io.BytesIO(content.encode()))
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+SHA = "5" * 64
+ANSWER = f"""kernel\t6.1.0-28-amd64
+machine\taarch64
+libc\tglibc 2.36
+systemd\t252
+boot\tb-1
+clock\t1700000000\t5000.5
+missing\tflock
+agent\t{SHA}
+free\t/tmp\t100
+user\thello\tyes
+free\t/opt/hello\t2048
+current\thello\treleases/v1-aaaaaaaa
+release\thello\tv1-aaaaaaaa
+release\thello\tv2-bbbbbbbb
+release\thello\t.tmp-v3-cccccccc-r1
+lock\thello\tr7\talice@ctl\t2026-11-22T10:00:00Z
+health\thello\t1\tGET http://127.0.0.1/: status 500, expected 200
+unit\tId=hello.service
+unit\tLoadState=loaded
+unit\tActiveState=active
+unit\tSubState=running
+unit\tMainPID=4711
+unit\tNRestarts=2
+unit\tUnitFileState=enabled
+unit\tActiveEnterTimestampMonotonic=4000500000
+unit\tDescription=x = y
+unit\t
+unit\tId=gofallback-activate-hello.service
+unit\tActiveState=active
+unit\tDescription=gofallback activates v2-bbbbbbbb
+sum\t{SHA}  /opt/hello/current/bin/hello
+mode\t755 root:root\t/opt/hello/current/bin/.
+mode\t750 hello:hello\t/var/log/hello
+files\tFILES
+end"""
+
+
+def answer(text: str = ANSWER) -> list[str]:
+    files = {
+        "etc/systemd/system/hello.service": "[Unit]\n",
+        "opt/hello/current/conf/environment": "A=1\n",
+        "opt/hello/releases/v1-aaaaaaaa/manifest.json": f'{{"sha256": "{SHA}", "spec": {{"version": "v1"}}}}',
+        "opt/hello/releases/v2-bbbbbbbb/BAD": '{"reason": "crashed"}',
+        "var/lib/gofallback/hello/outcome.json": '{"state": "activated"}',
+        "var/lib/gofallback/hello/last-known-good": "v1-aaaaaaaa\n",
+    }
+    return text.replace("FILES", archive(files)).splitlines()
+
+
+def test_everything_that_a_target_tells_is_read() -> None:
+    state = probe.parse(answer(), [service()])
+    assert (state.kernel, state.platform, state.libc, state.libc_version) == (
+        "6.1.0-28-amd64",
+        "linux/arm64",
+        "glibc",
+        "2.36",
+    )
+    assert (state.systemd, state.boot_id, state.missing, state.agents) == (252, "b-1", ("flock",), frozenset({SHA}))
+    assert state.free == {"/tmp": 100 * 1024, "/opt/hello": 2048 * 1024}
+    hello = state.services["hello"]
+    assert (hello.user_exists, hello.current, hello.last_good) == (True, "v1-aaaaaaaa", "v1-aaaaaaaa")
+    assert set(hello.releases) == {"v1-aaaaaaaa", "v2-bbbbbbbb"} and hello.leftovers == (".tmp-v3-cccccccc-r1",)
+    assert (hello.releases["v1-aaaaaaaa"].sha256, hello.releases["v1-aaaaaaaa"].version) == (SHA, "v1")
+    assert hello.bad == {"v2-bbbbbbbb": "crashed"}
+    assert (hello.unit.active, hello.unit.pid, hello.unit.restarts, hello.unit.enabled) == (
+        "active",
+        4711,
+        2,
+        "enabled",
+    )
+    assert hello.unit.since == pytest.approx(1000.0)
+    assert str(hello.lock) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
+    assert hello.activating == "v2-bbbbbbbb"
+    assert hello.health is not None and not hello.health.healthy and "status 500" in hello.health.reason
+    assert hello.outcome == {"state": "activated"}
+    assert hello.installed["hello.service"].content == b"[Unit]\n"
+    assert hello.files["conf/environment"].mode == 0o644
+    assert hello.hashes == {"bin/hello": SHA}
+    assert hello.modes == {"/opt/hello/current/bin": "755 root:root", "/var/log/hello": "750 hello:hello"}
+
+
+def test_an_answer_that_was_cut_short_is_refused() -> None:
+    for length in range(len(answer())):
+        with pytest.raises(probe.StateError):
+            probe.parse(answer()[:length], [service()])
+
+
+def test_a_broken_archive_is_refused() -> None:
+    with pytest.raises(probe.StateError, match="archive"):
+        probe.parse(ANSWER.replace("FILES", "H4sIxxxx").splitlines(), [service()])
+
+
+def test_a_service_that_was_never_there_has_nothing() -> None:
+    text = "clock\t1\t2\nuser\thello\tno\nunit\tId=hello.service\nunit\tLoadState=not-found\nend"
+    hello = probe.parse(text.splitlines(), [service()]).services["hello"]
+    assert (hello.user_exists, hello.current, hello.releases, hello.lock, hello.health) == (False, None, {}, None, None)
+    assert hello.unit.load == "not-found" and hello.unit.active == "inactive"
+
+
+def run(services: list[Service], shell: str) -> probe.TargetState:
+    done = subprocess.run([shell, "-c", probe.script(services)], capture_output=True, text=True, check=True)
+    return probe.parse(done.stdout.splitlines(), services)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: str, tmp_path: Path) -> None:
+    home = tmp_path / "a service's home"
+    release = home / "releases" / "v1-aaaaaaaa"
+    for name in ("bin", "lib", "conf"):
+        (release / name).mkdir(parents=True)
+    (release / "bin" / "hello").write_bytes(b"x" * 3)
+    (release / "conf" / "environment").write_text("A=1\n")
+    (release / "conf" / "health.json").write_text("{}")
+    (release / "manifest.json").write_text(f'{{"sha256": "{SHA}"}}')
+    (release / "BAD").write_text('{"reason": "it broke"}')
+    agent = release / "lib" / "gofallback-agent"
+    agent.write_text('#!/bin/sh\necho first line\necho "no: $1 $3"\nexit 1\n')
+    agent.chmod(0o755)
+    (home / "current").symlink_to("releases/v1-aaaaaaaa")
+    (home / "releases" / ".tmp-v2-x-run").mkdir()
+    services = [Service.model_validate(MINIMAL | {"root": str(home)}), service(FULL)]
+
+    state = run(services, shell)
+
+    assert state.kernel and state.machine and state.boot_id and state.free[str(home)] > 0 and state.free["/tmp"] > 0
+    hello, shop = state.services["hello"], state.services["shop"]
+    assert hello.current == "v1-aaaaaaaa" and hello.bad == {"v1-aaaaaaaa": "it broke"}
+    assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and hello.leftovers == (".tmp-v2-x-run",)
+    assert set(hello.files) == {"conf/environment", "conf/health.json", "manifest.json"}
+    assert set(hello.hashes) == {"bin/hello", "lib/gofallback-agent"}
+    assert hello.modes[f"{home}/current/bin"].startswith("755 ")
+    assert hello.health is not None and not hello.health.healthy
+    assert hello.health.reason == f"no: check {home}/current/conf/health.json"
+    assert (shop.current, shop.releases, shop.health) == (None, {}, None)
