@@ -103,8 +103,9 @@ def shown(value: object, parts: Sequence[str | int] = ()) -> str:
 
 def closest(word: str, known: Sequence[str]) -> str:
     """``; did you mean 'x'?``, or nothing."""
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f" (did you mean '{found[0]}'?)" if found else ""
+    found = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    swapped = [name for name in found if sorted(name) == sorted(word)]  # prot: port rather than root
+    return f" (did you mean '{(swapped or found)[0]}'?)" if found else ""
 
 
 def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> tuple[list[str | int], str, str]:
@@ -122,15 +123,18 @@ def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]
         text = str(ctx["error"])
         verb = "" if ";" in text else "change it"
         shows = text.startswith("should") and not isinstance(value, (list, dict))
-        return where, text + (f", got {shown(value, where)}" if shows else ""), verb
+        what, semicolon, remedy = text.partition(";")
+        return where, what + (f", got {shown(value, where)}" if shows else "") + semicolon + remedy, verb
     if code in _TYPES:
-        return where, f"{_TYPES[code]}, got {_typed(value, where, code)}", "change it"
+        return where, f"{'the key ' if is_key else ''}{_TYPES[code]}, got {_typed(value, where, code)}", "change it"
     if code == "literal_error":
         hint = "; YAML reads an unquoted yes, no, on and off as a boolean, so put it in quotes"
         unquoted = hint if isinstance(value, bool) else ""
         return where, f"should be {ctx['expected']}, got {shown(value, where)}{unquoted}", "change it"
     if code in _BOUNDS:
-        return where, f"{_BOUNDS[code].format(**ctx)}, got {shown(value, where)}", "change it"
+        got = ctx.get("actual_length", shown(value, where))
+        plain = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in ctx.items()}
+        return where, f"{_BOUNDS[code].format(**plain)}, got {got}", "change it"
     if code == "string_pattern_mismatch":
         words = PATTERNS.get(ctx["pattern"], f"should match {ctx['pattern']}")
         words = f"the key {words}" if is_key else words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -114,7 +115,7 @@ def _by_name(services: object) -> dict[str, dict[str, Any]]:
     elif isinstance(services, (list, tuple)):
         entries = [("", raw, ["services", index]) for index, raw in enumerate(services)]
     else:
-        _refuse(f"services: should be a list or a mapping of services, got {kind(services)}; change it in group_data")
+        _refuse(f"services: should be a list or a mapping of services, got {kind(services)}; change it in group_data/")
     found: dict[str, dict[str, Any]] = {}
     for given, raw, where in entries:
         if not isinstance(raw, Mapping):
@@ -135,18 +136,21 @@ def _by_name(services: object) -> dict[str, dict[str, Any]]:
 def _overrides(overrides: object, services: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(overrides, Mapping):
         _refuse(
-            f"service_overrides: should be a mapping by service name, got {kind(overrides)}; change it in group_data"
+            f"service_overrides: should be a mapping by service name, got {kind(overrides)}; change it in group_data/"
         )
     for name, override in overrides.items():
         where = key_path(["service_overrides", str(name)])
         if name not in services:
             known = ", ".join(services) or "none"
             hint = closest(str(name), list(services))
-            _refuse(f"{where}: no such service{hint}; known: {known}; rename or remove it in {_place(['rollout'])}")
+            remedy = f"rename or remove it in {_place(['service_overrides'])}"
+            _refuse(f"{where}: no such service{hint}; known: {known}; {remedy}")
         if not isinstance(override, Mapping):
-            _refuse(f"{where}: should be a mapping (key: value), got {kind(override)}; change it in group_data")
+            _refuse(f"{where}: should be a mapping (key: value), got {kind(override)}; change it in group_data/")
         if override.get("name", name) != name:
-            _refuse(f"{where}.name: a service cannot be renamed by an override; remove it in group_data")
+            _refuse(
+                f"{where}.name: a service cannot be renamed by an override; remove it in group_data/ or the inventory"
+            )
     return dict(overrides)
 
 
@@ -179,15 +183,11 @@ def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | i
 
 def _place(path: Sequence[str | int]) -> str:
     """The file a person has to open."""
-    if path[0] == "services" and len(path) > 1 and isinstance(path[1], str):
-        return f"group_data/services/{path[1]}.yml"
-    places = {
-        "services": "group_data/services",
-        "builder": "group_data/builders.py",
-        "toolchain": "group_data/builders.py",
-        "target": "group_data/targets.py",
-    }
-    return places.get(str(path[0]), "group_data/all.py or the inventory")
+    if path[0] != "services":
+        return "group_data/ or the inventory"
+    name = path[1] if len(path) > 1 else ""
+    named = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
+    return f"group_data/services/{name}.yml" if named else "group_data/services/"
 
 
 def _consistent(services: Mapping[str, Service], target: Target | None) -> None:

@@ -1,0 +1,107 @@
+"""Mach-O files: the header and the load commands that tell what a macOS binary is (mach-o/loader.h)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from gofallback.artifact.errors import ArtifactError
+
+MAGICS = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
+_CPUS: dict[int, tuple[str, str]] = {
+    0x01000007: ("X86_64", "amd64"),
+    0x0100000C: ("ARM64", "arm64"),
+    7: ("I386", "386"),
+    12: ("ARM", "arm"),
+}
+_KINDS: dict[int, str] = {2: "executable", 6: "library", 8: "bundle", 1: "object file"}
+_PLATFORMS: dict[int, str] = {1: "macOS", 2: "iOS", 7: "iOS simulator"}
+_MOST_COMMANDS = 1000
+_LC_SEGMENT, _LC_SEGMENT_64, _LC_BUILD_VERSION, _LC_VERSION_MIN_IOS, _LC_SYMTAB = 0x1, 0x19, 0x32, 0x25, 0x2
+_LC_LOAD_DYLIB = (0xC, 0x80000018, 0x8000001F)
+
+
+@dataclass
+class MachO:
+    """The headers of one Mach-O file."""
+
+    bits: int
+    machine: str
+    goarch: str
+    kind: str
+    platform: str = "macOS"
+    libraries: list[str] = field(default_factory=list)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    dwarf: bool = False
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Libraries of LC_LOAD_DYLIB."""
+        return tuple(self.libraries)
+
+    @property
+    def build_info(self) -> tuple[tuple[int, int], ...]:
+        """(offset, size) of ``__go_buildinfo``."""
+        return tuple(self.ranges)
+
+    @property
+    def stripped(self) -> bool:
+        """No DWARF; the symbol table stays, as the loader needs it."""
+        return not self.dwarf
+
+
+def parse(data: bytes) -> MachO:
+    """The headers of a Mach-O file.
+
+    Raises:
+        ArtifactError: damaged.
+        struct.error: cut off.
+    """
+    wide = data[:4] == MAGICS[0]
+    cpu, _, kind, commands, _ = struct.unpack_from("<IIIII", data, 4)
+    if commands > _MOST_COMMANDS:
+        raise ArtifactError("is a damaged Mach-O file (too many load commands); build or copy it again")
+    name, goarch = _CPUS.get(cpu, (f"cpu {cpu:#x}", ""))
+    found = MachO(64 if wide else 32, name, goarch, _KINDS.get(kind, f"type {kind}"))
+    at = 32 if wide else 28
+    for _ in range(commands):
+        command, size = struct.unpack_from("<II", data, at)
+        if size < 8:
+            raise ArtifactError("is a damaged Mach-O file (empty load command); build or copy it again")
+        _command(found, data, at, command, size)
+        at += size
+    return found
+
+
+def _command(found: MachO, data: bytes, at: int, command: int, size: int) -> None:
+    if command == _LC_BUILD_VERSION:
+        (platform,) = struct.unpack_from("<I", data, at + 8)
+        found.platform = _PLATFORMS.get(platform, f"platform {platform}")
+    elif command == _LC_VERSION_MIN_IOS:
+        found.platform = "iOS"
+    elif command in _LC_LOAD_DYLIB:
+        (offset,) = struct.unpack_from("<I", data, at + 8)
+        found.libraries.append(data[at + offset : at + size].split(b"\x00")[0].decode("utf-8", "replace"))
+    elif command in (_LC_SEGMENT, _LC_SEGMENT_64):
+        _segment(found, data, at, wide=command == _LC_SEGMENT_64)
+
+
+def _segment(found: MachO, data: bytes, at: int, *, wide: bool) -> None:
+    segment = data[at + 8 : at + 24].rstrip(b"\x00")
+    offset, filesize = struct.unpack_from("<QQ" if wide else "<II", data, at + (40 if wide else 32))
+    if filesize and offset + filesize > len(data):
+        raise ArtifactError(
+            f"is a cut-off Mach-O file: {len(data)} bytes, a segment reaches to {offset + filesize}; copy it again"
+        )
+    (count,) = struct.unpack_from("<I", data, at + (64 if wide else 48))
+    if segment == b"__DWARF":
+        found.dwarf = True
+    for index in range(min(count, 256)):
+        section = at + ((72 + 80 * index) if wide else (56 + 68 * index))
+        name = data[section : section + 16].rstrip(b"\x00")
+        if name == b"__go_buildinfo":
+            if wide:
+                length, start = struct.unpack_from("<QI", data, section + 40)
+            else:
+                length, start = struct.unpack_from("<II", data, section + 36)
+            found.ranges.append((start, length))
