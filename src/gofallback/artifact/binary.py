@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from gofallback.artifact import buildinfo, elf, macho, pe
 from gofallback.artifact.buildinfo import BuildInfo
@@ -23,6 +24,9 @@ class BinaryInfo(Strict):
     """One binary, as its bytes describe it."""
 
     format: Format
+    sha256: str
+    size: int
+    """Bytes."""
     bits: Literal[32, 64]
     machine: str
     """Name in the format's own words, such as X86_64."""
@@ -92,6 +96,7 @@ def _elf(data: bytes) -> BinaryInfo:
     found = elf.parse(data)
     return BinaryInfo(
         format="ELF",
+        **_digest(data),
         bits=64 if found.bits == 64 else 32,
         machine=found.machine,
         goarch=found.goarch,
@@ -109,6 +114,7 @@ def _pe(data: bytes) -> BinaryInfo:
     found = pe.parse(data)
     return BinaryInfo(
         format="PE",
+        **_digest(data),
         bits=64 if found.bits == 64 else 32,
         machine=found.machine,
         goarch=found.goarch,
@@ -123,6 +129,7 @@ def _macho(data: bytes) -> BinaryInfo:
     found = macho.parse(data)
     return BinaryInfo(
         format="Mach-O",
+        **_digest(data),
         bits=64 if found.bits == 64 else 32,
         machine=found.machine,
         goarch=found.goarch,
@@ -132,6 +139,15 @@ def _macho(data: bytes) -> BinaryInfo:
         stripped=found.stripped,
         build=buildinfo.find(data, found.build_info),
     )
+
+
+class _Digest(TypedDict):
+    sha256: str
+    size: int
+
+
+def _digest(data: bytes) -> _Digest:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def _looks_like(data: bytes) -> str:

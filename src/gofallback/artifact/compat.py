@@ -1,0 +1,171 @@
+"""Does this binary run on that target? Architecture, kernel and libc: what it needs, and what the target has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from gofallback.artifact.binary import BinaryInfo
+from gofallback.artifact.glibc import version_tuple
+from gofallback.model.base import Strict
+
+#: (first Go release, lowest Linux kernel), newest first. Sources: https://go.dev/wiki/Linux (2.6.23 until Go 1.18,
+#: 2.6.32 until Go 1.23), https://go.dev/doc/go1.24#linux (3.2).
+_KERNELS: tuple[tuple[str, str], ...] = (("1.24", "3.2"), ("1.19", "2.6.32"), ("0", "2.6.23"))
+#: Architectures that need a later kernel than the others (https://go.dev/wiki/Linux, https://go.dev/wiki/MinimumRequirements).
+_ARCH_KERNELS: dict[str, str] = {"arm": "3.1", "mips64le": "4.8", "loong64": "5.19"}
+
+#: 64-bit kernels that run programs of a 32-bit architecture.
+_RUNS_32_BIT: dict[str, str] = {"386": "amd64", "arm": "arm64"}
+
+_UNAME: dict[str, str] = {
+    "x86_64": "amd64",
+    "amd64": "amd64",
+    "i386": "386",
+    "i486": "386",
+    "i586": "386",
+    "i686": "386",
+    "aarch64": "arm64",
+    "arm64": "arm64",
+    "armv8l": "arm",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "loongarch64": "loong64",
+    "mips": "mips",
+    "mips64": "mips64",
+    "ppc64": "ppc64",
+    "ppc64le": "ppc64le",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+}
+
+Libc = Literal["glibc", "musl", "none"]
+State = Literal["ok", "warn", "bad"]
+
+
+class TargetFacts(Strict):
+    """What a target is, as far as a binary is concerned."""
+
+    name: str = ""
+    goos: str = "linux"
+    goarch: str
+    """Of the kernel, see `goarch_of`."""
+    kernel: str
+    """``uname -r``, such as 6.1.0-18-amd64."""
+    libc: Libc = "none"
+    libc_version: str = ""
+    """Such as 2.36."""
+
+
+class Row(Strict):
+    """One line of the compatibility table."""
+
+    what: Literal["system", "architecture", "kernel", "libc"]
+    needs: str
+    has: str
+    state: State
+    note: str = ""
+
+
+class Compatibility(Strict):
+    """The verdict about one binary on one target."""
+
+    ok: bool
+    rows: list[Row]
+    reason: str = ""
+    """One line that says why not, with the remedy; empty when ok."""
+
+
+def goarch_of(machine: str) -> str:
+    """GOARCH for ``uname -m``; empty for one Go does not build for."""
+    return _UNAME.get(machine.strip(), "")
+
+
+def minimum_kernel(go_release: str, goarch: str) -> str:
+    """Lowest Linux kernel that a release of Go (``1.26.6``) supports on an architecture."""
+    release = version_tuple(go_release) or (99,)  # "devel": as strict as the newest
+    base = next(kernel for first, kernel in _KERNELS if release >= version_tuple(first))
+    return max(base, _ARCH_KERNELS.get(goarch, base), key=version_tuple)
+
+
+def compatibility(info: BinaryInfo, target: TargetFacts) -> Compatibility:
+    """Judge one binary for one target."""
+    rows = [*_system(info, target), *_architecture(info, target), *_kernel(info, target), *_libc(info, target)]
+    bad = [row for row in rows if row.state == "bad"]
+    where = f"{target.name}: " if target.name else ""
+    reason = "; ".join(f"{row.what}: needs {row.needs}, has {row.has}; {row.note}" for row in bad)
+    return Compatibility(ok=not bad, rows=rows, reason=f"{where}{reason}" if bad else "")
+
+
+def compat_table(judged: Iterable[tuple[str, Compatibility]]) -> Table:
+    """The table that the verify stage shows: one block a target."""
+    table = Table(title="compatibility", title_justify="left", header_style="bold")
+    for column in ("target", "what", "needs", "has", "verdict"):
+        table.add_column(column, overflow="fold")
+    colours = {"ok": "green", "warn": "yellow", "bad": "red"}
+    for name, verdict in judged:
+        for index, row in enumerate(verdict.rows):
+            word = "no" if row.state == "bad" else "yes"
+            text = Text(word, style=colours[row.state])
+            text.append(f" ({row.note})" if row.note and row.state != "ok" else "", style="default")
+            table.add_row(Text(name if index == 0 else ""), row.what, Text(row.needs), Text(row.has), text)
+        table.add_section()
+    return table
+
+
+def _system(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
+    recorded = info.build.settings.get("GOOS", "") if info.build else ""
+    needs = recorded or {"PE": "windows", "Mach-O": "darwin"}.get(info.format, "linux")
+    state: State = "ok" if needs == target.goos else "bad"
+    yield Row(what="system", needs=needs, has=target.goos, state=state, note=f"build for {target.goos}")
+
+
+def _architecture(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
+    needs, has = info.goarch or info.machine, target.goarch or "unknown"
+    state: State = "ok"
+    note = f"add {target.goos}/{has} to build.platforms"
+    if _RUNS_32_BIT.get(needs) == has:
+        state = "ok" if needs == "386" else "warn"
+        # Server cores such as Neoverse V2 and Apple's have no AArch32; the kernel does not tell.
+        note = "32-bit program on a 64-bit kernel" + ("" if needs == "386" else ", if its cores have AArch32")
+    elif needs != has:
+        state = "bad"
+    yield Row(what="architecture", needs=needs, has=has, state=state, note=note)
+
+
+def _kernel(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
+    if target.goos != "linux" or info.build is None:
+        return
+    lowest = minimum_kernel(info.build.release, info.goarch)
+    has = version_tuple(target.kernel)
+    state: State = "ok" if has >= version_tuple(lowest) else "bad" if has else "warn"
+    note = f"Go {info.build.release} supports Linux {lowest} and later: build with an older Go or update the kernel"
+    yield Row(what="kernel", needs=f"{lowest} or later", has=target.kernel or "unknown", state=state, note=note)
+
+
+def _libc(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
+    if info.format != "ELF":
+        return
+    has = f"{target.libc} {target.libc_version}".strip()
+    if info.static:
+        yield Row(what="libc", needs="none (static)", has=has, state="ok")
+        return
+    wanted = "musl" if _is_musl(info) else "glibc"
+    needs = f"{wanted} {info.glibc} or later" if info.glibc else wanted
+    static = "build it static (linkage: static) or on a system as old as the target"
+    if wanted != target.libc:
+        yield Row(what="libc", needs=needs, has=has, state="bad", note=static)
+    elif info.bits == 32 and target.goarch in _RUNS_32_BIT.values():
+        yield Row(what="libc", needs=f"{needs}, 32-bit", has=has, state="bad", note="build it static or for the target")
+    elif info.glibc and version_tuple(target.libc_version) < version_tuple(info.glibc):
+        state: State = "bad" if target.libc_version else "warn"
+        yield Row(what="libc", needs=needs, has=has, state=state, note=static)
+    else:
+        yield Row(what="libc", needs=needs, has=has, state="ok")
+
+
+def _is_musl(info: BinaryInfo) -> bool:
+    return "ld-musl" in info.interpreter or any("musl" in name for name in info.needed)
