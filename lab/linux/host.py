@@ -204,10 +204,11 @@ class LinuxHost(Host):
     def _enter(
         self, argv: list[str], data: str | None, check: bool, timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        enter = ["nsenter", "--target", str(self.first_process()), "--all", "--wd=/root", "--"]
+        enter = ["nsenter", "--target", str(self.first_process()), "--all", "--"]
         env = [
             "/usr/bin/env",
             "-i",
+            "--chdir=/root",
             "HOME=/root",
             "USER=root",
             "LC_ALL=C.UTF-8",
