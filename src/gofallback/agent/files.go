@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// writeFile replaces a file at once: whoever reads it sees the old or the new content, whole, even after a power cut.
+func writeFile(path string, data []byte, mode fs.FileMode) error {
+	folder := filepath.Dir(path)
+	file, err := os.CreateTemp(folder, "."+filepath.Base(path)+".tmp-")
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Chmod(mode), file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(file.Name())))
+	}
+	return syncFolder(folder)
+}
+
+// writeIfDifferent leaves an equal file alone and says whether it wrote.
+func writeIfDifferent(path string, data []byte, mode fs.FileMode) (bool, error) {
+	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, data) {
+		return false, nil
+	}
+	return true, writeFile(path, data, mode)
+}
+
+// moveLink points a symbolic link elsewhere at once.
+func moveLink(link, target string) error {
+	temporary := link + ".tmp"
+	if err := ignoreMissing(os.Remove(temporary)); err != nil {
+		return err
+	}
+	if err := os.Symlink(target, temporary); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, link); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(link))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// removeStale removes temporary files that a killed agent left in a folder of ours.
+func removeStale(folder string) {
+	entries, _ := os.ReadDir(folder)
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") && strings.Contains(entry.Name(), ".tmp-") {
+			_ = os.Remove(filepath.Join(folder, entry.Name()))
+		}
+	}
+}
+
+func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -1,0 +1,3 @@
+module gofallback.local/agent
+
+go 1.21

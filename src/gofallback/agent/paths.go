@@ -1,0 +1,53 @@
+package main
+
+import (
+	"path/filepath"
+)
+
+// Paths are the places on a target that the agent writes to; tests use others.
+type Paths struct {
+	State string // records, one folder for each service
+	Units string // systemd's unit files
+	Run   string // what does not outlive a boot
+	Boot  string // file that holds this boot's id
+}
+
+func defaultPaths() Paths {
+	return Paths{
+		State: "/var/lib/gofallback",
+		Units: "/etc/systemd/system",
+		Run:   "/run/gofallback",
+		Boot:  "/proc/sys/kernel/random/boot_id",
+	}
+}
+
+func (p Paths) service(name string) string { return filepath.Join(p.State, name) }
+
+func (p Paths) record(service string) string {
+	return filepath.Join(p.service(service), "outcome.json")
+}
+
+func (p Paths) history(service string) string {
+	return filepath.Join(p.service(service), "history.jsonl")
+}
+
+func (p Paths) lastKnownGood(service string) string {
+	return filepath.Join(p.service(service), "last-known-good")
+}
+
+func (p Paths) lock(service string) string {
+	return filepath.Join(p.service(service), "activate.lock")
+}
+
+// saved holds the unit files as they were before a run.
+func (p Paths) saved(service, runID string) string {
+	return filepath.Join(p.service(service), "saved", runID)
+}
+
+func releaseFolder(home, release string) string {
+	return filepath.Join(home, "releases", release)
+}
+
+func configFile(home, release, name string) string {
+	return filepath.Join(releaseFolder(home, release), "conf", name)
+}

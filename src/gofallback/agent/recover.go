@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// The unit that goes back at boot exists only while a run does: a reboot or a power cut in mid-activation must not
+// leave a release running that nobody has found healthy.
+const recoveryUnit = `# Written by gofallback-agent while an activation runs; removed at its end.
+[Unit]
+Description=Go back after an activation of %[1]s that was cut off
+After=%[2]s network-online.target
+
+[Service]
+Type=oneshot
+ExecStart=%[3]s recover -service %[1]s
+SuccessExitStatus=3
+TimeoutStartSec=infinity
+
+[Install]
+WantedBy=multi-user.target
+`
+
+func recoveryName(service string) string { return "gofallback-recover-" + service + ".service" }
+
+func (a *Activation) recoveryLink() string {
+	return filepath.Join(a.paths.Units, "multi-user.target.wants", recoveryName(a.plan.Service))
+}
+
+// armRecovery writes unit and link itself: systemd reads them at the next boot, so this costs no daemon-reload.
+func (a *Activation) armRecovery() error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	unit := filepath.Join(a.paths.Units, recoveryName(a.plan.Service))
+	content := fmt.Sprintf(recoveryUnit, a.plan.Service, a.plan.MainUnit, program)
+	if _, err := writeIfDifferent(unit, []byte(content), 0o644); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(a.recoveryLink()), 0o755); err != nil {
+		return err
+	}
+	return moveLink(a.recoveryLink(), filepath.Join("..", recoveryName(a.plan.Service)))
+}
+
+func (a *Activation) disarmRecovery() error {
+	if err := ignoreMissing(os.Remove(a.recoveryLink())); err != nil {
+		return err
+	}
+	return ignoreMissing(os.Remove(filepath.Join(a.paths.Units, recoveryName(a.plan.Service))))
+}
+
+func recoverCommand(args []string, paths Paths, out io.Writer) (int, error) {
+	flags := flag.NewFlagSet("recover", flag.ContinueOnError)
+	service := flags.String("service", "", "name of the service")
+	if err := flags.Parse(args); err != nil {
+		return exitRefused, err
+	}
+	if !namePattern.MatchString(*service) {
+		return exitRefused, fmt.Errorf("-service: expected a name, got %q", *service)
+	}
+	record, err := recoverRun(context.Background(), newActivation(paths, Plan{Service: *service}))
+	if record == nil && err == nil {
+		return exitOK, nil
+	}
+	return conclude(record, err, out)
+}
+
+// recoverRun takes back a run whose agent is gone; nil without an error: there is none.
+func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
+	lock, err := takeLock(a.paths, a.plan.Service)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	a.record, err = loadRecord(a.paths.record(a.plan.Service))
+	if err != nil || a.record == nil {
+		return nil, err
+	}
+	if a.record.final() || a.record.Plan == nil || a.record.Undo == nil {
+		return nil, a.disarmRecovery()
+	}
+	a.plan, a.again = *a.record.Plan, true
+	a.record.Attempt++
+	a.record.PID, a.record.PIDStart, a.record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
+	switch a.record.Stage {
+	case stageFinish:
+		return a.record, a.finish(ctx)
+	case stageRestore, stageVerify:
+		return a.record, a.back(ctx, fail(deref(a.record.Cause), "%s", deref(a.record.Reason)))
+	}
+	return a.record, a.back(ctx, fail("interrupted", "the host went down in stage %s", a.record.Stage))
+}

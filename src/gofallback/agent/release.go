@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Bad is releases/<release>/BAD.
+type Bad struct {
+	Reason string `json:"reason"`
+	Cause  string `json:"cause"`
+	RunID  string `json:"run_id"`
+	At     string `json:"at"`
+}
+
+const badFile = "BAD"
+
+func markBad(home, release string, bad Bad) error {
+	data, err := json.Marshal(bad)
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(releaseFolder(home, release), badFile), append(data, '\n'), 0o644)
+}
+
+func clearBad(home, release string) error {
+	return ignoreMissing(os.Remove(filepath.Join(releaseFolder(home, release), badFile)))
+}
+
+func currentLink(home string) string { return filepath.Join(home, "current") }
+
+// currentRelease is the folder `current` points to, "" if there is no link.
+func currentRelease(home string) string {
+	target, err := os.Readlink(currentLink(home))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(target)
+}
+
+// setCurrent moves the link at once; "" removes it.
+func setCurrent(home, release string) error {
+	link := currentLink(home)
+	if release == "" {
+		if err := ignoreMissing(os.Remove(link)); err != nil {
+			return err
+		}
+		return syncFolder(home)
+	}
+	target := filepath.Join("releases", release)
+	if now, err := os.Readlink(link); err == nil && now == target {
+		return nil
+	}
+	return moveLink(link, target)
+}
+
+// Folder is one release on the target, as pruning sees it.
+type Folder struct {
+	Name string
+	Bad  bool
+	Used time.Time // last activation, or else when it came
+}
+
+// listReleases returns the release folders, those half removed left out.
+func listReleases(home string, history []Record) ([]Folder, error) {
+	entries, err := os.ReadDir(filepath.Join(home, "releases"))
+	if err != nil {
+		return nil, ignoreMissing(err)
+	}
+	used := map[string]time.Time{}
+	for _, run := range history {
+		used[run.Release] = run.startedAt()
+	}
+	var folders []Folder
+	for _, entry := range entries {
+		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") {
+			continue
+		}
+		folder := Folder{Name: entry.Name(), Used: used[entry.Name()]}
+		if folder.Used.IsZero() {
+			if info, err := entry.Info(); err == nil {
+				folder.Used = info.ModTime()
+			}
+		}
+		_, err := os.Stat(filepath.Join(releaseFolder(home, entry.Name()), badFile))
+		folder.Bad = err == nil
+		folders = append(folders, folder)
+	}
+	return folders, nil
+}
+
+// selectPrune names the releases to remove: those beyond the newest keep, where bad ones do not push out good ones.
+// Protected ones stay whatever their age, and count.
+func selectPrune(folders []Folder, keep int, protected map[string]bool) []string {
+	sorted := append([]Folder{}, folders...)
+	sort.SliceStable(sorted, func(i, j int) bool {
+		a, b := sorted[i], sorted[j]
+		if protected[a.Name] != protected[b.Name] {
+			return protected[a.Name]
+		}
+		if a.Bad != b.Bad {
+			return b.Bad
+		}
+		if !a.Used.Equal(b.Used) {
+			return a.Used.After(b.Used)
+		}
+		return a.Name > b.Name
+	})
+	var remove []string
+	for i, folder := range sorted {
+		if i >= keep && !protected[folder.Name] {
+			remove = append(remove, folder.Name)
+		}
+	}
+	sort.Strings(remove)
+	return remove
+}
+
+const removing = ".removing-"
+
+// removeReleases renames first, so that a half removed folder is never taken for a release.
+func removeReleases(home string, names []string) error {
+	root := filepath.Join(home, "releases")
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, ignoreMissing(os.Rename(filepath.Join(root, name), filepath.Join(root, removing+name))))
+	}
+	left, err := filepath.Glob(filepath.Join(root, removing+"*"))
+	errs = append(errs, err)
+	for _, folder := range left {
+		errs = append(errs, os.RemoveAll(folder))
+	}
+	return errors.Join(errs...)
+}
+
+// checkFolder refuses what cannot be switched to.
+func checkFolder(home, release string) error {
+	info, err := os.Stat(releaseFolder(home, release))
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && !info.IsDir()) {
+		return fmt.Errorf("there is no release %s in %s/releases; upload it first", release, home)
+	}
+	if err != nil {
+		return err
+	}
+	if info, err := os.Lstat(currentLink(home)); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		return fmt.Errorf("%s is not a symbolic link; move it away", currentLink(home))
+	}
+	return nil
+}
