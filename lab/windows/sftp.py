@@ -17,7 +17,7 @@ def find_ignoring_case(base: Path, parts: list[str]) -> Path:
         step = path / part
         if not os.path.lexists(step) and path.is_dir():
             folded = part.casefold()
-            step = next((path / name for name in os.listdir(path) if name.casefold() == folded), step)
+            step = next((entry for entry in path.iterdir() if entry.name.casefold() == folded), step)
         path = step
     return path
 

@@ -1,14 +1,14 @@
 """Everything the Windows hosts of the lab are made of: downloaded, verified, built once, kept in the cache.
 
-`ensure` is the one entry. It is idempotent, and a run that was killed is simply run again: every folder and archive gets
-its final name only when it is finished.
+`ensure` is the one entry. It is idempotent, and a run that was killed is simply run again: every folder and archive
+gets its final name only when it is finished.
 """
 
 import fcntl
 import json
-import os
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ from lab.windows.wine import Wine, ensure_template, ensure_wine
 Say = Callable[[str], None]
 SOURCES = Path(__file__).resolve().parent
 PROGRAMS = {"sshexec": "sshexec", "tar": "standins/tar", "certutil": "standins/certutil"}
-CURL_FILES = (
-    "curl.exe libcurl-4.dll libssl-3-x64.dll libcrypto-3-x64.dll libbrotlidec.dll libbrotlicommon.dll libidn2-0.dll "
-    "libnghttp2-14.dll libpsl-5.dll libssh2-1.dll libunistring-5.dll libzstd.dll libiconv-2.dll libintl-8.dll"
-).split()
+CURL_LIBRARIES = (
+    *("curl-4", "ssl-3-x64", "crypto-3-x64", "brotlidec", "brotlicommon", "idn2-0", "nghttp2-14", "psl-5", "ssh2-1"),
+    *("unistring-5", "zstd", "iconv-2", "intl-8"),
+)
+CURL_FILES = ("curl.exe", *(f"lib{name}.dll" for name in CURL_LIBRARIES))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _write_json(path: Path, data: object) -> None:
         return
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _go_linux(cache: Path, version: str, say: Say) -> Path:
@@ -168,13 +169,20 @@ def _go_build(cache: Path, goroot: Path, source: Path, output: Path) -> None:
         "GOOS": "windows",
         "GOARCH": "amd64",
     }
-    command = [goroot / "bin/go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", output, "."]
+    command = [
+        str(goroot / "bin/go"),
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags=-s -w",
+        "-o",
+        str(output),
+        ".",
+    ]
     run(command, f"build {output.name}", env=env, cwd=source)
 
 
 def _take_curl(git: Path, folder: Path) -> None:
-    import zipfile
-
     folder.mkdir()
     with zipfile.ZipFile(git) as source:
         names = set(source.namelist())

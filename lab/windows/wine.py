@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -19,12 +20,41 @@ from lab.windows.errors import WindowsLabError
 from lab.windows.process import building, run
 
 Say = Callable[[str], None]
-RECIPE = 2
+RECIPE = 3
 """Raise when the way the trees are built changes: the trees get new names and running hosts keep theirs."""
 
 USER = "builder"
 OPEN_FILES = 20_000
 """Open-file limit of wineserver; with the usual 1024 the second large Go build fails with `Too many open files`."""
+
+SERVER_FOLDER = Path("/run")
+"""Where wineserver makes its `wine-XXXXXX` socket folder; see `_move_server_folder`."""
+
+UTF8_PROGRAMS = (
+    "cmd",
+    "attrib",
+    "fc",
+    "find",
+    "findstr",
+    "more",
+    "net",
+    "reg",
+    "sc",
+    "sort",
+    "tasklist",
+    "where",
+    "xcopy",
+)
+UTF8_MANIFEST = """\
+<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<assembly manifestVersion="1.0" xmlns="urn:schemas-microsoft-com:asm.v1">
+  <application><windowsSettings>
+    <activeCodePage xmlns="http://schemas.microsoft.com/SMI/2019/WindowsSettings">UTF-8</activeCodePage>
+  </windowsSettings></application>
+</assembly>
+"""
+"""Gives Wine's own tools code page 65001, as `chcp 65001` or Windows' UTF-8 setting would: without it every letter
+outside cp1252 comes out as `?`. https://learn.microsoft.com/windows/apps/design/globalizing/use-utf8-code-page"""
 
 _LIB = "usr/lib/x86_64-linux-gnu"
 
@@ -96,6 +126,14 @@ class Wine:
         """End every Windows process of `prefix`, its wineserver included, without a goodbye."""
         self._serve(prefix, "-k9")
 
+    def end_strays(self, prefix: Path) -> None:
+        """End whatever still runs in `prefix` when its wineserver could not be reached."""
+        mark = f"WINEPREFIX={prefix}".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
+
     def _serve(self, prefix: Path, switch: str) -> None:
         subprocess.run(
             [str(self.server), switch],
@@ -129,6 +167,7 @@ def ensure_wine(cache: Path, say: Say) -> Wine:
         # wineserver looks for its tables in share/wine/wine/nls, relative to itself; the packages have share/wine/nls.
         (tree / "usr/share/wine/wine").symlink_to(".")
         _patch_loaders(tree, final)
+        _move_server_folder(tree)
     return Wine(final)
 
 
@@ -159,6 +198,23 @@ def _patch_loaders(tree: Path, final: Path) -> None:
         run(command, f"point {name} to its own libraries")
 
 
+def _move_server_folder(tree: Path) -> None:
+    """Let wineserver keep its socket in /run, not in /run/user/<uid> or /tmp, where Debian's build puts it.
+
+    Those two are emptied under a living host: by logind when root logs out, by systemd-tmpfiles after ten days. A host
+    whose socket is gone gets a second wineserver with a second registry, and 5 s for every command.
+    """
+    for file in (tree / "usr/lib/wine/wineserver64", tree / _LIB / "wine/x86_64-unix/ntdll.so"):
+        code = file.read_bytes()
+        for old, new in ((b"\0/run/user\0", b"\0/run/none\0"), (b"\0/tmp\0", b"\0/run\0")):
+            if code.count(old) != 1:
+                raise WindowsLabError(
+                    f"{file.name}: {old!r} is there {code.count(old)} times, expected once; Wine changed"
+                )
+            code = code.replace(old, new)
+        file.write_bytes(code)
+
+
 def ensure_template(cache: Path, wine: Wine) -> Path:
     """Build the prefix template once: a Windows host as it is before its first boot; returns its folder."""
     final = cache / "trees" / f"prefix-{wine_key()}"
@@ -174,6 +230,8 @@ def ensure_template(cache: Path, wine: Wine) -> Path:
         wine.settle(prefix)
         _share_libraries(prefix, wine)
         forget_server(prefix)
+        for name in UTF8_PROGRAMS:
+            (prefix / "drive_c/windows/system32" / f"{name}.exe.manifest").write_text(UTF8_MANIFEST)
         (prefix / "dosdevices/z:").unlink(missing_ok=True)  # a Windows host has no view of this machine's files
         for folder in ("Temp", "AppData/Local/Temp", ".ssh"):
             (prefix / "drive_c/users" / USER / folder).mkdir(parents=True, exist_ok=True)
@@ -200,7 +258,7 @@ def _share_libraries(prefix: Path, wine: Wine) -> None:
 
 
 def forget_server(prefix: Path) -> None:
-    """Remove what Debian's wineserver notes in the prefix, and the socket folder in /tmp the note names.
+    """Remove what Debian's wineserver notes in the prefix, and the socket folder in /run the note names.
 
     Two prefixes with the same note would share one wineserver, and so one registry.
     """
@@ -208,7 +266,7 @@ def forget_server(prefix: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         name = note.read_text().strip()
         if name.startswith("wine-") and "/" not in name:
-            shutil.rmtree(Path("/tmp") / name, ignore_errors=True)
+            shutil.rmtree(SERVER_FOLDER / name, ignore_errors=True)
         note.unlink()
 
 
@@ -224,4 +282,4 @@ def clone_template(template: Path, prefix: Path) -> None:
 def _own_copy(path: Path) -> None:
     copy = path.with_name(path.name + ".own")
     shutil.copy2(path, copy)
-    os.replace(copy, path)
+    copy.replace(path)
