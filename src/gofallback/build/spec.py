@@ -61,8 +61,18 @@ class BuildSpec(Strict):
         """Arguments of ``go build`` that decide the bytes (design 3.6)."""
         ldflags = (["-s", "-w"] if self.strip else []) + ["-buildid="]
         ldflags += [f"-X={name}={value}" for name, value in self.stamp]
-        quoted = " ".join(f"'{part}'" if " " in part else part for part in ldflags)
+        quoted = " ".join(_quoted(part) for part in ldflags)
         flags = ["-trimpath", f"-ldflags={quoted}"]
         if self.tags:
             flags.append("-tags=" + ",".join(self.tags))
         return flags
+
+
+def _quoted(part: str) -> str:
+    """One word of ``-ldflags``: go takes whole words in either kind of quotes and knows no escapes (go help build)."""
+    if not any(character in part for character in " \t'\""):
+        return part
+    mark = '"' if "'" in part else "'"
+    if mark in part:
+        raise ValueError(f"{part}: should not hold both kinds of quotes; go has no way to pass that to the linker")
+    return f"{mark}{part}{mark}"

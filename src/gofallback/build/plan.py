@@ -1,0 +1,238 @@
+"""What is built, with which flags and in which environment. Pure: the same answer on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gofallback.build.spec import BuildSpec
+from gofallback.model import Service
+from gofallback.model.builder import Builder
+from gofallback.source.model import ResolvedSource
+
+AGENT = "gofallback-agent"
+"""Service name of gofallback's own agent: its mirrors, folders and artifacts."""
+
+#: What a Windows user or machine may have set and what would change what go does; empty unsets (go help environment).
+_UNSET = (
+    "GOFLAGS GOEXPERIMENT GODEBUG GOWORK GOBIN GO111MODULE GOAUTH GOINSECURE GONOPROXY GONOSUMDB GOPRIVATE "
+    "GOVCS GOPROXY GOSUMDB GOAMD64 GOARM GOARM64 GO386 GOMIPS GOMIPS64 GOPPC64 GORISCV64 GOWASM GOFIPS140 "
+    "GOCOVERDIR GOCACHEPROG GCCGO CC CXX AR FC PKG_CONFIG CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_LDFLAGS "
+    "GOROOT_FINAL GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_CEILING_DIRECTORIES "
+).split()
+
+
+def specs(service: Service, source: ResolvedSource, go_version: str, platforms: Iterable[str]) -> list[BuildSpec]:
+    """One spec for each platform, sorted.
+
+    Args:
+        service: group data; ``build.go`` wins over ``go_version``.
+        source: the commit.
+        go_version: the builder's Go, such as 1.26.6.
+        platforms: those of the targets; what ``build.platforms`` lists comes on top.
+    """
+    build = service.build
+    stamp = dict(build.stamp)
+    if build.version_variable:
+        stamp.setdefault(build.version_variable, "{version}")
+    filled = {name: _fill(value, source) for name, value in stamp.items()}
+    return [
+        BuildSpec(
+            service=service.name,
+            platform=platform,
+            go_version=build.go or go_version,
+            commit=source.commit,
+            version=source.version,
+            package=package_argument(build.package),
+            directory=build.directory,
+            binary=service.binary,
+            tags=tuple(sorted(set(build.tags))),
+            stamp=tuple(sorted(filled.items())),
+            strip=build.strip,
+            linkage=build.linkage,
+            vendored={"vendor": True, "download": False, "auto": None}[build.modules],
+            environment=tuple(sorted(build.environment.items())),
+        )
+        for platform in sorted({*platforms, *build.platforms})
+    ]
+
+
+def package_argument(package: str) -> str:
+    """``cmd/hello`` as go wants it: ``./cmd/hello``; without the dot it would be an import path."""
+    plain = package.replace("\\", "/").rstrip("/") or "."
+    return plain if plain == "." or plain.startswith("./") else f"./{plain}"
+
+
+def agent_files(folder: Path) -> dict[str, bytes]:
+    """The agent's sources, by their name relative to ``folder``: what the builder gets, tests left out."""
+    names = sorted(path for path in folder.rglob("*") if path.suffix == ".go" or path.name in ("go.mod", "go.sum"))
+    chosen = (path for path in names if not path.name.endswith("_test.go") and "testdata" not in path.parts)
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in chosen}
+
+
+def agent_digest(files: Mapping[str, bytes]) -> str:
+    """SHA-256 over names and contents: 64 hex digits, the agent's ``commit``."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def agent_spec(go_version: str, platform: str, source_digest: str) -> BuildSpec:
+    """Our own agent for one platform.
+
+    Args:
+        go_version: toolchain.
+        platform: GOOS/GOARCH of a target.
+        source_digest: see `agent_digest`.
+    """
+    return BuildSpec(
+        service=AGENT,
+        platform=platform,
+        go_version=go_version,
+        commit=source_digest,
+        version=source_digest[:12],
+        package=".",
+        directory=".",
+        binary=AGENT,
+    )
+
+
+def is_agent(spec: BuildSpec) -> bool:
+    """Whether this is our agent: its sources are in no repository, so there is nothing to stamp."""
+    return spec.service == AGENT
+
+
+def environment(
+    spec: BuildSpec,
+    root: str,
+    goroot: str,
+    git_directory: str,
+    *,
+    builder: Builder | None = None,
+    native: bool = False,
+    system_root: str = "C:\\Windows",
+) -> dict[str, str]:
+    r"""Every variable that go sees for this build; nothing of the Windows user's own settings gets through.
+
+    Args:
+        spec: what is built.
+        root: the builder's root, such as ``C:\gofallback``.
+        goroot: folder of the toolchain.
+        git_directory: folder that holds ``git.exe``: go calls it to stamp the commit.
+        builder: its ``environment`` (proxies) is added.
+        native: build for the builder itself (``go test`` runs there), not for the spec's platform.
+        system_root: ``%SystemRoot%`` of the builder.
+    """
+    cache = f"{root}\\cache"
+    own = {
+        "GOROOT": goroot,
+        "GOTOOLCHAIN": "local",
+        "GOENV": "off",
+        "GOTELEMETRY": "off",
+        "CGO_ENABLED": "0",
+        "GOOS": "" if native else spec.goos,
+        "GOARCH": "" if native else spec.goarch,
+        "GOCACHE": f"{cache}\\gocache",
+        "GOMODCACHE": f"{cache}\\gomodcache",
+        "GOTMPDIR": f"{cache}\\gotmp",
+        "GOPATH": f"{cache}\\gopath",
+        "TEMP": f"{root}\\tmp",
+        "TMP": f"{root}\\tmp",
+        "PATH": path(goroot, git_directory, system_root),
+    }
+    unset = dict.fromkeys(_UNSET, "")
+    given = dict(builder.environment) if builder else {}
+    return unset | given | dict(spec.environment) | own | git_environment(root)
+
+
+def path(goroot: str, git_directory: str, system_root: str) -> str:
+    """A short PATH: git, go, Windows' own programs."""
+    return ";".join([git_directory, f"{goroot}\\bin", f"{system_root}\\System32", system_root])
+
+
+def git_environment(root: str) -> dict[str, str]:
+    """The variables under which git on a builder reads our settings and nobody else's, and never asks anybody.
+
+    The machine-wide file of Git for Windows has ``core.autocrlf=true`` and a Git LFS filter that downloads.
+    """
+    return {
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": f"{root}\\{GIT_CONFIG_NAME}",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GCM_INTERACTIVE": "never",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "LC_ALL": "C",
+    }
+
+
+#: Line ends: ``core.eol`` counts for files with the attribute ``text``, ``core.autocrlf`` for the others; both must be
+#: said, or a checkout on Windows has other bytes. ``safe.directory``: an administrator's files belong to a group.
+GIT_CONFIG = """\
+[core]
+\tautocrlf = false
+\teol = lf
+\tsafecrlf = false
+\tlongpaths = true
+\tsymlinks = false
+\tabbrev = auto
+\tfsmonitor = false
+\tquotepath = true
+[safe]
+\tdirectory = *
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+[advice]
+\tdetachedHead = false
+[init]
+\tdefaultBranch = main
+[protocol "file"]
+\tallow = always
+"""
+GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:8]}"
+"""Named after its content, so that a builder with another version's file gets a new one."""
+
+
+def build_argv(spec: BuildSpec, go: str, output: str) -> list[str]:
+    """The ``go build`` command.
+
+    Args:
+        spec: what is built.
+        go: path of ``go.exe``.
+        output: path of the file to write.
+    """
+    # "true" instead of "auto": without git, or in a damaged checkout, auto would silently build other bytes.
+    stamped = "false" if is_agent(spec) else "true"
+    return [go, "build", *module_flags(spec), f"-buildvcs={stamped}", *spec.flags(), "-o", output, spec.package]
+
+
+def modules_argv(go: str) -> list[str]:
+    """The command that downloads every module go.mod names, so that a missing one fails before anything compiles."""
+    return [go, "mod", "download"]
+
+
+def vet_argv(spec: BuildSpec, go: str) -> list[str]:
+    """``go vet`` over the module, for the spec's platform."""
+    return [go, "vet", *module_flags(spec), *_tags(spec), "./..."]
+
+
+def tests_argv(spec: BuildSpec, go: str) -> list[str]:
+    """``go test`` over the module, on the builder itself."""
+    return [go, "test", *module_flags(spec), *_tags(spec), "./..."]
+
+
+def module_flags(spec: BuildSpec) -> list[str]:
+    """Where modules come from; nothing said: vendor/ where the module has one (go help modules)."""
+    return {True: ["-mod=vendor"], False: ["-mod=readonly"], None: []}[spec.vendored]
+
+
+def _tags(spec: BuildSpec) -> list[str]:
+    return ["-tags=" + ",".join(spec.tags)] if spec.tags else []
+
+
+def _fill(value: str, source: ResolvedSource) -> str:
+    return value.replace("{version}", source.version).replace("{commit}", source.commit)

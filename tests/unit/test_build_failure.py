@@ -1,0 +1,131 @@
+"""Failures of real builds: every text in data/go-output was printed by a real go, git or Windows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gofallback.build.failure import Failure, Step, classify
+
+OUTPUT = Path(__file__).with_name("data") / "go-output"
+
+CASES: dict[str, tuple[str, str, str]] = {
+    "sum_mismatch": ("dependency", "example.com/dep@v1.0.0/go.mod is not the code that go.sum names", "go.sum"),
+    "sum_mismatch_download": ("dependency", "checksum mismatch", "go.sum"),
+    "sum_missing": ("dependency", "go.sum lacks an entry", "go mod tidy"),
+    "version_missing_download": ("dependency", "not found: go: example.com/dep@v0.9.9", "GOPROXY"),
+    "version_missing_build_sum": ("dependency", "example.com/dep@v0.9.9", "GOPROXY"),
+    "module_version_not_found": ("dependency", "not found", "go.mod"),
+    "module_not_required": ("dependency", "example.com/none/x", "go mod tidy"),
+    "not_in_std": ("dependency", "nosuchpkg", "go.mod"),
+    "proxy_off": ("dependency", "go.sum", "go mod tidy"),
+    "proxy_refused": ("dependency", "example.com/dep@v1.0.0 cannot be downloaded", "HTTPS_PROXY"),
+    "proxy_404": ("dependency", "404 Not Found", "GOPROXY"),
+    "proxy_401": ("dependency", "no credential for example.com/dep@v1.0.0", "GOPRIVATE"),
+    "proxy_403": ("dependency", "no credential for example.com/dep@v1.0.0", "GOPRIVATE"),
+    "direct_unresolved": ("dependency", "cannot be downloaded", "proxy"),
+    "direct_git_unresolved": ("dependency", "git.example.invalid/x/dep.git@v1.0.0", "GOPRIVATE"),
+    "private_https": ("dependency", "no credential for github.com/example/dep@v1.0.0", "go mod vendor"),
+    "private_https_build": ("dependency", "no credential for github.com/example/dep", "go mod vendor"),
+    "private_ssh": ("dependency", "no credential for github.com/example/dep@v1.0.0", "go mod vendor"),
+    "repository_missing": ("dependency", "not found", "go.mod"),
+    "vendor_inconsistent": ("dependency", "vendor/ does not fit go.mod", "go mod vendor"),
+    "go_mod_bad": ("dependency", "errors parsing go.mod", "go.mod"),
+    "no_go_mod": ("dependency", "go.mod file not found", "go.mod"),
+    "compile_error": ("compile", "main.go:3:15: undefined: undefinedThing (and 1 more)", "source"),
+    "compile_error_in_package": ("compile", "internal/a/a.go:3:23: cannot use", "source"),
+    "syntax_error": ("compile", "main.go:4:1: syntax error", "source"),
+    "embed_missing": ("compile", "main.go:5:12: pattern nothere.txt", "source"),
+    "no_go_files": ("compile", "no Go files in", "source"),
+    "no_package": ("compile", "directory not found", "source"),
+    "build_constraints": ("compile", "build constraints exclude all Go files", "source"),
+    "import_cycle": ("compile", "import cycle not allowed", "source"),
+    "disk_full": ("disk", "no space left on device", "free space"),
+    "disk_full_cache": ("disk", "no space left on device", "free space"),
+    "toolchain_old": (
+        "toolchain",
+        "the source needs Go 1.99.1, the builder was told to use 1.26.6",
+        "Go of at least 1.99.1",
+    ),
+    "vcs_failed": ("unknown", "error obtaining VCS status", "remove the checkout"),
+}
+STEPS: dict[str, tuple[Step, str, str]] = {
+    "vet": ("vet", "vet", "main.go:5:27: fmt.Printf format %d"),
+    "vet_build_failed": ("vet", "compile", "main.go:3:15: undefined: nope"),
+    "test_failed": ("test", "test", "TestX: main_test.go:5: got 1, want 2"),
+    "test_panic": ("test", "test", "TestX"),
+    "test_build_failed": ("test", "compile", "main_test.go:5:28: undefined: nope"),
+    "sum_mismatch": ("test", "dependency", "checksum mismatch"),
+}
+
+
+def read(name: str) -> str:
+    return (OUTPUT / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cause_and_remedy_of_a_failed_build(name: str) -> None:
+    kind, cause, remedy = CASES[name]
+    failure = classify(read(name), 1, False)
+    assert failure.kind == kind, failure
+    assert cause in failure.cause
+    assert remedy in failure.remedy
+    assert "\n" not in failure.cause + failure.remedy
+    assert len(failure.cause) < 400
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_gates_tell_their_own_failures_from_the_builds(name: str) -> None:
+    step, kind, cause = STEPS[name]
+    failure = classify(read(name), 1, False, step=step)
+    assert failure.kind == kind, failure
+    assert cause in failure.cause
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (r"go: unlinkat C:\gofallback\cache\gotmp\go-build12\b001\exe\a.out.exe: Access is denied.", "permission"),
+        (
+            r"open C:\gofallback\out\hello: The process cannot access the file because it is being used by another "
+            "process.",
+            "permission",
+        ),
+        (
+            "open x.exe: Operation did not complete successfully because the file contains a virus or potentially "
+            "unwanted software.",
+            "permission",
+        ),
+        (r"write C:\gofallback\cache\gocache\ab\x: There is not enough space on the disk.", "disk"),
+        (".\\cmd\\hello\\main.go:7:2: undefined: x\r", "compile"),
+        (r"reading file:///C:/proxy/x/@v/v1.0.0.mod: The system cannot find the file specified.", "dependency"),
+    ],
+)
+def test_windows_own_words(text: str, kind: str) -> None:
+    assert classify(text, 1, False).kind == kind
+
+
+def test_paths_of_windows_are_shown_as_in_the_repository() -> None:
+    assert classify(".\\cmd\\hello\\main.go:7:2: undefined: x", 1, False).cause == "cmd/hello/main.go:7:2: undefined: x"
+
+
+def test_only_a_locked_file_is_worth_another_try() -> None:
+    assert classify("open x: Access is denied.", 1, False).may_pass
+    assert not classify(read("compile_error"), 1, False).may_pass
+    assert not classify(read("private_ssh"), 1, False).may_pass
+
+
+def test_time_over_is_told_with_the_time() -> None:
+    failure = classify("half a line", 1, True, seconds=1800)
+    assert (failure.kind, failure.cause) == ("timeout", "not finished after 1800 s")
+    assert "build.timeout" in failure.remedy
+
+
+def test_what_nobody_knows_shows_its_last_lines_and_exit_status() -> None:
+    failure = classify("# x\nfirst\nsecond thing broke\nvery strange\n", 2, False)
+    assert failure.kind == "unknown"
+    assert failure.cause == "exit status 2: second thing broke | very strange"
+    assert classify("", 9009, False) == Failure(
+        "unknown", "exit status 9009: nothing was printed", "read the whole output, or run again with -vvv"
+    )

@@ -1,0 +1,152 @@
+"""What is built, with which flags, in which environment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gofallback.build import plan
+from gofallback.build.spec import BuildSpec
+from gofallback.model import Builder, Service
+from gofallback.source.model import ResolvedSource
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ROOT, GOROOT, GIT = r"C:\gofallback", r"C:\gofallback\toolchains\go1.26.6", r"C:\gofallback\toolchains\git-2.45.2\cmd"
+
+
+def service(**build: Any) -> Service:
+    return Service.model_validate(
+        {
+            "name": "hello",
+            "source": {"repository": "/srv/hello.git"},
+            "build": build,
+            "health": {"check": {"type": "tcp", "address": "127.0.0.1:8080"}},
+        }
+    )
+
+
+def source() -> ResolvedSource:
+    when = datetime(2026, 11, 22, tzinfo=UTC)
+    return ResolvedSource(
+        service="hello",
+        repository="/srv/hello.git",
+        ref="main",
+        commit=COMMIT,
+        version="v1.2.0-3-g0123456",
+        commit_time=when,
+        mirror=Path("/srv/mirrors/hello.git"),
+        fetched_at=when,
+        age=0.0,
+    )
+
+
+def spec(platform: str = "linux/amd64", **build: Any) -> BuildSpec:
+    return plan.specs(service(**build), source(), "1.26.6", [platform])[0]
+
+
+def test_platforms_of_targets_and_of_group_data_are_built_once_each() -> None:
+    built = plan.specs(
+        service(platforms=["windows/386", "linux/arm64"]), source(), "1.26.6", ["linux/amd64", "linux/arm64"]
+    )
+    assert [one.platform for one in built] == ["linux/amd64", "linux/arm64", "windows/386"]
+    assert [one.file_name for one in built] == ["hello", "hello", "hello.exe"]
+    assert len({one.key for one in built}) == 3
+
+
+def test_version_and_commit_are_stamped() -> None:
+    stamped = spec(
+        version_variable="main.version", stamp={"main.commit": "{commit}", "main.label": "built by {version}!"}
+    )
+    assert stamped.stamp == (
+        ("main.commit", COMMIT),
+        ("main.label", "built by v1.2.0-3-g0123456!"),
+        ("main.version", "v1.2.0-3-g0123456"),
+    )
+    ldflags = next(flag for flag in stamped.flags() if flag.startswith("-ldflags="))
+    assert f"-X=main.commit={COMMIT}" in ldflags
+    assert "'-X=main.label=built by v1.2.0-3-g0123456!'" in ldflags
+
+
+def test_stamped_value_with_a_quote_is_quoted_the_other_way() -> None:
+    flags = spec(stamp={"main.a": "it's here", "main.b": 'say "x"'}).flags()
+    assert '''"-X=main.a=it's here"''' in flags[1]
+    assert """'-X=main.b=say "x"'""" in flags[1]
+    with pytest.raises(ValueError, match="both kinds of quotes"):
+        spec(stamp={"main.a": """it's "x" """}).flags()
+
+
+def test_build_command_for_windows() -> None:
+    built = spec("windows/386", package="cmd/hello", tags=["b", "a"], modules="vendor")
+    assert plan.build_argv(built, GOROOT + r"\bin\go.exe", r"C:\gofallback\tmp\x\hello.exe") == [
+        GOROOT + r"\bin\go.exe",
+        "build",
+        "-mod=vendor",
+        "-buildvcs=true",
+        "-trimpath",
+        "-ldflags=-s -w -buildid=",
+        "-tags=a,b",
+        "-o",
+        r"C:\gofallback\tmp\x\hello.exe",
+        "./cmd/hello",
+    ]
+
+
+def test_go_version_of_a_service_wins_over_the_builders() -> None:
+    assert spec(go="1.27.3").go_version == "1.27.3"
+    assert spec().go_version == "1.26.6"
+
+
+def test_environment_lets_nothing_of_the_windows_user_through() -> None:
+    environment = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
+    assert environment["GOROOT"] == GOROOT
+    assert (environment["GOOS"], environment["GOARCH"], environment["CGO_ENABLED"]) == ("linux", "arm64", "0")
+    assert (environment["GOTOOLCHAIN"], environment["GOENV"]) == ("local", "off")
+    assert (
+        environment["GOFLAGS"] == environment["GOEXPERIMENT"] == environment["GOAMD64"] == environment["GIT_DIR"] == ""
+    )
+    assert environment["PATH"].split(";")[:2] == [GIT, GOROOT + r"\bin"]
+    for name in ("GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH"):
+        assert environment[name].startswith(ROOT + r"\cache\ "[:-1])
+    assert environment["TEMP"] == environment["TMP"] == ROOT + r"\tmp"
+
+
+def test_what_group_data_gives_reaches_go_and_the_builders_proxy_too() -> None:
+    built = spec(environment={"GOPRIVATE": "git.example.com", "GOFLAGS": "-v", "GOAMD64": "v2"})
+    builder = Builder(environment={"HTTPS_PROXY": "http://proxy:3128", "GOFLAGS": "-x"})
+    environment = plan.environment(built, ROOT, GOROOT, GIT, builder=builder)
+    assert environment["GOPRIVATE"] == "git.example.com"
+    assert environment["GOAMD64"] == "v2"
+    assert environment["GOFLAGS"] == "-v"
+    assert environment["HTTPS_PROXY"] == "http://proxy:3128"
+    assert built.key != spec().key
+
+
+def test_tests_run_for_the_builder_itself() -> None:
+    environment = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT, native=True)
+    assert environment["GOOS"] == environment["GOARCH"] == ""
+
+
+def test_agent_is_named_by_its_sources_and_not_stamped_from_git(tmp_path: Path) -> None:
+    for name, content in {"go.mod": "module x", "main.go": "package main", "main_test.go": "package main"}.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "probe").mkdir()
+    (tmp_path / "probe" / "http.go").write_text("package probe")
+    files = plan.agent_files(tmp_path)
+    assert list(files) == ["go.mod", "main.go", "probe/http.go"]
+    digest = plan.agent_digest(files)
+    assert digest != plan.agent_digest(files | {"main.go": b"package main "})
+    agent = plan.agent_spec("1.26.6", "linux/amd64", digest)
+    assert agent.commit == digest
+    assert "-buildvcs=false" in plan.build_argv(agent, "go.exe", "x")
+    assert agent.key != plan.agent_spec("1.26.6", "linux/arm64", digest).key
+
+
+def test_git_on_the_builder_reads_our_settings_only() -> None:
+    environment = plan.git_environment(ROOT)
+    assert environment["GIT_CONFIG_NOSYSTEM"] == "1"
+    assert environment["GIT_CONFIG_GLOBAL"].startswith(ROOT + "\\gitconfig-")
+    assert "autocrlf = false" in plan.GIT_CONFIG
+    assert "eol = lf" in plan.GIT_CONFIG
