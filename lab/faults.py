@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from lab import network
@@ -82,25 +81,15 @@ def end_latency(lab: str, host: str) -> None:
 def _start_relay(lab: str, host: str, ms: float) -> None:
     cgroup = HostCgroup(lab, f"{host}.relay", everywhere=False)
     cgroup.create()
-    command = [*network.enter(network.switch(lab)), sys.executable, "-P", "-m", "lab.relay"]
+    command = ["setsid", "--fork", *network.enter(network.switch(lab)), sys.executable, "-P", "-m", "lab.relay"]
     command += [host, relay_port(host), str(ms), str(cgroup.unified)]
     root = Path(__file__).resolve().parent.parent
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(root)}
-    relay = subprocess.Popen(
-        command,
-        env=env,
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert relay.stdout is not None
-    with relay.stdout as output:
-        said = output.readline().strip()
+    with subprocess.Popen(
+        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as relay:
+        assert relay.stdout is not None
+        said = relay.stdout.readline().strip()
     if said != "ready":
         end_latency(lab, host)
-        raise LabError(f"host {host}: latency: the relay did not start: {said or relay.wait()}; is /dev/net/tun there?")
-    deadline = time.monotonic() + 5
-    while not cgroup.populated() and time.monotonic() < deadline:
-        time.sleep(0.01)
+        raise LabError(f"host {host}: latency: the relay did not start: {said or 'no word'}; is /dev/net/tun there?")

@@ -14,7 +14,7 @@ from lab import cgroup, example, network, requirements
 from lab.cache import Say, cache_dir, mount_table, remove_tree, say, step
 from lab.host import Host
 from lab.linux import tree
-from lab.linux.host import LinuxHost, clear_leftovers, new_key
+from lab.linux.host import LinuxHost, clear_leftovers, forget_machines, new_key
 from lab.model import (
     DEFAULT_SUITE,
     DEFAULT_TARGET_DISK_MB,
@@ -28,9 +28,6 @@ from lab.model import (
 from lab.state import State, lab_names, write_atomic
 
 T = TypeVar("T")
-
-NSPAWN = Path("/run/systemd/nspawn/propagate")
-"""systemd-nspawn leaves an empty folder of each host's name here."""
 
 WORKERS = 8  # hosts made or awaited at the same time; it is waiting, more than work
 
@@ -173,8 +170,7 @@ def _end(state: State) -> None:
     prefix = network.namespace(state.name, "")
     for point in {Path(point).parent for source, point in mount_table() if source.startswith(prefix)}:
         clear_leftovers(point)
-    for left in NSPAWN.glob(f"{prefix}*"):
-        left.rmdir()
+    forget_machines(f"{prefix}*")
     cgroup.remove_lab(state.name)
     for directory in (state.dir / "hosts").glob("w*"):
         windows.clear_leftovers(directory)
@@ -218,6 +214,7 @@ def _drop_surplus(state: State, file: LabFile, targets: int, builders: int, tell
                     group.kill()
                     cgroup.HostCgroup(file.name, group.name).remove()
             network.del_host_netns(file.name, name)
+            forget_machines(network.namespace(file.name, name))
             windows.clear_leftovers(state.host_dir(name))
             clear_leftovers(state.host_dir(name))
 

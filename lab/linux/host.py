@@ -23,6 +23,7 @@ from lab.state import write_atomic
 
 KEEP = Path(__file__).with_name("keep.sh")
 DEPLOY_UID = 1000
+NSPAWN = Path("/run/systemd/nspawn/propagate")
 
 # Without a user namespace nspawn mounts cgroup v1 controllers read-only: systemd would accept MemoryMax= and the like
 # and not enforce it. So a shell is the first process, makes them writable, and becomes systemd.
@@ -134,8 +135,7 @@ class LinuxHost(Host):
     def _drop_disk(self) -> None:
         for point in mounts_below(self.dir):
             _unmount(point)
-        with contextlib.suppress(FileNotFoundError):  # left by systemd-nspawn where /run is not a tmpfs of its own
-            Path("/run/systemd/nspawn/propagate", self.netns).rmdir()
+        forget_machines(self.netns)
 
     # -- the Host interface --------------------------------------------------------------------------------------
 
@@ -149,12 +149,13 @@ class LinuxHost(Host):
         faults.clear(self.lab, self.name)
         groups = self.dir / "cgroups"
         groups.write_text("".join(f"{path}\n" for path in self.cgroup.paths))
-        command = ["/bin/sh", str(KEEP), str(self._keeper.unified), str(groups), *self._nspawn()]
+        # setsid --fork: the keeper is nobody's child here, so that it outlives us and leaves us no zombie
+        command = ["setsid", "--fork", "/bin/sh", str(KEEP), str(self._keeper.unified), str(groups), *self._nspawn()]
         with (self.dir / "console.log").open("ab") as log:
-            subprocess.Popen(
+            subprocess.run(
                 command,
+                check=True,
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **self._nspawn_env()},
-                start_new_session=True,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -276,6 +277,13 @@ def clear_leftovers(directory: Path) -> None:
     for point in mounts_below(directory):
         _unmount(point)
     remove_tree(directory)
+
+
+def forget_machines(names: str) -> None:
+    """Remove the empty folder that systemd-nspawn leaves for each host it ran; `names` is a glob pattern."""
+    for folder in NSPAWN.glob(names):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _unmount(point: Path) -> None:

@@ -16,7 +16,10 @@ def traces(name: str) -> list[str]:
         try:
             words = (process / "cmdline").read_bytes().split(b"\0")
             groups = (process / "cgroup").read_text()
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
+            continue
+        if state == "Z":  # dead; the machine's first process has yet to notice
             continue
         if f"gofallback-{name}" in groups or any(f"gf{name}-".encode() in word for word in words):
             found.append(f"process {b' '.join(words).decode(errors='replace')}")
