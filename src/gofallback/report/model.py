@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from gofallback.model.base import Strict
+from gofallback.report.redact import redact
 
 StageName = Literal[
     "inventory",
@@ -33,6 +34,9 @@ Verdict = Literal["done", "unchanged", "reverted", "failed", "refused", "partly"
 #: Exit status 0 only if every host runs the wanted release and is healthy.
 GOOD_VERDICTS: frozenset[Verdict] = frozenset({"done", "unchanged"})
 
+#: Free text: what looks like a secret never gets into a report, not even into its JSON.
+Clean = Annotated[str, AfterValidator(redact)]
+
 Offset = Annotated[float, Field(ge=0)]
 
 
@@ -45,7 +49,7 @@ class Span(Strict):
     end: Offset
     """Seconds since the run started."""
     status: Status = "ok"
-    detail: str = ""
+    detail: Clean = ""
     """One line, such as the platform that was built or the cause of a failure."""
 
     @property
@@ -75,11 +79,11 @@ class SourceRow(Strict):
     """The commit of one service."""
 
     service: str
-    repository: str
+    repository: Clean
     ref: str
     commit: str
     version: str
-    note: str = ""
+    note: Clean = ""
     """Such as the age of the mirror that was used offline."""
 
 
@@ -114,7 +118,7 @@ class TargetRow(Strict):
     health: Health = "unknown"
     seconds: float = 0.0
     """From the switch to the outcome."""
-    reason: str = ""
+    reason: Clean = ""
     """Why it is not `activated` or `unchanged`; one line."""
     previous: str = ""
     """The release that ran before."""
@@ -127,7 +131,7 @@ class Report(Strict):
 
     schema_version: int = 1
     run_id: str
-    command: str
+    command: Clean
     who: str
     """user@host of the controller."""
     started: AwareDatetime
@@ -138,9 +142,9 @@ class Report(Strict):
     artifacts: list[ArtifactRow] = Field(default_factory=list)
     targets: list[TargetRow] = Field(default_factory=list)
     verdict: Verdict
-    reason: str = ""
+    reason: Clean = ""
     """Why the verdict is not `done` or `unchanged`; one line."""
-    notes: list[str] = Field(default_factory=list)
+    notes: list[Clean] = Field(default_factory=list)
 
     @property
     def seconds(self) -> float:

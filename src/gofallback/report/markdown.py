@@ -1,0 +1,125 @@
+"""A summary in Markdown, to paste into an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gofallback.report.model import Report
+from gofallback.report.style import VERDICT_WORDS, seconds_text, size_text
+from gofallback.report.table import runs_now
+from gofallback.report.timeline import ordered
+
+
+def markdown(report: Report) -> str:
+    """GitHub-flavoured Markdown; every value is escaped."""
+    return "\n".join([*_head(report), *_targets(report), *_built(report), *_stages(report), *_notes(report)]) + "\n"
+
+
+def _head(report: Report) -> list[str]:
+    lines = [
+        f"## {report.verdict}: {VERDICT_WORDS[report.verdict]}",
+        "",
+        f"- run: {_code(report.run_id)}, environment {_code(report.environment)}, by {_code(report.who)}",
+        f"- started: {report.started:%Y-%m-%d %H:%M:%S %Z}, took {seconds_text(report.seconds)}",
+        f"- command: {_code(report.command)}",
+    ]
+    lines += [
+        f"- source: {_code(source.service)} {_code(source.version)} = commit {_code(source.commit)}"
+        f" ({_code(source.ref)} of {_cell(source.repository)})" + (f"; {_cell(source.note)}" if source.note else "")
+        for source in report.sources
+    ]
+    if report.reason:
+        lines.append(f"- **why**: {_cell(report.reason)}")
+    return lines
+
+
+def _targets(report: Report) -> list[str]:
+    if not report.targets:
+        return []
+    rows = (
+        (
+            row.host,
+            row.service,
+            row.outcome,
+            row.running or "nothing",
+            row.previous or "nothing",
+            row.commit[:12],
+            row.sha256[:12],
+            row.health,
+            f"{row.seconds:.1f}",
+        )
+        for row in report.targets
+    )
+    head = ("target", "service", "outcome", "runs now", "before", "commit", "sha256", "health", "seconds")
+    bad = [row for row in report.targets if row.outcome not in ("activated", "unchanged")]
+    reasons = [
+        f"- {_code(row.host)} {row.outcome}: {_cell(row.reason or 'no reason recorded')}; {_cell(runs_now(row))}"
+        for row in bad
+    ]
+    return ["", "### Targets", "", *_table(head, rows), *(["", *reasons] if reasons else [])]
+
+
+def _built(report: Report) -> list[str]:
+    if not report.artifacts:
+        return []
+    head = ("service", "platform", "version", "Go", "sha256", "size", "builder", "seconds", "origin")
+    rows = (
+        (
+            artifact.service,
+            artifact.platform,
+            artifact.version,
+            artifact.go_version,
+            artifact.sha256,
+            size_text(artifact.size),
+            artifact.builder,
+            f"{artifact.seconds:.1f}",
+            artifact.origin,
+        )
+        for artifact in report.artifacts
+    )
+    return ["", "### Artifacts", "", *_table(head, rows)]
+
+
+def _stages(report: Report) -> list[str]:
+    stages = ordered(report)
+    if not stages:
+        return []
+    rows = (
+        (
+            stage.name,
+            f"{stage.start:.1f}",
+            seconds_text(stage.end - stage.start),
+            str(len({span.host for span in stage.spans})),
+            ", ".join(sorted({f"{span.host} {span.status}" for span in stage.spans if span.status != "ok"})) or "-",
+        )
+        for stage in stages
+    )
+    return ["", "### Timeline", "", *_table(("stage", "after (s)", "took", "hosts", "not ok"), rows)]
+
+
+def _notes(report: Report) -> list[str]:
+    return ["", "### Notes", "", *(f"- {_cell(note)}" for note in report.notes)] if report.notes else []
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    lines = [_line(head), _line(tuple("---" for _ in head))]
+    return [*lines, *(_line(tuple(_cell(value) for value in row)) for row in rows)]
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _cell(text: str) -> str:
+    """One line without anything that Markdown or the HTML inside it gives a meaning."""
+    text = " ".join(text.split())
+    for char in "\\`*_[]|#~!":
+        text = text.replace(char, "\\" + char)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "&#64;")
+
+
+def _code(text: str) -> str:
+    """Inline code; a backtick would end it, a bar would end a cell."""
+    if not text.strip():
+        return "-"
+    return "`" + " ".join(text.split()).replace("`", "'") + "`"

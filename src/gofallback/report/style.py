@@ -1,0 +1,63 @@
+"""Colours and words that every form of the report shares."""
+
+from __future__ import annotations
+
+from gofallback.report.model import Health, Outcome, StageName, Status, Verdict
+
+#: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
+STAGE_COLOURS: dict[StageName, str] = {
+    "inventory": "#7f8896",
+    "preflight": "#5b7fa6",
+    "provision": "#4477aa",
+    "source": "#44aa99",
+    "build": "#117733",
+    "verify": "#88a53a",
+    "release": "#8a6fb3",
+    "activate": "#cc8a2e",
+    "confirm": "#2f9fc4",
+    "report": "#7f8896",
+}
+#: These win over the stage's colour.
+STATUS_COLOURS: dict[Status, str] = {"failed": "#cc3344", "reverted": "#dd7711", "skipped": "#a8adb5"}
+
+VERDICT_COLOURS: dict[Verdict, str] = {
+    "done": "#117733",
+    "unchanged": "#44aa99",
+    "reverted": "#dd7711",
+    "failed": "#cc3344",
+    "refused": "#cc3344",
+    "partly": "#dd7711",
+}
+VERDICT_WORDS: dict[Verdict, str] = {
+    "done": "every target runs the new release and is healthy",
+    "unchanged": "every target already ran this release; nothing was changed",
+    "reverted": "put back: the targets run what they ran before",
+    "failed": "failed",
+    "refused": "refused before anything was changed",
+    "partly": "some targets run the new release, some do not",
+}
+OUTCOME_STYLES: dict[Outcome, str] = {
+    "activated": "green",
+    "unchanged": "cyan",
+    "reverted": "yellow",
+    "failed": "bold red",
+    "untouched": "dim",
+}
+HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red", "unknown": "dim"}
+
+
+def seconds_text(seconds: float) -> str:
+    """``0.42 s``, ``12.3 s``, ``4 min 05 s``."""
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def size_text(size: int) -> str:
+    """``812 B``, ``20.4 MB`` (10^6 bytes)."""
+    if size < 1000:
+        return f"{size} B"
+    return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -1,0 +1,82 @@
+"""The table at the end of a run: what runs where now, and why it is not what was wanted."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gofallback.report.model import GOOD_VERDICTS, Report, TargetRow
+from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, VERDICT_WORDS, seconds_text
+
+_DASH = "-"
+
+
+def table(report: Report) -> RenderableType:
+    """One row a target and service with release, commit, hash, health and outcome; then reasons and the verdict."""
+    parts: list[RenderableType] = []
+    if report.targets:
+        parts += [_rows(report), *_reasons(report), Text("")]
+    parts.append(_verdict(report))
+    parts += [Text(f"note: {note}") for note in report.notes]
+    return Group(*parts)
+
+
+def _rows(report: Report) -> Table:
+    several = len({row.service for row in report.targets}) > 1
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    made.add_column("target", overflow="fold")
+    if several:
+        made.add_column("service", overflow="fold")
+    made.add_column("release", overflow="fold", max_width=30)
+    made.add_column("commit", no_wrap=True)
+    made.add_column("sha256", no_wrap=True)
+    made.add_column("health", no_wrap=True)
+    made.add_column("seconds", justify="right", no_wrap=True)
+    made.add_column("outcome", no_wrap=True)
+    for row in report.targets:
+        made.add_row(
+            Text(row.host),
+            *([Text(row.service)] if several else []),
+            Text(row.release or _DASH),
+            Text(row.commit[:8] or _DASH),
+            Text(row.sha256[:12] or _DASH),
+            Text(row.health, style=HEALTH_STYLES[row.health]),
+            Text(f"{row.seconds:.1f}"),
+            Text(row.outcome, style=OUTCOME_STYLES[row.outcome]),
+        )
+    return made
+
+
+def _reasons(report: Report) -> list[Text]:
+    several = len({row.service for row in report.targets}) > 1
+    return [_reason(row, several) for row in report.targets if row.outcome not in ("activated", "unchanged")]
+
+
+def _reason(row: TargetRow, several: bool) -> Text:
+    line = Text()
+    line.append(f"{row.host}{' ' + row.service if several else ''}: ", style="bold")
+    line.append(row.outcome, style=OUTCOME_STYLES[row.outcome])
+    if row.reason:
+        line.append(f", {row.reason}")
+    line.append(f"; {runs_now(row)}")
+    return line
+
+
+def runs_now(row: TargetRow) -> str:
+    """What runs on the target now, in words."""
+    if not row.running:
+        return "nothing was changed there" if row.outcome == "untouched" else "no release runs there now"
+    same = " (as before)" if row.running == row.previous else ""
+    return f"{row.running} runs there now{same}"
+
+
+def _verdict(report: Report) -> Text:
+    good = report.verdict in GOOD_VERDICTS
+    line = Text()
+    line.append(report.verdict, style="bold green" if good else "bold red")
+    line.append(f": {VERDICT_WORDS[report.verdict]}, after {seconds_text(report.seconds)} (run {report.run_id})")
+    if report.reason:
+        line.append(f"\n{report.reason}")
+    return line
