@@ -1,0 +1,29 @@
+"""The agent's Go sources, which come with this package and are built by the builder beside the service."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+FOLDER = "agent"
+
+
+def agent_files() -> dict[str, bytes]:
+    """What `go build` needs of the agent: its sources without tests, and go.mod; by file name, with LF line ends.
+
+    A checkout on Windows may have CRLF, and the same sources must give the same digest everywhere.
+    """
+    found = {}
+    for entry in files("gofallback").joinpath(FOLDER).iterdir():
+        wanted = entry.name == "go.mod" or (entry.name.endswith(".go") and not entry.name.endswith("_test.go"))
+        if wanted and entry.is_file():
+            found[entry.name] = entry.read_bytes().replace(b"\r\n", b"\n")
+    return dict(sorted(found.items()))
+
+
+def agent_digest(sources: dict[str, bytes] | None = None) -> str:
+    """64 hex digits: SHA-256 over names and contents of ``sources`` (default: `agent_files`), whatever their order."""
+    total = hashlib.sha256()
+    for name, content in sorted((agent_files() if sources is None else sources).items()):
+        total.update(f"{name}\0{len(content)}\0".encode() + content)
+    return total.hexdigest()
