@@ -75,7 +75,7 @@ class Drawing:
     ticks: list[Tick]
 
 
-def html(report: Report) -> str:
+def render(report: Report) -> str:
     """One self-contained page; every value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(seconds=seconds_text, size=size_text, runs_now=runs_now)

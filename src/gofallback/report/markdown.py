@@ -10,7 +10,7 @@ from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
 
 
-def markdown(report: Report) -> str:
+def render(report: Report) -> str:
     """GitHub-flavoured Markdown; every value is escaped."""
     return "\n".join([*_head(report), *_targets(report), *_built(report), *_stages(report), *_notes(report)]) + "\n"
 

@@ -9,9 +9,8 @@ from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 
+from gofallback.report import table, timeline
 from gofallback.report.model import Report
-from gofallback.report.table import table
-from gofallback.report.timeline import timeline
 
 #: Columns: wide enough for every column of the table, narrow enough for a ticket.
 WIDTH = 100
@@ -36,4 +35,4 @@ def text(renderable: RenderableType, width: int = WIDTH) -> str:
 
 def overview(report: Report) -> RenderableType:
     """Timeline and table: the end of a run."""
-    return Group(timeline(report), "", table(report))
+    return Group(timeline.render(report), "", table.render(report))

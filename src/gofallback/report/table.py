@@ -13,7 +13,7 @@ from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, VERDICT_WORDS
 _DASH = "-"
 
 
-def table(report: Report) -> RenderableType:
+def render(report: Report) -> RenderableType:
     """One row a target and service with release, commit, hash, health and outcome; then reasons and the verdict."""
     parts: list[RenderableType] = []
     if report.targets:

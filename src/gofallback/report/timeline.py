@@ -54,7 +54,7 @@ class Timeline:
         return line
 
 
-def timeline(report: Report) -> Timeline:
+def render(report: Report) -> Timeline:
     """The bars of a report, to print with rich."""
     return Timeline(report)
 
