@@ -1,0 +1,100 @@
+"""Brings a release to a target: whole or not at all. Nothing that runs is touched; `operations.activate` does that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.facts.target import forget
+from gofallback.model.service import HARDENING
+from gofallback.operations.channel import BrokenError, Channel, run
+from gofallback.release.receive import Upload, abandon, archive, failure, finish, receive, unit_problems
+
+_MB = 1_000_000
+
+
+def put_release(state: State, host: Host, upload: Upload | Callable[[], Upload | None], *, sudo: bool = True) -> bool:
+    """Step: upload a release, check it on the target, rename it into place.
+
+    Args:
+        state: pyinfra's.
+        host: the target; the service's lock is held (`operations.lock`).
+        upload: from `release.plan.upload_for`, or a function that makes it when the step runs (the artifact is known
+            then); None means that there is nothing to do.
+        sudo: `target.sudo`.
+
+    Returns:
+        False after one red line; the target then is as it was.
+    """
+    wanted = upload() if callable(upload) else upload
+    if wanted is None:
+        host.noop("the release is there already")
+        return True
+    forget(host)
+    name = f"{wanted.files.service} {wanted.files.id}"
+    try:
+        problem = _put(state, host, wanted, sudo)
+    except BrokenError as error:
+        problem = f"the connection broke during the upload ({error}); nothing that runs was changed, run again"
+    except OSError as error:
+        problem = f"{error.filename}: cannot be read on the controller ({error.strerror}); nothing was changed"
+    if problem:
+        host.log_styled(f"release {name}: {problem}", fg="red")
+    return not problem
+
+
+def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
+    began = time.monotonic()
+    lines = _transfer(state, host, upload, sudo)
+    failed = failure(lines)
+    if failed and failed[0] == "hash" and any(program.have for program in upload.programs):
+        host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
+        upload = replace(upload, programs=tuple(replace(program, have=()) for program in upload.programs))
+        lines = _transfer(state, host, upload, sudo)
+        failed = failure(lines)
+    if failed:
+        return _explain(host, upload, *failed)
+    if "received" not in lines:
+        return f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again"
+    said = [line.partition("\t")[2] for line in lines if line.startswith("verify\t")]
+    problems = unit_problems(said, upload.files.units, HARDENING)
+    if problems:
+        run(state, host, abandon(upload), sudo=sudo)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return (
+            f"systemd-analyze verify refuses {problems[0]}{more}; correct the service's unit data, nothing was changed"
+        )
+    code, lines = run(state, host, finish(upload), sudo=sudo)
+    if code:
+        return f"could not be renamed into place: {(lines or ['no reason given'])[-1]}"
+    seconds = time.monotonic() - began
+    host.log(f"release {upload.files.id} uploaded: {upload.needed / _MB:.1f} MB in {seconds:.1f} s")
+    return ""
+
+
+def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
+    with Channel(state, host, receive(upload), sudo=sudo) as channel:
+        if channel.send(archive(upload)):
+            channel.end_input()
+        lines = [line for line in channel.lines() if line is not None]
+        channel.status()
+        return lines
+
+
+def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
+    if kind == "disk":
+        return f"the disk is full: {text}; free space on {host.name} and run the same command again"
+    if kind == "hash":
+        path, _, found = text.partition(" ")
+        wanted = next((program.sha256 for program in upload.programs if program.path == path), "?")
+        sums = f"sha256 {found or 'of nothing'} there, {wanted} here"
+        return f"{path} changed on the way: {sums}; nothing was changed, run again"
+    if kind == "user":
+        return f"the system user {upload.user} cannot be created: {text}"
+    if kind == "folder":
+        return f"a folder cannot be made: {text}"
+    return f"{text}; nothing that runs was changed, run again"

@@ -1,0 +1,206 @@
+"""The scripts that bring a release to a target, and the tar they read. Pure.
+
+An upload is one channel: `receive` makes room, takes what is already on the target from there (hard links), unpacks the
+rest from its standard input and hashes everything. `finish` renames the folder into place: a release is whole or not
+there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gofallback.release.agentfiles import AGENT
+from gofallback.release.render import ReleaseFiles
+
+CHUNK = 1 << 18
+_BLOCK = 512
+#: Programs of the target's PATH, whatever sudo's is.
+_PROLOGUE = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; umask 022; set -u"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of a release: the service's binary or the agent."""
+
+    path: str
+    """Inside the release."""
+    sha256: str
+    size: int
+    """Bytes."""
+    local: Path
+    """The file on the controller."""
+    have: tuple[str, ...] = ()
+    """Absolute paths on the target that should hold the same bytes: linked, not sent, if they really do."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One release on its way to one target."""
+
+    files: ReleaseFiles
+    user: str
+    run_id: str
+    manifest: bytes
+    programs: tuple[Program, ...]
+    minimum_free_mb: int = 64
+    replace: bool = False
+    """A folder of that name is there and damaged: put the new one in its place."""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def temporary(self) -> str:
+        """Folder the upload goes to."""
+        return f"{self.files.home}/releases/.tmp-{self.files.id}-{self.run_id}"
+
+    @property
+    def needed(self) -> int:
+        """Bytes that are sent."""
+        sent = sum(program.size for program in self.programs if not program.have)
+        return sent + sum(len(file.content) for file in self.files.files.values()) + len(self.manifest)
+
+
+def receive(upload: Upload) -> str:
+    """The script: answers in lines of ``word TAB detail``, last ``received`` or ``fail TAB kind TAB text``."""
+    home, temporary, service = upload.files.home, upload.temporary, upload.files.service
+    free = upload.needed // 1024 + upload.minimum_free_mb * 1024
+    quote = shlex.quote
+    lines = [
+        _PROLOGUE,
+        f"home={quote(home)} tmp={quote(temporary)} user={quote(upload.user)} service={quote(service)}",
+        'fail() { rm -rf "$tmp"; printf \'fail\\t%s\\t%s\\n\' "$1" "$(printf %s "$2" | tail -n 1)"; exit 1; }',
+        'if ! id -u "$user" >/dev/null 2>&1; then',
+        '  group=--user-group; getent group "$user" >/dev/null && group="--gid $user"',
+        '  out=$(useradd --system $group --no-create-home --home-dir "/var/lib/$service" --shell /usr/sbin/nologin'
+        ' --comment "gofallback $service" "$user" 2>&1) || fail user "$out"; fi',
+        'out=$(mkdir -p "$home/releases" /opt/gofallback/agent "/var/lib/gofallback/$service" 2>&1)'
+        ' || fail folder "$out"',
+        'chmod 755 "$home" "$home/releases" /opt/gofallback /opt/gofallback/agent',
+        'out=$(install -d -m 750 -o "$user" -g "$(id -gn "$user")" "/var/log/$service" 2>&1) || fail folder "$out"',
+        # the lock is held: whoever wrote these is dead
+        'rm -rf "$home"/releases/.tmp-*',
+        'free=$(df -Pk "$home" | { read -r a; read -r a b c free rest; echo "$free"; })',
+        f'[ "$free" -ge {free} ] || fail disk "$((free / 1024)) MB free below $home, {-(-free // 1024)} MB are needed"',
+        'out=$(mkdir "$tmp" "$tmp/bin" "$tmp/lib" "$tmp/conf" 2>&1) || fail folder "$out"',
+    ]
+    for program in upload.programs:
+        target = f'"$tmp"/{quote(program.path)}'
+        for have in program.have:
+            lines.append(
+                f"[ -e {target} ] || ! [ -f {quote(have)} ] || ln {quote(have)} {target} 2>/dev/null"
+                f" || cp --reflink=auto {quote(have)} {target}"
+            )
+    lines += [
+        'out=$(tar -xpf - -C "$tmp" 2>&1) || { case $out in *\'No space left\'*) fail disk "the disk filled up";; esac;'
+        ' fail transfer "the upload is incomplete: $out"; }',
+    ]
+    for program in upload.programs:
+        target = f'"$tmp"/{quote(program.path)}'
+        lines += [
+            f"sum=$(sha256sum <{target} 2>/dev/null) || sum=; sum=${{sum%% *}}",
+            f'[ "$sum" = {program.sha256} ] || fail hash {quote(program.path)}" $sum"',
+            f"chown root:root {target}; chmod 755 {target}",
+        ]
+    agent = next((program for program in upload.programs if program.path == AGENT), None)
+    if agent is not None:
+        shared = f"/opt/gofallback/agent/{agent.sha256}"
+        lines.append(f'[ -e {shared} ] || ln "$tmp"/{AGENT} {shared}')
+    lines += [
+        'systemd-analyze verify --man=no "$tmp"/.verify/* 2>&1 </dev/null | while IFS= read -r line; do'
+        " printf 'verify\\t%s\\n' \"$line\"; done",
+        'rm -rf "$tmp/.verify"; chmod 755 "$tmp"',
+        "echo received",
+    ]
+    return "\n".join(lines)
+
+
+def finish(upload: Upload) -> str:
+    """The script that renames an upload into place; the folder has its final name only when it is on the disk."""
+    final, temporary = shlex.quote(upload.files.folder), shlex.quote(upload.temporary)
+    old = shlex.quote(f"{upload.files.home}/releases/.tmp-old-{upload.run_id}")
+    move = f"mv -T {temporary} {final}"
+    if upload.replace:
+        move = f"rm -rf {old}; [ ! -e {final} ] || mv -T {final} {old}; {move} && rm -rf {old}"
+    return f"{_PROLOGUE}\nsync -f {temporary} 2>/dev/null || sync\n{move}"
+
+
+def abandon(upload: Upload) -> str:
+    """The script that removes an upload that will not be used."""
+    return f"rm -rf {shlex.quote(upload.temporary)}"
+
+
+def archive(upload: Upload) -> Iterator[bytes]:
+    """The tar that `receive` reads, in pieces; a program is read as it is sent, never held whole."""
+    programs = {program.path: program for program in upload.programs if not program.have}
+    files = {path: file.content for path, file in upload.files.files.items()} | {"manifest.json": upload.manifest}
+    folders = {str(parent) for path in files for parent in Path(path).parents if str(parent) != "."}
+    for folder in sorted(folders | {"bin", "lib", "conf", ".verify"}):
+        yield _header(folder, 0o755, kind=tarfile.DIRTYPE)
+    modes = {path: file.mode for path, file in upload.files.files.items()}
+    for path, content in sorted(files.items()):
+        yield from _member(path, content, modes.get(path, 0o644))
+    for name, content in verifiable(upload).items():
+        yield from _member(f".verify/{name}", content, 0o644)
+    for path, program in sorted(programs.items()):
+        yield _header(path, 0o755, program.size)
+        with program.local.open("rb") as file:
+            left = program.size
+            while left and (chunk := file.read(min(CHUNK, left))):
+                left -= len(chunk)
+                yield chunk
+            if left:  # it shrank while it was read: the hash check on the target will say so
+                yield bytes(left)
+        yield bytes(-program.size % _BLOCK)
+    yield bytes(2 * _BLOCK)
+
+
+def verifiable(upload: Upload) -> dict[str, bytes]:
+    """The units as `systemd-analyze verify` has to see them: with programs that exist, in the upload's folder."""
+    current, temporary = f"{upload.files.home}/current/".encode(), f"{upload.temporary}/".encode()
+    return {name: file.content.replace(current, temporary) for name, file in upload.files.units.items()}
+
+
+def _header(name: str, mode: int, size: int = 0, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.mode, info.size, info.type, info.uname, info.gname = mode, size, kind, "root", "root"
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _member(path: str, content: bytes, mode: int) -> Iterator[bytes]:
+    yield _header(path, mode, len(content))
+    yield content + bytes(-len(content) % _BLOCK)
+
+
+_UNKNOWN = re.compile(r"Unknown (?:key(?: name)?|lvalue) '(?P<name>[^']+)' in section")
+
+
+def unit_problems(lines: Iterable[str], units: Iterable[str], optional: Iterable[str]) -> list[str]:
+    """Of what `systemd-analyze verify` printed, that which is about our units and is wrong.
+
+    Args:
+        lines: its output; it also talks about units that ours only depend on.
+        units: file names of ours.
+        optional: directives an older systemd may not know: it ignores them, and the service is none the worse for it.
+    """
+    names, known, found = tuple(units), frozenset(optional), []
+    for line in lines:
+        about = any(f"/{name}:" in line or line.startswith(f"{name}:") or f"Unit {name} " in line for name in names)
+        unknown = _UNKNOWN.search(line)
+        if not about or (unknown and unknown["name"] in known):
+            continue
+        found.append(re.sub(r"^\S*/\.verify/", "", line.strip()))
+    return found
+
+
+def failure(lines: Iterable[str]) -> tuple[str, str] | None:
+    """Kind and text of the ``fail`` line; None without one."""
+    for line in lines:
+        word, _, rest = line.partition("\t")
+        if word == "fail":
+            kind, _, text = rest.partition("\t")
+            return kind, text
+    return None
