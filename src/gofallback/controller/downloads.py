@@ -60,7 +60,7 @@ def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
             if found != pin.sha256:
                 raise DownloadError(
                     f"{pin.url}: sha256 is {found}, but {pin.tool} {pin.version} is pinned to {pin.sha256}; "
-                    "nothing was installed. Compare with the vendor's own figure (`gofallback pins`), then correct toolchain.pins"
+                    "nothing was installed. Compare with the vendor's figure (`gofallback pins`), then correct the pin"
                 )
             temporary.replace(final)
         except OSError as error:

@@ -48,6 +48,31 @@ class Directory(FactBase[bool]):
         return "folder" in (line.strip() for line in output)
 
 
+class Exists(FactBase[bool]):
+    """Whether a file or a folder is there."""
+
+    default = staticmethod(lambda: False)
+
+    def command(self, path: str) -> StringCommand:
+        return raw(f"(if exist {literal(path)} echo there)& exit 0")
+
+    def process(self, output: list[str]) -> bool:
+        return "there" in (line.strip() for line in output)
+
+
+class Children(FactBase["list[str]"]):
+    """Names of the files and folders in a folder, hidden ones too; empty when it is not there."""
+
+    default = list
+
+    def command(self, path: str) -> StringCommand:
+        return raw(f"dir /b /a {literal(path)} 2>nul& exit 0")
+
+    def process(self, output: list[str]) -> list[str]:
+        # Wine lists . and .. as well.
+        return [line for line in (line.strip() for line in output) if line not in ("", ".", "..")]
+
+
 def certutil(path: str) -> str:
     """The command line that prints a file's SHA-256; `read_hash` reads its answer."""
     return f'"%SystemRoot%\\System32\\certutil.exe" -hashfile {literal(path)} SHA256'
@@ -69,15 +94,20 @@ def read_hash(output: list[str]) -> str | None:
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+def hash_line(path: str) -> str:
+    """The command line that prints a file's SHA-256, an empty file's too, and nothing when it is not there."""
+    name = literal(path)
+    hashed = f"@if %~zF==0 (echo {EMPTY_SHA256}) else ({certutil(path)})"
+    return f"(if exist {name} (for %F in ({name}) do {hashed}))& exit 0"
+
+
 class FileSha256(FactBase["str | None"]):
     """SHA-256 of a file, 64 lower-case hex digits; None: no such file, or it cannot be read."""
 
     default = staticmethod(lambda: None)
 
     def command(self, path: str) -> StringCommand:
-        name = literal(path)
-        hashed = f"@if %~zF==0 (echo {EMPTY_SHA256}) else ({certutil(path)})"
-        return raw(f"(if exist {name} (for %F in ({name}) do {hashed}))& exit 0")
+        return raw(hash_line(path))
 
     def process(self, output: list[str]) -> str | None:
         return read_hash(output)
