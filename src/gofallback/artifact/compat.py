@@ -21,27 +21,6 @@ _ARCH_KERNELS: dict[str, str] = {"arm": "3.1", "mips64le": "4.8", "loong64": "5.
 #: 64-bit kernels that run programs of a 32-bit architecture.
 _RUNS_32_BIT: dict[str, str] = {"386": "amd64", "arm": "arm64"}
 
-_UNAME: dict[str, str] = {
-    "x86_64": "amd64",
-    "amd64": "amd64",
-    "i386": "386",
-    "i486": "386",
-    "i586": "386",
-    "i686": "386",
-    "aarch64": "arm64",
-    "arm64": "arm64",
-    "armv8l": "arm",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "loongarch64": "loong64",
-    "mips": "mips",
-    "mips64": "mips64",
-    "ppc64": "ppc64",
-    "ppc64le": "ppc64le",
-    "riscv64": "riscv64",
-    "s390x": "s390x",
-}
-
 Libc = Literal["glibc", "musl", "none"]
 State = Literal["ok", "warn", "bad"]
 
@@ -52,7 +31,7 @@ class TargetFacts(Strict):
     name: str = ""
     goos: str = "linux"
     goarch: str
-    """Of the kernel, see `goarch_of`."""
+    """Of the kernel, see `gofallback.model.platform.platform_of`."""
     kernel: str
     """``uname -r``, such as 6.1.0-18-amd64."""
     libc: Libc = "none"
@@ -77,11 +56,6 @@ class Compatibility(Strict):
     rows: list[Row]
     reason: str = ""
     """One line that says why not, with the remedy; empty when ok."""
-
-
-def goarch_of(machine: str) -> str:
-    """GOARCH for ``uname -m``; empty for one Go does not build for."""
-    return _UNAME.get(machine.strip(), "")
 
 
 def minimum_kernel(go_release: str, goarch: str) -> str:

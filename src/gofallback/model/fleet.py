@@ -184,7 +184,7 @@ def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | i
 def _place(path: Sequence[str | int]) -> str:
     """The file a person has to open."""
     if path[0] != "services":
-        return "group_data/ or the inventory"
+        return "group_data/builders.py" if path[0] == "toolchain" else "group_data/ or the inventory"
     name = path[1] if len(path) > 1 else ""
     named = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
     return f"group_data/services/{name}.yml" if named else "group_data/services/"
