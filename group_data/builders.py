@@ -1,7 +1,7 @@
 """Data of the hosts that build: which Go and Git they get, and the SHA-256 each archive must have.
 
 The figures are the vendors' own. New ones: `gofallback pins go 1.27.1` prints Go's; those of Git for Windows stand in
-the notes of its releases. A service that needs another Go says so (`build: {go: "1.25.1"}`); its pin has to be here too.
+the notes of its releases. A service that needs another Go says so (`build: {go: "1.25.1"}`); its pin belongs here too.
 """
 
 _GO = "https://dl.google.com/go/"

@@ -211,8 +211,8 @@ def parse(root: str, lines: Iterable[str]) -> BuilderState:
 
 
 def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
-    sections: dict[str, list[str]] = {}
     current: list[str] = []
+    sections = {"": current}
     for line in lines:
         text = line.rstrip("\r\n")
         if text.startswith("@@"):
