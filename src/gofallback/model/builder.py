@@ -12,12 +12,12 @@ from gofallback.model.base import EnvName, Line, Sha256, Strict, WindowsPath
 class ToolchainPin(Strict):
     """One archive: version, where it is, and the SHA-256 it must have."""
 
-    tool: Literal["go", "git"]
-    version: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]
-    kind: Literal["zip", "msi"] = "zip"
-    arch: Literal["amd64", "arm64"] = "amd64"
-    url: Annotated[str, Field(pattern=r"^(https|file)://\S+$")]
-    sha256: Sha256
+    tool: Literal["go", "git"] = Field(description="which toolchain")
+    version: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = Field(description="exact version of the archive")
+    kind: Literal["zip", "msi"] = Field(default="zip", description="archive, or installer for msiexec /qn")
+    arch: Literal["amd64", "arm64"] = Field(default="amd64", description="architecture of the builder")
+    url: Annotated[str, Field(pattern=r"^(https|file)://\S+$")] = Field(description="where the archive is")
+    sha256: Sha256 = Field(description="what the vendor publishes; a wrong one stops before anything is unpacked")
 
     @property
     def file_name(self) -> str:
@@ -28,9 +28,9 @@ class ToolchainPin(Strict):
 class Toolchain(Strict):
     """Which versions a builder has to have, and the table of pins they come from."""
 
-    go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")]
-    git: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")]
-    pins: list[ToolchainPin]
+    go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] = Field(description="Go of services that name none")
+    git: Annotated[str, Field(pattern=r"^\d+(\.\d+)+$")] = Field(description="Git for Windows")
+    pins: list[ToolchainPin] = Field(description="the archives; every version in use has to be here")
 
     def pin(self, tool: str, version: str, arch: str = "amd64") -> ToolchainPin | None:
         """The pin of one tool, or None."""
@@ -49,15 +49,19 @@ class Toolchain(Strict):
 class Builder(Strict):
     """A standby builder."""
 
-    os: Literal["windows"] = "windows"
-    root: WindowsPath = "C:\\gofallback"
+    os: Literal["windows"] = Field(default="windows", description="operating system of the builder")
+    root: WindowsPath = Field(default="C:\\gofallback", description="everything of ours lies below it; short is better")
     delivery: Literal["push", "pull"] = Field(
         default="push",
         description="push: the controller downloads once and uploads; pull: the builder downloads with curl.exe",
     )
     use_installed: bool = Field(default=True, description="use a machine-wide Go or Git whose version matches")
-    minimum_free_mb: Annotated[int, Field(ge=0)] = 2048
+    minimum_free_mb: Annotated[int, Field(ge=0)] = Field(
+        default=2048, description="MB that have to be free on its disk before the run begins"
+    )
     environment: dict[EnvName, Line] = Field(
         default_factory=dict, description="environment of every command there, such as HTTPS_PROXY"
     )
-    parallel_platforms: Annotated[int, Field(ge=1, le=64)] = 1
+    parallel_platforms: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="platforms that are built at the same time"
+    )

@@ -181,10 +181,11 @@ def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool
     return parts, False
 
 
-def _models(annotation: object) -> list[type[BaseModel]]:
+def models_of(annotation: object) -> list[type[BaseModel]]:
+    """The models inside a field's annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for arg in get_args(annotation) for model in _models(arg)]
+    return [model for arg in get_args(annotation) for model in models_of(arg)]
 
 
 def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
@@ -201,7 +202,7 @@ def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
         if len(here) > 1 and tagged:
             here = tagged
         elif fields:
-            here = [found for field in fields for found in _models(field.annotation)]
+            here = [found for field in fields for found in models_of(field.annotation)]
     return sorted({key for found in here for key in found.model_fields})
 
 
@@ -240,7 +241,7 @@ def _union(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseMo
     here = [model]
     for part in loc:
         fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
-        here = [found for field in fields for found in _models(field.annotation)] or here
+        here = [found for field in fields for found in models_of(field.annotation)] or here
     return here
 
 

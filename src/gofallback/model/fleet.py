@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gofallback.model.base import DataError, Strict
 from gofallback.model.builder import Builder, Toolchain
@@ -28,12 +28,12 @@ MOST_LINES = 3
 class Fleet(Strict):
     """What one host's group data says."""
 
-    environment: str = "default"
+    environment: str = Field(default="default", description="name of the environment, for locks and reports")
     services: dict[str, Service]
-    toolchain: Toolchain | None = None
-    builder: Builder = Builder()
-    target: Target = Target()
-    rollout: Rollout = Rollout()
+    toolchain: Toolchain | None = Field(default=None, description="what builders get; needed where something is built")
+    builder: Builder = Field(default=Builder(), description="this host as a builder")
+    target: Target = Field(default=Target(), description="this host as a target")
+    rollout: Rollout = Field(default=Rollout(), description="how a release goes over the targets")
 
 
 #: Keys of a host's data that belong to gofallback; all others are pyinfra's or the user's own.
@@ -72,7 +72,7 @@ def parse_fleet(data: Mapping[str, Any]) -> Fleet:
         )
     if lines:
         _refuse(*lines)
-    _consistent(parsed, parts.get("target"))
+    _consistent(parsed, parts.get("target"), parts.get("toolchain"))
     return Fleet(environment=data.get("environment", "default"), services=parsed, **parts)
 
 
@@ -190,8 +190,8 @@ def _place(path: Sequence[str | int]) -> str:
     return f"group_data/services/{name}.yml" if named else "group_data/services/"
 
 
-def _consistent(services: Mapping[str, Service], target: Target | None) -> None:
-    lines: list[str] = []
+def _consistent(services: Mapping[str, Service], target: Target | None, toolchain: Toolchain | None) -> None:
+    lines: list[str] = _unpinned(services, toolchain) if toolchain else []
     ports: dict[int, str] = {}
     for name, service in services.items():
         if service.port is None:
@@ -207,3 +207,13 @@ def _consistent(services: Mapping[str, Service], target: Target | None) -> None:
             lines.append(f"{text}; known: {known}; change it in {_place(['target'])}")
     if lines:
         _refuse(*lines)
+
+
+def _unpinned(services: Mapping[str, Service], toolchain: Toolchain) -> list[str]:
+    pinned = sorted({pin.version for pin in toolchain.pins if pin.tool == "go"})
+    return [
+        f"services.{name}.build.go: Go {service.build.go} has no pin (pinned: {', '.join(pinned)}); "
+        f"add its version, url and sha256 to toolchain.pins in {_place(['toolchain'])}"
+        for name, service in services.items()
+        if service.build.go and service.build.go not in pinned
+    ]

@@ -14,11 +14,11 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 class HttpCheck(Strict):
     """An HTTP(S) request from the target to itself."""
 
-    type: Literal["http"] = "http"
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-    status: Annotated[int, Field(ge=100, le=599)] = 200
+    type: Literal["http"] = Field(default="http", description="kind of the check")
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = Field(description="as seen from the target")
+    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="status that is healthy")
     body: Line | None = Field(default=None, description="RE2 pattern the body must contain")
-    headers: dict[Line, Line] = Field(default_factory=dict)
+    headers: dict[Line, Line] = Field(default_factory=dict, description="headers of the request")
     ca_file: Line | None = Field(default=None, description="PEM file on the target that signs the server's certificate")
     insecure: bool = Field(default=False, description="accept any certificate")
 
@@ -26,15 +26,17 @@ class HttpCheck(Strict):
 class TcpCheck(Strict):
     """A TCP connection from the target to itself."""
 
-    type: Literal["tcp"] = "tcp"
+    type: Literal["tcp"] = Field(default="tcp", description="kind of the check")
     address: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$", description="host:port")]
 
 
 class CommandCheck(Strict):
     """A command on the target; exit status 0 is healthy."""
 
-    type: Literal["command"] = "command"
-    argv: Annotated[list[Line], Field(min_length=1)]
+    type: Literal["command"] = Field(default="command", description="kind of the check")
+    argv: Annotated[list[Line], Field(min_length=1)] = Field(
+        description="absolute path of a program, and its arguments"
+    )
 
 
 Check = Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type")]
@@ -43,7 +45,7 @@ Check = Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type
 class Health(Strict):
     """One check and its clock (Nomad's ``min_healthy_time`` and ``healthy_deadline``, with shorter defaults)."""
 
-    check: Check
+    check: Check = Field(description="what is checked")
     start_deadline: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=60.0, description="seconds from the restart until the service has to be healthy for minimum_healthy"
     )

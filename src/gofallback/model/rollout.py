@@ -19,4 +19,6 @@ class Rollout(Strict):
     activate_timeout: Annotated[int, Field(ge=5, le=7200)] = Field(
         default=300, description="seconds after which the controller stops waiting for one target's activation"
     )
-    parallel: Annotated[int, Field(ge=1, le=1000)] = 50
+    parallel: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=50, description="targets that are activated at the same time, after the canaries"
+    )

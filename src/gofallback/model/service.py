@@ -33,9 +33,11 @@ def _repository(value: str) -> str:
 class Source(Strict):
     """Which commit."""
 
-    repository: Annotated[str, AfterValidator(_repository)]
-    ref: Annotated[str, AfterValidator(_ref)] = "main"
-    submodules: bool = False
+    repository: Annotated[str, AfterValidator(_repository)] = Field(
+        description="ssh://, https://, file://, user@host:path or an absolute path; read by the controller"
+    )
+    ref: Annotated[str, AfterValidator(_ref)] = Field(default="main", description="branch, tag or commit SHA")
+    submodules: bool = Field(default=False, description="fetch submodules too, all levels")
     delivery: Literal["bundle", "clone"] = Field(
         default="bundle",
         description="bundle: the builder needs no git server and no credential; clone: the builder clones it itself",
@@ -53,7 +55,9 @@ class Build(Strict):
     platforms: list[Platform] = Field(
         default_factory=list, description="platforms to build besides those of the targets"
     )
-    tags: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]] = Field(default_factory=list)
+    tags: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]] = Field(
+        default_factory=list, description="build tags (-tags)"
+    )
     version_variable: Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")] | None = Field(
         default=None, description="Go variable stamped with the version by -X, such as main.version"
     )
@@ -61,8 +65,8 @@ class Build(Strict):
         default_factory=dict, description="further -X values; {version} and {commit} are replaced"
     )
     strip: bool = Field(default=True, description="-s -w: no symbol table, no DWARF")
-    vet: bool = False
-    test: bool = False
+    vet: bool = Field(default=False, description="go vet has to pass before the build")
+    test: bool = Field(default=False, description="go test has to pass before the build, on the builder")
     go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = Field(
         default=None, description="Go version of this service; default: the builder's"
     )
@@ -73,7 +77,9 @@ class Build(Strict):
         default_factory=dict, description="GOPRIVATE, GOPROXY, GONOSUMDB, GOFLAGS, GOEXPERIMENT, GOAMD64, ... for go"
     )
     timeout: Annotated[int, Field(ge=1, le=86400)] = Field(default=1800, description="seconds for one platform")
-    linkage: Literal["static", "dynamic"] = "static"
+    linkage: Literal["static", "dynamic"] = Field(
+        default="static", description="static: a binary that needs any shared library is refused"
+    )
 
     @field_validator("environment")
     @classmethod
@@ -128,20 +134,26 @@ Size = Annotated[str, Field(pattern=r"^(\d+[KMGT]?|infinity)$")]
 class Unit(Strict):
     """The systemd unit. Values only: the template decides nothing."""
 
-    description: Line | None = None
-    type: Literal["simple", "exec", "notify"] = "exec"
+    description: Line | None = Field(default=None, description="Description=; default: the service's name")
+    type: Literal["simple", "exec", "notify"] = Field(default="exec", description="Type= (systemd.service(5))")
     user: Name | None = Field(default=None, description="system user; default: the service's name")
-    arguments: list[Line] = Field(default_factory=list)
-    environment: dict[EnvName, Line] = Field(default_factory=dict)
-    working_directory: AbsolutePath | None = None
-    after: list[Line] = Field(default_factory=lambda: ["network-online.target"])
-    restart: Literal["no", "on-failure", "always"] = "on-failure"
-    restart_seconds: Annotated[float, Field(ge=0.1, le=600)] = 1.0
+    arguments: list[Line] = Field(default_factory=list, description="arguments of the binary")
+    environment: dict[EnvName, Line] = Field(default_factory=dict, description="written to the environment file")
+    working_directory: AbsolutePath | None = Field(default=None, description="WorkingDirectory=")
+    after: list[Line] = Field(
+        default_factory=lambda: ["network-online.target"], description="units that are started before it (After=)"
+    )
+    restart: Literal["no", "on-failure", "always"] = Field(default="on-failure", description="Restart=")
+    restart_seconds: Annotated[float, Field(ge=0.1, le=600)] = Field(
+        default=1.0, description="seconds between its end and the next start (RestartSec=)"
+    )
     stop_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(default=20, description="seconds until SIGKILL")
-    memory_max: Size | None = None
-    tasks_max: Annotated[int, Field(ge=1)] | None = None
-    cpu_quota: Annotated[str, Field(pattern=r"^\d+%$")] | None = None
-    open_files: Annotated[int, Field(ge=16)] | None = None
+    memory_max: Size | None = Field(default=None, description="MemoryMax=")
+    tasks_max: Annotated[int, Field(ge=1)] | None = Field(default=None, description="TasksMax=: processes and threads")
+    cpu_quota: Annotated[str, Field(pattern=r"^\d+%$")] | None = Field(
+        default=None, description="CPUQuota=: 100% is one core"
+    )
+    open_files: Annotated[int, Field(ge=16)] | None = Field(default=None, description="LimitNOFILE=")
     relax: list[str] = Field(default_factory=list, description="directives of the hardening profile to leave out")
     directives: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$")], Line] = Field(
         default_factory=dict, description="further [Service] directives; these win over the profile"
@@ -161,11 +173,11 @@ class Unit(Strict):
 class Service(Strict):
     """One service, one file in ``group_data/services/``."""
 
-    name: Name
-    source: Source
-    build: Build = Field(default_factory=Build)
-    unit: Unit = Field(default_factory=Unit)
-    health: Health
+    name: Name = Field(description="also the name of the unit; default: the name of the YAML file")
+    source: Source = Field(description="which commit")
+    build: Build = Field(default_factory=Build, description="how the binary is made")
+    unit: Unit = Field(default_factory=Unit, description="how it runs")
+    health: Health = Field(description="when it is well")
     port: Port | None = Field(default=None, description="TCP port it listens on: unique among the services")
     socket_activation: bool = Field(
         default=False,
@@ -181,8 +193,10 @@ class Service(Strict):
     extra_files: dict[RelativePath, str] = Field(
         default_factory=dict, description="text files put into conf/ (name: content)"
     )
-    keep_releases: Annotated[int, Field(ge=2, le=100)] = 5
-    root: AbsolutePath | None = Field(default=None, description="default: /opt/<name>")
+    keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=5, description="releases that stay on a target, besides current, previous and last-known-good"
+    )
+    root: AbsolutePath | None = Field(default=None, description="folder on a target; default: /opt/<name>")
 
     @model_validator(mode="after")
     def _consistent(self) -> Service:
