@@ -137,6 +137,8 @@ class HostCgroup:
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name}: processes {self.procs()} do not die; see {self.unified}")
             time.sleep(0.01)
+        if self.frozen():  # what starts in it next must not find itself frozen
+            self.thaw()
 
     def _kill_once(self) -> None:
         kill = self.unified / "cgroup.kill"

@@ -172,6 +172,14 @@ def test_a_killed_host_is_silent_and_boots_on_the_disk_it_had(two_targets: Lab, 
     assert boot_id(two_targets, "t1") != before
 
 
+def test_a_host_killed_while_frozen_boots_again(two_targets: Lab, t1: Host) -> None:
+    t1.freeze()
+    t1.kill()
+    t1.boot()
+    t1.wait_up(20)
+    assert ssh(two_targets, "t1", "true").returncode == 0
+
+
 def test_a_host_that_reboots_itself_comes_back(two_targets: Lab, t1: Host) -> None:
     before = boot_id(two_targets, "t1")
     ssh(two_targets, "t1", "sudo systemctl reboot")
