@@ -49,6 +49,7 @@ def connected(lab: Lab) -> Iterator[tuple[State, list[Host], Messages]]:
     messages = Messages()
     logger = logging.getLogger("pyinfra")
     logger.addHandler(messages)
+    logger.setLevel(logging.INFO)
     try:
         connect_all(state)
         found = list(state.inventory)

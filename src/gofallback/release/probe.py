@@ -68,6 +68,7 @@ one() {
   for r in "$2"/releases/* "$2"/releases/.tmp-*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
   if [ -e /run/gofallback/"$1".lock ]; then
     flock -s -n /run/gofallback/"$1".lock true || say lock "$1" "$(cat /run/gofallback/"$1".holder 2>/dev/null)"; fi
+  tail -n 20 "/var/lib/gofallback/$1/history.jsonl" 2>/dev/null | prefix "history$t$1"
   if [ -x "$2/current/lib/gofallback-agent" ] && [ -e "$2/current/conf/health.json" ]; then
     reason=$("$2/current/lib/gofallback-agent" check -config "$2/current/conf/health.json" 2>&1 </dev/null); code=$?
     say health "$1" $code "$(echo "$reason" | tail -n 1)"; fi
@@ -214,8 +215,12 @@ def _files(encoded: str) -> dict[str, FileFound]:
 
 
 def _json(file: FileFound | None) -> dict[str, Any] | None:
+    return _object(file.content) if file else None
+
+
+def _object(text: str | bytes) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.content) if file else None
+        content = json.loads(text)
     except ValueError:
         return None
     return content if isinstance(content, dict) else None
@@ -276,6 +281,7 @@ def _service(
         hashes={path.removeprefix(inside): digest for path, digest in sums.items() if path.startswith(inside)},
         modes={path: mode for path, mode in modes.items() if path.startswith(own)},
         units={unit: _unit(units[unit]) for unit in unit_names(name) if unit in units},
+        history=tuple(found for row in mine("history") if (found := _object("\t".join(row))) is not None),
         outcome=_json(files.get(f"{RECORDS}/{name}/outcome.json")),
         last_good=good.content.decode(errors="replace").strip() or None if good else None,
         lock=_holder("\t".join(lock)) if lock is not None else None,

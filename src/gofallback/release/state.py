@@ -98,6 +98,8 @@ class ServiceState:
     units: Mapping[str, UnitFound] = field(default_factory=dict)
     outcome: Mapping[str, Any] | None = None
     """The agent's last record, see docs/agent.md."""
+    history: tuple[Mapping[str, Any], ...] = ()
+    """The agent's records of finished activations, at most 20, the newest last."""
     last_good: str | None = None
     lock: Holder | None = None
     activating: str | None = None

@@ -1,0 +1,138 @@
+"""Starts an activation on a target and follows it to its end, whatever becomes of the connection.
+
+The target switches, restarts, checks and goes back by itself (docs/agent.md); this only watches, and joins again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.facts.target import forget
+from gofallback.operations.channel import BrokenError, Channel, alive, reconnect
+from gofallback.operations.lock import renew
+from gofallback.release import activation
+from gofallback.release.activation import ActivationOutcome
+
+#: Seconds of silence after which it is asked whether the target is still there.
+SILENCE = 5.0
+#: Seconds beyond `follow`'s own limit that the controller still listens.
+GRACE = 5.0
+
+
+def activate(
+    state: State,
+    host: Host,
+    service: str,
+    home: str,
+    release: str,
+    *,
+    run_id: str,
+    who: str,
+    timeout: float,
+    sha256: str | None = None,
+    sudo: bool = True,
+) -> ActivationOutcome:
+    """Make a release live on one target, or learn why not. Never raises.
+
+    Going back is the same with the older release's name, and a ``run_id`` of its own: the agent does nothing twice for
+    the same run.
+
+    Args:
+        state: pyinfra's.
+        host: the target; the service's lock is held (`operations.lock`).
+        service: name.
+        home: root folder of the service (`Service.home`).
+        release: folder name of a release that is there.
+        run_id: `[A-Za-z0-9._-]{1,80}`.
+        who: user@host of the controller.
+        timeout: `rollout.activate_timeout`, seconds.
+        sha256: of the binary; default: what the release's manifest says.
+        sudo: `target.sudo`.
+    """
+    forget(host)
+    deadline = time.monotonic() + timeout
+    lost = ""
+    while (left := deadline - time.monotonic()) > 0:
+        script = activation.start(service, home, release, run_id=run_id, who=who, timeout=left, sha256=sha256)
+        try:
+            return _follow(state, host, script, release, run_id, deadline + GRACE, sudo)
+        except BrokenError as error:
+            lost = str(error)
+            host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
+            _wait_for(state, host, deadline)
+    reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
+    return ActivationOutcome(
+        "unknown",
+        release,
+        reason=f"{reason}; {timeout:g} s are over, the target decides alone; run `status` once it can be reached",
+        run_id=run_id,
+    )
+
+
+def activate_step(
+    state: State, host: Host, start: Callable[[], ActivationOutcome], keep: Callable[[ActivationOutcome], None]
+) -> bool:
+    """Step: run an activation and keep its outcome; one red line, and the evidence, when it is not live and healthy.
+
+    Args:
+        state: pyinfra's; not used, every step has it.
+        host: the target.
+        start: calls `activate`.
+        keep: gets the outcome, whatever it is.
+    """
+    outcome = start()
+    keep(outcome)
+    if outcome.ok:
+        host.log_styled(f"{outcome.release} is live and healthy ({outcome.seconds:.1f} s)", fg="green")
+        return True
+    for line in outcome.evidence:
+        host.log(f"  {line}")
+    host.log_styled(describe(outcome), fg="red")
+    return False
+
+
+def describe(outcome: ActivationOutcome) -> str:
+    """One line for a person: what became of it, why, and what runs now."""
+    now = f"{outcome.live} runs now" if outcome.live else "nothing runs now"
+    if outcome.healthy is False and outcome.live:
+        now += ", and is not healthy"
+    if outcome.state in ("refused", "unknown"):
+        return f"{outcome.release} {outcome.state}: {outcome.reason}"
+    return f"{outcome.release} {outcome.state}: {outcome.reason}; {now}"
+
+
+def _follow(
+    state: State, host: Host, script: str, release: str, run_id: str, deadline: float, sudo: bool
+) -> ActivationOutcome:
+    lines: list[str] = []
+    with Channel(state, host, script, sudo=sudo) as channel:
+        channel.end_input()
+        for line in channel.lines(silence=SILENCE):
+            if line is None:
+                if not alive(host):
+                    raise BrokenError(f"no answer for {2 * SILENCE:g} s")
+                if time.monotonic() > deadline:
+                    raise BrokenError("the watch on the target does not end")
+                continue
+            lines.append(line)
+            seen = activation.stage(line)
+            if seen:
+                name, seconds, detail = seen
+                host.log(f"{seconds:6.1f} s  {name}" + (f": {detail}" if detail else ""))
+            elif line.startswith("join\t"):
+                host.log(f"joined the activation of run {line.partition(chr(9))[2]}")
+        return activation.outcome(release, run_id, lines, channel.status())
+
+
+def _wait_for(state: State, host: Host, deadline: float) -> None:
+    pause = 0.2
+    while time.monotonic() < deadline:
+        if reconnect(host):
+            renew(state, host)  # the unit's name keeps others from this activation should it not work
+            return
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(2.0, pause * 2)

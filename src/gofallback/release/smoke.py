@@ -1,0 +1,81 @@
+"""The smoke command: the proof that a binary runs on a target, before anything is switched. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from gofallback.model import Service
+
+#: Seconds the command may take.
+LIMIT = 30
+#: The transient unit can see its release, the system's own programs, and nothing else; it can reach nobody.
+SANDBOX = {
+    "DynamicUser": "yes",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "PrivateTmp": "yes",
+    "PrivateDevices": "yes",
+    "PrivateNetwork": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectControlGroups": "yes",
+    "RestrictSUIDSGID": "yes",
+    "RestrictNamespaces": "yes",
+    "LockPersonality": "yes",
+    "CapabilityBoundingSet": "",
+    "SystemCallFilter": "@system-service",
+    "SystemCallArchitectures": "native",
+    "TemporaryFileSystem": "/var:ro /srv:ro /opt:ro",
+    "InaccessiblePaths": "-/run/gofallback -/run/dbus",
+    "MemoryMax": "1G",
+    "TasksMax": "128",
+    "WorkingDirectory": "/",
+}
+
+
+def script(service: Service, release: str, run_id: str) -> str:
+    """The script: runs the smoke command of an uploaded release, prints what it prints, exits as it does (124: too late).
+
+    Args:
+        service: group data; `smoke` is not empty.
+        release: folder name.
+        run_id: makes the unit's name unique.
+    """
+    folder = f"{service.home}/releases/{release}"
+    properties = SANDBOX | {"BindReadOnlyPaths": folder}
+    options = " ".join(f"-p {shlex.quote(f'{name}={value}')}" for name, value in properties.items())
+    unit = re.sub(r"[^A-Za-z0-9_.-]", "-", f"gofallback-smoke-{service.name}-{run_id}")
+    command = shlex.join([f"{folder}/bin/{service.binary}", *service.smoke])
+    return (
+        "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        f"systemd-run --quiet --pipe --wait --collect --unit={unit} {options} timeout -k 2 {LIMIT} {command} </dev/null"
+    )
+
+
+def problem(service: Service, version: str, code: int, output: list[str]) -> str:
+    """Why the smoke command failed; empty when it did not.
+
+    Args:
+        service: group data.
+        version: what `{version}` in `smoke_expect` stands for.
+        code: exit status.
+        output: lines it printed.
+    """
+    said = next((line.strip() for line in reversed(output) if line.strip()), "nothing")
+    command = shlex.join([service.binary, *service.smoke])
+    if any("Exec format error" in line for line in output):
+        return f"{command}: the binary is not for this machine's processor (Exec format error)"
+    if code == 124:
+        return f"{command}: did not end within {LIMIT} s; last it said: {said}"
+    if code:
+        return f"{command}: exit status {code}; last it said: {said}"
+    if service.smoke_expect is None:
+        return ""
+    pattern = service.smoke_expect.replace("{version}", re.escape(version))
+    try:
+        found = re.search(pattern, "\n".join(output), re.MULTILINE)
+    except re.error as error:
+        return f"services.{service.name}.smoke_expect: {pattern!r} is no regular expression ({error}); correct it"
+    return "" if found else f"{command}: printed {said!r}, expected {pattern!r}"
