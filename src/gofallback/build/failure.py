@@ -140,7 +140,8 @@ _RULES: tuple[_Rule, ...] = (
         r"module lookup disabled by GOPROXY=off|cannot find module providing|no required module provides package"
         r"|404 Not Found|410 Gone|@v/\S+: (?:no such file|The system cannot find)|unknown revision|no matching versions"
         r"|invalid version|module \S+: not found|unrecognized import path|is not in std|updates to go\.mod needed"
-        r"|does not appear to be a git repository|found, but does not contain package|errors parsing go\.mod|go\.mod file not found"
+        r"|does not appear to be a git repository|found, but does not contain package|errors parsing go\.mod"
+        r"|go\.mod file not found"
         r"|[Rr]epository .*not found|repository does not exist",
         "correct go.mod (`go mod tidy`), push the missing version, or set build.environment GOPROXY to a proxy that "
         "has it",

@@ -20,7 +20,7 @@ _UNSET = (
     "GOVCS GOPROXY GOSUMDB GOAMD64 GOARM GOARM64 GO386 GOMIPS GOMIPS64 GOPPC64 GORISCV64 GOWASM GOFIPS140 "
     "GOCOVERDIR GOCACHEPROG GCCGO CC CXX AR FC PKG_CONFIG CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_LDFLAGS "
     "GOROOT_FINAL GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_CEILING_DIRECTORIES "
-).split()
+)
 
 
 def specs(service: Service, source: ResolvedSource, go_version: str, platforms: Iterable[str]) -> list[BuildSpec]:
@@ -143,7 +143,7 @@ def environment(
         "TMP": f"{root}\\tmp",
         "PATH": path(goroot, git_directory, system_root),
     }
-    unset = dict.fromkeys(_UNSET, "")
+    unset = dict.fromkeys(_UNSET.split(), "")
     given = dict(builder.environment) if builder else {}
     return unset | given | dict(spec.environment) | own | git_environment(root)
 

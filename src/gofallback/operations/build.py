@@ -1,0 +1,267 @@
+"""The operation that builds on a Windows builder: one output per platform, made beside and renamed into place.
+
+An output that is there with the right manifest and the right bytes is not built again; what a killed run left is
+overwritten; go's cache makes the second attempt a short one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import gevent
+from gevent.pool import Pool
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.artifact.manifest import Manifest
+from gofallback.build import plan
+from gofallback.build.failure import Step
+from gofallback.build.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
+from gofallback.build.spec import BuildSpec
+from gofallback.facts.builder import forget
+from gofallback.model.builder import Builder
+from gofallback.operations.gocmd import Command, explain, run
+from gofallback.operations.talk import ask, fail, send
+from gofallback.windows.paths import PROGRAMS, Layout, join, literal
+from gofallback.windows.quoting import change_folder, command_line
+
+_HASH_TIMEOUT = 600.0
+_MOVE_ATTEMPTS = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """All platforms of one service at one commit."""
+
+    specs: tuple[BuildSpec, ...]
+    builder: Builder
+    goroot: str
+    """Folder of the Go toolchain on the builder."""
+    git: str
+    """Path of ``git.exe`` there."""
+    records: Path
+    """Folder on the controller that gets the output of every command."""
+    timeout: float = 1800
+    """Seconds for one platform."""
+    vet: bool = False
+    test: bool = False
+    system_root: str = "C:\\Windows"
+
+    @property
+    def layout(self) -> Layout:
+        """Folders of the builder."""
+        return Layout(self.builder.root)
+
+    @property
+    def go(self) -> str:
+        """Path of ``go.exe``."""
+        return join(self.goroot, PROGRAMS["go"])
+
+    def folder(self, spec: BuildSpec) -> str:
+        """Folder of the module."""
+        tree = self.layout.work(spec.service, spec.commit)
+        return tree if spec.directory in (".", "") else join(tree, spec.directory)
+
+    def out(self, spec: BuildSpec) -> str:
+        """Folder of the finished output."""
+        return self.layout.out(spec.service, spec.key)
+
+    def temporary(self, spec: BuildSpec) -> str:
+        """Folder the output is made in."""
+        return join(self.layout.tmp, f"build-{spec.key[:16]}")
+
+    def command(self, spec: BuildSpec, argv: list[str], step: Step, *, after: str = "") -> Command:
+        """One go command in the module's folder; ``after`` follows when it succeeds."""
+        environment = plan.environment(
+            spec,
+            self.builder.root,
+            self.goroot,
+            self.git.rpartition("\\")[0],
+            builder=self.builder,
+            native=step == "test",
+            system_root=self.system_root,
+        )
+        what = spec.platform if step == "build" else {"modules": "go mod download"}.get(step, f"go {step}")
+        return Command(
+            label=f"{spec.service} {spec.version} {what}",
+            line=f"{change_folder(self.folder(spec))}& {command_line(argv)}{after}",
+            environment=environment,
+            timeout=self.timeout,
+            log=self.records / f"{spec.service}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
+            step=step,
+        )
+
+
+Keep = Callable[[Built], None]
+
+
+@operation()
+def platforms(job: Job, keep: Keep) -> Generator[FunctionCommand, None, None]:
+    """
+    Build every platform of one service, unless its output is there.
+
+    + job: what to build, and with which toolchain
+    + keep: gets every output, built now or earlier
+    """
+    yield FunctionCommand(build, (job, keep), {})
+
+
+def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
+    """Step: every output of the job is on the builder, hashed there, and was given to ``keep``."""
+    present = _present(state, host, job)
+    for built in present.values():
+        host.log(built.line())
+        keep(built)
+    missing = [spec for spec in job.specs if spec.key not in present]
+    if not missing:
+        return True
+    forget(host)
+    if not _gates(state, host, job, missing[0]):
+        return False
+
+    def one(spec: BuildSpec) -> bool:
+        built = _build(state, host, job, spec)
+        if built is not None:
+            host.log(built.line())
+            keep(built)
+        return built is not None
+
+    if job.builder.parallel_platforms == 1:
+        return all(one(spec) for spec in missing)  # the first failure ends it: the next would fail alike
+    return all(Pool(job.builder.parallel_platforms).map(one, missing))
+
+
+def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
+    """Key to output, for those that are there and whole: one round trip for all."""
+    lines = []
+    for spec in job.specs:
+        out = job.out(spec)
+        lines += [
+            f"echo @file {spec.key}",
+            f"(if exist {literal(join(out, MANIFEST))} type {literal(join(out, MANIFEST))})",
+            "echo.",
+            _measure(join(out, spec.file_name)),
+        ]
+    answer = ask(state, host, "& ".join([*lines, "exit 0"]), timeout=_HASH_TIMEOUT)
+    manifests, measured = read_manifests(answer.out), read_measured(answer.out)
+    return {
+        spec.key: Built(manifests[spec.key], join(job.out(spec), spec.file_name), reused=True)
+        for spec in job.specs
+        if reusable(spec, manifests.get(spec.key), measured.get(spec.key))
+    }
+
+
+def _measure(path: str) -> str:
+    """Size and SHA-256 of a file; nothing when it is not there."""
+    hashed = f'"%SystemRoot%\\System32\\certutil.exe" -hashfile {literal(path)} SHA256'
+    return f"(if exist {literal(path)} (for %F in ({literal(path)}) do @echo @size %~zF)& {hashed})"
+
+
+def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
+    """Modules first, so that a missing one is told as such; then what group data asks for."""
+    if plan.is_agent(spec):
+        return True
+    steps: list[tuple[Step, list[str]]] = []
+    if spec.vendored is not True:
+        steps.append(("modules", plan.modules_argv(job.go)))
+    if job.vet:
+        steps.append(("vet", plan.vet_argv(spec, job.go)))
+    if job.test:
+        steps.append(("test", plan.tests_argv(spec, job.go)))
+    for step, argv in steps:
+        command = job.command(spec, argv, step)
+        if step == "modules" and spec.vendored is None:
+            folder = join(job.folder(spec), "vendor", "modules.txt")
+            line = f"{change_folder(job.folder(spec))}& (if not exist {literal(folder)} {command_line(argv)})"
+            command = Command(command.label, line, command.environment, command.timeout, command.log, step)
+        result = run(state, host, command)
+        if result.failure:
+            return explain(host, command, result.failure)
+        host.log(f"{command.label}: passed in {result.seconds:.1f} s")
+    return True
+
+
+def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
+    temporary = job.temporary(spec)
+    file = join(temporary, spec.file_name)
+    fresh = f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})& mkdir {literal(temporary)}"
+    command = job.command(
+        spec, plan.build_argv(spec, job.go, file), "build", after=f"&& (echo @file {spec.key}& {_measure(file)})"
+    )
+    command = Command(
+        command.label, f"{fresh}& {command.line}", command.environment, command.timeout, command.log, command.step
+    )
+    result = run(state, host, command)
+    if result.failure:
+        explain(host, command, result.failure)
+        return None
+    measured = read_measured(result.out).get(spec.key)
+    if measured is None:
+        fail(host, f"{command.label}: go built it, but certutil.exe tells no SHA-256 of {file}; run again with -vvv")
+        return None
+    manifest = _manifest(host, job, spec, measured, result.seconds)
+    return _place(state, host, job, spec, manifest)
+
+
+def _manifest(host: Host, job: Job, spec: BuildSpec, measured: Measured, seconds: float) -> Manifest:
+    return Manifest(
+        spec=spec,
+        key=spec.key,
+        sha256=measured.sha256,
+        size=measured.size,
+        builder=host.name,
+        built_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(seconds, 1),
+    )
+
+
+def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manifest) -> Built | None:
+    """Manifest beside the binary, then one rename; an output is whole or not there."""
+    temporary, out = job.temporary(spec), job.out(spec)
+    if not _write(state, host, job, spec, manifest):
+        return None
+    parent = out.rpartition("\\")[0]
+    line = "& ".join(
+        [
+            f"(if not exist {literal(parent)} mkdir {literal(parent)})",
+            f"(if exist {literal(out)} rmdir /s /q {literal(out)})",
+            # `move` onto a folder that is still there would put the new one into it.
+            f"(if not exist {literal(out)} move {literal(temporary)} {literal(out)} >nul)",
+            f"(if exist {literal(join(out, RECORD))} if not exist {literal(temporary)} echo @done)",
+        ]
+    )
+    for attempt in range(_MOVE_ATTEMPTS):
+        if attempt:
+            gevent.sleep(float(attempt))
+        answer = ask(state, host, line)
+        if "@done" in (one.strip() for one in answer.out):
+            return Built(manifest, join(out, spec.file_name), reused=False)
+    fail(
+        host,
+        f"{spec.service} {spec.version} {spec.platform}: {temporary} cannot be renamed to {out}: {answer.last()}; "
+        "a program has a file in it open: exclude the root folder from the antivirus (docs/windows-host.md), "
+        "then run again",
+    )
+    return None
+
+
+def _write(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manifest) -> bool:
+    texts = {MANIFEST: manifest.model_dump_json() + "\n", RECORD: record(manifest) + "\n"}
+    for name, text in texts.items():
+        local = job.records / f"{spec.key[:16]}-{name}"
+        try:
+            job.records.mkdir(parents=True, exist_ok=True)
+            local.write_bytes(text.encode())
+            trouble = send(state, host, local, join(job.temporary(spec), name))
+        except OSError as error:
+            trouble = f"{local}: {error.strerror}"
+        finally:
+            local.unlink(missing_ok=True)
+        if trouble:
+            return fail(host, f"{spec.service} {spec.version} {spec.platform}: {name}: {trouble}")
+    return True

@@ -1,0 +1,107 @@
+"""One go command on a Windows builder: run, retried while a file is locked, its output kept, its failure explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+from pyinfra import logger
+from pyinfra.api.command import StringCommand
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.build.failure import Failure, Step, classify
+from gofallback.operations.talk import TROUBLE
+
+_PAUSES = (1.0, 3.0, 8.0)
+"""Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run and where to keep what it says."""
+
+    label: str
+    """Beginning of every line about it, such as ``hello v1.2.0 linux/arm64``."""
+    line: str
+    """For cmd.exe."""
+    environment: Mapping[str, str]
+    timeout: float
+    """Seconds."""
+    log: Path
+    """File on the controller that gets the whole output."""
+    step: Step = "build"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How it ended."""
+
+    out: tuple[str, ...]
+    failure: Failure | None
+    seconds: float
+    """Of the last attempt."""
+
+
+def run(state: State, host: Host, command: Command) -> Result:
+    """Run it; a file that something else has open is tried again."""
+    for pause in (*_PAUSES, None):
+        result = _once(state, host, command)
+        if result.failure is None or not result.failure.may_pass or pause is None:
+            break
+        host.log_styled(
+            f"{command.label}: {result.failure.cause}: trying again in {pause:g} s",
+            fg="yellow",
+            log_func=logger.warning,
+        )
+        gevent.sleep(pause)
+    return result
+
+
+def _once(state: State, host: Host, command: Command) -> Result:
+    began = time.monotonic()
+    failure: Failure | None = None
+    out: tuple[str, ...] = ()
+    text = ""
+    try:
+        ok, output = host.run_shell_command(
+            StringCommand(command.line),
+            print_output=state.print_output,
+            print_input=state.print_input,
+            _timeout=command.timeout,
+            _env=dict(command.environment),
+        )
+    except TimeoutError as error:
+        text = str(error)
+        failure = classify(text, 1, True, step=command.step, seconds=command.timeout)
+    except TROUBLE as error:
+        text = str(error) or type(error).__name__
+        failure = Failure("connection", text, "run the same command again: what is compiled is kept in the build cache")
+    else:
+        out, text = tuple(output.stdout_lines), output.output
+        if not ok:
+            failure = classify(text, 1, False, step=command.step)
+    seconds = time.monotonic() - began
+    keep(command, text, seconds, failure)
+    return Result(out, failure, seconds)
+
+
+def keep(command: Command, text: str, seconds: float, failure: Failure | None) -> None:
+    """Append the output to the command's file; a controller that cannot write it does not stop a build."""
+    try:
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        with command.log.open("a", encoding="utf-8", errors="replace") as file:
+            file.write(f"$ {command.line}\n{text}\n# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
+    except OSError:
+        return
+
+
+def explain(host: Host, command: Command, failure: Failure) -> bool:
+    """Say in at most three lines what went wrong, what to do, and where all of it is; returns False for the step."""
+    host.log_styled(f"{command.label}: {failure.title}: {failure.cause}", fg="red", log_func=logger.error)
+    host.log_styled(f"  to do: {failure.remedy}", fg="red", log_func=logger.error)
+    host.log(f"  whole output: {command.log}", log_func=logger.error)
+    return False

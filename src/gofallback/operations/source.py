@@ -1,0 +1,317 @@
+"""The operation that puts the exact commit on a Windows builder, as a clean tree with every tag, submodules included.
+
+Killed anywhere, the next run takes it up: a mirror's refs change by one rename after all objects are there, and a tree
+gets its name only when git has called it clean.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import gevent
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment
+from gofallback.controller.git import SourceError, bundle, refs_file
+from gofallback.facts.builder import builder_state, forget
+from gofallback.operations.talk import Answer, ask, fail, send
+from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnWindows, Look, Place, one_line, places, read_look
+from gofallback.source.model import Repository, ResolvedSource
+from gofallback.source.trouble import explain
+from gofallback.windows.paths import Layout, join, literal
+
+Delivery = Literal["bundle", "clone"]
+_TIMEOUT = 1800.0
+_MOVE_ATTEMPTS = 4
+"""An antivirus keeps new files open for some seconds, and Windows renames no folder with an open file in it."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """One source to bring to one builder."""
+
+    source: ResolvedSource
+    root: str
+    git: str
+    """Path of ``git.exe`` there."""
+    scratch: Path
+    """Folder on the controller for bundles; they are removed again."""
+    delivery: Delivery = "bundle"
+
+    @property
+    def tree(self) -> str:
+        """The folder it ends up in."""
+        return Layout(self.root).work(self.source.service, self.source.commit)
+
+    @property
+    def temporary(self) -> str:
+        """The folder it is made in: short, as Windows' paths are."""
+        return join(Layout(self.root).tmp, f"{self.source.service}-{self.source.commit[:12]}")
+
+
+@operation()
+def checkout(
+    source: ResolvedSource, root: str, git: str, scratch: str, delivery: Delivery = "bundle"
+) -> Generator[FunctionCommand, None, None]:
+    """
+    Make sure a builder has the clean tree of one commit, with every tag and its submodules.
+
+    + source: the commit, and the controller's mirrors that have it
+    + root: the builder's root folder
+    + git: path of git.exe on the builder
+    + scratch: folder on the controller for bundles
+    + delivery: ``bundle``: what the builder lacks is uploaded; ``clone``: the builder fetches from the remote itself
+    """
+    yield FunctionCommand(deliver, (Checkout(source, root, git, Path(scratch), delivery),), {})
+
+
+def deliver(state: State, host: Host, work: Checkout) -> bool:
+    """Step: ``work\\<service>\\<commit>`` is there, clean, and every name in it is today's."""
+    began = time.monotonic()
+    lines, where = GitOnWindows(work.git, work.root), places(work.source, work.root)
+    try:
+        refs = _refs(work, where)
+        look = read_look(ask(state, host, lines.look(where, work.tree), env=_own(work)).out)
+        if not look.complete:
+            return fail(host, f"{_label(work)}: git on the builder does not answer ({work.git}); run again with -vvv")
+        present = _is_clean(look, where) and len(look.mirrors) == len(where)
+        same = bool(refs) and all(look.mirrors[n] == look.refs.get(n) == refs[n][1] for n in refs)
+        if present and same:
+            host.log(f"{_label(work)}: the tree is there")
+            return True
+        if not look.configured and not _put(state, host, GIT_CONFIG, lines.configuration, work):
+            return False
+        forget(host)
+        if not _fill_mirrors(state, host, work, lines, where, look, refs):
+            return False
+        refreshed = present and _refresh(state, host, work, lines, where)
+        if not refreshed and not _make_tree(state, host, work, lines, where):
+            return False
+    except SourceError as error:
+        return fail(host, str(error))
+    host.log(f"{_label(work)}: checked out in {time.monotonic() - began:.1f} s: {work.tree}")
+    return True
+
+
+def _refs(work: Checkout, where: list[Place]) -> dict[int, tuple[str, str]]:
+    """Number of the place to the content its ``packed-refs`` must have, and the content's SHA-256."""
+    repositories: list[Repository] = [work.source, *work.source.below()]
+    texts = [refs_file(repository) for repository in repositories]
+    if work.delivery == "clone":
+        return {}  # the builder's own fetch decides
+    return {number: (text, hashlib.sha256(text.encode()).hexdigest()) for number, text in enumerate(texts)}
+
+
+def _is_clean(look: Look, where: list[Place]) -> bool:
+    return not look.changes and all(look.heads.get(number) == place.commit for number, place in enumerate(where))
+
+
+def _fill_mirrors(
+    state: State,
+    host: Host,
+    work: Checkout,
+    lines: GitOnWindows,
+    where: list[Place],
+    look: Look,
+    refs: Mapping[int, tuple[str, str]],
+) -> bool:
+    if work.delivery == "clone":
+        return all(_clone(state, host, work, lines, place) for place in where)
+    repositories: list[Repository] = [work.source, *work.source.below()]
+    for number, place in enumerate(where):
+        if look.mirrors.get(number) == refs[number][1]:
+            continue
+        have = _have(host, work.root, place) if number in look.mirrors else ()
+        answer = _receive(state, host, work, lines, place, repositories[number], refs[number][0], have)
+        if answer is not None and not answer.ok and have:
+            host.log(f"{_label(work)}: the mirror {place.mirror} is damaged ({answer.last()}); sending all of it again")
+            answer = _receive(state, host, work, lines, place, repositories[number], refs[number][0], ())
+        if answer is None:
+            return False
+        if not answer.ok:
+            return fail(host, f"{_label(work)}: {place.mirror}: {_git_words(answer)}")
+    return True
+
+
+def _have(host: Host, root: str, place: Place) -> tuple[str, ...]:
+    try:
+        return builder_state(host, root).mirrors.get(place.name, ())
+    except PyinfraError:
+        return ()  # a full bundle does as well
+
+
+def _receive(
+    state: State,
+    host: Host,
+    work: Checkout,
+    lines: GitOnWindows,
+    place: Place,
+    repository: Repository,
+    refs: str,
+    have: tuple[str, ...],
+) -> Answer | None:
+    """Upload and take in; None: an upload failed and was reported."""
+    remote = join(Layout(work.root).tmp, f"{place.name}.bundle")
+    local = work.scratch / f"{place.name}.bundle"
+    try:
+        made = bundle(repository, have, local)
+        if made:
+            trouble = send(state, host, made, remote)
+            if trouble:
+                fail(host, f"{_label(work)}: {remote}: {trouble}")
+                return None
+            host.log(f"{_label(work)}: sent {made.stat().st_size / 1e6:.1f} MB of {place.url}")
+    finally:
+        local.unlink(missing_ok=True)
+    if not _put(state, host, refs, f"{remote}.refs", work):
+        return None
+    steps = lines.receive(place, remote if made else None, f"{remote}.refs", anew=not have)
+    return ask(state, host, one_line(steps), timeout=_TIMEOUT, env=_own(work))
+
+
+def _clone(state: State, host: Host, work: Checkout, lines: GitOnWindows, place: Place) -> bool:
+    answer = ask(state, host, one_line(lines.fetch(place)), timeout=_TIMEOUT, env=REMOTE_ENVIRONMENT)
+    if answer.ok:
+        return True
+    cause, remedy = explain("\n".join(answer.err))
+    return fail(
+        host,
+        f"{_label(work)}: source.delivery: clone: the builder cannot fetch {place.url}: {cause}; "
+        f"{remedy} on the builder, or set source.delivery: bundle, which needs neither",
+    )
+
+
+def _refresh(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
+    return read_look(ask(state, host, one_line(lines.refresh(where, work.tree)), env=_own(work)).out).done
+
+
+def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
+    answer = ask(state, host, one_line(lines.tree(where, work.tree, work.temporary)), timeout=_TIMEOUT, env=_own(work))
+    look = read_look(answer.out)
+    if look.failed or not look.complete:
+        return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer)}")
+    if not _is_clean(look, where):
+        return fail(host, f"{_label(work)}: the checkout differs from the commit: {_difference(look, where)}")
+    for _ in range(_MOVE_ATTEMPTS):
+        if look.done:
+            return True
+        gevent.sleep(1.0)
+        look = read_look(ask(state, host, lines.settle(work.tree, work.temporary)).out)
+    return fail(
+        host,
+        f"{_label(work)}: {work.temporary} cannot be renamed to {work.tree}: a program has a file in it open; "
+        "exclude the root folder from the antivirus (docs/windows-host.md), then run again",
+    )
+
+
+def _difference(look: Look, where: list[Place]) -> str:
+    for number, place in enumerate(where):
+        if look.heads.get(number) != place.commit:
+            return f"{place.tree or 'HEAD'} is {look.heads.get(number)}, should be {place.commit}"
+    return f"{look.changes[0].strip()}" + (f" and {len(look.changes) - 1} more" if len(look.changes) > 1 else "")
+
+
+def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bool:
+    work.scratch.mkdir(parents=True, exist_ok=True)
+    local = work.scratch / remote.rpartition("\\")[2]
+    try:
+        local.write_bytes(text.encode())
+        trouble = send(state, host, local, remote)
+    except OSError as error:
+        trouble = f"{local}: {error.strerror}"
+    finally:
+        local.unlink(missing_ok=True)
+    return trouble is None or fail(host, f"{_label(work)}: {remote}: {trouble}")
+
+
+def _own(work: Checkout) -> dict[str, str]:
+    return git_environment(work.root)
+
+
+def _git_words(answer: Answer) -> str:
+    text = "\n".join(answer.err)
+    if "unable to create file" in text and ("Filename too long" in text or "Invalid argument" in text):
+        return f"{answer.last()}; Windows cannot hold that name: shorten builder.root or rename in the repository"
+    if "not enough space" in text.lower() or "No space left" in text:
+        return "the disk of the builder is full; free space there and run again"
+    lines = [line.strip() for line in answer.err if line.startswith(("fatal:", "error:"))]
+    return f"{lines[-1] if lines else answer.last()}; run again, with -vvv for all of git's output"
+
+
+def _label(work: Checkout) -> str:
+    return f"{work.source.service} {work.source.commit[:12]}"
+
+
+def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: str, root: str, scratch: Path) -> bool:
+    """Step: the sources of gofallback's own agent are in ``work\\gofallback-agent\\<digest>``.
+
+    Args:
+        state: pyinfra's.
+        host: the builder.
+        files: see `gofallback.build.plan.agent_files`.
+        digest: see `gofallback.build.plan.agent_digest`.
+        root: the builder's root.
+        scratch: folder on the controller for the archive; it is removed again.
+    """
+    final = Layout(root).work(AGENT, digest)
+    if digest in builder_state_checkouts(host, root):
+        return True
+    forget(host)
+    scratch.mkdir(parents=True, exist_ok=True)
+    local, temporary = scratch / f"{AGENT}.tar", join(Layout(root).tmp, f"{AGENT}-{digest[:12]}")
+    try:
+        local.write_bytes(pack(files))
+        trouble = send(state, host, local, f"{temporary}.tar")
+    except OSError as error:
+        trouble = f"{local}: {error.strerror}"
+    finally:
+        local.unlink(missing_ok=True)
+    if trouble:
+        return fail(host, f"{AGENT}: {temporary}.tar: {trouble}")
+    parent = final.rpartition("\\")[0]
+    tar = f'"%SystemRoot%\\System32\\tar.exe" -xf {literal(temporary + ".tar")} -C {literal(temporary)}'
+    line = "& ".join(
+        [
+            f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})",
+            f"mkdir {literal(temporary)}",
+            f"{tar}|| exit 1",
+            f"(if not exist {literal(parent)} mkdir {literal(parent)})",
+            f"(if not exist {literal(final)} move {literal(temporary)} {literal(final)} >nul)",
+            f"del /f /q {literal(temporary + '.tar')}",
+            f"(if exist {literal(join(final, 'go.mod'))} echo @done)",
+        ]
+    )
+    answer = ask(state, host, line)
+    if "@done" in (one.strip() for one in answer.out):
+        return True
+    return fail(host, f"{AGENT}: its sources cannot be unpacked into {final}: {answer.last()}; run again")
+
+
+def builder_state_checkouts(host: Host, root: str) -> tuple[str, ...]:
+    """Digests of the agent's sources that a builder has; none when it did not tell."""
+    try:
+        return builder_state(host, root).checkouts.get(AGENT, ())
+    except PyinfraError:
+        return ()
+
+
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """The files as a tar archive, which Windows' own tar.exe reads; equal files give equal bytes."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
