@@ -119,7 +119,7 @@ class WindowsHost:
         (self.dir / "sshd.json").write_text(json.dumps(asdict(config)) + "\n")
         with self.log.open("ab") as log:
             server = subprocess.Popen(
-                self._inside([sys.executable, "-m", "lab.windows.sshd", str(self.dir / "sshd.json")]),
+                self._inside([*self._named(), sys.executable, "-m", "lab.windows.sshd", str(self.dir / "sshd.json")]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -138,6 +138,11 @@ class WindowsHost:
                     f"Windows host {self.address}: not up within {BOOT_SECONDS:.0f} s; see {self.log}"
                 )
             time.sleep(0.02)
+
+    def _named(self) -> list[str]:
+        """A command prefix that gives the host a computer name of its own, kept to 15 letters as NetBIOS wants it."""
+        name = "WIN-" + "-".join(self.address.split(".")[2:])
+        return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name]
 
     def _inside(self, command: Sequence[str]) -> list[str]:
         return [*(["ip", "netns", "exec", self.netns] if self.netns else []), *command]

@@ -277,6 +277,8 @@ def clone_template(template: Path, prefix: Path) -> None:
     for name in ("system.reg", "user.reg", "userdef.reg", ".update-timestamp"):
         with contextlib.suppress(FileNotFoundError):
             _own_copy(prefix / name)
+    for settings in (prefix / "drive_c/windows").glob("*.ini"):
+        _own_copy(settings)
 
 
 def _own_copy(path: Path) -> None:
