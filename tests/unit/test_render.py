@@ -1,4 +1,4 @@
-"""What a release's text files hold. Golden files: `pytest tests/unit/test_render.py --update-golden`, then `git diff`."""
+"""What a release's text files hold. Golden files: `pytest tests/unit/test_render.py --update-golden`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gofallback.model import DataError, Service
@@ -26,7 +26,7 @@ def rendered(of: Service, version: str = "v1.2.3", artifact: str = "a" * 64, age
 
 
 def directives(text: str) -> list[tuple[str, str, str]]:
-    """(section, name, value) as systemd reads a file: its own rules for comments and continued lines (systemd.syntax(7))."""
+    """(section, name, value) as systemd reads a file: its rules for comments and continued lines."""
     found, section, pending = [], "", ""
     for raw in text.split("\n"):
         line = pending + raw
@@ -131,6 +131,7 @@ def test_the_agents_plan_names_the_units_that_are_rendered() -> None:
 LINE = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
 
 
+@settings(deadline=None)
 @given(value=LINE, key=st.sampled_from(["description", "argument", "environment", "directory", "after", "directive"]))
 def test_no_value_can_add_remove_or_change_another_directive(value: str, key: str) -> None:
     def unit(text: str) -> dict[str, Any]:

@@ -84,7 +84,9 @@ def diff(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: s
     return steps
 
 
-def preconditions(target: TargetState, service: Service, needed: int, minimum_free_mb: int) -> list[str]:
+def preconditions(
+    target: TargetState, service: Service, needed: int, minimum_free_mb: int, run_id: str = ""
+) -> list[str]:
     """Why a target cannot take a release; each one line with what to do.
 
     Args:
@@ -92,6 +94,7 @@ def preconditions(target: TargetState, service: Service, needed: int, minimum_fr
         service: the service.
         needed: bytes the upload needs; 0 when nothing is uploaded.
         minimum_free_mb: `target.minimum_free_mb`.
+        run_id: of this run, whose own lock is no obstacle.
     """
     problems = []
     if target.missing:
@@ -105,7 +108,7 @@ def preconditions(target: TargetState, service: Service, needed: int, minimum_fr
             f"disk full: {free >> 20} MB free below {service.home}, {-(-wanted >> 20)} MB are needed; free space there"
         )
     state = target.services.get(service.name)
-    if state and state.lock:
+    if state and state.lock and state.lock.run_id != run_id:
         problems.append(f"{service.name} is locked by {state.lock}; wait for it to end")
     return problems
 

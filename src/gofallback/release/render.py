@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -70,6 +71,15 @@ def unit_names(service: str) -> tuple[str, ...]:
 def release_id(version: str, digest: str) -> str:
     """Name of a release folder."""
     return f"{version}-{digest[:8]}"
+
+
+def render_units(service: Service, templates: Mapping[str, str]) -> dict[str, Rendered]:
+    """The units as the data of now gives them, whatever the release: what `status` compares a host with.
+
+    Raises:
+        DataError: as `render`.
+    """
+    return render(service, version="", artifact_key="", agent_key="", templates=templates).units
 
 
 def _write(service: Service, key: str, value: str, write: Any) -> str:
@@ -151,8 +161,9 @@ def _context(service: Service) -> dict[str, Any]:
     }
 
 
-def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
-    environment = Environment(
+@cache
+def _environment(templates: tuple[tuple[str, str], ...]) -> Environment:
+    return Environment(
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
         autoescape=False,  # unit files, not HTML
@@ -160,6 +171,10 @@ def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
+    environment = _environment(tuple(sorted(templates.items())))
     names = {
         f"{service.name}.service": "service.service.j2",
         f"{service.name}-health.service": "health.service.j2",

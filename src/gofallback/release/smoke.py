@@ -36,7 +36,7 @@ SANDBOX = {
 
 
 def script(service: Service, release: str, run_id: str) -> str:
-    """The script: runs the smoke command of an uploaded release, prints what it prints, exits as it does (124: too late).
+    """The script: runs the smoke command of an uploaded release and exits as it does (124: too late).
 
     Args:
         service: group data; `smoke` is not empty.
