@@ -1,0 +1,25 @@
+"""The stages, by the names they have in the picture of the flow; `deploys/*.py` put them in order."""
+
+from gofallback.deploys.activate import activate
+from gofallback.deploys.build import build
+from gofallback.deploys.confirm import confirm
+from gofallback.deploys.preflight import preflight
+from gofallback.deploys.provision import provision
+from gofallback.deploys.release import release
+from gofallback.deploys.report import report
+from gofallback.deploys.source import source
+from gofallback.deploys.status import status
+from gofallback.deploys.verify import verify
+
+__all__ = [
+    "activate",
+    "build",
+    "confirm",
+    "preflight",
+    "provision",
+    "release",
+    "report",
+    "source",
+    "status",
+    "verify",
+]

@@ -10,6 +10,7 @@ from gofallback.facts.builder import builder_state
 from gofallback.model.platform import GO_PLATFORMS
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
+CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
 NEEDS_BUILDER = frozenset({"fallback", "drill"})
 
 

@@ -6,10 +6,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from gofallback.controller.run import Outcome, Run, Span
-from gofallback.report import html, markdown, table, timeline
+from gofallback.report import html, markdown, screen
 from gofallback.report import model as records
 
 if TYPE_CHECKING:
@@ -28,10 +26,9 @@ def finish(site: Site, json_mode: bool) -> None:
     (folder / "report.html").write_text(html.render(report), encoding="utf-8")
     (folder / "report.md").write_text(markdown.render(report), encoding="utf-8")
     # With --json standard output belongs to pyinfra's JSON.
-    console = Console(file=sys.stderr if json_mode else sys.stdout, highlight=False)
+    console = screen.console(sys.stderr if json_mode else sys.stdout)
     console.print()
-    console.print(timeline.render(report))
-    console.print(table.render(report))
+    console.print(screen.overview(report))
     for note in run.notes:
         console.print(f"note: {note}")
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)

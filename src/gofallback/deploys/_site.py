@@ -64,6 +64,29 @@ class Site:
         ]
 
     @property
+    def host(self) -> Host:
+        """The host an operation is being planned or executed for."""
+        return current_host()
+
+    def note_failure(self, host: Host, service: str, reason: str) -> None:
+        """Keep why a target failed, for the report."""
+        outcome = self.run.outcome(host.name, service)
+        outcome.state, outcome.reason = "failed", reason
+
+    def fail(self, host: Host, service: str, reason: str) -> bool:
+        """Note and say that a target failed. Always False: what its step returns."""
+        self.note_failure(host, service, reason)
+        host.log_styled(f"{service}: {reason}", fg="red")
+        return False
+
+    def leave(self, host: Host, service: str, reason: str) -> bool:
+        """Note and say that a target is left as it is because something else failed. Always False."""
+        outcome = self.run.outcome(host.name, service)
+        outcome.state, outcome.reason = "untouched", reason
+        host.log_styled(f"{service}: left as it is: {reason}", fg="yellow")
+        return False
+
+    @property
     def builder(self) -> Host | None:
         """The builder in use."""
         return next((host for host in self.builders if host.name == self.run.builder), None)

@@ -1,4 +1,4 @@
-"""What a run wants: the source, the binaries, and the release of each service on each target; settled while planning."""
+"""What a run wants: the source, the binaries, and the release of each service on each target."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Wanted:
 
 def state_of(site: Site, host: Host) -> TargetState:
     """What a target tells, asked once for the plan; stages of the run refresh it."""
-    return target_state(host, site.services(host))
+    return target_state(host, site.services(host), sudo=site.fleet(host).target.sudo)
 
 
 def source_of(site: Site, service: Service) -> ResolvedSource:
@@ -99,10 +99,9 @@ def services_in_use(site: Site) -> list[Service]:
 def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
     """What is built of a service, by platform."""
     known = site.run.specs.setdefault(service.name, {})
-    missing = [platform for platform in platforms if platform not in known]
-    for spec in plan.specs(service, source_of(site, service), go_version(site, service), missing):
-        known[spec.platform] = spec
-    return {platform: known[platform] for platform in platforms}
+    for spec in plan.specs(service, source_of(site, service), go_version(site, service), platforms):
+        known.setdefault(spec.platform, spec)
+    return known
 
 
 def agent_for(site: Site, service: Service, platform: str) -> BuildSpec:
@@ -120,8 +119,7 @@ def all_specs(site: Site) -> list[BuildSpec]:
     for service in services_in_use(site):
         own = [h for h in site.targets if any(s.name == service.name for s in site.services(h))]
         linux = sorted({state_of(site, host).platform for host in own})
-        wanted = [*linux, *(p for p in service.build.platforms if p not in linux)]
-        specs |= {spec.key: spec for spec in specs_for(site, service, wanted).values()}
+        specs |= {spec.key: spec for spec in specs_for(site, service, linux).values()}
         agents |= {spec.key: spec for spec in (agent_for(site, service, platform) for platform in linux)}
     return [*specs.values(), *agents.values()]
 

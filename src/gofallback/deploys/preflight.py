@@ -9,6 +9,7 @@ from pyinfra.api.exceptions import DeployError, FactError
 from pyinfra.api.host import Host
 
 from gofallback.deploys import _checks
+from gofallback.deploys._lock import lock
 from gofallback.deploys._site import Site, current_host, site
 from gofallback.errors import GofallbackError
 
@@ -38,5 +39,7 @@ def preflight(command: Command) -> None:
 def _host(here: Site, host: Host) -> None:
     if host in here.targets and here.run.command != "standby":
         _checks.target(here, host)
+        if here.run.command in _checks.CHANGES_TARGETS:
+            lock(name="lock", here=here)
     if host is here.builder:
         _checks.builder(here, host)

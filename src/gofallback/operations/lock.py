@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -31,7 +31,15 @@ _HELD: WeakKeyDictionary[Host, _Held] = WeakKeyDictionary()
 
 
 def acquire(
-    state: State, host: Host, services: Iterable[str], run_id: str, who: str, *, sudo: bool = True, quiet: bool = False
+    state: State,
+    host: Host,
+    services: Iterable[str],
+    run_id: str,
+    who: str,
+    *,
+    sudo: bool = True,
+    quiet: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> bool:
     """Step: take the locks of all these services on a target, or none of them.
 
@@ -43,6 +51,7 @@ def acquire(
         who: user@host of the controller.
         sudo: `target.sudo`.
         quiet: say nothing when it does not work.
+        tell: gets the line that says why it failed, for the run's record.
 
     Returns:
         False after one red line that names the run which has them.
@@ -71,6 +80,8 @@ def acquire(
         problem = f"{problem}; wait for it to end, nothing was changed" if problem else answer.error
     if not quiet:
         host.log_styled(f"lock: {problem}", fg="red")
+    if tell:
+        tell(problem)
     return False
 
 

@@ -17,7 +17,14 @@ from gofallback.release.receive import Upload, abandon, archive, failure, finish
 _MB = 1_000_000
 
 
-def put_release(state: State, host: Host, upload: Upload | Callable[[], Upload | None], *, sudo: bool = True) -> bool:
+def put_release(
+    state: State,
+    host: Host,
+    upload: Upload | Callable[[], Upload | None],
+    *,
+    sudo: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> bool:
     """Step: upload a release, check it on the target, rename it into place.
 
     Args:
@@ -26,6 +33,7 @@ def put_release(state: State, host: Host, upload: Upload | Callable[[], Upload |
         upload: from `release.plan.upload_for`, or a function that makes it when the step runs (the artifact is known
             then); None means that there is nothing to do.
         sudo: `target.sudo`.
+        tell: gets the line that says why it failed, for the run's record.
 
     Returns:
         False after one red line; the target then is as it was.
@@ -44,6 +52,8 @@ def put_release(state: State, host: Host, upload: Upload | Callable[[], Upload |
         problem = f"{error.filename}: cannot be read on the controller ({error.strerror}); nothing was changed"
     if problem:
         host.log_styled(f"release {name}: {problem}", fg="red")
+        if tell:
+            tell(problem)
     return not problem
 
 

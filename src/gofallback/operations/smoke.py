@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -13,7 +14,15 @@ from gofallback.release import smoke
 
 
 def smoke_test(
-    state: State, host: Host, service: Service, release: str, version: str, run_id: str, *, sudo: bool = True
+    state: State,
+    host: Host,
+    service: Service,
+    release: str,
+    version: str,
+    run_id: str,
+    *,
+    sudo: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> bool:
     """Step: run `service.smoke` from the uploaded release, before the switch; True when it has none.
 
@@ -25,6 +34,7 @@ def smoke_test(
         version: what `{version}` in `smoke_expect` stands for.
         run_id: of this run.
         sudo: `target.sudo`.
+        tell: gets the line that says why it failed, for the run's record.
 
     Returns:
         False after one red line; nothing that runs was changed.
@@ -40,6 +50,8 @@ def smoke_test(
         problem = smoke.problem(service, version, code, lines)
     if problem:
         host.log_styled(f"smoke {service.name} {release}: {problem}; nothing that runs was changed", fg="red")
+        if tell:
+            tell(f"smoke test: {problem}")
         return False
     host.log(f"smoke {service.name} {release}: runs here ({time.monotonic() - began:.1f} s)")
     return True

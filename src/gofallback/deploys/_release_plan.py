@@ -1,0 +1,98 @@
+"""What each target is to get, memoised for the run, and what that changes there, in words."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from pyinfra.api.host import Host
+
+from gofallback.controller.store import Stored
+from gofallback.deploys._site import Site
+from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
+from gofallback.release.plan import LocalProgram, Step, diff, upload_for
+from gofallback.release.receive import Upload
+
+
+def wanted(here: Site, host: Host) -> list[Wanted]:
+    """The releases that this run puts on a target; worked out once."""
+    key = f"wanted:{host.name}"
+    with here.lock:
+        if key not in here.memo:
+            make = wanted_from_store if here.run.command == "rollout" else wanted_from_source
+            here.memo[key] = make(here, host)
+            for want in here.memo[key]:
+                _note(here, host, want)
+        found: list[Wanted] = here.memo[key]
+        return found
+
+
+def _note(here: Site, host: Host, want: Wanted) -> None:
+    outcome = here.run.outcome(host.name, want.service.name)
+    found = state_of(here, host).services[want.service.name]
+    outcome.release, outcome.commit = want.files.id, want.commit
+    outcome.previous = outcome.live = found.current
+    stored = stored_binary(here, want)
+    outcome.sha256 = stored.manifest.sha256 if stored else None
+    if found.health is not None and found.current == want.files.id:
+        outcome.healthy = found.health.healthy
+    if not changes(here, host, want):
+        outcome.state = "unchanged"
+
+
+def stored_binary(here: Site, want: Wanted) -> Stored | None:
+    """The artifact of a wanted release, if it exists by now."""
+    return here.run.artifacts.get(want.binary.key)
+
+
+def changes(here: Site, host: Host, want: Wanted) -> list[Step]:
+    """Every change on one target; empty: nothing to do."""
+    stored = stored_binary(here, want)
+    found = state_of(here, host).services[want.service.name]
+    return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None)
+
+
+def anything_to_do(here: Site) -> bool:
+    """Whether any target changes in this run."""
+    return any(changes(here, host, want) for host in here.targets for want in wanted(here, host))
+
+
+def tell(here: Site, host: Host, want: Wanted) -> None:
+    """Say every change, host by host; with --diff also the text of what changes."""
+    for step in changes(here, host, want):
+        host.log(f"{want.service.name}: {step.text}")
+        if step.diff and here.state.config.DIFF:
+            for line in step.diff.splitlines():
+                click.echo(f"        {_coloured(line)}", err=True)
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("---", "+++", "@@")):
+        return click.style(line, bold=True)
+    return click.style(line, fg={"+": "green", "-": "red"}.get(line[:1]))
+
+
+def upload(here: Site, host: Host, want: Wanted, binary: Stored, agent: Stored) -> Upload | None:
+    """What has to be sent to a target; None: it is all there."""
+    return upload_for(
+        state_of(here, host),
+        want.service,
+        want.files,
+        manifest=_manifest(want, binary, agent),
+        binary=_program(binary),
+        agent=_program(agent),
+        run_id=here.run.id,
+        minimum_free_mb=here.fleet(host).target.minimum_free_mb,
+    )
+
+
+def _program(stored: Stored) -> LocalProgram:
+    return LocalProgram(path=stored.path, sha256=stored.manifest.sha256, size=stored.manifest.size)
+
+
+def _manifest(want: Wanted, binary: Stored, agent: Stored) -> bytes:
+    """manifest.json of a release: the binary's manifest, and which agent lies beside it."""
+    content = binary.manifest.model_dump(mode="json")
+    content["release"] = want.files.id
+    content["agent_sha256"] = agent.manifest.sha256
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

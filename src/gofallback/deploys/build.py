@@ -1,0 +1,46 @@
+"""Build: every platform of every service, on the builder, with the pinned toolchain."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.build.result import Built
+from gofallback.deploys import _build_plan as plan
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+from gofallback.operations.build import build as build_job
+
+
+@stage("build", "builders")
+def build(here: Site, host: Host) -> None:
+    """Build what the store does not have."""
+    if host is not here.builder:
+        return
+    lacking = plan.missing(here)
+    if not lacking:
+        host.log("every artifact is in the store; nothing to build")
+    for spec in lacking:
+        host.log(f"{spec.service} {spec.version} {spec.platform}: to be built with go {spec.go_version}")
+    binaries(name="binaries", here=here)
+
+
+@operation()
+def binaries(here: Site) -> Generator[FunctionCommand, None, None]:
+    """All binaries of the run that the store does not have.
+
+    + here: the run and its hosts
+    """
+    if plan.missing(here):
+        yield FunctionCommand(_binaries, (here,), {})
+    else:
+        here.host.noop("every artifact is in the store")
+
+
+def _binaries(state: State, host: Host, here: Site) -> bool:
+    built: list[Built] = here.memo.setdefault("built", [])
+    return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))

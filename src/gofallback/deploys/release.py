@@ -1,0 +1,94 @@
+"""Release: a new folder on each target, whole or not at all. Nothing that runs is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import FactError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.deploys import _release_plan as plan
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+from gofallback.deploys._wanted import Wanted, state_of
+from gofallback.facts.target import target_state
+from gofallback.operations.release import put_release
+from gofallback.operations.smoke import smoke_test
+
+UPLOADS = ("user", "upload", "repair")
+
+
+@stage("release", "targets")
+def release(here: Site, host: Host) -> None:
+    """Upload what is missing; prove on the first target that the binary runs there."""
+    for want in host.loop(plan.wanted(here, host)):
+        plan.tell(here, host, want)
+        put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
+        if host is here.targets[0] and want.service.smoke:
+            smoke(name=f"{want.service.name} smoke test", here=here, want=want)
+
+
+@operation()
+def put(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+    """Bring one release to one target.
+
+    + here: the run and its hosts
+    + want: the release
+    """
+    host = here.host
+    if any(step.kind in UPLOADS for step in plan.changes(here, host, want)):
+        yield FunctionCommand(_put, (here, want), {})
+    else:
+        host.noop(f"{want.service.name}: release {want.files.id} is there")
+
+
+def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
+    run = here.run
+    outcome = run.outcome(host.name, want.service.name)
+    binary, agent = run.artifacts.get(want.binary.key), run.artifacts.get(want.agent.key)
+    if binary is None or agent is None:
+        return here.leave(host, want.service.name, "no artifact to release: the build failed (see above)")
+    outcome.sha256 = binary.manifest.sha256
+    try:
+        # The plan is as old as the build was long.
+        sudo = here.fleet(host).target.sudo
+        target_state(host, here.services(host), sudo=sudo, refresh=True)
+    except FactError as error:
+        return here.fail(host, want.service.name, str(error))
+    return put_release(
+        state,
+        host,
+        lambda: plan.upload(here, host, want, binary, agent),
+        sudo=sudo,
+        tell=lambda why: here.note_failure(host, want.service.name, why),
+    )
+
+
+@operation()
+def smoke(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+    """Run the service's smoke command on the target, in a locked-down transient unit, before anything is switched.
+
+    + here: the run and its hosts
+    + want: the release
+    """
+    host = here.host
+    if state_of(here, host).services[want.service.name].current == want.files.id:
+        host.noop(f"{want.service.name}: {want.files.id} is live already")
+    else:
+        yield FunctionCommand(_smoke, (here, want), {})
+
+
+def _smoke(state: State, host: Host, here: Site, want: Wanted) -> bool:
+    return smoke_test(
+        state,
+        host,
+        want.service,
+        want.files.id,
+        want.files.version,
+        here.run.id,
+        sudo=here.fleet(host).target.sudo,
+        tell=lambda why: here.note_failure(host, want.service.name, why),
+    )

@@ -1,0 +1,14 @@
+"""Report: nothing to do on any host. The records are written when pyinfra ends, whatever happened (see _finish)."""
+
+from __future__ import annotations
+
+from pyinfra.api.host import Host
+
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+
+
+@stage("report")
+def report(here: Site, host: Host) -> None:
+    """Count the run as complete: a run that ends before this stage is reported as cut short."""
+    here.memo["complete"] = True

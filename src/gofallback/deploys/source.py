@@ -1,0 +1,71 @@
+"""Source: the exact commit on the builder, as a clean tree with every tag."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.build import agent_source
+from gofallback.deploys import _build_plan as plan
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+from gofallback.deploys._wanted import source_of
+from gofallback.model import Service
+from gofallback.operations.source import Checkout, deliver, deliver_agent
+
+
+@stage("source", "builders")
+def source(here: Site, host: Host) -> None:
+    """Bring what is to be built; nothing when every artifact is in the store."""
+    if host is not here.builder:
+        return
+    for service in host.loop(plan.services_to_build(here)):
+        found = source_of(here, service)
+        host.log(f"{service.name}: {found.version} ({found.commit[:12]}) to be built")
+        checkout(name=f"{service.name} {found.version}", here=here, service=service)
+    agent_sources(name="gofallback-agent", here=here)
+
+
+@operation()
+def checkout(here: Site, service: Service) -> Generator[FunctionCommand, None, None]:
+    """The commit of one service on the builder.
+
+    + here: the run and its hosts
+    + service: which one
+    """
+    yield FunctionCommand(_checkout, (here, service), {})
+
+
+def _checkout(state: State, host: Host, here: Site, service: Service) -> bool:
+    # Read now, not when planning: provisioning has just decided where git.exe is.
+    work = Checkout(
+        source=source_of(here, service),
+        root=here.fleet(host).builder.root,
+        git=plan.git_program(here, host),
+        scratch=here.run.home.run(here.run.id) / "bundles",
+        delivery=service.source.delivery,
+    )
+    return deliver(state, host, work)
+
+
+@operation()
+def agent_sources(here: Site) -> Generator[FunctionCommand, None, None]:
+    """The sources of gofallback's own agent on the builder.
+
+    + here: the run and its hosts
+    """
+    if plan.agent_is_missing(here):
+        yield FunctionCommand(_agent_sources, (here,), {})
+    else:
+        here.host.noop("every artifact of the agent is in the store")
+
+
+def _agent_sources(state: State, host: Host, here: Site) -> bool:
+    files = agent_source.agent_files()
+    scratch = here.run.home.run(here.run.id) / "bundles"
+    root = here.fleet(host).builder.root
+    return deliver_agent(state, host, files, agent_source.agent_digest(files), root, scratch)

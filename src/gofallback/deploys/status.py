@@ -1,0 +1,133 @@
+"""Status: what runs where, since when, healthy or not, and where unit files drifted. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyinfra_cli.cli
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.deploys._site import Site, cli_parameters
+from gofallback.deploys._stage import stage
+from gofallback.deploys._wanted import state_of
+from gofallback.model import DataError, Service
+from gofallback.release import templates
+from gofallback.release.plan import drift, live_units
+from gofallback.release.render import render
+from gofallback.release.state import ServiceState, TargetState
+from gofallback.report import screen
+from gofallback.report.fleet import Condition, StatusRow, status_table
+
+
+@stage("status", "targets")
+def status(here: Site, host: Host) -> None:
+    """Gather the rows of one target; the last one prints the table."""
+    rows: dict[str, list[StatusRow]] = here.memo.setdefault("status", {})
+    target = state_of(here, host)
+    rows[host.name] = [_row(host, service, target) for service in here.services(host)]
+    if len(rows) == len(here.targets):
+        _show(here, [row for target_host in here.targets for row in rows[target_host.name]])
+
+
+def _show(here: Site, rows: list[StatusRow]) -> None:
+    rows += [
+        StatusRow(host=name, service="-", condition="unknown", reason="cannot be reached")
+        for name in here.unreachable_targets
+    ]
+    if cli_parameters().get("json_output"):
+        _add_to_json([row.model_dump(mode="json") for row in rows])
+    else:
+        screen.console().print(status_table(rows))
+
+
+def _add_to_json(rows: list[dict[str, Any]]) -> None:
+    """Put the rows beside pyinfra's own plan and results, so that `--json` prints one document.
+
+    pyinfra 3.10 has no hook for that: its cli calls `print_run_json` by the name it imported. A test watches it.
+    """
+    plain = pyinfra_cli.cli.print_run_json
+
+    def print_run_json(state: State, dry: bool) -> None:
+        import pyinfra_cli.prints as prints
+
+        document: dict[str, Any] = {"status": rows, "plan": prints.build_plan_json(state), "results": None}
+        if not dry:
+            document["results"] = prints.build_results_json(state)
+        prints.print_json(document)
+
+    assert callable(plain)
+    pyinfra_cli.cli.print_run_json = print_run_json
+
+
+def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
+    found = target.services[service.name]
+    release = found.releases.get(found.current or "")
+    manifest = _manifest(release.manifest if release else None)
+    spec: Mapping[str, Any] = manifest.get("spec") or {}
+    since = datetime.fromtimestamp(found.unit.since, UTC) if found.unit.since else None
+    return StatusRow(
+        host=host.name,
+        service=service.name,
+        condition=_condition(found),
+        release=found.current,
+        version=spec.get("version"),
+        commit=spec.get("commit"),
+        sha256=found.hashes.get(f"bin/{service.binary}"),
+        since=since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
+        restarts=found.unit.restarts,
+        reason=_reason(found),
+        drift=_drift(found, service, manifest) if found.current else [],
+        last_good=found.last_good,
+        bad=sorted(found.bad),
+        locked_by=str(found.lock) if found.lock else None,
+    )
+
+
+def _condition(found: ServiceState) -> Condition:
+    if found.current is None:
+        return "absent"
+    if found.unit.active != "active":
+        return "down"
+    if found.health is None:
+        return "unknown"
+    return "healthy" if found.health.healthy else "unhealthy"
+
+
+def _reason(found: ServiceState) -> str:
+    if found.current is None:
+        return "never released here"
+    if found.unit.active != "active":
+        return f"{found.name}.service is {found.unit.active} ({found.unit.sub})"
+    return found.health.reason if found.health else "the agent is missing, so nothing was checked"
+
+
+def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any]) -> list[str]:
+    """Against the live release, then against what group data says today."""
+    said = drift(found, live_units(found))
+    spec = manifest.get("spec") or {}
+    try:
+        now = render(
+            service,
+            version=str(spec.get("version", "")),
+            artifact_key=str(manifest.get("key", "")),
+            agent_key="",  # names the release's folder only
+            templates=templates.load(Path.cwd()),
+        )
+    except DataError as error:
+        return [*said, str(error)]
+    live = live_units(found)
+    changed = sorted(name for name, file in now.units.items() if name in live and live[name].content != file.content)
+    return said + [f"{name} differs from group data: the next rollout changes it" for name in changed]
+
+
+def _manifest(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,70 @@
+"""What runs where: the rows of ``status``, and their table. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from rich.table import Table
+from rich.text import Text
+
+from gofallback.model.base import Strict
+
+Condition = Literal["healthy", "unhealthy", "down", "absent", "unknown"]
+_COLOURS: dict[Condition, str] = {
+    "healthy": "green",
+    "unhealthy": "red",
+    "down": "red",
+    "absent": "yellow",
+    "unknown": "yellow",
+}
+
+
+class StatusRow(Strict):
+    """One service on one target, as the target says it is."""
+
+    host: str
+    service: str
+    condition: Condition
+    release: str | None = None
+    version: str | None = None
+    commit: str | None = None
+    sha256: str | None = None
+    """Of the program that is live, computed from its bytes."""
+    since: str | None = None
+    """When the unit became active; RFC 3339, UTC."""
+    restarts: int = 0
+    """Restarts by systemd since then."""
+    reason: str = ""
+    """What the health check says, or why there is none."""
+    drift: list[str] = Field(default_factory=list)
+    """How the unit files on the host differ from the live release's, and from what group data would render now."""
+    last_good: str | None = None
+    bad: list[str] = Field(default_factory=list)
+    """Releases that failed here."""
+    locked_by: str | None = None
+
+
+def status_table(rows: list[StatusRow]) -> Table:
+    """One line a target and service; what is wrong stands below its line."""
+    table = Table(header_style="bold")
+    for column in ("target", "service", "release", "since (UTC)", "condition", "notes"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        notes = [*row.drift]
+        if row.condition != "healthy" and row.reason:
+            notes.insert(0, row.reason)
+        if row.locked_by:
+            notes.append(f"locked by {row.locked_by}")
+        if row.restarts:
+            notes.append(f"restarted {row.restarts} times")
+        notes += [f"bad: {name}" for name in row.bad]
+        table.add_row(
+            Text(row.host),
+            Text(row.service),
+            Text(row.release or "-"),
+            Text((row.since or "-").replace("T", " ").removesuffix("Z")),
+            Text(row.condition, style=_COLOURS[row.condition]),
+            Text("\n".join(notes)),
+        )
+    return table
