@@ -124,7 +124,8 @@ def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]
         verb = "" if ";" in text else "change it"
         shows = text.startswith("should") and not isinstance(value, (list, dict))
         what, semicolon, remedy = text.partition(";")
-        return where, what + (f", got {shown(value, where)}" if shows else "") + semicolon + remedy, verb
+        got = f", got {shown(value, () if is_key else where)}" if shows else ""
+        return where, ("the key " if is_key else "") + what + got + semicolon + remedy, verb
     if code in _TYPES:
         return where, f"{'the key ' if is_key else ''}{_TYPES[code]}, got {_typed(value, where, code)}", "change it"
     if code == "literal_error":

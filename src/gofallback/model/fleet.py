@@ -95,7 +95,11 @@ def _refuse(*lines: str) -> NoReturn:
     shown_lines = list(lines[:MOST_LINES])
     if more > 0:
         shown_lines[-1] += f" (and {more} more)"
-    raise DataError("\n".join(shown_lines))
+    raise DataError("\n".join(_printable(line) for line in shown_lines))
+
+
+def _printable(line: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
 
 
 def _misspelt(data: Mapping[str, Any]) -> None:
