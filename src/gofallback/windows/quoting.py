@@ -8,7 +8,7 @@ module adds what it lacks:
   behind a caret.
 * ``^%`` alone does not stop ``%PATH:~0,3%``; a caret *behind* the ``%`` as well does, since it makes the variable's
   name start with ``^``.
-* In a batch file the rule is another: ``%`` is written ``%%``.
+* In a batch file the rule is another: ``%`` is written ``%%``. Only ``batch`` needs to know.
 
 Sources: https://learn.microsoft.com/windows-server/administration/windows-commands/cmd (``/s``, ``/c``, special
 characters) and https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments (the C runtime).
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import mslex
 
@@ -36,6 +36,9 @@ r"""Longest command sent as one line: sshd puts ``"c:\windows\system32\cmd.exe" 
 
 CMD = r"%SystemRoot%\System32\cmd.exe"
 POWERSHELL = r"%SystemRoot%\System32\WindowsPowerShell\v1.0\powershell.exe"
+
+_UTF8 = "(chcp 65001||ver)>nul"
+"""``ver`` takes back the status of a ``chcp`` that failed, for the command that follows may not set one."""
 
 _META = frozenset('()%!^"<>&|')
 _DELIMITERS = re.compile(r"[,;=]")
@@ -52,33 +55,24 @@ def length(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def quote(argument: str, *, in_batch: bool = False) -> str:
+def quote(argument: str) -> str:
     """One argument as cmd.exe must be given it, so that the program gets ``argument`` unchanged.
-
-    Arguments:
-        argument: any text without line break or NUL.
-        in_batch: written for a line of a batch file, where ``%`` has other rules.
 
     Raises QuotingError if the argument holds a line break or NUL.
     """
     _refuse_breaks("argument", argument)
     if not argument:
         return '""'
-    if not any(character in argument for character in '%!"'):
-        if _DELIMITERS.search(argument) and not re.search(r"\s", argument):
-            # Programs do not mind, but cmd's own commands and batch files split at these.
-            return '"' + re.sub(r"(\\+)$", r"\1\1", argument) + '"'
-        return str(mslex.quote(argument))
-    quoted = str(mslex.quote(argument, for_cmd=False))
-    return _for_batch(quoted) if in_batch else escape(quoted)
+    if any(character in argument for character in '%!"'):
+        return escape(str(mslex.quote(argument, for_cmd=False)))
+    if _DELIMITERS.search(argument) and not re.search(r"\s", argument):
+        # Programs do not mind, but cmd's own commands and batch files split at these.
+        return '"' + re.sub(r"(\\+)$", r"\1\1", argument) + '"'
+    return str(mslex.quote(argument))
 
 
-def command_line(argv: Sequence[str], *, in_batch: bool = False) -> str:
-    """A program and its arguments as one command line.
-
-    Arguments:
-        argv: the program (a path or a name) and its arguments.
-        in_batch: as for ``quote``.
+def command_line(argv: Sequence[str]) -> str:
+    """A program (a path or a name) and its arguments as one command line.
 
     Raises QuotingError if there is no program, if the program's path holds ``"`` or ``%`` (cmd.exe cannot name such a
     program), or for an argument that cannot be carried.
@@ -91,7 +85,7 @@ def command_line(argv: Sequence[str], *, in_batch: bool = False) -> str:
         raise QuotingError(f'program {program}: cmd.exe cannot start a path with " or % in it; rename the folder')
     if re.search(r"[\s&()^!,;=']", program):
         program = f'"{program}"'
-    return " ".join([program, *(quote(argument, in_batch=in_batch) for argument in argv[1:])])
+    return " ".join([program, *map(quote, argv[1:])])
 
 
 def escape(text: str) -> str:
@@ -104,21 +98,23 @@ def escape(text: str) -> str:
     return "".join(out)
 
 
-def set_variable(name: str, value: str, *, in_batch: bool = False) -> str:
+def set_variable(name: str, value: str) -> str:
     """The ``set`` command for one variable; an empty value removes it, as Windows has no empty ones.
 
     Raises QuotingError for a name that cmd.exe cannot set and for a value with a line break (the value is not shown).
     """
-    if not name or re.search(r'[=%!"\s\0^&|<>]', name):
+    if not name or re.search(r'[=%!"\s\0^&|<>()]', name):
         raise QuotingError(f"environment variable {name!r}: cmd.exe cannot set a variable of that name")
     if _BREAK.search(value):
         raise QuotingError(f"environment variable {name}: its value has a line break, which cmd.exe cannot carry")
-    if not any(character in value for character in '%!"'):
-        return f'set "{name}={value}"'
-    return f"set {name}=" + (_for_batch(value) if in_batch else escape(value))
+    if not value:
+        return f'(set "{name}="||ver>nul)'  # status 1 if there was none, which the next command must not inherit
+    if any(character in value for character in '%!"'):
+        return f"set {name}=" + escape(value)
+    return f'set "{name}={value}"'
 
 
-def change_folder(folder: str, *, in_batch: bool = False) -> str:
+def change_folder(folder: str) -> str:
     r"""The commands that go to ``folder`` (``/d``: on any drive) or end the shell with status 1.
 
     Raises QuotingError if the path holds ``"`` or a line break: no folder has such a name.
@@ -127,54 +123,73 @@ def change_folder(folder: str, *, in_batch: bool = False) -> str:
     if '"' in folder:
         raise QuotingError(f'folder {folder}: a Windows path cannot hold "')
     path = '"' + folder.replace("/", "\\") + '"'
-    if "%" in path:
-        path = _for_batch(path) if in_batch else escape(path)
-    return f"cd /d {path}|| exit 1"
+    return f"cd /d {escape(path) if '%' in path else path}|| exit 1"
 
 
 def with_environment(command: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> str:
     """A command line that runs ``command`` with ``env`` added to the environment and in ``folder``.
 
-    ``%NAME%`` in the command is read after the variables are set: cmd.exe expands a whole line before it runs any of
-    it, so such a command goes to a second cmd.exe. Where nothing is to be set the command is returned as it is: the SSH
-    service already runs it through ``cmd.exe /c``.
+    cmd.exe expands a whole line before it runs any of it, so a command that reads one of the variables set here goes
+    to a second cmd.exe. Where nothing is to be set the command stays as it is: the SSH service already runs it through
+    ``cmd.exe /c``. A line with other than ASCII characters first asks for UTF-8 output.
 
-    Raises QuotingError if the command has several lines (see ``batch``) or something in it cannot be carried.
+    Raises QuotingError if the command has several lines (see ``needs_batch``) or something in it cannot be carried.
     """
     if _BREAK.search(command):
         raise QuotingError("command: has several lines; they need a batch file")
-    if not env and not folder:
-        return command
     first = [set_variable(name, value) for name, value in (env or {}).items()]
     if folder:
         first.append(change_folder(folder))
-    if "%" in command:
+    if _reads_what_is_set(command, env, folder):
         command = f"{CMD} /d /s /c " + escape(f'"{command}"')
-    return "&".join([*first, command])
+    line = "&".join([*first, command])
+    return line if line.isascii() else f"{_UTF8}&{line}"
 
 
-def batch(commands: str | Iterable[str], env: Mapping[str, str] | None = None, folder: str | None = None) -> str:
-    """The text of a batch file that runs ``commands``, one after the other, each written as for the command line.
+def needs_batch(command: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> bool:
+    """Whether the command has to be uploaded as a batch file: several lines, too long, or a ``%`` on both sides.
 
-    The file ends with the exit status of the last command. Store it as UTF-8: its first act is ``chcp 65001``.
+    A single ``%`` in a value and the ``%`` of the command would be taken for a pair around a name, at least by Wine.
+    """
+    if "\n" in command or "\r" in command:
+        return True
+    values = "".join([*(env or {}).values(), folder or ""])
+    if "%" in values and "%" in command:
+        return True
+    return length(with_environment(command, env, folder)) > COMMAND_LIMIT
+
+
+def batch(commands: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> tuple[str, dict[str, str]]:
+    """The text of a batch file that runs ``commands``, line by line, and the variables to set before it is called.
+
+    Each line is written as for the command line (see ``quote``). The text is ASCII: the code page in which cmd.exe
+    reads batch files is the host's affair, so other characters go through the variables. It ends with the status of
+    the last command that set one.
 
     Raises QuotingError if a single line is longer than cmd.exe reads (8,191), or something in it cannot be carried.
     """
-    lines = (
-        commands.splitlines() if isinstance(commands, str) else [line for one in commands for line in one.splitlines()]
-    )
-    out = ["@echo off", "chcp 65001>nul"]
-    out += [set_variable(name, value, in_batch=True) for name, value in (env or {}).items()]
+    lines = [set_variable(name, value) for name, value in (env or {}).items()]
     if folder:
-        out.append(change_folder(folder, in_batch=True))
-    out += [_translate(line) for line in lines if line.strip()]
-    for line in out:
-        if length(line) > LINE_LIMIT - 1:
+        lines.append(change_folder(folder))
+    lines += [line for line in commands.splitlines() if line.strip()]
+    for line in lines:
+        if length(line) >= LINE_LIMIT:
             raise QuotingError(
-                f"command: one line of it has {length(line)} characters, cmd.exe reads {LINE_LIMIT} at most;"
+                f"command: one line of it has {length(line)} characters, cmd.exe reads {LINE_LIMIT - 1} at most;"
                 " split it into several commands, or pass the data in a file or on stdin"
             )
-    return "\r\n".join([*out, "exit %errorlevel%", ""])
+    variables: dict[str, str] = {}
+    names: dict[str, str] = {}
+
+    def by_variable(match: re.Match[str]) -> str:
+        text = match.group()
+        if text not in names:
+            names[text] = f"GOFALLBACK_TEXT{len(names)}"
+            variables[names[text]] = text
+        return f"%{names[text]}%"
+
+    body = [re.sub(r"[^\x00-\x7f]+", by_variable, _translate(line)) for line in lines]
+    return "\r\n".join(["@echo off", *body, "exit %errorlevel%", ""]), variables
 
 
 def powershell(script: str) -> str:
@@ -198,11 +213,10 @@ def _refuse_breaks(what: str, text: str) -> None:
         raise QuotingError(f"{what} {text!r}: has a line break or NUL, which cmd.exe cannot carry")
 
 
-def _for_batch(text: str) -> str:
-    """As ``escape``, for a line of a batch file."""
-    return "".join(
-        "%%" if character == "%" else "^" + character if character in _META else character for character in text
-    )
+def _reads_what_is_set(command: str, env: Mapping[str, str] | None, folder: str | None) -> bool:
+    """Whether the command expands a variable that the same line sets."""
+    read = {match.group()[1:-1].split(":")[0].upper() for match in _EXPANSION.finditer(command)}
+    return bool(read & ({name.upper() for name in env or {}} | ({"CD", "ERRORLEVEL"} if folder or env else set())))
 
 
 def _translate(line: str) -> str:
