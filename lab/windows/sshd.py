@@ -171,11 +171,12 @@ class Connection(asyncssh.SSHServer):
             child = await self.service.launch(self._variables(command, number), stdin=pipe, stdout=pipe, stderr=pipe)
             while not shared.exists() and child.returncode is None:
                 await asyncio.sleep(0.005)
+        # Win32-OpenSSH ends the shell, and with it the job object, whatever the signal is (w32_kill, signal_sigchld.c).
+        process.signal_received = lambda _name: _terminate(child)
         try:
             code = await _follow(process, child, result)
         finally:
-            with suppress(ProcessLookupError):
-                child.kill()
+            _terminate(child)
             with suppress(FileNotFoundError):
                 result.unlink()
         _end(process, code)
@@ -223,6 +224,10 @@ async def _follow(process: Any, child: asyncio.subprocess.Process, result: Path)
 
 async def _kill_when(event: Callable[[], Awaitable[None]], child: asyncio.subprocess.Process) -> None:
     await event()
+    _terminate(child)
+
+
+def _terminate(child: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         child.kill()
 
