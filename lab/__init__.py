@@ -6,8 +6,23 @@ It stands in for hosts only. Nothing of the product knows that it is in a lab.
         lab.host("t1").cut()
 """
 
-from lab.host import Host
-from lab.lab import Lab
-from lab.model import LabError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lab.host import Host
+    from lab.lab import Lab
+    from lab.model import LabError
 
 __all__ = ["Host", "Lab", "LabError"]
+
+_HOMES = {"Host": "lab.host", "Lab": "lab.lab", "LabError": "lab.model"}
+
+
+def __getattr__(name: str) -> Any:
+    # On demand: every pyinfra run imports lab.inventory, and needs nothing else of the lab (0.1 s).
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from lab import cgroup, example, network, requirements
 from lab.cache import Say, cache_dir, mount_table, remove_tree, say, step
 from lab.host import Host
 from lab.linux import tree
-from lab.linux.host import LinuxHost, clear_leftovers, forget_machines, new_key
+from lab.linux.host import LinuxHost, clear_leftovers, forget_machines, new_key, recorded_tree
 from lab.model import (
     DEFAULT_SUITE,
     DEFAULT_TARGET_DISK_MB,
@@ -90,18 +90,18 @@ class Lab:
         """The lab `name` as lab.json describes it, whether or not its hosts answer. LabError if there is none."""
         state = State(name)
         file = state.read()
-        suite = file.targets[0].suite if file.targets else DEFAULT_SUITE
         requirements.check_machine()
-        base = tree.ensure(cache_dir(), suite, tell)
-        return cls._of(state, file, base, windows.Windows.prepare(cache_dir(), tell) if file.builders else None, tell)
+        made = windows.Windows.prepare(cache_dir(), tell) if file.builders else None
+        return cls._of(state, file, None, made, tell)
 
     @classmethod
-    def _of(cls, state: State, file: LabFile, base: Path, made: windows.Windows | None, tell: Say) -> Lab:
+    def _of(cls, state: State, file: LabFile, base: Path | None, made: windows.Windows | None, tell: Say) -> Lab:
         key_pub = state.key.with_suffix(".pub").read_text().strip()
-        targets = [
-            LinuxHost(file.name, record, state.host_dir(record.name), base, file.target_disk_mb, key_pub)
-            for record in file.targets
-        ]
+        targets = []
+        for record in file.targets:  # a lab that is up stays on the tree it came up with
+            directory = state.host_dir(record.name)
+            root = base or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
+            targets.append(LinuxHost(file.name, record, directory, root, file.target_disk_mb, key_pub))
         builders: list[Host] = []
         if made:
             builders = [

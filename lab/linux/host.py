@@ -263,6 +263,14 @@ class LinuxHost(Host):
         return self._ready.exists() and (network.NETNS / self.netns).exists()
 
 
+def recorded_tree(directory: Path) -> Path | None:
+    """The tree that the host in `directory` stands on, if it was made."""
+    try:
+        return Path(json.loads((directory / "ready.json").read_text())["tree"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def new_key() -> tuple[bytes, str]:
     """A new ed25519 key pair in OpenSSH's forms: private file, public line."""
     key = Ed25519PrivateKey.generate()
