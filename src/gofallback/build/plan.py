@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 
 from gofallback.build.spec import BuildSpec
 from gofallback.model import Service
@@ -64,29 +63,13 @@ def package_argument(package: str) -> str:
     return plain if plain == "." or plain.startswith("./") else f"./{plain}"
 
 
-def agent_files(folder: Path) -> dict[str, bytes]:
-    """The agent's sources, by their name relative to ``folder``: what the builder gets, tests left out."""
-    names = sorted(path for path in folder.rglob("*") if path.suffix == ".go" or path.name in ("go.mod", "go.sum"))
-    chosen = (path for path in names if not path.name.endswith("_test.go") and "testdata" not in path.parts)
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in chosen}
-
-
-def agent_digest(files: Mapping[str, bytes]) -> str:
-    """SHA-256 over names and contents: 64 hex digits, the agent's ``commit``."""
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
 def agent_spec(go_version: str, platform: str, source_digest: str) -> BuildSpec:
     """Our own agent for one platform.
 
     Args:
         go_version: toolchain.
         platform: GOOS/GOARCH of a target.
-        source_digest: see `agent_digest`.
+        source_digest: see `gofallback.build.agent_source.agent_digest`.
     """
     return BuildSpec(
         service=AGENT,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gevent
 from pyinfra import logger
@@ -16,8 +17,10 @@ from pyinfra.api.state import State
 from gofallback.build.failure import Failure, Step, classify
 from gofallback.operations.talk import TROUBLE
 
-_PAUSES = (1.0, 3.0, 8.0)
+_LOCKED = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
+_LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
+"""Seconds before each further attempt after the connection broke: sshd is back soon, a restarted Windows later."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +50,29 @@ class Result:
 
 
 def run(state: State, host: Host, command: Command) -> Result:
-    """Run it; a file that something else has open is tried again."""
-    for pause in (*_PAUSES, None):
+    """Run it; again while something else has a file open, and again when the connection broke and came back.
+
+    A command whose connection broke has ended on the builder (sshd ends its tree), and go's cache has what was done.
+    """
+    pauses = {"permission": list(_LOCKED), "connection": list(_LOST)}
+    while True:
         result = _once(state, host, command)
-        if result.failure is None or not result.failure.may_pass or pause is None:
-            break
+        left = pauses.get(result.failure.kind) if result.failure else None
+        if result.failure is None or not left:
+            return result
+        pause = left.pop(0)
         host.log_styled(
-            f"{command.label}: {result.failure.cause}: trying again in {pause:g} s",
+            f"{command.label}: {result.failure.title}: {result.failure.cause}; trying again in {pause:g} s",
             fg="yellow",
             log_func=logger.warning,
         )
         gevent.sleep(pause)
-    return result
 
 
 def _once(state: State, host: Host, command: Command) -> Result:
     began = time.monotonic()
     failure: Failure | None = None
-    out: tuple[str, ...] = ()
+    output: Any = None
     text = ""
     try:
         ok, output = host.run_shell_command(
@@ -75,18 +83,24 @@ def _once(state: State, host: Host, command: Command) -> Result:
             _env=dict(command.environment),
         )
     except TimeoutError as error:
-        text = str(error)
-        failure = classify(text, 1, True, step=command.step, seconds=command.timeout)
+        output = getattr(error, "output", None)  # our connectors keep what was said until then
+        failure = classify("", 1, True, step=command.step, seconds=command.timeout)
     except TROUBLE as error:
         text = str(error) or type(error).__name__
-        failure = Failure("connection", text, "run the same command again: what is compiled is kept in the build cache")
+        failure = _lost(text)
     else:
-        out, text = tuple(output.stdout_lines), output.output
-        if not ok:
-            failure = classify(text, 1, False, step=command.step)
+        code = getattr(output, "exit_code", None)
+        if getattr(output, "lost", False):
+            failure = _lost((output.stderr_lines or ["the connection broke"])[-1])
+        elif not ok:
+            failure = classify(output.output, 1 if code is None else code, False, step=command.step)
     seconds = time.monotonic() - began
-    keep(command, text, seconds, failure)
-    return Result(out, failure, seconds)
+    keep(command, text or (output.output if output else ""), seconds, failure)
+    return Result(tuple(output.stdout_lines) if output else (), failure, seconds)
+
+
+def _lost(text: str) -> Failure:
+    return Failure("connection", text, "run the same command again: what is compiled is in the build cache already")
 
 
 def keep(command: Command, text: str, seconds: float, failure: Failure | None) -> None:

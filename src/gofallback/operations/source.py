@@ -86,7 +86,7 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
         if not look.complete:
             return fail(host, f"{_label(work)}: git on the builder does not answer ({work.git}); run again with -vvv")
         present = _is_clean(look, where) and len(look.mirrors) == len(where)
-        same = bool(refs) and all(look.mirrors[n] == look.refs.get(n) == refs[n][1] for n in refs)
+        same = bool(refs) and all(look.mirrors.get(n) == look.refs.get(n) == refs[n][1] for n in refs)
         if present and same:
             host.log(f"{_label(work)}: the tree is there")
             return True
@@ -259,8 +259,8 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
     Args:
         state: pyinfra's.
         host: the builder.
-        files: see `gofallback.build.plan.agent_files`.
-        digest: see `gofallback.build.plan.agent_digest`.
+        files: see `gofallback.build.agent_source.agent_files`.
+        digest: see `gofallback.build.agent_source.agent_digest`.
         root: the builder's root.
         scratch: folder on the controller for the archive; it is removed again.
     """
