@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice
 from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
@@ -15,6 +16,7 @@ from gofallback.artifact.errors import ArtifactError
 
 #: More than any real program has; a damaged count would keep the parser busy for hours.
 _MOST_HEADERS = 10_000
+_MOST_VERSIONS = 1_000
 
 #: e_machine, class, little endian -> GOARCH (cmd/link/internal/ld/elf.go).
 _GOARCH: dict[tuple[str, int, bool], str] = {
@@ -133,9 +135,9 @@ def _glibc(sections: list[Any], data: bytes) -> str | None:
     versions = [section for section in sections if isinstance(section, GNUVerNeedSection)]
     if not versions:
         return None if sections else glibc.highest_in(data)
-    return glibc.highest(
-        str(aux.name) for section in versions for _, auxiliaries in section.iter_versions() for aux in auxiliaries
-    )
+    # The counts come from the file: without a limit a damaged one would keep this loop busy for hours.
+    needs = (need for section in versions for need in islice(section.iter_versions(), _MOST_VERSIONS))
+    return glibc.highest(str(aux.name) for _, names in needs for aux in islice(names, _MOST_VERSIONS))
 
 
 def _ranges(file: Any, sections: list[Any]) -> tuple[tuple[int, int], ...]:
