@@ -31,10 +31,10 @@ CHUNK_BYTES = 32768 - 64
 
 _RECEIVE = r"""
 final={final} part={part} size={size}
-fail() {{ rm -f -- "$part"; printf '%s\n' "$1" >&2; exit 65; }}
+fail() {{ rm -f -- "$part" 2>/dev/null; printf '%s\n' "$1" >&2; exit 65; }}
 [ ! -d "$final" ] || {{ printf '%s\n' 'is a folder' >&2; exit 65; }}
 [ -d {folder} ] || {{ printf '%s\n' 'the folder it should go to is not there' >&2; exit 65; }}
-mask=$(umask); umask 077; rm -f -- "$part"; set -C
+mask=$(umask); umask 077; rm -f -- "$part" 2>/dev/null; set -C
 cat > "$part" || fail 'cannot be written'
 got=$(wc -c < "$part"); [ "$got" -eq "$size" ] || fail "$((got)) bytes arrived, $size were sent"
 if [ -f "$final" ]; then
@@ -63,7 +63,7 @@ class LinSSHConnector(OneConnection):
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         if not name:
             raise ValueError("@linssh needs a host name: @linssh/app1.example.net")
-        yield f"@linssh/{name}", {"ssh_hostname": name}, []
+        yield name, {"ssh_hostname": name}, []
 
     def disconnect(self) -> None:
         if self.client is not None:

@@ -79,7 +79,7 @@ class WinSSHConnector(OneConnection):
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         if not name:
             raise ValueError("@winssh needs a host name: @winssh/standby.example.net")
-        yield f"@winssh/{name}", {"ssh_hostname": name}, []
+        yield name, {"ssh_hostname": name}, []
 
     def run_shell_command(
         self,

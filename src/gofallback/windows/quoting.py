@@ -171,7 +171,7 @@ def batch(commands: str, env: Mapping[str, str] | None = None, folder: str | Non
     lines = [set_variable(name, value) for name, value in (env or {}).items()]
     if folder:
         lines.append(change_folder(folder))
-    lines += [line for line in commands.splitlines() if line.strip()]
+    lines += [line for line in re.split(r"\r\n|\r|\n", commands) if line.strip()]
     for line in lines:
         if length(line) >= LINE_LIMIT:
             raise QuotingError(

@@ -21,13 +21,12 @@ _FALLBACK = "cp437"
 
 def code_page(lines: Iterable[str]) -> str:
     """The Python codec of the page a host writes in, from the output of `CODE_PAGE_QUERY`; cp437 if it is not told."""
-    text = list(lines)
-    console = next((match.group(1) for line in text if (match := re.search(r"(\d+)\D*$", line))), "")
-    found = {
-        match.group(1): match.group(2)
-        for line in text
-        if (match := re.match(r"\s*(ACP|OEMCP)\s+REG_SZ\s+(\d+)\s*$", line))
-    }
+    console, found = "", {}
+    for line in lines:
+        if registry := re.match(r"\s*(ACP|OEMCP)\s+REG_SZ\s+(\d+)\s*$", line):
+            found[registry.group(1)] = registry.group(2)
+        elif not console and (spoken := re.search(r"(\d+)\D*$", line)):
+            console = spoken.group(1)
     number = console if console not in ("", "0") else found.get("ACP" if console == "0" else "OEMCP", "")
     return codec(number)
 
