@@ -18,6 +18,7 @@ from typing import Literal
 import gevent
 from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -114,15 +115,18 @@ def toolchain(
 
 def deliver(state: State, host: Host, job: Job) -> bool:
     """Step: the archive is in the builder's ``downloads``, with the pinned SHA-256 as computed there."""
-    free = builder_state(host, job.root).free_bytes
+    try:
+        known = builder_state(host, job.root)
+    except PyinfraError as error:
+        return fail(host, str(error))
     forget(host)
-    found = _hash(state, host, job)
+    found = _hash(state, host, job) if job.pin.file_name in known.downloads else None
     if found == job.pin.sha256:
         host.log(f"{job.label}: the archive is there already")
         return True
     if found is not None:
         host.log(f"{job.label}: the archive there is damaged (sha256 {found}); replacing it")
-    return _pull(state, host, job) if job.delivery == "pull" else _push(state, host, job, free)
+    return _pull(state, host, job) if job.delivery == "pull" else _push(state, host, job, known.free_bytes)
 
 
 def _push(state: State, host: Host, job: Job, free: int | None) -> bool:

@@ -131,7 +131,7 @@ def gather(root: str) -> str:
         f'echo @@codepage& "%SystemRoot%\\System32\\reg.exe" query {_CODE_PAGE_KEY} /v OEMCP 2>nul',
         "echo @@tools",
         *(f'(if exist "%SystemRoot%\\System32\\{tool}" echo {tool})' for tool in TOOLS),
-        'echo @@go& type "%ProgramFiles%\\Go\\VERSION" 2>nul',
+        'echo @@go& (if exist "%ProgramFiles%\\Go\\bin\\go.exe" type "%ProgramFiles%\\Go\\VERSION" 2>nul)',
         'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
         # Other tools that tell free bytes need an administrator (fsutil) or are gone (wmic).
         # The root may be the mount point of a disk of its own.

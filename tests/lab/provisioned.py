@@ -1,0 +1,112 @@
+"""Provision a Windows host of a lab as the stage does, over the real connector; as a program it can be killed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyinfra.api.config import Config
+from pyinfra.api.connect import connect_all
+from pyinfra.api.deploy import add_deploy
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import State, StateStage
+
+from gofallback.deploys.provision import provision_builder
+from gofallback.facts.builder import builder_state
+from gofallback.model import Fleet, Toolchain, ToolchainPin
+from gofallback.windows.state import BuilderState
+from lab import Lab
+from tests.lab.pyinfra_host import Messages
+
+GIT = "2.45.2"
+GO, NEWER_GO = "1.26.6", "1.27.3"
+ROOT = "C:\\gofallback"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one provisioning did."""
+
+    ok: bool
+    text: str
+    """Everything that was printed."""
+    round_trips: int
+    """Between the connection and the end."""
+    changed: list[str]
+    """Operations that planned a change."""
+    state: BuilderState | None
+    """Asked again afterwards, not counted; None: no answer."""
+
+
+def pin(lab: Lab, tool: str, version: str, **changes: Any) -> ToolchainPin:
+    """A pin of one of the lab's archives; `changes` may be what a model would refuse, such as http:// on loopback."""
+    archive = lab.file.toolchains[tool][version]
+    fields = {"tool": tool, "version": version, "kind": "zip", "arch": "amd64", **changes}
+    return ToolchainPin.model_construct(
+        **{"url": Path(archive["file"]).as_uri(), "sha256": archive["sha256"], **fields}
+    )
+
+
+def fleet(lab: Lab, go: str, *pins: ToolchainPin, **builder: Any) -> Fleet:
+    """Group data of a builder: Go `go`, Git, and the lab's pins unless others are given."""
+    table = [*pins, *(pin(lab, tool, v) for tool, versions in lab.file.toolchains.items() for v in versions)]
+    made = Fleet.model_validate({"services": {}, "builder": {"minimum_free_mb": 0, **builder}})
+    return made.model_copy(update={"toolchain": Toolchain.model_construct(go=go, git=GIT, pins=table)})
+
+
+def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
+    """Run the stage's operations against one host of the lab."""
+    host_of_lab = lab.host(name)
+    data = {
+        "ssh_hostname": host_of_lab.address,
+        "ssh_user": "builder",
+        "ssh_key": str(lab.file.key),
+        "ssh_known_hosts_file": str(lab.file.known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+    }
+    state = State(Inventory(([(f"@winssh/{name}", data)], {})), Config(CONNECT_TIMEOUT=10))
+    messages = Messages()
+    logger = logging.getLogger("pyinfra")
+    logger.addHandler(messages)
+    logger.setLevel(logging.INFO)
+    host = next(iter(state.inventory))
+    try:
+        state.current_stage = StateStage.Prepare
+        connect_all(state)
+        before = int(host.connector_data.get("round_trips") or 0)
+        add_deploy(state, lambda: provision_builder(wanted, host, str(cache)))
+        metas = [(min(meta.names), state.ops[host][key].operation_meta) for key, meta in state.op_meta.items()]
+        changed = [name for name, meta in metas if meta._maybe_is_change]
+        state.current_stage = StateStage.Execute
+        try:
+            run_ops(state)
+        except PyinfraError as error:
+            messages.lines.append(str(error))
+        trips = int(host.connector_data.get("round_trips") or 0) - before
+        ok = host not in state.failed_hosts
+        found = _state(host)
+        return Result(ok, messages.text, trips, changed, found)
+    finally:
+        logger.removeHandler(messages)
+        host.disconnect()
+
+
+def _state(host: Any) -> BuilderState | None:
+    try:
+        return builder_state(host, ROOT, refresh=True)
+    except (PyinfraError, OSError):
+        return None
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    raised = Lab.load(arguments["lab"])
+    result = provision(raised, fleet(raised, arguments["go"]), Path(arguments["cache"]))
+    print(result.text)
+    sys.exit(0 if result.ok else 1)
