@@ -40,6 +40,9 @@ func (a *Activation) back(ctx context.Context, failure *Failure) error {
 		other = Want{Files: map[string][]byte{}}
 	}
 	worse := a.restoreAndVerify(ctx, want, other)
+	if worse != nil && a.systemd.Stopping(ctx) {
+		return a.leaveToBoot()
+	}
 	a.record.RunsNow = optional(currentRelease(a.plan.Home))
 	if len(a.record.Journal) == 0 {
 		a.record.Journal = a.evidence(ctx, failedAt)

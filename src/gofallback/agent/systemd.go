@@ -77,11 +77,20 @@ func parseStatus(block string) UnitStatus {
 	return UnitStatus{
 		LoadState: value["LoadState"], ActiveState: value["ActiveState"], SubState: value["SubState"],
 		UnitFileState: value["UnitFileState"], Result: value["Result"], InvocationID: value["InvocationID"],
-		ConditionResult: value["ConditionResult"], Since: value["ActiveEnterTimestamp"],
+		ConditionResult: value["ConditionResult"], Since: parseStamp(value["ActiveEnterTimestamp"]),
 		ExecMainCode: number("ExecMainCode"), ExecMainStatus: number("ExecMainStatus"), MainPID: number("MainPID"),
 		NRestarts: number("NRestarts"), Job: value["Job"] != "" && value["Job"] != "0",
 		NeedReload: value["NeedDaemonReload"] == "yes", TimeoutStop: parseSpan(value["TimeoutStopUSec"]),
 	}
+}
+
+// parseStamp turns systemd.time(7)'s way of writing a moment (we ask in UTC) into the record's.
+func parseStamp(text string) string {
+	at, err := time.Parse("Mon 2006-01-02 15:04:05 MST", text)
+	if err != nil {
+		return "" // never active
+	}
+	return stamp(at)
 }
 
 // parseSpan reads systemd.time(7) spans as systemctl prints them: "1min 30s", "20s", "infinity".
@@ -124,7 +133,7 @@ func (Systemctl) Journal(ctx context.Context, unit string, from, to time.Time, l
 	return strings.Split(strings.ToValidUTF8(output, "?"), "\n")
 }
 
-// command runs a program of the system with a limit of its own and returns what it printed.
+// command runs a program of the system with a limit of its own and returns what it printed, with an error too.
 func command(ctx context.Context, limit time.Duration, program string, words ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -141,5 +150,5 @@ func command(ctx context.Context, limit time.Duration, program string, words ...
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		said = fmt.Sprintf("no answer within %v %s", limit, said)
 	}
-	return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(words, " "), err, said)
+	return output.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(words, " "), err, said)
 }
