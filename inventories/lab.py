@@ -2,5 +2,8 @@
 
 from lab import inventory as _lab
 
-builders = (_lab.builders(), _lab.data())
-targets = (_lab.targets(), _lab.data())
+builders = _lab.builders()
+targets = _lab.targets()
+
+# The group that is named like this file: its data wins over that of the groups above, and over group_data/.
+lab = (_lab.everybody(), _lab.data())

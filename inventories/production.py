@@ -4,11 +4,13 @@
     pyinfra --dry --diff inventories/production.py deploys/fallback.py
     pyinfra inventories/production.py deploys/fallback.py
 
-WHO stands here. WHAT (services, toolchains, unit settings) stands in group_data/; data in this file wins over it
-for the same key, and `service_overrides` changes single values of a service for this environment.
+WHO stands here. WHAT (services, toolchains, unit settings) stands in group_data/. For the same key the value wins that
+stands further down in this list, and it replaces the whole value: group_data/all.py, the groups `builders` and
+`targets` (their file in group_data/ before what stands here), the group `production` below, the host itself.
+`service_overrides` is merged into the services instead, value by value.
 """
 
-# Standby Windows hosts that can build; the first one that answers and is healthy does. `docs/windows-host.md` prepares one.
+# Standby Windows hosts that can build; the first one that answers does. docs/windows-host.md prepares one.
 builders = (
     [
         ("@winssh/win-build-1", {"ssh_hostname": "win-build-1.example.com"}),
@@ -35,12 +37,12 @@ targets = (
     },
 )
 
-# Data of every host in this inventory.
+# The group that is named like this file: its data wins over that of the groups above, and over group_data/.
 production = (
     [*(name for name, _ in builders[0]), *(name for name, _ in targets[0])],
     {
         "environment": "production",
-        # Never accept an unknown host key by itself: put the keys into ~/.ssh/known_hosts first (ssh-keyscan, then compare).
+        # Never accept an unknown host key: put the keys into ~/.ssh/known_hosts first (ssh-keyscan, then compare).
         "ssh_strict_host_key_checking": "yes",
         "service_overrides": {
             "hello": {

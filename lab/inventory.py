@@ -50,6 +50,11 @@ def targets() -> list[Entry]:
     return [_entry("linssh", host, record) for host in record["targets"]]
 
 
+def everybody() -> list[str]:
+    """Names of all hosts, for the inventory's own group, whose data wins over that of `builders` and `targets`."""
+    return [name for name, _ in (*builders(), *targets())]
+
+
 def data() -> dict[str, Any]:
     """What the lab says in place of group data: its own repository, and pins of archives it made itself."""
     record = _record()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,8 @@ def finish(site: Site, json_mode: bool) -> None:
     run = site.run
     if not run.executed or run.command == "status":
         return
-    report = to_report(run, failed=bool(site.state.failed_hosts))
+    order = {host.name: number for number, host in enumerate(site.state.inventory)}
+    report = to_report(run, failed=bool(site.state.failed_hosts), order=order)
     folder = run.home.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -34,14 +36,16 @@ def finish(site: Site, json_mode: bool) -> None:
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
-def to_report(run: Run, *, failed: bool) -> records.Report:
+def to_report(run: Run, *, failed: bool, order: Mapping[str, int]) -> records.Report:
     """The run as the record that is kept.
 
     Args:
         run: the run.
         failed: pyinfra counts a host as failed.
+        order: place of each host in the inventory.
     """
-    targets = [_target(run, outcome) for outcome in run.outcomes.values()]
+    outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
+    targets = [_target(run, outcome) for outcome in outcomes]
     return records.Report(
         run_id=run.id,
         command=run.command,
@@ -49,7 +53,7 @@ def to_report(run: Run, *, failed: bool) -> records.Report:
         started=run.started,
         ended=datetime.now(UTC),
         environment=next((fleet.environment for fleet in run.fleets.values()), "default"),
-        stages=_stages(run),
+        stages=_stages(run, order),
         sources=_sources(run),
         artifacts=_artifacts(run),
         targets=targets,
@@ -66,12 +70,25 @@ def _reason(run: Run) -> str:
     return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
 
 
-def _stages(run: Run) -> list[records.Stage]:
-    stages: dict[str, list[records.Span]] = {}
+def _stages(run: Run, order: Mapping[str, int]) -> list[records.Stage]:
+    """One bar a stage and host, from its first operation to its last."""
+    stages: dict[str, dict[str, records.Span]] = {}
     for span in run.spans:
         if span.stage in records.STAGES:
-            stages.setdefault(span.stage, []).append(_span(run, span))
-    return [records.Stage(name=name, spans=stages[name]) for name in records.STAGES if name in stages]
+            bars = stages.setdefault(span.stage, {})
+            bars[span.host] = _joined(bars.get(span.host), _span(run, span))
+    return [
+        records.Stage(name=name, spans=sorted(stages[name].values(), key=lambda bar: order.get(bar.host, 0)))
+        for name in records.STAGES
+        if name in stages
+    ]
+
+
+def _joined(earlier: records.Span | None, later: records.Span) -> records.Span:
+    if earlier is None:
+        return later
+    status = later.status if earlier.status == "ok" else earlier.status
+    return later.model_copy(update={"start": min(earlier.start, later.start), "status": status})
 
 
 def _span(run: Run, span: Span) -> records.Span:

@@ -19,6 +19,7 @@ from pyinfra.context import ctx_host, ctx_state
 from gofallback.controller.options import Options, parse_options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Run
+from gofallback.deploys._order import in_program_order
 from gofallback.deploys._timing import Timing
 from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
@@ -144,6 +145,7 @@ def _make(state: State, command: str) -> Site:
         _sort(host, state, made.targets, made.unreachable_targets)
     _check_services(made, hosts["targets"])
     state.add_callback_handler(Timing(run))
+    in_program_order(state)
     from gofallback.deploys._finish import finish  # here: it needs Site
 
     atexit.register(finish, made, _json_mode())
