@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gofallback.controller.run import Outcome, Run, Span
-from gofallback.report import html, markdown, screen
+from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def finish(site: Site, json_mode: bool) -> None:
     # With --json standard output belongs to pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
     console.print()
-    console.print(screen.overview(report))
+    console.print(table.render(report) if report.verdict == "unchanged" else screen.overview(report))
     for note in run.notes:
         console.print(f"note: {note}")
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)

@@ -33,7 +33,8 @@ def _note(here: Site, host: Host, want: Wanted) -> None:
     outcome.release, outcome.commit = want.files.id, want.commit
     outcome.previous = outcome.live = found.current
     stored = stored_binary(here, want)
-    outcome.sha256 = stored.manifest.sha256 if stored else None
+    live = found.hashes.get(f"bin/{want.service.binary}") if found.current == want.files.id else None
+    outcome.sha256 = stored.manifest.sha256 if stored else live
     if found.health is not None and found.current == want.files.id:
         outcome.healthy = found.health.healthy
     if not changes(here, host, want):
