@@ -92,10 +92,10 @@ class HostCgroup:
     def procs(self) -> list[int]:
         """Process ids in this cgroup and those below it."""
         found = []
-        for file in (self.unified / "cgroup.procs", *self.unified.glob("**/cgroup.procs")):
+        for folder, _, _ in os.walk(self.unified):  # unlike glob, it bears with folders that go while it looks
             try:
-                found += [int(line) for line in file.read_text().split()]
-            except OSError:  # gone between listing and reading
+                found += [int(line) for line in Path(folder, "cgroup.procs").read_text().split()]
+            except OSError:
                 continue
         return sorted(set(found))
 
@@ -198,7 +198,10 @@ def _enable_controllers(lab: Path) -> None:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir()) if path.exists() else []
+    try:
+        return sorted(child for child in path.iterdir() if child.is_dir())
+    except FileNotFoundError:
+        return []
 
 
 def _rmdir_tree(path: Path) -> None:

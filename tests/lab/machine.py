@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def traces(name: str) -> list[str]:
     found += [f"mount {line}" for line in mounts if f"gf{name}-" in line or f"/labs/{name}/" in line]
     found += [f"namespace {path}" for path in Path("/run/netns").glob(f"gf{name}-*")]
     found += [f"interface {path}" for path in Path("/sys/class/net").glob(f"gf{name}*")]
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/gofallback-{name}")]
+    # os.walk, unlike glob, bears with cgroups of other labs that go while it looks
+    found += [f"cgroup {at}" for at, folders, _ in os.walk("/sys/fs/cgroup") if f"gofallback-{name}" in folders]
     found += [f"left by nspawn {path}" for path in Path("/run/systemd/nspawn/propagate").glob(f"gf{name}-*")]
     return found
 
