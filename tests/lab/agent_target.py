@@ -91,6 +91,7 @@ class AgentTarget:
         self._put_programs(programs)
 
     def _put_programs(self, programs: dict[str, Path]) -> None:
+        self.sh("rm -rf /root/programs")  # a program that runs cannot be written to
         for name, path in programs.items():
             self.host.put(f"/root/programs/{name}", path.read_bytes(), 0o755)
         self.sh(f"install -D -m 755 /root/programs/agent {AGENT}; id hello || useradd --system hello")
@@ -135,6 +136,7 @@ class AgentTarget:
     def follow(self, run_id: str, timeout: float = 40) -> tuple[int, list[dict[str, Any]]]:
         """Exit status and lines of `follow`."""
         done = self.host.run(f"{AGENT} follow -service hello -run-id {run_id} -timeout {timeout}", check=False)
+        assert done.stdout, f"{done.returncode}: {done.stderr}"
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
     def activate(self, release: str, run_id: str = "") -> tuple[int, dict[str, Any]]:
@@ -144,14 +146,14 @@ class AgentTarget:
 
     def record(self) -> dict[str, Any]:
         """outcome.json as it is now."""
-        content: dict[str, Any] = json.loads(self.sh("cat /var/lib/gofallback/hello/outcome.json") or "{}")
+        content: dict[str, Any] = json.loads(self.sh("cat /var/lib/gofallback/hello/outcome.json", check=False) or "{}")
         return content
 
-    def await_stage(self, stage: str, timeout: float = 10) -> None:
-        """Wait until the record says that it is in a stage."""
+    def await_stage(self, run_id: str, stage: str, timeout: float = 10) -> None:
+        """Wait until the record says that a run is in a stage."""
         end = time.monotonic() + timeout
-        while f'"stage": "{stage}"' not in self.sh("tail -n +1 /var/lib/gofallback/hello/outcome.json", check=False):
-            assert time.monotonic() < end, f"never came to stage {stage}"
+        while (now := self.record()).get("run_id") != run_id or now["stage"] != stage:
+            assert time.monotonic() < end, f"never came to stage {stage}: {now}"
 
     def current(self) -> str:
         """The release that is live, "" for none."""
