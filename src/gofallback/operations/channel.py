@@ -49,8 +49,8 @@ class Channel:
         counter = host.connector_data
         counter["round_trips"] = int(counter.get("round_trips") or 0) + 1
         try:
-            transport = _client(host).get_transport()
-            if transport is None or not transport.is_active():
+            transport = _transport(host)
+            if transport is None:
                 raise BrokenError("the connection is closed")
             self._channel: Any = transport.open_session(timeout=timeout)
             self._channel.settimeout(timeout)
@@ -194,8 +194,8 @@ def reconnect(host: Host) -> bool:
 def alive(host: Host, timeout: float = 5.0) -> bool:
     """Whether the target still answers on its connection: a channel opens within ``timeout`` seconds."""
     try:
-        transport = _client(host).get_transport()
-        if transport is None or not transport.is_active():
+        transport = _transport(host)
+        if transport is None:
             return False
         transport.open_session(timeout=timeout).close()
     except BROKEN:
@@ -203,10 +203,11 @@ def alive(host: Host, timeout: float = 5.0) -> bool:
     return True
 
 
-def _client(host: Host) -> Any:
-    """The paramiko client that every SSH connector of pyinfra has."""
+def _transport(host: Host) -> Any:
+    """The live transport below a host's connector; every SSH connector of pyinfra has a paramiko client."""
     connector: Any = host.connector
-    return connector.client
+    transport = connector.client.get_transport() if connector.client is not None else None
+    return transport if transport is not None and transport.is_active() else None
 
 
 def _words(error: BaseException) -> str:

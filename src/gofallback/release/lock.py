@@ -2,7 +2,7 @@
 
 The lock is flock(1) on a file below /run, held by a shell on the target that lives as long as it hears from the
 controller: it ends at once when the connection closes, and `PATIENCE` seconds after the last word when the network is
-cut.
+cut. It answers every word: a connection on which a host says nothing for long counts as dead.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def hold(services: Iterable[str], *, run_id: str, who: str, patience: int = PATI
     files = " ".join(f"{_FOLDER}/{name}.holder" for name in names)
     keep = (
         f'for f in {files}; do printf "%s\\t%s\\n" "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$f"; done; echo held; '
-        f'while timeout {patience} sh -c "read -r _"; do :; done; rm -f {files}'
+        f'while timeout {patience} sh -c "read -r _"; do echo; done; rm -f {files}'
     )
     take = " ".join(f"flock -w 1 -E {_BUSY} {_FOLDER}/{name}.lock" for name in names)
     return "\n".join(

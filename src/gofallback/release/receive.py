@@ -95,8 +95,9 @@ def receive(upload: Upload) -> str:
                 f" || cp --reflink=auto {quote(have)} {target}"
             )
     lines += [
-        'out=$(tar -xpf - -C "$tmp" 2>&1) || { case $out in *\'No space left\'*) fail disk "the disk filled up";; esac;'
-        ' fail transfer "the upload is incomplete: $out"; }',
+        'out=$(tar -xpf - -C "$tmp" 2>&1) || { case $out in'
+        ' *"No space left"*|*"Wrote only"*) fail disk "the disk filled up";; esac;'
+        ' fail transfer "the upload is incomplete: $(printf %s "$out" | head -n 1)"; }',
     ]
     for program in upload.programs:
         target = f'"$tmp"/{quote(program.path)}'

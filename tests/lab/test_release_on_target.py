@@ -1,0 +1,410 @@
+"""Releases on a real target: upload, smoke test, lock, activation, and what happens when each is disturbed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.facts.target import target_state
+from gofallback.model import Service
+from gofallback.operations import lock
+from gofallback.operations.activate import activate, describe
+from gofallback.operations.release import put_release
+from gofallback.operations.smoke import smoke_test
+from gofallback.release import templates
+from gofallback.release.activation import ActivationOutcome
+from gofallback.release.candidate import candidate
+from gofallback.release.plan import LocalProgram, diff, upload_for
+from gofallback.release.receive import Upload
+from gofallback.release.render import ReleaseFiles, render
+from gofallback.release.state import ServiceState
+from lab import Lab
+from tests.lab.conftest import fresh_name
+from tests.lab.programs import program
+from tests.lab.pyinfra_host import Messages, connected
+from tests.unit.services import service
+
+pytestmark = pytest.mark.lab
+TEMPLATES = templates.load()
+HEALTH = {
+    "check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"},
+    "start_deadline": 6,
+    "interval": 0.05,
+    "minimum_healthy": 0.5,
+}
+
+
+def hello(fault: str = "", **changes: Any) -> Service:
+    """The example service, healthy or with one of its faults."""
+    unit = {"type": "notify", "environment": {"HELLO_FAULT": fault}} | changes.pop("unit", {})
+    return service(health=changes.pop("health", HEALTH), unit=unit, **changes)
+
+
+@dataclass
+class Target:
+    """One target, connected, with the steps under test at hand."""
+
+    lab: Lab
+    state: State
+    host: Host
+    said: Messages
+
+    def see(self, of: Service) -> ServiceState:
+        return target_state(self.host, [of], refresh=True).services[of.name]
+
+    def upload(
+        self, of: Service, version: str, binary: LocalProgram | None = None
+    ) -> tuple[ReleaseFiles, Upload | None]:
+        binary = binary or program("hello", version)
+        files = render(of, version=version, artifact_key=binary.sha256, agent_key="agent", templates=TEMPLATES)
+        manifest = json.dumps({"sha256": binary.sha256, "spec": {"version": version}}).encode()
+        upload = upload_for(
+            target_state(self.host, [of], refresh=True),
+            of,
+            files,
+            manifest=manifest,
+            binary=binary,
+            agent=program("gofallback-agent"),
+            run_id=f"run-{version}",
+            minimum_free_mb=16,
+        )
+        return files, upload
+
+    def put(self, of: Service, version: str, binary: LocalProgram | None = None) -> ReleaseFiles:
+        files, upload = self.upload(of, version, binary)
+        assert upload is None or put_release(self.state, self.host, upload), self.said.text
+        return files
+
+    def activate(self, of: Service, release: str, run_id: str, timeout: float = 40.0) -> ActivationOutcome:
+        return activate(self.state, self.host, of.name, of.home, release, run_id=run_id, who="al@ctl", timeout=timeout)
+
+    def live(self, of: Service, version: str) -> ReleaseFiles:
+        files = self.put(of, version)
+        outcome = self.activate(of, files.id, f"run-{version}")
+        assert outcome.ok, describe(outcome)
+        return files
+
+    def answers(self) -> str:
+        """What the service says to a client outside."""
+        command = ["curl", "-s", "-m", "3", f"http://{self.lab.targets[0].address}:8080/healthz"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def one_target() -> Iterator[Lab]:
+    with Lab.up(fresh_name(), targets=1, builders=0, target_disk_mb=256) as lab:
+        yield lab
+
+
+@pytest.fixture
+def target(one_target: Lab) -> Iterator[Target]:
+    one_target.targets[0].reset()
+    with connected(one_target) as (state, hosts, said):
+        yield Target(one_target, state, hosts[0], said)
+
+
+def test_the_first_release_has_the_layout_the_modes_and_the_user_it_should_have(target: Target) -> None:
+    files = target.put(hello(), "v1.0.0")
+    machine = target.lab.targets[0]
+    listing = machine.run(f"cd {files.folder} && stat -c '%a %U:%G %n' . * */*").stdout.splitlines()
+    expected = {
+        "755 root:root .",
+        "755 root:root bin",
+        "755 root:root lib",
+        "755 root:root conf",
+        "755 root:root bin/hello",
+        "755 root:root lib/gofallback-agent",
+        "644 root:root manifest.json",
+    } | {f"644 root:root {path}" for path in files.files}
+    assert set(listing) == expected
+    assert machine.run("stat -c '%a %U:%G' /var/log/hello").stdout.strip() == "750 hello:hello"
+    assert machine.run("getent passwd hello").stdout.strip().endswith(":/var/lib/hello:/usr/sbin/nologin")
+    assert machine.run("ls -A /opt/hello/releases").stdout.split() == [files.id]
+    assert machine.run(f"sha256sum < {files.folder}/bin/hello").stdout.split()[0] == program("hello", "v1.0.0").sha256
+
+
+def test_a_second_identical_run_has_nothing_to_do_and_costs_one_round_trip(target: Target) -> None:
+    of = hello()
+    files = target.live(of, "v1.0.0")
+    before = target.host.connector_data["round_trips"]
+    state = target.see(of)
+    assert diff(state, files, of, program("hello", "v1.0.0").sha256) == []
+    assert target.upload(of, "v1.0.0")[1] is None
+    assert target.host.connector_data["round_trips"] - before <= 2
+    assert state.health is not None and state.health.healthy
+
+
+def test_new_unit_data_with_the_same_binary_sends_the_binary_only_once(target: Target) -> None:
+    binary = program("hello", "v1.0.0")
+    first = target.put(hello(), "v1.0.0", binary)
+    sent: list[int] = []
+    files, upload = target.upload(hello(unit={"memory_max": "64M"}), "v1.0.0", binary)
+    assert upload is not None and files.id != first.id
+    sent.append(upload.needed)
+    assert put_release(target.state, target.host, upload), target.said.text
+    assert sent[0] < 20_000 < binary.size
+    found = target.lab.targets[0].run(f"sha256sum < {files.folder}/bin/hello").stdout.split()[0]
+    assert found == binary.sha256
+
+
+def test_a_full_disk_is_told_with_figures_and_leaves_nothing_half_done(target: Target) -> None:
+    good = target.live(hello(), "v1.0.0")
+    machine = target.lab.targets[0]
+    machine.fill_disk(leave_mb=3)
+    files, upload = target.upload(hello(), "v1.1.0")
+    assert upload is not None
+    assert not put_release(target.state, target.host, upload)
+    assert "disk is full: " in target.said.lines[-1] and "MB are needed" in target.said.lines[-1]
+    # the disk can also fill up while the upload is under way
+    assert not put_release(target.state, target.host, dataclasses.replace(upload, minimum_free_mb=-1000))
+    assert "the disk filled up" in target.said.lines[-1]
+    assert machine.run("ls -A /opt/hello/releases").stdout.split() == [good.id]
+    assert target.answers() == "ok v1.0.0"
+    machine.free_disk()
+    assert target.put(hello(), "v1.1.0").id == files.id
+
+
+def test_a_binary_changed_on_the_way_is_refused_with_both_hashes(target: Target, tmp_path: Path) -> None:
+    real = program("hello", "v1.0.0")
+    changed = tmp_path / "hello"
+    changed.write_bytes(real.path.read_bytes()[:-1] + b"!")
+    _, upload = target.upload(hello(), "v1.0.0", LocalProgram(changed, real.sha256, real.size))
+    assert upload is not None
+    assert not put_release(target.state, target.host, upload)
+    last = target.said.lines[-1]
+    assert "bin/hello changed on the way" in last and real.sha256 in last and "nothing was changed" in last
+    assert target.lab.targets[0].run("ls -A /opt/hello/releases").stdout == ""
+
+
+def test_a_binary_damaged_on_the_target_is_not_linked_but_sent_again(target: Target) -> None:
+    binary = program("hello", "v1.0.0")
+    first = target.put(hello(), "v1.0.0", binary)
+    target.lab.targets[0].run(f"echo x >> {first.folder}/bin/hello")
+    files = target.put(hello(unit={"memory_max": "64M"}), "v1.0.0", binary)
+    found = target.lab.targets[0].run(f"sha256sum < {files.folder}/bin/hello").stdout.split()[0]
+    assert found == binary.sha256
+
+
+def test_a_unit_that_systemd_does_not_understand_is_refused_before_it_is_installed(target: Target) -> None:
+    _, upload = target.upload(hello(unit={"directives": {"Restrat": "always"}}), "v1.0.0")
+    assert upload is not None
+    assert not put_release(target.state, target.host, upload)
+    assert "systemd-analyze verify refuses hello.service:" in target.said.lines[-1]
+    assert "Restrat" in target.said.lines[-1]
+    assert target.lab.targets[0].run("ls -A /opt/hello/releases").stdout == ""
+
+
+def test_values_with_every_special_character_reach_the_program_unchanged(target: Target) -> None:
+    odd = ["a b", 'say "hi"', "$HOME ${HOME} %n %%", "back\\slash\\", "it's", ";", "", "naïve 日本", "~", "*", "#x"]
+    of = service(
+        unit={"type": "exec", "arguments": odd, "environment": {"ODD": ' $x "q" `b` \\ % '}, "restart": "no"},
+    )
+    # a script in place of the binary: it writes down what it got
+    script = b'#!/bin/sh\nfor a in "$@"; do printf "%s\\n" "$a"; done >/var/log/hello/got\n'
+    script += b'printf "%s" "$ODD" >/var/log/hello/odd\nexec sleep 100\n'
+    machine = target.lab.targets[0]
+    local = Path(machine.dir) / "script"
+    local.write_bytes(script)
+    files = target.put(of, "v1.0.0", LocalProgram(local, hashlib.sha256(script).hexdigest(), len(script)))
+    machine.run(f"ln -sfn {files.folder} /opt/hello/current; cp {files.folder}/conf/hello.service /etc/systemd/system/")
+    machine.run("systemctl daemon-reload && systemctl start hello")
+    for _ in range(50):
+        if machine.run("cat /var/log/hello/odd", check=False).returncode == 0:
+            break
+        time.sleep(0.1)
+    assert machine.run("cat /var/log/hello/got").stdout.split("\n")[:-1] == odd
+    assert machine.run("cat /var/log/hello/odd").stdout == ' $x "q" `b` \\ % '
+
+
+def test_the_smoke_command_runs_locked_down_and_is_judged_by_what_it_prints(target: Target) -> None:
+    of = hello(smoke=["--version"], smoke_expect="hello {version} ")
+    files = target.put(of, "v1.0.0")
+    assert smoke_test(target.state, target.host, of, files.id, "v1.0.0", "r1"), target.said.text
+    assert not smoke_test(target.state, target.host, of, files.id, "v9.9.9", "r2")
+    assert "printed 'hello v1.0.0" in target.said.lines[-1] and "nothing that runs was changed" in target.said.lines[-1]
+    assert not smoke_test(target.state, target.host, hello(smoke=["--nope"]), files.id, "v1.0.0", "r3")
+    assert "exit status 2" in target.said.lines[-1]
+    assert target.lab.targets[0].run("systemctl list-units --all --no-legend 'gofallback-smoke-*'").stdout == ""
+
+
+def test_the_smoke_command_can_reach_nothing(target: Target, tmp_path: Path) -> None:
+    script = tmp_path / "nosy"
+    script.write_text(
+        "#!/bin/sh\n"
+        "id -u | grep -qx 0 && echo is-root\n"
+        "touch /etc/x 2>/dev/null && echo wrote-etc\n"
+        "ls /home/* >/dev/null 2>&1 && echo saw-home\n"
+        "[ $(wc -l </proc/net/dev) = 3 ] || echo has-network\n"
+        "[ -e /var/lib/gofallback ] && echo saw-records\n"
+        "echo done\n"
+    )
+    content = script.read_bytes()
+    of = hello(smoke=["x"], smoke_expect="^done$")
+    files = target.put(of, "v1.0.0", LocalProgram(script, hashlib.sha256(content).hexdigest(), len(content)))
+    target.lab.targets[0].run("mkdir -p /home/deploy/x")
+    only = hello(smoke=["x"], smoke_expect=r"\A\s*done\s*\Z")
+    assert smoke_test(target.state, target.host, only, files.id, "v1.0.0", "r1"), target.said.text
+
+
+def test_an_activated_release_is_live_and_healthy_and_one_can_go_back_to_the_one_before(target: Target) -> None:
+    first = target.live(hello(), "v1.0.0")
+    second = target.live(hello(), "v1.1.0")
+    state = target.see(hello())
+    assert (state.current, state.last_good) == (second.id, second.id)
+    assert state.unit.active == "active" and state.unit.enabled == "enabled"
+    assert candidate(state) == first.id
+    outcome = target.activate(hello(), first.id, "run-back")
+    assert outcome.ok and (outcome.previous, outcome.live) == (second.id, first.id)
+    assert target.answers() == "ok v1.0.0" and target.see(hello()).current == first.id
+
+
+@pytest.mark.parametrize("fault", ["crash", "unhealthy", "flap", "hang"])
+def test_a_release_that_is_not_well_goes_back_by_itself(target: Target, fault: str) -> None:
+    good = target.live(hello(), "v1.0.0")
+    broken = hello(fault, unit={"environment": {"HELLO_FAULT": fault, "HELLO_FAULT_AFTER": "300ms"}})
+    files = target.put(broken, "v1.1.0")
+    outcome = target.activate(broken, files.id, "run-bad")
+    assert outcome.state == "reverted" and outcome.live == good.id and outcome.healthy, describe(outcome)
+    assert outcome.evidence and outcome.reason
+    assert target.answers() == "ok v1.0.0"
+    state = target.see(hello())
+    assert state.current == good.id and files.id in state.bad and diff(state, good, hello(), None) == []
+    # the cause gone, the same steps bring a good release
+    assert target.live(hello(), "v1.2.0").id == target.see(hello()).current
+
+
+def test_a_first_release_that_fails_is_stopped_and_leaves_its_evidence(target: Target) -> None:
+    files = target.put(hello("crash"), "v1.0.0")
+    outcome = target.activate(hello("crash"), files.id, "run-1")
+    assert outcome.state == "failed" and outcome.live is None
+    assert any("giving up at start" in line for line in outcome.evidence)
+    assert "nothing runs now" in describe(outcome)
+    assert target.see(hello()).unit.active != "active"
+
+
+def test_a_binary_changed_on_the_target_after_the_upload_is_not_activated(target: Target) -> None:
+    good = target.live(hello(), "v1.0.0")
+    files = target.put(hello(), "v1.1.0")
+    target.lab.targets[0].run(f"echo x >> {files.folder}/bin/hello")
+    outcome = target.activate(hello(), files.id, "run-2")
+    assert outcome.state == "refused" and "its manifest says" in outcome.reason
+    assert target.see(hello()).current == good.id
+    assert target.activate(hello(), "v9-00000000", "run-3").reason == "release v9-00000000 is not on this target"
+
+
+def test_a_link_cut_during_the_activation_is_joined_again_and_the_outcome_is_learned(target: Target) -> None:
+    target.live(hello(), "v1.0.0")
+    slow = hello(health=HEALTH | {"minimum_healthy": 5, "start_deadline": 20})
+    files = target.put(slow, "v1.1.0")
+    machine = target.lab.targets[0]
+    cut = threading.Timer(1.5, machine.cut)
+    heal = threading.Timer(14.0, machine.uncut)
+    cut.start()
+    heal.start()
+    outcome = target.activate(slow, files.id, "run-cut", timeout=90)
+    heal.join()
+    assert outcome.ok and outcome.live == files.id, describe(outcome)
+    assert "connection lost" in target.said.text
+
+
+def test_an_activation_of_the_same_release_is_joined_and_of_another_refused(target: Target) -> None:
+    slow = hello(health=HEALTH | {"minimum_healthy": 4, "start_deadline": 20})
+    first, second = target.put(slow, "v1.0.0"), target.put(slow, "v1.1.0")
+    results: list[ActivationOutcome] = []
+    begun = threading.Thread(target=lambda: results.append(target.activate(slow, first.id, "run-dead")))
+    begun.start()
+    _wait(
+        lambda: target.lab.targets[0].run("systemctl is-active gofallback-activate-hello", check=False).returncode == 0
+    )
+    with connected(target.lab) as (state, hosts, said):
+        other = Target(target.lab, state, hosts[0], said)
+        refused = other.activate(slow, second.id, "run-new")
+        assert refused.state == "refused"
+        assert f"an activation of release {first.id}, run run-dead is under way" in refused.reason
+        joined = other.activate(slow, first.id, "run-new")
+        assert joined.ok and joined.run_id == "run-dead" and "joined the activation of run run-dead" in said.text
+    begun.join()
+    assert results[0].ok
+
+
+HOLDER = """
+from gevent import monkey; monkey.patch_all()
+import sys, time
+from lab import Lab
+from tests.lab.pyinfra_host import connected
+from gofallback.operations import lock
+with connected(Lab.load(sys.argv[1])) as (state, hosts, said):
+    print("held" if lock.acquire(state, hosts[0], ["hello"], "run-1", "al@ctl") else said.text, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def other_controller(target: Target) -> Iterator[subprocess.Popen[str]]:
+    """Another run, in a process of its own, that has the lock."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", HOLDER, target.lab.name]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline().strip() == "held"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_first_until_that_is_killed(
+    target: Target, other_controller: subprocess.Popen[str]
+) -> None:
+    took = lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl")
+    assert not took and not lock.is_held(target.host)
+    assert "hello is locked by run run-1 of al@ctl since 20" in target.said.lines[-1]
+    assert str(target.see(hello()).lock).startswith("run run-1 of al@ctl since 20")
+    other_controller.send_signal(signal.SIGKILL)
+    other_controller.wait()
+    _wait(lambda: lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl"), 5)
+    assert str(target.see(hello()).lock).startswith("run run-2 of bo@ctl")
+    assert lock.release(target.state, target.host)
+    assert target.see(hello()).lock is None
+
+
+def test_a_lock_outlives_silence_as_long_as_its_holder_lives_and_ends_when_its_link_is_cut(
+    target: Target, other_controller: subprocess.Popen[str]
+) -> None:
+    machine = target.lab.targets[0]
+    taken = "flock -n /run/gofallback/hello.lock true"
+    time.sleep(35)
+    assert machine.run(taken, check=False).returncode == 1, "heartbeats keep it"
+    machine.cut()
+    try:
+        time.sleep(10)
+        assert machine.run(taken, check=False).returncode == 1, "a short cut does not lose it"
+        _wait(lambda: machine.run(taken, check=False).returncode == 0, 35)
+    finally:
+        machine.uncut()
+
+
+def test_what_a_killed_upload_left_is_removed_by_the_next(target: Target) -> None:
+    target.put(hello(), "v1.0.0")
+    machine = target.lab.targets[0]
+    machine.run("mkdir -p /opt/hello/releases/.tmp-v1.1.0-x-dead/bin")
+    target.put(hello(), "v1.1.0")
+    assert ".tmp" not in machine.run("ls -A /opt/hello/releases").stdout
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {seconds} s"
+        time.sleep(0.1)
