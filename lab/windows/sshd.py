@@ -9,9 +9,10 @@ import asyncio
 import ctypes
 import itertools
 import json
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ LAUNCHER = r"C:\windows\system32\OpenSSH\sshexec.exe"
 STATE = r"C:\ProgramData\ssh\lab"
 COMMAND_LIMIT = 8150
 """Longest command in characters that Wine's cmd takes; above it hangs. Windows' limit for the whole line is 8191."""
+DRAIN_SECONDS = 2.0
+"""How long silent streams are still read after a command's end; they end at once unless a process broke away."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -206,20 +209,32 @@ async def _follow(process: Any, child: asyncio.subprocess.Process, result: Path)
     assert child.stdin and child.stdout and child.stderr
     feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
     gone = asyncio.create_task(_kill_when(process.channel.wait_closed, child))
-    noise = NoiseFilter()
+    pumps = [_Pump(child.stdout, process.stdout), _Pump(child.stderr, process.stderr, NoiseFilter())]
     try:
-        await asyncio.gather(
-            child.wait(),
-            _pump(child.stdout, process.stdout, lambda data: data, lambda: b""),
-            _pump(child.stderr, process.stderr, noise.feed, noise.end),
-        )
+        await _exited(child.pid)
+        await _drain(pumps)
     finally:
-        feeding.cancel()
-        gone.cancel()
+        for task in (feeding, gone, *(pump.task for pump in pumps)):
+            task.cancel()
     try:
         return int(result.read_text())
     except (FileNotFoundError, ValueError):
         return 255
+
+
+async def _exited(pid: int) -> None:
+    """Wait until process `pid`, a child, has ended; asyncio's own `wait` also waits for the ends of its pipes."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
 
 
 async def _kill_when(event: Callable[[], Awaitable[None]], child: asyncio.subprocess.Process) -> None:
@@ -241,16 +256,40 @@ async def _feed(source: Any, target: asyncio.StreamWriter) -> None:
         target.close()
 
 
-async def _pump(
-    source: asyncio.StreamReader, target: Any, change: Callable[[bytes], bytes], rest: Callable[[], bytes]
-) -> None:
-    while data := await source.read(65536):
-        if passed := change(data):
-            target.write(passed)
-            await target.drain()
-    if passed := rest():
-        target.write(passed)
-        await target.drain()
+class _Pump:
+    """Carries one output stream to the client, at the client's pace."""
+
+    def __init__(self, source: asyncio.StreamReader, target: Any, noise: NoiseFilter | None = None) -> None:
+        self.source, self.target, self.noise = source, target, noise
+        self.moved = 0
+        self.blocked = False
+        self.task = asyncio.create_task(self._carry())
+
+    async def _carry(self) -> None:
+        while data := await self.source.read(65536):
+            self.moved += len(data)
+            await self._pass(self.noise.feed(data) if self.noise else data)
+        await self._pass(self.noise.end() if self.noise else b"")
+
+    async def _pass(self, data: bytes) -> None:
+        if data:
+            self.blocked = True
+            self.target.write(data)
+            await self.target.drain()
+            self.blocked = False
+
+
+async def _drain(pumps: Sequence[_Pump]) -> None:
+    """Wait for the ends of the streams, but not for a process that broke away from the job and holds them.
+
+    Such a process lives on, and under Wine it holds the pipes even if it did not want them; on Windows it would not.
+    """
+    pending = {pump.task for pump in pumps}
+    while pending:
+        before = sum(pump.moved for pump in pumps)
+        _, pending = await asyncio.wait(pending, timeout=DRAIN_SECONDS)
+        if before == sum(pump.moved for pump in pumps) and not any(pump.blocked for pump in pumps):
+            return
 
 
 async def serve(config: ServerConfig) -> None:

@@ -9,6 +9,7 @@ import io
 import os
 import subprocess
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ import pytest
 from lab import Lab
 from lab.builders import Builder
 from lab.cache import cache_dir
+from lab.windows.msi import ensure_msi
+from lab.windows.trees import ensure
 from tests.lab.conftest import fresh_name
 from tests.lab.windows_client import Client, eventually
 
@@ -28,6 +31,25 @@ WORK = r"C:\gofallback"
 GO = rf"{WORK}\go\bin\go.exe"
 GIT = rf"{WORK}\git\cmd\git.exe"
 HELLO = 'package main\n\nimport "fmt"\n\nfunc main() { fmt.Println("hello 世界") }\n'
+CREATE_BREAKAWAY_FROM_JOB, DETACHED_PROCESS = 0x01000000, 0x8
+STARTER = """package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+)
+
+func main() {
+	flags, _ := strconv.ParseUint(os.Args[1], 0, 32)
+	ping := exec.Command("ping", "-n", "60", "127.0.0.1")
+	ping.SysProcAttr = &syscall.SysProcAttr{CreationFlags: uint32(flags)}
+	if ping.Start() != nil {
+		os.Exit(1)
+	}
+}
+"""
 BUILD = "build -trimpath -buildvcs=false -ldflags=-buildid="
 
 
@@ -136,6 +158,40 @@ def test_what_a_command_started_ends_with_its_channel(w1: Client) -> None:
 def test_what_a_command_left_behind_ends_with_the_command(w1: Client) -> None:
     w1.ok("start /b ping -n 120 127.0.0.1 >nul 2>nul <nul & exit 0")
     assert eventually(lambda: not running(w1, "ping.exe"))
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A Windows program that starts `ping -n 60` with the creation flags in its argument and ends."""
+    folder, goroot = tmp_path_factory.mktemp("starter"), cache_dir() / "trees/go-linux/1.26.6/go"
+    (folder / "go.mod").write_text("module starter\n\ngo 1.26\n")
+    (folder / "main.go").write_text(STARTER)
+    env = {"PATH": "/usr/bin:/bin", "GOOS": "windows", "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOTELEMETRY": "off"}
+    env |= {"HOME": str(folder), "GOROOT": str(goroot), "GOCACHE": str(cache_dir() / "trees/gocache-linux")}
+    subprocess.run([goroot / "bin/go", "build", "-trimpath", "-o", "starter.exe", "."], cwd=folder, env=env, check=True)
+    return (folder / "starter.exe").read_bytes()
+
+
+def test_only_a_process_that_breaks_away_from_the_job_outlives_its_connection(lab: Lab, starter: bytes) -> None:
+    client = Client(lab, "w1")
+    write(client, "/C:/starter.exe", starter)
+    client.ok(r"C:\starter.exe 0")
+    assert not running(client, "ping.exe")
+    client.ok(rf"C:\starter.exe {CREATE_BREAKAWAY_FROM_JOB | DETACHED_PROCESS}")
+    client.drop()
+    again = Client(lab, "w1")
+    assert running(again, "ping.exe")
+    again.ok("taskkill /f /im ping.exe")
+
+
+def test_all_output_reaches_a_client_that_reads_late_and_slowly(w1: Client) -> None:
+    transport = w1.ssh.get_transport()
+    assert transport is not None
+    channel = transport.open_session(window_size=32768)
+    channel.exec_command("for /l %i in (1,1,5000) do @echo line %i of many, longer than the window holds")
+    time.sleep(4)  # the program has ended long before its output is read
+    assert len(b"".join(iter(lambda: channel.recv(4096), b"")).splitlines()) == 5000
+    assert channel.recv_exit_status() == 0
 
 
 def test_commands_end_when_the_ssh_service_is_killed(lab: Lab, host: Builder, w1: Client) -> None:
@@ -311,6 +367,18 @@ def test_go_builds_the_bytes_the_linux_toolchain_builds(tools: Client, tmp_path:
     env = {**variables, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "GOROOT": str(goroot), "GOTELEMETRY": "off"}
     subprocess.run([goroot / "bin/go", *BUILD.split(), "-o", "linux", "."], cwd=tmp_path, env=env, check=True)
     assert (tmp_path / "windows").read_bytes() == (tmp_path / "linux").read_bytes()
+
+
+def test_msi_of_go_installs_and_goes_away_again(lab: Lab, w1: Client) -> None:
+    package = ensure_msi(cache_dir(), ensure(cache_dir(), print), "1.26.6", print)
+    with w1.ssh.open_sftp() as sftp:
+        sftp.put(str(package.file), "/C:/go.msi")
+    msiexec = r'start "" /wait msiexec.exe'
+    w1.ok(rf"{msiexec} /i C:\go.msi /qn /norestart INSTALLDIR=C:\Go")
+    assert w1.ok(r"C:\Go\bin\go.exe version").startswith("go version go1.26.6 windows/amd64")
+    assert "C:\\Go\\" in w1.ok(r"reg query HKLM\Software\GoProgrammingLanguage")
+    w1.ok(rf"{msiexec} /x C:\go.msi /qn")
+    assert w1.run(r"reg query HKLM\Software\GoProgrammingLanguage").code == 1
 
 
 def test_git_clones_a_repository_with_its_submodule(tools: Client) -> None:
