@@ -101,7 +101,10 @@ func listen() (net.Listener, error) {
 }
 
 func serve(stop context.Context, listener net.Listener, fault fault) error {
-	server := &http.Server{Handler: handler(fault, time.Now()), ReadHeaderTimeout: 10 * time.Second}
+	var pending requests
+	server := &http.Server{
+		Handler: handler(fault, time.Now()), ReadHeaderTimeout: 10 * time.Second, ConnState: pending.track,
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	log.Printf("%s listening on %s", about(), listener.Addr())
@@ -117,6 +120,10 @@ func serve(stop context.Context, listener net.Listener, fault fault) error {
 	if err := systemd.Notify("STOPPING=1"); err != nil {
 		log.Printf("hello: %v", err) // stopping goes on all the same
 	}
+	listener.Close()
+	<-failed // Serve has ended: every accepted connection is tracked
+	server.SetKeepAlivesEnabled(false)
+	pending.drain(drainTime)
 	limit, cancel := context.WithTimeout(context.Background(), shutdownTime)
 	defer cancel()
 	if err := server.Shutdown(limit); err != nil && !errors.Is(err, http.ErrServerClosed) {
