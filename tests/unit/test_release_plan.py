@@ -12,10 +12,18 @@ import pytest
 
 from gofallback.release import receive, templates
 from gofallback.release.agentfiles import AGENT
-from gofallback.release.plan import LocalProgram, diff, live_units, preconditions, unified, upload_for
-from gofallback.release.render import ReleaseFiles, Rendered, render, render_units
+from gofallback.release.plan import (
+    LocalProgram,
+    changed_by_hand,
+    diff,
+    drift,
+    live_units,
+    preconditions,
+    unified,
+    upload_for,
+)
+from gofallback.release.render import ReleaseFiles, Rendered, render
 from gofallback.release.state import FileFound, HealthFound, Holder, ReleaseFound, ServiceState, TargetState, UnitFound
-from gofallback.release.status import service_status
 from tests.unit.services import service
 
 TEMPLATES = templates.load()
@@ -128,15 +136,15 @@ def test_a_unit_file_changed_by_hand_is_drift_with_its_lines() -> None:
     state = dataclasses.replace(state, installed={**state.installed, "hello.service": changed})
     (step,) = diff(state, files(), SERVICE, SHA)
     assert "hello.service was changed on the host" in step.text and "-Nice=5" in step.diff.splitlines()
-    row = service_status(target(state), "hello", render_units(SERVICE, TEMPLATES))
-    assert row.drift_release == row.drift_data == ("hello.service was changed on the host",)
-    assert not row.well
+    assert changed_by_hand(state) == ["hello.service was changed on the host"]
 
 
-def test_status_tells_drift_of_the_data_from_drift_of_the_host() -> None:
-    row = service_status(target(live(files())), "hello", render_units(service(unit={"tasks_max": 5}), TEMPLATES))
-    assert row.drift_release == () and row.drift_data == ("hello.service was changed on the host",)
-    assert row.well and row.since == "2001-09-09T01:45:40Z"
+def test_what_somebody_changed_on_the_host_is_told_from_what_the_data_changed() -> None:
+    state = live(files())
+    assert changed_by_hand(state) == []
+    assert drift(state, files(unit={"tasks_max": 5}).units) == ["hello.service was changed on the host"]
+    damaged = dataclasses.replace(state, hashes={"bin/hello": "9" * 64})
+    assert changed_by_hand(damaged) == ["the binary has sha256 999999999999, its manifest says 555555555555"]
 
 
 def test_the_units_of_the_live_release_are_those_that_were_rendered() -> None:

@@ -16,7 +16,7 @@ from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
 from gofallback.model import DataError, Service
 from gofallback.release import templates
-from gofallback.release.plan import drift, live_units
+from gofallback.release.plan import changed_by_hand, live_units
 from gofallback.release.render import render
 from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
@@ -92,7 +92,7 @@ def _reason(found: ServiceState) -> str:
 
 def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any]) -> list[str]:
     """Against the live release, then against what group data says today."""
-    said = drift(found, live_units(found))
+    said = changed_by_hand(found)
     spec = manifest.get("spec") or {}
     try:
         now = render(

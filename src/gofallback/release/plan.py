@@ -187,6 +187,19 @@ def live_units(state: ServiceState) -> dict[str, Rendered]:
     return {name: Rendered(file.content) for name, file in names.items() if name in wanted}
 
 
+def changed_by_hand(state: ServiceState) -> list[str]:
+    """How the host differs from its live release: unit files and binary that somebody changed there; a line each."""
+    if state.current is None:
+        return []
+    found = drift(state, live_units(state))
+    release = state.releases.get(state.current)
+    hashes = [digest for path, digest in state.hashes.items() if path.startswith("bin/")]
+    if release and release.sha256 and hashes[:1] != [release.sha256]:
+        now = hashes[0][:12] if hashes else "of nothing"
+        found.append(f"the binary has sha256 {now}, its manifest says {release.sha256[:12]}")
+    return found
+
+
 def binary_note(state: ServiceState, sha256: str) -> str:
     """Whether a binary has to be sent."""
     known = any(found.sha256 == sha256 for found in state.releases.values())

@@ -73,15 +73,6 @@ def release_id(version: str, digest: str) -> str:
     return f"{version}-{digest[:8]}"
 
 
-def render_units(service: Service, templates: Mapping[str, str]) -> dict[str, Rendered]:
-    """The units as the data of now gives them, whatever the release: what `status` compares a host with.
-
-    Raises:
-        DataError: as `render`.
-    """
-    return render(service, version="", artifact_key="", agent_key="", templates=templates).units
-
-
 def _write(service: Service, key: str, value: str, write: Any) -> str:
     try:
         return str(write(value))
