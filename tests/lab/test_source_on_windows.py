@@ -141,6 +141,18 @@ def test_a_name_windows_cannot_hold_is_told(bench: Bench, tmp_path: Path) -> Non
     assert "what?.txt" in bench.messages.text
 
 
+def test_old_trees_are_removed(bench: Bench, tmp_path: Path) -> None:
+    repo = repository(tmp_path / "many")
+    service = bench.service(repo)
+    made = []
+    for number in range(7):
+        made.append(commit(repo, f"commit {number}"))
+        assert bench.deliver(service), bench.messages.text
+    kept = {path.name for path in bench.local(f"{ROOT}\\work\\many").iterdir()}
+    assert made[-1] in kept
+    assert len(kept) == 5
+
+
 @contextmanager
 def served(bench: Bench, folder: Path) -> Iterator[str]:
     """The repositories of a folder by git's own protocol, reachable from the builder; gives the URL."""

@@ -376,8 +376,10 @@ def test_submodule_of_a_remote_must_not_point_at_local_files() -> None:
 def test_what_windows_sees_differently_is_noted(tmp_path: Path, controller: Controller) -> None:
     repo = make(tmp_path / "hello", **{"Makefile": "x", "makefile": "y", "aux.go": "package main\n", "a": "b"})
     (repo / "link").symlink_to("a")
-    commit(repo, "link")
+    assert "Git LFS" not in "".join(controller.resolve(make(tmp_path / "plain")).notes)
+    commit(repo, "link", **{"deep/.gitattributes": "*.bin filter=lfs\n"})
     notes = "\n".join(controller.resolve(repo).notes)
     assert "aux.go cannot exist on Windows" in notes
     assert "Makefile and 1 more differ only in case" in notes
     assert "link: symbolic link" in notes
+    assert "Git LFS" in notes

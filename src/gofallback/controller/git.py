@@ -74,6 +74,7 @@ def resolve(
             commit = _commit(asked, mirror, source.ref)
             entries = mirror.tree(commit)
             described, time = mirror.describe(commit), mirror.commit_time(commit)
+            notes = tree.notes(entries, lfs=mirror.uses_lfs(commit))
         below = _submodules(asked, mirror, commit, entries, prefix="", depth=0) if source.submodules else ()
     except GitError as error:
         raise asked.error(
@@ -96,7 +97,7 @@ def resolve(
         age=max(0.0, (now() - fetched).total_seconds()),
         offline=offline,
         submodules=below,
-        notes=tuple(tree.notes(entries)),
+        notes=tuple(notes),
     )
 
 

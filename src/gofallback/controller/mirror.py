@@ -135,6 +135,16 @@ class Mirror:
         """Every file of a commit."""
         return parse_tree(git(["ls-tree", "-r", "-z", "--full-tree", commit], directory=self.path))
 
+    def uses_lfs(self, commit: str) -> bool:
+        """Whether an attributes file of a commit hands files to Git LFS."""
+        try:
+            git(["grep", "-q", "-e", "filter=lfs", commit, "--", ":(glob)**/.gitattributes"], directory=self.path)
+        except GitError as error:
+            if error.output.strip():
+                raise
+            return False
+        return True
+
     def submodule_urls(self, commit: str) -> dict[str, str]:
         """``.gitmodules`` of a commit: path to address."""
         text = git(["config", "--blob", f"{commit}:.gitmodules", "--list", "-z"], directory=self.path)

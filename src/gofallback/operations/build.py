@@ -27,11 +27,14 @@ from gofallback.facts.builder import forget
 from gofallback.model.builder import Builder
 from gofallback.operations.gocmd import Command, explain, run
 from gofallback.operations.talk import ask, fail, send
+from gofallback.source.commands import prune_line
 from gofallback.windows.paths import PROGRAMS, Layout, join, literal
 from gofallback.windows.quoting import change_folder, command_line
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
+_OUTPUTS = 40
+"""Outputs of one service that a builder keeps, newest first; the controller's store has them all."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
             # `move` onto a folder that is still there would put the new one into it.
             f"(if not exist {literal(out)} move {literal(temporary)} {literal(out)} >nul)",
             f"(if exist {literal(join(out, RECORD))} if not exist {literal(temporary)} echo @done)",
+            prune_line(out, _OUTPUTS),
         ]
     )
     for attempt in range(_MOVE_ATTEMPTS):

@@ -25,6 +25,10 @@ REMOTE_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
+TREES = 5
+"""Trees of one service that a builder keeps, newest first; an older one is checked out again in a second."""
+
+
 @dataclass(frozen=True)
 class Place:
     """One repository on a builder."""
@@ -139,7 +143,7 @@ class GitOnWindows:
                     self.run("-C", at, "checkout", "--quiet", "--detach", place.commit),
                 )
             ]
-        return [*made, *self._proof(where, temporary), self.settle(final, temporary)]
+        return [*made, *self._proof(where, temporary), self.settle(final, temporary), prune_line(final, TREES)]
 
     def refresh(self, where: list[Place], final: str) -> list[str]:
         """Give a tree that is there the names of today: a tag decides what go stamps."""
@@ -225,6 +229,19 @@ def read_look(lines: tuple[str, ...]) -> Look:
         done="done" in seen,
         failed=failed,
     )
+
+
+def prune_line(newest: str, keep: int) -> str:
+    """Remove all folders beside ``newest`` but the ``keep`` newest; what cannot be removed stays.
+
+    Args:
+        newest: the folder that was made last; it stays in any case.
+        keep: how many.
+    """
+    parent, _, name = newest.rpartition("\\")
+    listed = f"'dir /b /ad /o-d {literal(parent)} 2^>nul'"
+    removed = f"@if /i not %D=={name} rmdir /s /q {literal(parent)}\\%D"
+    return f'(for /f "skip={keep} delims=" %D in ({listed}) do {removed})'
 
 
 def one_line(steps: list[str]) -> str:

@@ -40,9 +40,16 @@ def parse_tree(text: str) -> list[Entry]:
     return entries
 
 
-def notes(entries: list[Entry]) -> list[str]:
-    """One line for each kind of trouble, with the first path of it."""
+def notes(entries: list[Entry], *, lfs: bool = False) -> list[str]:
+    """One line for each kind of trouble, with the first path of it.
+
+    Args:
+        entries: every file of the commit.
+        lfs: its attributes hand files to Git LFS.
+    """
     found: list[str] = []
+    if lfs:
+        found.append("Git LFS: a bundle holds its pointers, not its files; code that embeds them embeds the pointers")
     illegal = [entry.path for entry in entries if any(_illegal(part) for part in entry.path.split("/"))]
     if illegal:
         found.append(f"{_these(illegal)} cannot exist on Windows: the checkout there fails; rename in the repository")
