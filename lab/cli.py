@@ -136,7 +136,7 @@ def _demo(args: argparse.Namespace) -> int:
 def _down(args: argparse.Namespace) -> int:
     requirements.check_machine()
     for name in all_names() if args.all else [args.name]:
-        end(name)
+        end(name, anyone=args.all)
     return 0
 
 

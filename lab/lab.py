@@ -146,13 +146,16 @@ class Lab:
             self._tell(f"lab {self.name}: every host was up already")
 
 
-def end(name: str, tell: Say = say) -> None:
+def end(name: str, tell: Say = say, *, anyone: bool = False) -> None:
     """End the lab `name`: no process, mount, namespace, interface or cgroup stays, whatever state it was in.
 
     Goes by what the machine shows, not only by what is written down: a start may have been killed at any moment.
+    A lab that runs from another cache is refused, unless `anyone`'s is meant.
     """
     state = State(name)
     requirements.check_machine()
+    if not anyone:
+        state.check_ours()
     with state.lock(tell), step(f"lab {name}: down", tell):
         _end(state)
 
@@ -180,6 +183,7 @@ def _end(state: State) -> None:
 
 def _prepare(state: State, tell: Say) -> LabFile:
     """The lab's folder, keys, example repository and switch; from nothing, or as they are."""
+    state.check_ours()
     if state.exists() and not (state.switch_ready.exists() and state.claimed()):
         _end(state)  # an interrupted start, or the machine was restarted
     net = state.claim(tell)

@@ -61,17 +61,26 @@ class State:
     def claim(self, tell: Say) -> str:
         """Take this lab's name and a free network on this machine, return the network. Call with the lock held."""
         with locked(RUN / "networks.lock", "networks of labs", tell):
+            self.check_ours()
             entry = RUN / f"{self.name}.json"
             if entry.exists():
-                mine = json.loads(entry.read_text())
-                if mine["dir"] != str(self.dir):
-                    raise LabError(f"lab {self.name}: runs already from {mine['dir']}; expected a free name: --name")
-                return str(mine["network"])
+                return str(json.loads(entry.read_text())["network"])
             network = next((net for net in NETWORKS if net not in _taken()), None)
             if network is None:
                 raise LabError("no free network in 10.77.0.0/16: end a lab: python -m lab down --all")
             write_atomic(entry, json.dumps({"dir": str(self.dir), "network": network}))
             return network
+
+    def check_ours(self) -> None:
+        """LabError if a lab of this name runs from another cache."""
+        entry = RUN / f"{self.name}.json"
+        owner = json.loads(entry.read_text())["dir"] if entry.exists() else str(self.dir)
+        if owner != str(self.dir) and Path(owner).exists():
+            cache = Path(owner).parent.parent
+            raise LabError(
+                f"lab {self.name}: runs already from {owner}, not from {self.dir.parent}; expected another --name, "
+                f"or GOFALLBACK_CACHE={cache}"
+            )
 
     def claimed(self) -> bool:
         """Whether this lab is registered as running since the machine was started."""

@@ -130,10 +130,12 @@ def test_a_name_in_use_from_another_cache_is_refused_by_name(lab_name: str, tmp_
     trees = Path(os.environ.get("GOFALLBACK_CACHE") or Path.home() / ".cache/gofallback") / "trees"
     (tmp_path / "trees").symlink_to(trees)
 
-    done = command("up", "--name", lab_name, "--targets", "1", "--builders", "0", GOFALLBACK_CACHE=str(tmp_path))
+    (tmp_path / "labs" / lab_name).mkdir(parents=True)
+    for words in (("up", "--targets", "1", "--builders", "0"), ("down",)):
+        done = command(*words, "--name", lab_name, GOFALLBACK_CACHE=str(tmp_path))
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"lab: lab {lab_name}: runs already from ")
 
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"lab: lab {lab_name}: runs already from ")
     assert ssh(Lab.load(lab_name), "t1", "true").returncode == 0
 
 
