@@ -62,6 +62,7 @@ def ensure_msi(cache: Path, trees: WindowsTrees, version: str, say: Say) -> Arch
 def _make(trees: WindowsTrees, version: str, final: Path) -> None:
     """Build the MSI in a Windows host of its own, which is thrown away."""
     prefix = final.with_name(".msi.building")
+    trees.wine.end_strays(prefix)
     shutil.rmtree(prefix, ignore_errors=True)
     try:
         clone_template(trees.template, prefix)

@@ -59,6 +59,11 @@ def hash_of_files(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:12]
 
 
+def building_folder(final: Path) -> Path:
+    """The folder in which `final` is built before it gets its name."""
+    return final.with_name(f".{final.name}.building")
+
+
 @contextmanager
 def building(final: Path) -> Iterator[Path]:
     """Yield an empty temporary folder that becomes `final` when the block ends well and disappears when it does not.
@@ -66,7 +71,7 @@ def building(final: Path) -> Iterator[Path]:
     What an earlier, killed run left behind is swept first. Only finished folders ever carry the final name.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    temporary = final.with_name(f".{final.name}.building")
+    temporary = building_folder(final)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from lab.windows import pins
 from lab.windows.debs import download_debs
 from lab.windows.errors import WindowsLabError
-from lab.windows.process import building, run
+from lab.windows.process import building, building_folder, run
 
 Say = Callable[[str], None]
 RECIPE = 3
@@ -221,6 +221,7 @@ def ensure_template(cache: Path, wine: Wine) -> Path:
     final = cache / "trees" / f"prefix-{wine_key()}"
     if final.exists():
         return final
+    wine.end_strays(building_folder(final))  # of a run that was killed while Wine was booting
     with building(final) as prefix:
         wine.run(prefix, ["wineboot", "-i"])
         wine.settle(prefix)
