@@ -4,104 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
-from gofallback.facts.target import target_state
-from gofallback.model import Service
 from gofallback.operations import lock
-from gofallback.operations.activate import activate, describe
+from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
-from gofallback.release import templates
 from gofallback.release.activation import ActivationOutcome
 from gofallback.release.candidate import candidate
-from gofallback.release.plan import LocalProgram, diff, upload_for
-from gofallback.release.receive import Upload
-from gofallback.release.render import ReleaseFiles, render
-from gofallback.release.state import ServiceState
+from gofallback.release.plan import LocalProgram, diff
 from lab import Lab
 from tests.lab.conftest import fresh_name
 from tests.lab.programs import program
-from tests.lab.pyinfra_host import Messages, connected
+from tests.lab.pyinfra_host import connected
+from tests.lab.target import HEALTH, Target, hello, wait
 from tests.unit.services import service
 
 pytestmark = pytest.mark.lab
-TEMPLATES = templates.load()
-HEALTH = {
-    "check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"},
-    "start_deadline": 6,
-    "interval": 0.05,
-    "minimum_healthy": 0.5,
-}
-
-
-def hello(fault: str = "", **changes: Any) -> Service:
-    """The example service, healthy or with one of its faults."""
-    unit = {"type": "notify", "environment": {"HELLO_FAULT": fault}} | changes.pop("unit", {})
-    return service(health=changes.pop("health", HEALTH), unit=unit, **changes)
-
-
-@dataclass
-class Target:
-    """One target, connected, with the steps under test at hand."""
-
-    lab: Lab
-    state: State
-    host: Host
-    said: Messages
-
-    def see(self, of: Service) -> ServiceState:
-        return target_state(self.host, [of], refresh=True).services[of.name]
-
-    def upload(
-        self, of: Service, version: str, binary: LocalProgram | None = None
-    ) -> tuple[ReleaseFiles, Upload | None]:
-        binary = binary or program("hello", version)
-        files = render(of, version=version, artifact_key=binary.sha256, agent_key="agent", templates=TEMPLATES)
-        manifest = json.dumps({"sha256": binary.sha256, "spec": {"version": version}}).encode()
-        upload = upload_for(
-            target_state(self.host, [of], refresh=True),
-            of,
-            files,
-            manifest=manifest,
-            binary=binary,
-            agent=program("gofallback-agent"),
-            run_id=f"run-{version}",
-            minimum_free_mb=16,
-        )
-        return files, upload
-
-    def put(self, of: Service, version: str, binary: LocalProgram | None = None) -> ReleaseFiles:
-        files, upload = self.upload(of, version, binary)
-        assert upload is None or put_release(self.state, self.host, upload), self.said.text
-        return files
-
-    def activate(self, of: Service, release: str, run_id: str, timeout: float = 40.0) -> ActivationOutcome:
-        return activate(self.state, self.host, of.name, of.home, release, run_id=run_id, who="al@ctl", timeout=timeout)
-
-    def live(self, of: Service, version: str) -> ReleaseFiles:
-        files = self.put(of, version)
-        outcome = self.activate(of, files.id, f"run-{version}")
-        assert outcome.ok, describe(outcome)
-        return files
-
-    def answers(self) -> str:
-        """What the service says to a client outside."""
-        command = ["curl", "-s", "-m", "3", f"http://{self.lab.targets[0].address}:8080/healthz"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +254,7 @@ def test_an_activation_of_the_same_release_is_joined_and_of_another_refused(targ
     results: list[ActivationOutcome] = []
     begun = threading.Thread(target=lambda: results.append(target.activate(slow, first.id, "run-dead")))
     begun.start()
-    _wait(
+    wait(
         lambda: target.lab.targets[0].run("systemctl is-active gofallback-activate-hello", check=False).returncode == 0
     )
     with connected(target.lab) as (state, hosts, said):
@@ -373,7 +300,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first_until_that_is_killed
     assert str(target.see(hello()).lock).startswith("run run-1 of al@ctl since 20")
     other_controller.send_signal(signal.SIGKILL)
     other_controller.wait()
-    _wait(lambda: lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl"), 5)
+    wait(lambda: lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl"), 5)
     assert str(target.see(hello()).lock).startswith("run run-2 of bo@ctl")
     assert lock.release(target.state, target.host)
     assert target.see(hello()).lock is None
@@ -390,7 +317,7 @@ def test_a_lock_outlives_silence_as_long_as_its_holder_lives_and_ends_when_its_l
     try:
         time.sleep(10)
         assert machine.run(taken, check=False).returncode == 1, "a short cut does not lose it"
-        _wait(lambda: machine.run(taken, check=False).returncode == 0, 35)
+        wait(lambda: machine.run(taken, check=False).returncode == 0, 35)
     finally:
         machine.uncut()
 
@@ -401,10 +328,3 @@ def test_what_a_killed_upload_left_is_removed_by_the_next(target: Target) -> Non
     machine.run("mkdir -p /opt/hello/releases/.tmp-v1.1.0-x-dead/bin")
     target.put(hello(), "v1.1.0")
     assert ".tmp" not in machine.run("ls -A /opt/hello/releases").stdout
-
-
-def _wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.1)
