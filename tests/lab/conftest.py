@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab import Lab
 from lab.lab import end
+from tests.lab.fleet import Fleet
 
 
 def fresh_name() -> str:
@@ -36,3 +38,31 @@ def two_targets() -> Iterator[Lab]:
     """A lab with t1 and t2, shared by one file of tests, which leave its hosts up and whole."""
     with Lab.up(fresh_name(), targets=2, builders=0) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two targets and a Windows builder that has built v1.0.0 and v1.1.0 for them; shared, see `targets_anew`."""
+    with Lab.up(fresh_name(), targets=2, builders=1) as lab:
+        # GOFALLBACK_TEST_HOME keeps the artifacts of one test run for the next: two minutes less while writing tests.
+        kept = os.environ.get("GOFALLBACK_TEST_HOME")
+        made = Fleet(lab, Path(kept) if kept else tmp_path_factory.mktemp("controller"))
+        for ref in ("v1.0.0", "v1.1.0"):
+            result = made.run("drill", "--data", f"ref={ref}", seconds=900)
+            assert result.code == 0, result.output
+        yield made
+
+
+@pytest.fixture
+def targets_anew(fleet: Fleet) -> Fleet:
+    """The shared fleet with targets as on the first day."""
+    fleet.fresh_targets()
+    return fleet
+
+
+@pytest.fixture
+def running(targets_anew: Fleet) -> Fleet:
+    """The shared fleet with v1.0.0 live and healthy on every target."""
+    result = targets_anew.rollout("v1.0.0")
+    assert result.code == 0, result.output
+    return targets_anew
