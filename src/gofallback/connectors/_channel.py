@@ -74,7 +74,7 @@ class Lines:
 
     Arguments:
         name: `stdout` or `stderr`.
-        decode: bytes without line ends inside a character to text.
+        decode: makes text of a line that is not UTF-8.
         take: what is done with the finished lines.
     """
 
@@ -102,8 +102,15 @@ class Lines:
             text = block.decode("utf-8")
         except UnicodeDecodeError:
             # Programs that write UTF-8 and cmd's own texts may be mixed: each line is judged alone.
-            return [self.decode(line).rstrip("\r") for line in block.split(b"\n")]
+            return [self._one(line) for line in block.split(b"\n")]
         return [line.rstrip("\r") for line in text.split("\n")] if "\r" in text else text.split("\n")
+
+    def _one(self, line: bytes) -> str:
+        line = line.rstrip(b"\r")
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            return self.decode(line)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
-from paramiko import Channel, ChannelException, SFTPClient, SSHException
+from paramiko import Channel, ChannelException, SSHException
 from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.api.output import echo, format_text
-from pyinfra.connectors.ssh import SSHConnector
+from pyinfra.connectors.base import DataMeta
+from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 from pyinfra.connectors.util import OutputLine
 
 from gofallback.connectors._channel import (
@@ -25,13 +26,20 @@ from gofallback.connectors._channel import (
     open_channel,
 )
 from gofallback.connectors._failures import connect_failure, in_one_line
-from gofallback.connectors._transport import Client, Wire, open_transport, watch
+from gofallback.connectors._sftp import Sftp
+from gofallback.connectors._transport import SILENCE_SECONDS, Client, Wire, open_transport, watch
 
 CHANNELS = 8
 """Commands at once on one connection; sshd's MaxSessions is 10 as shipped, and a slot is freed a moment late."""
 _REFUSED_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 _T = TypeVar("_T")
+
+
+class OneConnectionData(ConnectorData):
+    """pyinfra's host data for SSH, and ours."""
+
+    ssh_silence_seconds: int
 
 
 class LostConnectionError(Exception):
@@ -44,6 +52,15 @@ class OneConnection(SSHConnector):
     Counts in `host.connector_data`: `round_trips` (commands and file transfers) and `bytes_sent`, `bytes_received` (on
     the wire, over all connections of the host).
     """
+
+    data_cls = OneConnectionData  # type: ignore[assignment]
+    data_meta: dict[str, DataMeta] = {  # noqa: RUF012 - pyinfra declares it so
+        **connector_data_meta,
+        "ssh_silence_seconds": DataMeta(
+            "Seconds without a sign of life after which a host is given up", SILENCE_SECONDS
+        ),
+    }
+    data: OneConnectionData
 
     signal = "TERM"
     """Sent to a command that takes too long."""
@@ -93,7 +110,7 @@ class OneConnection(SSHConnector):
                 **(self.data["ssh_paramiko_connect_kwargs"] or {}),
             }
             try:
-                client.connect(host, **arguments)  # type: ignore[no-untyped-call]
+                client.connect(host, **arguments)
             except SSHException as error:
                 if not self._retry_paramiko_agent_keys(host, arguments, error):
                     raise
@@ -123,7 +140,7 @@ class OneConnection(SSHConnector):
             self.client.remember_host_key(host)
         if isinstance(transport.sock, Wire):
             self._wires.append(transport.sock)
-            watch(transport)
+            watch(transport, float(self.data["ssh_silence_seconds"]))
 
     def _ensure_connected(self) -> None:
         """Connect again if the connection is dead. Raises LostConnectionError."""
@@ -195,6 +212,9 @@ class OneConnection(SSHConnector):
 
     def _last_words(self) -> str:
         transport = self.client.get_transport() if self.client is not None else None
+        wire = getattr(transport, "sock", None)
+        if isinstance(wire, Wire) and wire.given_up:
+            return wire.given_up
         error = getattr(transport, "saved_exception", None)
         return in_one_line(error) if error is not None and str(error) else "closed by the host"
 
@@ -212,20 +232,21 @@ class OneConnection(SSHConnector):
                 self._count()
 
     @contextmanager
-    def _subsystem(self, opener: type[SFTPClient]) -> Iterator[SFTPClient]:
+    def _sftp(self) -> Iterator[Sftp]:
         """An SFTP client on a channel of its own. Raises LostConnectionError if the connection breaks in it."""
         with self._slots:
 
-            def open_client() -> SFTPClient:
+            def open_client() -> Sftp:
                 channel = self._open()
                 channel.invoke_subsystem("sftp")
-                return opener(channel)
+                return Sftp(channel)
 
             client = self._fresh_channel(open_client)
             try:
                 yield client
             except (SSHException, EOFError) as error:
-                raise LostConnectionError(f"the connection to {self.host.name} broke ({in_one_line(error)})") from None
+                reason = in_one_line(error) if str(error) else self._last_words()
+                raise LostConnectionError(f"the connection to {self.host.name} broke ({reason})") from None
             finally:
                 client.close()
                 self._count()

@@ -15,15 +15,12 @@ from paramiko import Channel, Message, SSHException, Transport
 from paramiko.common import cMSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
 from pyinfra.connectors.sshuserclient.client import SSHClient, StrictPolicy
 
-KEEPALIVE_SECONDS = 10
-"""After this long without anything sent the server is asked for a sign of life."""
-SILENCE_SECONDS = 30.0
-"""A server from which nothing has come for this long is gone: three questions are unanswered."""
+SILENCE_SECONDS = 30
+"""A server from which nothing has come for this long is given up; it is asked for a sign of life three times before."""
 WINDOW_BYTES = 8 * 1024 * 1024
 """How much a host may send on one channel before we have read it."""
 
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
-_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 # paramiko logs every failed handshake with a traceback; Python prints what no handler takes. The connectors say it in
 # one line themselves.
@@ -38,6 +35,8 @@ class Wire:
         self.sent = 0
         self.received = 0
         self.heard = time.monotonic()
+        self.given_up = ""
+        """Why we closed it ourselves."""
 
     def recv(self, size: int) -> bytes:
         data: bytes = self._sock.recv(size)
@@ -74,16 +73,16 @@ def _tune(sock: Any) -> None:
     if not isinstance(sock, socket.socket):
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if _TCP_USER_TIMEOUT is not None:
-        # Data that nobody acknowledges: the kernel's own patience is a quarter of an hour.
-        sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(SILENCE_SECONDS * 1000))
 
 
-def watch(transport: Transport) -> None:
+def watch(transport: Transport, silence: float) -> None:
     """Keep asking the server for a sign of life; close the connection when none comes, so that nothing waits for ever.
 
     paramiko's own keepalive asks for no answer, so it would not notice a frozen host. Closing is done by a thread of
     its own, because the one that reads may be waiting for a writer.
+
+    Arguments:
+        silence: seconds without a sign of life after which the server is given up.
     """
 
     def ask() -> None:
@@ -96,13 +95,13 @@ def watch(transport: Transport) -> None:
     def look() -> None:
         wire: Wire = transport.sock  # type: ignore[assignment]
         while transport.is_active():
-            if time.monotonic() - wire.heard > SILENCE_SECONDS:
-                transport.saved_exception = SSHException(f"no sign of life for {SILENCE_SECONDS:.0f} s")
+            if time.monotonic() - wire.heard > silence:
+                wire.given_up = f"no sign of life for {silence:g} s"
                 transport.close()
                 return
-            time.sleep(1)
+            time.sleep(min(1.0, silence / 4))
 
-    transport.packetizer.set_keepalive(KEEPALIVE_SECONDS, ask)
+    transport.packetizer.set_keepalive(silence / 3, ask)
     threading.Thread(target=look, name="gofallback-watch", daemon=True).start()
 
 

@@ -16,11 +16,10 @@ import hashlib
 import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
-from paramiko import SFTPClient
 from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.output import echo
@@ -193,9 +192,6 @@ class WinSSHConnector(OneConnection):
         if print_output:
             echo(f"{self.host.print_prefix}file downloaded: {remote_filename}", err=True)
         return True
-
-    def _sftp(self) -> AbstractContextManager[SFTPClient]:
-        return self._subsystem(SFTPClient)
 
     def check_can_rsync(self) -> None:
         raise NotImplementedError("@winssh cannot use rsync: Windows has none; use put_file")
