@@ -20,9 +20,11 @@ from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
 
 # Pixels of the drawing.
-_LABELS = 210
+_STAGE = 84
+_CHARACTER = 7
+_LONGEST_HOST = 28  # characters; the whole name is in what a pointer shows
 _PLOT = 760
-_RIGHT = 150
+_RIGHT = 210
 _ROW = 20
 _BAR = 14
 _GAP = 10
@@ -94,21 +96,28 @@ def draw(report: Report) -> Drawing:
     """Where every bar of the timeline is."""
     stages = ordered(report)
     total = max([report.seconds, 0.001, *(stage.end for stage in stages)])
+    longest = max((len(_host(span.host)) for stage in stages for span in stage.spans), default=0)
+    left = float(_STAGE + max(8, longest) * _CHARACTER + 8)
     bands: list[Band] = []
     y = float(_AXIS)
     for stage in stages:
         height = _ROW * len(stage.spans)
-        bands.append(Band(stage.name, y, height, _bars(stage, y, total)))
+        bands.append(Band(stage.name, y, height, _bars(stage, y, left, total)))
         y += height + _GAP
-    return Drawing(_LABELS + _PLOT + _RIGHT, y + 4, _LABELS, y, bands, _ticks(total))
+    return Drawing(left + _PLOT + _RIGHT, y + 4, left, y, bands, _ticks(left, total))
 
 
-def _bars(stage: Stage, top: float, total: float) -> list[Bar]:
+def _host(name: str) -> str:
+    return name if len(name) <= _LONGEST_HOST else name[: _LONGEST_HOST - 1] + "…"
+
+
+def _bars(stage: Stage, top: float, left: float, total: float) -> list[Bar]:
     bars = []
     for index, span in enumerate(sorted(stage.spans, key=lambda span: (span.start, span.host))):
-        x = _LABELS + span.start / total * _PLOT
+        x = left + span.start / total * _PLOT
         width = max(2.0, span.seconds / total * _PLOT)
-        mark = "" if span.status == "ok" else f" {span.status}"
+        word = _host(span.detail) if span.status == "ok" else span.status
+        mark = f" {word}" if word else ""
         times = f"{seconds_text(span.seconds)}, from {span.start:.1f} s to {span.end:.1f} s"
         bars.append(
             Bar(
@@ -117,7 +126,7 @@ def _bars(stage: Stage, top: float, total: float) -> list[Bar]:
                 width=round(width, 1),
                 colour=STATUS_COLOURS.get(span.status, STAGE_COLOURS[stage.name]),
                 status=span.status,
-                host=span.host,
+                host=_host(span.host),
                 label=seconds_text(span.seconds) + mark,
                 title=f"{stage.name} on {span.host}: {span.status}, {times}"
                 + (f"\n{span.detail}" if span.detail else ""),
@@ -126,14 +135,14 @@ def _bars(stage: Stage, top: float, total: float) -> list[Bar]:
     return bars
 
 
-def _ticks(total: float) -> list[Tick]:
+def _ticks(left: float, total: float) -> list[Tick]:
     """Four to ten lines at round seconds."""
     step = next(
         (size for size in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600) if total / size <= 10), 3600.0
     )
     step = max(step, total / 50)
     count = int(total / step)
-    return [Tick(round(_LABELS + index * step / total * _PLOT, 1), _axis(index * step)) for index in range(count + 1)]
+    return [Tick(round(left + index * step / total * _PLOT, 1), _axis(index * step)) for index in range(count + 1)]
 
 
 def _axis(seconds: float) -> str:

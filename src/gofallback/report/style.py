@@ -13,7 +13,7 @@ STAGE_COLOURS: dict[StageName, str] = {
     "build": "#117733",
     "verify": "#88a53a",
     "release": "#8a6fb3",
-    "activate": "#cc8a2e",
+    "activate": "#b5569a",
     "confirm": "#2f9fc4",
     "report": "#7f8896",
 }
