@@ -11,14 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from gofallback.model import Fleet
+from gofallback.controller.downloads import sha256_of as sha256_of_file
+from gofallback.model import Fleet, ToolchainPin
+from gofallback.windows.paths import MARKER, PROGRAMS, toolchain_name
+from gofallback.windows.state import marker
 from lab import Lab
 from lab.builders import Builder
+from tests.lab import go_msi
 from tests.lab.conftest import fresh_name
 from tests.lab.provisioned import GIT, GO, NEWER_GO, ROOT, Result, fleet, pin, provision
 
@@ -62,6 +67,39 @@ def root_of(w1: Builder) -> Path:
     return w1.drive_c / "gofallback"
 
 
+@pytest.fixture
+def has_git(lab: Lab, w1: Builder) -> None:
+    """Git counts as provisioned, for tests that are about Go: its archive takes seconds to unpack."""
+    pretend(lab, w1, "git", GIT)
+
+
+@pytest.fixture
+def has_go(lab: Lab, w1: Builder) -> None:
+    """Go counts as provisioned, for tests that are about Git: its archive has twelve thousand files."""
+    pretend(lab, w1, "go", GO)
+
+
+def pretend(lab: Lab, w1: Builder, tool: str, version: str) -> None:
+    """Put a toolchain's marker there, and a program that is none."""
+    home = f"{ROOT}\\toolchains\\{toolchain_name(tool, version)}"
+    sha256 = lab.file.toolchains[tool][version]["sha256"]
+    w1.put(f"{home}\\{PROGRAMS[tool]}", b"MZ")
+    w1.put(f"{home}\\{MARKER}", marker(tool, version, "zip", "amd64", sha256).encode() + b"\r\n")
+
+
+def toolchains(w1: Builder) -> list[str]:
+    """Names in the toolchains folder, Git's aside."""
+    return [path.name for path in (root_of(w1) / "toolchains").iterdir() if not path.name.startswith("git-")]
+
+
+def wait_for_unpacking(w1: Builder, files: str = f"unpack-go{GO}-*/go/*") -> None:
+    """Until tar on the host has written its first files."""
+    deadline = time.monotonic() + 60
+    while not list((root_of(w1) / "tmp").glob(files)):
+        assert time.monotonic() < deadline, "nothing was unpacked within a minute"
+        time.sleep(0.02)
+
+
 def archive_of(lab: Lab, tool: str, version: str) -> Path:
     return Path(lab.file.toolchains[tool][version]["file"])
 
@@ -94,7 +132,7 @@ def test_a_fresh_host_gets_go_and_git_that_run_and_the_second_run_changes_nothin
     assert f"go {GO}: our own" in second.text
 
 
-def test_another_version_comes_beside_the_old_one(lab: Lab, w1: Builder, run: Run) -> None:
+def test_another_version_comes_beside_the_old_one(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
     assert run(fleet(lab, GO)).ok
     newer = run(fleet(lab, NEWER_GO))
     assert newer.ok, newer.text
@@ -103,23 +141,25 @@ def test_another_version_comes_beside_the_old_one(lab: Lab, w1: Builder, run: Ru
         assert f"go{version} windows" in says(w1, f"{ROOT}\\toolchains\\go{version}\\bin\\go.exe version")
 
 
-def test_a_wrong_pin_stops_before_anything_is_sent_and_names_both_hashes(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_wrong_pin_stops_before_anything_is_sent_and_names_both_hashes(
+    lab: Lab, has_git: None, w1: Builder, run: Run
+) -> None:
     wrong = run(fleet(lab, GO, pin(lab, "go", GO, sha256="0" * 64)))
     assert not wrong.ok
     assert "0" * 64 in wrong.text
     assert sha256_of(lab, GO) in wrong.text
-    assert list((root_of(w1) / "toolchains").iterdir()) == []
+    assert toolchains(w1) == []
     assert list((root_of(w1) / "downloads").iterdir()) == []
 
 
-def test_a_damaged_archive_on_the_host_is_replaced(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_damaged_archive_on_the_host_is_replaced(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
     w1.put(f"{ROOT}\\downloads\\go{GO}.windows-amd64.zip", b"PK rotten")
     result = run(fleet(lab, GO))
     assert result.ok, result.text
     assert "damaged" in result.text
 
 
-def test_a_good_archive_on_the_host_is_not_sent_again(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_good_archive_on_the_host_is_not_sent_again(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
     archive = archive_of(lab, "go", GO)
     w1.put(f"{ROOT}\\downloads\\{archive.name}", archive.read_bytes())
     result = run(fleet(lab, GO))
@@ -128,18 +168,17 @@ def test_a_good_archive_on_the_host_is_not_sent_again(lab: Lab, w1: Builder, run
     assert f"go {GO}: sent" not in result.text
 
 
-def test_killed_while_unpacking_the_next_run_ends_the_work(lab: Lab, w1: Builder, run: Run, cache: Path) -> None:
+def test_killed_while_unpacking_the_next_run_ends_the_work(
+    lab: Lab, has_git: None, w1: Builder, run: Run, cache: Path
+) -> None:
     arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache)})
     words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
     killed = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    tmp = root_of(w1) / "tmp"
-    deadline = time.monotonic() + 60
-    while not list(tmp.glob(f"unpack-go{GO}-*/go/*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for_unpacking(w1)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert list(tmp.glob("unpack-*")), "killed too late: nothing was half done"
-    assert list((root_of(w1) / "toolchains").iterdir()) == []
+    assert list((root_of(w1) / "tmp").glob("unpack-*")), "killed too late: nothing was half done"
+    assert toolchains(w1) == []
 
     again = run(fleet(lab, GO))
     assert again.ok, again.text
@@ -149,14 +188,16 @@ def test_killed_while_unpacking_the_next_run_ends_the_work(lab: Lab, w1: Builder
     assert again.state.find("go", GO) is not None
 
 
-def test_a_half_made_toolchain_folder_is_replaced(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_half_made_toolchain_folder_is_replaced(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
     w1.put(f"{ROOT}\\toolchains\\go{GO}\\bin\\go.exe", b"MZ")
     result = run(fleet(lab, GO))
     assert result.ok, result.text
     assert f"go{GO} windows/amd64" in says(w1, f"{ROOT}\\toolchains\\go{GO}\\bin\\go.exe version")
 
 
-def test_a_disk_too_small_is_said_before_sending_and_works_once_there_is_room(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_disk_too_small_is_said_before_sending_and_works_once_there_is_room(
+    lab: Lab, has_git: None, w1: Builder, run: Run
+) -> None:
     w1.fill_disk(leave_mb=50)
     full = run(fleet(lab, GO))
     assert not full.ok
@@ -169,15 +210,20 @@ def test_a_disk_too_small_is_said_before_sending_and_works_once_there_is_room(la
 
 
 def test_a_disk_that_fills_while_unpacking_is_named_and_leaves_nothing_half_done(
-    lab: Lab, w1: Builder, run: Run
+    lab: Lab, has_go: None, w1: Builder, run: Run
 ) -> None:
-    archive = archive_of(lab, "go", GO)
-    w1.put(f"{ROOT}\\downloads\\{archive.name}", archive.read_bytes())
-    w1.fill_disk(leave_mb=30)
-    full = run(fleet(lab, GO))
+    def fill() -> None:
+        wait_for_unpacking(w1, f"unpack-git-{GIT}-*/*")
+        w1.fill_disk(leave_mb=1)
+
+    with ThreadPoolExecutor() as pool:
+        filled = pool.submit(fill)
+        full = run(fleet(lab, GO))
+        filled.result()
     assert not full.ok
-    assert "failed:" in full.text
-    assert list((root_of(w1) / "toolchains").iterdir()) == []
+    assert "the disk is full" in full.text
+    assert "nothing was installed" in full.text
+    assert not (root_of(w1) / "toolchains" / f"git-{GIT}").exists()
     assert list((root_of(w1) / "tmp").glob("unpack-*")) == []
 
     w1.free_disk()
@@ -188,7 +234,7 @@ def test_too_little_disk_for_a_build_refuses_the_host(lab: Lab, w1: Builder, run
     result = run(fleet(lab, GO, minimum_free_mb=DISK_MB * 2))
     assert not result.ok
     assert "builder.minimum_free_mb is 3000" in result.text
-    assert not (root_of(w1) / "toolchains").exists()
+    assert not (root_of(w1) / "downloads").exists()
 
 
 @pytest.fixture
@@ -227,19 +273,19 @@ def test_pull_lets_the_host_download_and_checks_there(
 
 
 def test_pull_of_a_wrong_archive_unpacks_nothing_and_names_both_hashes(
-    lab: Lab, w1: Builder, run: Run, server: tuple[str, list[str]]
+    lab: Lab, has_git: None, w1: Builder, run: Run, server: tuple[str, list[str]]
 ) -> None:
     other = pin(lab, "go", GO, url=f"{server[0]}/go{NEWER_GO}.windows-amd64.zip")
     result = run(fleet(lab, GO, other, delivery="pull"))
     assert not result.ok
     assert sha256_of(lab, GO) in result.text
     assert sha256_of(lab, NEWER_GO) in result.text
-    assert list((root_of(w1) / "toolchains").iterdir()) == []
+    assert toolchains(w1) == []
     assert list((root_of(w1) / "downloads").iterdir()) == []
 
 
 def test_pull_from_a_server_without_the_file_is_one_clear_line(
-    lab: Lab, run: Run, server: tuple[str, list[str]]
+    lab: Lab, has_git: None, run: Run, server: tuple[str, list[str]]
 ) -> None:
     result = run(fleet(lab, GO, pin(lab, "go", GO, url=f"{server[0]}/none.zip"), delivery="pull"))
     assert not result.ok
@@ -247,7 +293,7 @@ def test_pull_from_a_server_without_the_file_is_one_clear_line(
     assert "builder.delivery" in result.text
 
 
-def test_a_machine_wide_go_of_the_right_version_is_used(lab: Lab, w1: Builder, run: Run) -> None:
+def test_a_machine_wide_go_of_the_right_version_is_used(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
     assert run(fleet(lab, GO)).ok
     machine = w1.drive_c / "Program Files" / "Go"
     ours = root_of(w1) / "toolchains" / f"go{GO}"
@@ -264,16 +310,47 @@ def test_a_machine_wide_go_of_the_right_version_is_used(lab: Lab, w1: Builder, r
     assert (refused.ok, refused.changed) == (True, [f"go {GO}"]), refused.text
 
 
-def test_a_host_lost_while_unpacking_fails_and_the_next_run_works(lab: Lab, w1: Builder, run: Run) -> None:
-    result: list[Result] = []
-    worker = threading.Thread(target=lambda: result.append(run(fleet(lab, GO))))
-    tmp = root_of(w1) / "tmp"
-    worker.start()
-    deadline = time.monotonic() + 60
-    while not list(tmp.glob(f"unpack-go{GO}-*/go/*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    w1.stop_sshd()
-    worker.join(120)
+def test_a_host_lost_while_unpacking_fails_and_the_next_run_works(
+    lab: Lab, has_git: None, w1: Builder, run: Run
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(run, fleet(lab, GO))
+        wait_for_unpacking(w1)
+        w1.stop_sshd()
+        lost = running.result(120)
     w1.start_sshd()
-    assert not result[0].ok, result[0].text
+    assert not lost.ok, lost.text
     assert run(fleet(lab, GO)).ok
+
+
+@pytest.fixture(scope="module")
+def msi(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return go_msi.make(archive_of(lab, "go", GO), GO, tmp_path_factory.mktemp("msi"))
+
+
+def msi_pin(lab: Lab, package: Path) -> ToolchainPin:
+    return pin(lab, "go", GO, kind="msi", url=package.as_uri(), sha256=sha256_of_file(package))
+
+
+def test_an_installer_is_run_silently_into_a_folder_of_ours(
+    lab: Lab, has_git: None, w1: Builder, run: Run, msi: Path
+) -> None:
+    result = run(fleet(lab, GO, msi_pin(lab, msi)))
+    assert result.ok, result.text
+    assert f"go{GO} windows/amd64" in says(w1, f"{ROOT}\\toolchains\\go{GO}\\bin\\go.exe version")
+    assert not (w1.drive_c / "Program Files" / "Go").exists()
+
+    again = run(fleet(lab, GO, msi_pin(lab, msi)))
+    assert (again.ok, again.changed) == (True, []), again.text
+
+
+def test_an_installer_that_is_none_is_one_clear_line(
+    lab: Lab, has_git: None, w1: Builder, run: Run, tmp_path: Path
+) -> None:
+    package = tmp_path / "go.msi"
+    package.write_bytes(b"not a package" * 1000)
+    result = run(fleet(lab, GO, msi_pin(lab, package)))
+    assert not result.ok
+    assert "msiexec: " in result.text
+    assert result.state is not None
+    assert result.state.find("go", GO) is None

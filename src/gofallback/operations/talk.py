@@ -28,9 +28,13 @@ class Answer:
     err: tuple[str, ...] = ()
 
     def last(self, default: str = "it said nothing") -> str:
-        """The last line that says something, standard error first: what to quote in a message."""
+        """The last line that says something, of standard error before standard output."""
         lines = [line.strip() for line in (*self.out, *self.err) if line.strip()]
         return lines[-1] if lines else default
+
+    def first(self, default: str = "it said nothing") -> str:
+        """The first line of standard error, else of standard output: where the trouble began."""
+        return next((line.strip() for line in (*self.err, *self.out) if line.strip()), default)
 
 
 def ask(state: State, host: Host, text: str, *, timeout: float = 120, env: Mapping[str, str] | None = None) -> Answer:

@@ -36,6 +36,8 @@ from gofallback.windows.state import marker, read_free, read_version, same_versi
 
 Delivery = Literal["push", "pull"]
 _UNPACK_TIMEOUT = 1800.0
+_UNPACKED_RATIO = 3
+"""An unpacked Go or Git has two and a half times to three times the size of its archive."""
 _NEARLY_FULL = 32 << 20
 """Bytes; with less than this free a failed write is explained with the disk."""
 _MOVE_ATTEMPTS = 6
@@ -123,7 +125,7 @@ def deliver(state: State, host: Host, job: Job) -> bool:
     found = _hash(state, host, job) if job.pin.file_name in known.downloads else None
     if found == job.pin.sha256:
         host.log(f"{job.label}: the archive is there already")
-        return True
+        return _room(host, job, known.free_bytes, known.downloads[job.pin.file_name] * _UNPACKED_RATIO)
     if found is not None:
         host.log(f"{job.label}: the archive there is damaged (sha256 {found}); replacing it")
     return _pull(state, host, job) if job.delivery == "pull" else _push(state, host, job, known.free_bytes)
@@ -134,11 +136,8 @@ def _push(state: State, host: Host, job: Job, free: int | None) -> bool:
         local = fetch(job.pin, job.cache, host.log)
     except DownloadError as error:
         return fail(host, f"{job.label}: {error}")
-    needed = _space_needed(local)
-    if free is not None and free < needed:
-        return fail(
-            host, f"{job.label}: {_megabytes(needed)} needed, {job.root} has {_megabytes(free)} free; make room"
-        )
+    if not _room(host, job, free, _space_needed(local)):
+        return False
     began = time.monotonic()
     trouble = send(state, host, local, job.archive)
     if trouble:
@@ -193,7 +192,8 @@ def unpack(state: State, host: Host, job: Job) -> bool:
     tar = f'"%SystemRoot%\\System32\\tar.exe" -xf {literal(job.archive)} -C {literal(job.unpacked)}'
     answer = ask(state, host, f"mkdir {literal(job.unpacked)} && {tar}", timeout=_UNPACK_TIMEOUT)
     if not answer.ok:
-        reason = f"{answer.last()}{_disk(state, host, job)}"
+        # tar goes on after an error and ends with "Error exit delayed": the first line tells what happened.
+        reason = f"{answer.first()}{_disk(state, host, job)}"
         ask(state, host, sweep, timeout=600)
         return fail(host, f"{job.label}: unpacking {job.archive} failed: {reason}; nothing was installed")
     if not _right_version(state, host, job, job.home) or not _settle(state, host, job):
@@ -266,6 +266,12 @@ def install(state: State, host: Host, job: Job) -> bool:
     return True
 
 
+def _room(host: Host, job: Job, free: int | None, needed: int) -> bool:
+    if free is None or free >= needed:
+        return True
+    return fail(host, f"{job.label}: {_megabytes(needed)} needed, {job.root} has {_megabytes(free)} free; make room")
+
+
 def _space_needed(local: Path) -> int:
     """Bytes for the archive and what is in it."""
     size = local.stat().st_size
@@ -273,7 +279,7 @@ def _space_needed(local: Path) -> int:
         with zipfile.ZipFile(local) as archive:
             return size + sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError):
-        return size * 5
+        return size * (1 + _UNPACKED_RATIO)
 
 
 def _disk(state: State, host: Host, job: Job) -> str:
