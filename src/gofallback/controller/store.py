@@ -23,6 +23,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gofallback.artifact.manifest import Manifest
+from gofallback.errors import GofallbackError
 
 MANIFEST = "manifest.json"
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*")
@@ -30,7 +31,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 
-class StoreError(Exception):
+class StoreError(GofallbackError):
     """An artifact that cannot be kept; one line."""
 
 

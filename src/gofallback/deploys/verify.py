@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from pyinfra.api.command import FunctionCommand
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -22,6 +21,7 @@ from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import AGENT, state_of
 from gofallback.errors import GofallbackError
+from gofallback.operations.talk import TROUBLE
 from gofallback.report import screen
 
 
@@ -71,7 +71,7 @@ def _keep(state: State, host: Host, here: Site, built: Built, local: Path) -> st
         here.run.artifacts[manifest.key] = here.run.store.add(manifest, local)
         if not built.reused:
             here.run.built.add(manifest.key)
-    except (GofallbackError, PyinfraError, OSError) as error:
+    except (GofallbackError, *TROUBLE) as error:
         return str(error)
     size = local.stat().st_size / 1e6
     host.log(f"{manifest.spec.service} {manifest.platform}: verified, {size:.1f} MB, sha256 {manifest.sha256[:16]}")
