@@ -9,10 +9,8 @@ import asyncio
 import ctypes
 import itertools
 import json
-import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,8 @@ from typing import Any
 import asyncssh
 from asyncssh.packet import UInt32
 
-from lab.windows.noise import NoiseFilter
 from lab.windows.sftp import sftp_server
+from lab.windows.streams import end_command, follow
 from lab.windows.wine import USER, Wine, raise_open_files
 
 VERSION = "OpenSSH_for_Windows_9.5"
@@ -32,8 +30,6 @@ LAUNCHER = r"C:\windows\system32\OpenSSH\sshexec.exe"
 STATE = r"C:\ProgramData\ssh\lab"
 COMMAND_LIMIT = 8150
 """Longest command in characters that Wine's cmd takes; above it hangs. Windows' limit for the whole line is 8191."""
-DRAIN_SECONDS = 2.0
-"""How long silent streams are still read after a command's end; they end at once unless a process broke away."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -175,11 +171,11 @@ class Connection(asyncssh.SSHServer):
             while not shared.exists() and child.returncode is None:
                 await asyncio.sleep(0.005)
         # Win32-OpenSSH ends the shell, and with it the job object, whatever the signal is (w32_kill, signal_sigchld.c).
-        process.signal_received = lambda _name: _terminate(child)
+        process.signal_received = lambda _name: end_command(child)
         try:
-            code = await _follow(process, child, result)
+            code = await follow(process, child, result)
         finally:
-            _terminate(child)
+            end_command(child)
             with suppress(FileNotFoundError):
                 result.unlink()
         _end(process, code)
@@ -202,94 +198,6 @@ def _end(process: Any, code: int) -> None:
     channel = process.channel
     channel._send_request(b"exit-status", UInt32(code))
     channel.close()
-
-
-async def _follow(process: Any, child: asyncio.subprocess.Process, result: Path) -> int:
-    """Carry the three streams until the command has ended; end the command when the channel goes away."""
-    assert child.stdin and child.stdout and child.stderr
-    feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
-    gone = asyncio.create_task(_kill_when(process.channel.wait_closed, child))
-    pumps = [_Pump(child.stdout, process.stdout), _Pump(child.stderr, process.stderr, NoiseFilter())]
-    try:
-        await _exited(child.pid)
-        await _drain(pumps)
-    finally:
-        for task in (feeding, gone, *(pump.task for pump in pumps)):
-            task.cancel()
-    try:
-        return int(result.read_text())
-    except (FileNotFoundError, ValueError):
-        return 255
-
-
-async def _exited(pid: int) -> None:
-    """Wait until process `pid`, a child, has ended; asyncio's own `wait` also waits for the ends of its pipes."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(handle, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
-
-
-async def _kill_when(event: Callable[[], Awaitable[None]], child: asyncio.subprocess.Process) -> None:
-    await event()
-    _terminate(child)
-
-
-def _terminate(child: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        child.kill()
-
-
-async def _feed(source: Any, target: asyncio.StreamWriter) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError, asyncssh.Error):
-        while data := await source.read(65536):
-            target.write(data)
-            await target.drain()
-    with suppress(BrokenPipeError, ConnectionResetError):
-        target.close()
-
-
-class _Pump:
-    """Carries one output stream to the client, at the client's pace."""
-
-    def __init__(self, source: asyncio.StreamReader, target: Any, noise: NoiseFilter | None = None) -> None:
-        self.source, self.target, self.noise = source, target, noise
-        self.moved = 0
-        self.blocked = False
-        self.task = asyncio.create_task(self._carry())
-
-    async def _carry(self) -> None:
-        while data := await self.source.read(65536):
-            self.moved += len(data)
-            await self._pass(self.noise.feed(data) if self.noise else data)
-        await self._pass(self.noise.end() if self.noise else b"")
-
-    async def _pass(self, data: bytes) -> None:
-        if data:
-            self.blocked = True
-            self.target.write(data)
-            await self.target.drain()
-            self.blocked = False
-
-
-async def _drain(pumps: Sequence[_Pump]) -> None:
-    """Wait for the ends of the streams, but not for a process that broke away from the job and holds them.
-
-    Such a process lives on, and under Wine it holds the pipes even if it did not want them; on Windows it would not.
-    """
-    pending = {pump.task for pump in pumps}
-    while pending:
-        before = sum(pump.moved for pump in pumps)
-        _, pending = await asyncio.wait(pending, timeout=DRAIN_SECONDS)
-        if before == sum(pump.moved for pump in pumps) and not any(pump.blocked for pump in pumps):
-            return
 
 
 async def serve(config: ServerConfig) -> None:
