@@ -71,7 +71,7 @@ _PLACE = r"(?:vet: )?(?:\.[\\/])?((?:[A-Za-z]:)?[^\s:\"]+\.(?:go|s|c|h|mod|work|
 _RULES: tuple[_Rule, ...] = (
     _rule(
         "disk",
-        r"(?i)no space left on device|not enough space on the disk|disk quota exceeded|disk is full",
+        r"(?i)no space left on device|not enough space on the disk|disk quota exceeded|disk (?:is )?full",
         "free space on the builder's drive (`go clean -cache` empties the build cache) or move builder.root",
     ),
     _rule(
