@@ -328,3 +328,21 @@ def test_what_a_killed_upload_left_is_removed_by_the_next(target: Target) -> Non
     machine.run("mkdir -p /opt/hello/releases/.tmp-v1.1.0-x-dead/bin")
     target.put(hello(), "v1.1.0")
     assert ".tmp" not in machine.run("ls -A /opt/hello/releases").stdout
+
+
+def test_a_change_of_the_live_binary_is_seen_however_often_it_was_looked_at_before(target: Target) -> None:
+    of = hello()
+    files = target.live(of, "v1.0.0")
+    machine, sha256 = target.lab.targets[0], program("hello", "v1.0.0").sha256
+    binary = f"{files.folder}/bin/hello"
+    for _ in range(2):
+        assert target.see(of).hashes["bin/hello"] == sha256
+    # one byte, with size and mtime put back
+    machine.run(f"cp -p {binary} /root/was; printf '!' | dd of=/root/was bs=1 seek=5000 conv=notrunc status=none")
+    machine.run(f"touch -r {binary} /root/was; mv /root/was {binary}")
+    steps = diff(target.see(of), files, of, sha256)
+    assert [step.kind for step in steps] == ["repair", "restart"] and "bin/hello has sha256" in steps[0].text
+    upload = target.upload(of, "v1.0.0")[1]
+    assert upload is not None and put_release(target.state, target.host, upload), target.said.text
+    assert target.activate(of, files.id, "run-repair").ok
+    assert diff(target.see(of), files, of, sha256) == []

@@ -1,0 +1,101 @@
+"""What a target says about activations, locks and smoke commands, and what a person reads of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gofallback.operations.activate import describe
+from gofallback.release import activation, lock, smoke
+from gofallback.release.state import Holder
+from tests.unit.services import service
+
+RECORD = {
+    "state": "reverted",
+    "release": "v2-b",
+    "previous": "v1-a",
+    "runs_now": "v1-a",
+    "healthy": True,
+    "reason": "crashed: exit status 3",
+    "journal": ["hello: giving up"],
+    "timings": {"switched": 0.2, "verified": 4.5},
+    "run_id": "r1",
+}
+STAGE = '{"event":"stage","stage":"gate","at":"x","elapsed":1.5,"detail":"d","run_id":"r1"}'
+
+
+def outcome(code: int, *lines: str) -> activation.ActivationOutcome:
+    return activation.outcome("v2-b", "r1", list(lines), code)
+
+
+def test_a_reverted_activation_says_why_and_what_runs_now() -> None:
+    found = outcome(3, STAGE, json.dumps(RECORD))
+    assert (found.state, found.live, found.previous, found.seconds) == ("reverted", "v1-a", "v1-a", 4.5)
+    assert found.evidence == ("hello: giving up",) and not found.ok
+    assert describe(found) == "v2-b reverted: crashed: exit status 3; v1-a runs now"
+
+
+def test_an_activated_release_is_the_only_good_outcome() -> None:
+    record = RECORD | {"state": "activated", "runs_now": "v2-b", "reason": None}
+    assert outcome(0, json.dumps(record)).ok
+    for code in (2, 3, 4, 5, 6, 127):
+        assert not outcome(code, json.dumps(record)).ok
+
+
+def test_a_joined_activation_keeps_the_run_it_belongs_to() -> None:
+    assert outcome(0, "join\tr0", json.dumps(RECORD | {"run_id": "r0"})).run_id == "r0"
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "expected"),
+    [
+        (2, ["refuse\trelease v2-b is not on this target"], "v2-b refused: release v2-b is not on this target"),
+        (127, ["sh: 1: x: not found"], "v2-b unknown: sh: 1: x: not found"),
+        (4, [json.dumps(RECORD | {"state": "failed", "runs_now": None})], "exit status 3; nothing runs now"),
+    ],
+)
+def test_every_other_outcome_is_one_line(code: int, lines: list[str], expected: str) -> None:
+    assert expected in describe(outcome(code, *lines)) and "\n" not in describe(outcome(code, *lines))
+
+
+def test_only_lines_of_stages_are_stages() -> None:
+    assert activation.stage(STAGE) == ("gate", 1.5, "d")
+    for line in (json.dumps(RECORD), "{", "", "join\tx", '["event"]'):
+        assert activation.stage(line) is None
+
+
+def test_a_lock_that_is_held_names_its_holder() -> None:
+    assert lock.read(["held"]).held
+    answer = lock.read(["busy\thello\tr1\tal@ctl\t10:00"])
+    assert not answer.held and answer.busy == (("hello", Holder("r1", "al@ctl", "10:00")),)
+    assert str(lock.read(["busy\thello\t"]).busy[0][1]) == "run unknown of unknown since unknown"
+    assert lock.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
+
+
+def test_locks_are_always_taken_in_the_same_order() -> None:
+    assert lock.hold(["b", "a"], run_id="r", who="w") == lock.hold(["a", "b", "a"], run_id="r", who="w")
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "expected"),
+    [
+        (0, ["hello v1.2 linux"], ""),
+        (0, ["warming up", "hello v1x2"], "printed 'hello v1x2', expected"),
+        (0, [], "printed 'nothing'"),
+        (3, ["boom", ""], "exit status 3; last it said: boom"),
+        (124, ["..."], "did not end within 30 s"),
+        (126, ["timeout: failed to run command: Exec format error"], "not for this machine's processor"),
+    ],
+)
+def test_a_smoke_command_is_judged_by_status_and_words(code: int, output: list[str], expected: str) -> None:
+    of = service(smoke=["--version"], smoke_expect="^hello {version}")
+    found = smoke.problem(of, "v1.2", code, output)
+    assert (found == "") if not expected else (expected in found and found.startswith("hello --version: "))
+
+
+def test_values_of_group_data_are_quoted_in_the_scripts() -> None:
+    odd: dict[str, Any] = {"smoke": ["$(touch /x)", "a'b; rm"], "root": "/opt/a b$(x)"}
+    text = smoke.script(service(**odd), "v1-a", "r1")
+    assert "'$(touch /x)' 'a'\"'\"'b; rm'" in text and "'/opt/a b$(x)/releases/v1-a/bin/hello'" in text
