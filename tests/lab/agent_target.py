@@ -33,8 +33,8 @@ QUICK: dict[str, Any] = {
 AGENT = "/opt/gofallback/agent/test"
 
 
-def go(*words: str, cwd: Path, check: bool = True, goarch: str = "amd64") -> subprocess.CompletedProcess[str]:
-    """Run the lab's Linux Go toolchain, unpacked into the cache on first use."""
+def go(*words: str, cwd: Path, program: str = "go", goarch: str = "amd64") -> subprocess.CompletedProcess[str]:
+    """Run a program of the lab's Linux Go toolchain, which is unpacked into the cache on first use."""
     cache = cache_dir()
     root = trees._go_linux(cache, pins.GO_DEFAULT, print)
     environment = {
@@ -49,8 +49,9 @@ def go(*words: str, cwd: Path, check: bool = True, goarch: str = "amd64") -> sub
         "CGO_ENABLED": "0",
         "GOARCH": goarch,
     }
-    done = subprocess.run(["nice", "go", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stdout + done.stderr
+    command = ["nice", f"{root}/bin/{program}", *words]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 

@@ -10,10 +10,10 @@ pytestmark = pytest.mark.lab
 
 
 def test_the_agent_passes_vet_its_unit_tests_and_gofmt() -> None:
+    assert go("-l", ".", cwd=AGENT_SOURCE, program="gofmt").stdout == ""
     go("vet", "./...", cwd=AGENT_SOURCE)
     go("test", "./...", cwd=AGENT_SOURCE)
 
 
-@pytest.mark.parametrize("goarch", ["arm64", "386"])
-def test_the_agent_builds_for_other_targets(goarch: str) -> None:
-    go("build", "-o", "/dev/null", ".", cwd=AGENT_SOURCE, goarch=goarch)
+def test_the_agent_builds_for_arm64_too() -> None:
+    go("build", "-trimpath", "-buildvcs=false", "-o", "/dev/null", ".", cwd=AGENT_SOURCE, goarch="arm64")

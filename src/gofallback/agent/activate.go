@@ -84,8 +84,13 @@ func (a *Activation) Run(ctx context.Context) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if last != nil && last.RunID == a.plan.RunID && last.final() {
-		return last, nil
+	if last != nil && last.RunID == a.plan.RunID {
+		if last.Release != a.plan.Release {
+			return nil, fmt.Errorf("run %s is of release %s; give another -run-id for %s", last.RunID, last.Release, a.plan.Release)
+		}
+		if last.final() {
+			return last, nil
+		}
 	}
 	resumed := last != nil && !last.final() && last.RunID == a.plan.RunID
 	if err := a.begin(ctx, last, resumed); err != nil {
@@ -99,12 +104,11 @@ func (a *Activation) begin(ctx context.Context, last *Record, resumed bool) erro
 	now := stamp(a.clock.Now())
 	a.record = &Record{Schema: 1, Service: a.plan.Service, Home: a.plan.Home, RunID: a.plan.RunID,
 		StartedBy: a.plan.StartedBy, State: stateRunning, Stage: stagePrepare, Release: a.plan.Release, Attempt: 1,
-		Timings: map[string]float64{}, Started: now, Plan: &a.plan}
+		Timings: map[string]float64{}, Started: now, Plan: a.plan.toKeep()}
 	var undo *Undo
 	if resumed {
 		a.record = last
 		a.record.Attempt++
-		a.plan = *last.Plan
 	}
 	if last != nil && !last.final() {
 		undo, a.again = last.Undo, true

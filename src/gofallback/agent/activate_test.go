@@ -389,3 +389,12 @@ func TestASecondAgentIsRefused(t *testing.T) {
 		t.Error(record, err)
 	}
 }
+
+func TestARunIdOfAnotherReleaseIsRefused(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	h.release("v2", "hello.service")
+	if record, err := h.activation("v2", "r1").Run(context.Background()); record != nil || err == nil {
+		t.Error(record, err)
+	}
+}

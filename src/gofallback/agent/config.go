@@ -54,6 +54,8 @@ type Plan struct {
 	TimerUnit    string   `json:"timer_unit"`
 	Health       *Health  `json:"health"`
 	KeepReleases int      `json:"keep_releases"`
+
+	ownHealth bool // Health came with the plan, not from the release's health.json
 }
 
 var (
@@ -179,6 +181,7 @@ func (p *Plan) resolve() error {
 		}
 	}
 	if p.Health != nil {
+		p.ownHealth = true
 		return p.Health.validate()
 	}
 	health, err := loadHealth(configFile(p.Home, p.Release, "health.json"))
@@ -200,6 +203,14 @@ func releaseOf(path string) string {
 		return ""
 	}
 	return filepath.Base(folder)
+}
+
+// toKeep is the plan as the record keeps it: a check may hold a token, and its file is there to be read again.
+func (p Plan) toKeep() *Plan {
+	if !p.ownHealth {
+		p.Health = nil
+	}
+	return &p
 }
 
 func readJSON(path string, into any) error {

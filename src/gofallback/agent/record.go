@@ -108,7 +108,7 @@ func (r *Record) save(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(data, '\n'), 0o644)
+	return writeFile(path, append(data, '\n'), 0o600) // it quotes the journal
 }
 
 // summary is the record's line in history.jsonl.
@@ -132,7 +132,7 @@ func appendHistory(path string, record *Record) error {
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}

@@ -87,6 +87,10 @@ func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
 		return nil, a.disarmRecovery()
 	}
 	a.plan, a.again = *a.record.Plan, true
+	// Without the new release's files the old one still comes back: its own check decides.
+	if err := a.plan.resolve(); err != nil {
+		fmt.Fprintln(os.Stderr, "gofallback-agent recover:", err)
+	}
 	a.record.Attempt++
 	a.record.PID, a.record.PIDStart, a.record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
 	switch a.record.Stage {

@@ -97,14 +97,16 @@ func listReleases(home string, history []Record) ([]Folder, error) {
 }
 
 // selectPrune names the releases to remove: those beyond the newest keep, where bad ones do not push out good ones.
-// Protected ones stay whatever their age, and count.
+// Protected ones stay besides, whatever their age.
 func selectPrune(folders []Folder, keep int, protected map[string]bool) []string {
-	sorted := append([]Folder{}, folders...)
-	sort.SliceStable(sorted, func(i, j int) bool {
-		a, b := sorted[i], sorted[j]
-		if protected[a.Name] != protected[b.Name] {
-			return protected[a.Name]
+	var others []Folder
+	for _, folder := range folders {
+		if !protected[folder.Name] {
+			others = append(others, folder)
 		}
+	}
+	sort.SliceStable(others, func(i, j int) bool {
+		a, b := others[i], others[j]
 		if a.Bad != b.Bad {
 			return b.Bad
 		}
@@ -114,10 +116,8 @@ func selectPrune(folders []Folder, keep int, protected map[string]bool) []string
 		return a.Name > b.Name
 	})
 	var remove []string
-	for i, folder := range sorted {
-		if i >= keep && !protected[folder.Name] {
-			remove = append(remove, folder.Name)
-		}
+	for i := keep; i < len(others); i++ {
+		remove = append(remove, others[i].Name)
 	}
 	sort.Strings(remove)
 	return remove

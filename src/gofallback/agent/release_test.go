@@ -20,11 +20,11 @@ func TestPruneKeepsTheNewestAndWhatMatters(t *testing.T) {
 		protected []string
 		remove    []string
 	}{
-		"nothing to do":                  {5, nil, nil},
-		"bad ones go before good ones":   {4, nil, []string{"d"}},
-		"the oldest go":                  {2, nil, []string{"a", "b", "d"}},
-		"protected ones stay and count":  {2, []string{"a", "d"}, []string{"b", "c", "e"}},
-		"protected ones stay above keep": {2, []string{"a", "b", "c"}, []string{"d", "e"}},
+		"nothing to do":                {5, nil, nil},
+		"bad ones go before good ones": {4, nil, []string{"d"}},
+		"the oldest go":                {2, nil, []string{"a", "b", "d"}},
+		"protected ones stay besides":  {2, []string{"a", "d"}, []string{"b"}},
+		"a bad one that is not wanted": {2, []string{"a", "b"}, []string{"d"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			protected := map[string]bool{"": true}

@@ -100,7 +100,11 @@ func (a *Activation) earlierHealth(release string) Health {
 			return health
 		}
 	}
-	health := *a.plan.Health
+	var health Health
+	if a.plan.Health != nil {
+		health = *a.plan.Health
+	}
+	_ = health.validate() // for its unset times: a release that lost its files has no check
 	if release == "" {
 		health.Check = Check{}
 	}
