@@ -52,6 +52,7 @@ class Lab:
         suite: str = DEFAULT_SUITE,
         builder_disk_mb: int | None = None,
         target_disk_mb: int | None = None,
+        packages: tuple[str, ...] = (),
         tell: Say = say,
     ) -> Lab:
         """Make the lab `name` be up with exactly these hosts; what runs already and is as wanted is not touched.
@@ -61,6 +62,7 @@ class Lab:
             suite: Debian release of the targets.
             builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
             target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
+            packages: Debian packages the targets have besides the usual ones: a peer may need more than the product.
             tell: called with each progress line.
 
         Raises LabError.
@@ -69,7 +71,7 @@ class Lab:
         _check_size(targets, builders, suite)
         requirements.check_machine()
         requirements.install_packages(tell)
-        base = tree.ensure(cache_dir(), suite, tell)
+        base = tree.ensure(cache_dir(), suite, tell, packages)
         made = windows.Windows.prepare(cache_dir(), tell) if builders else None
         with state.lock(tell):
             requirements.raise_limits(targets + builders, tell)

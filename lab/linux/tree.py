@@ -60,18 +60,22 @@ EXCLUDE = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def ensure(cache: Path, suite: str, tell: Say = say) -> Path:
+def ensure(cache: Path, suite: str, tell: Say = say, extra: tuple[str, ...] = ()) -> Path:
     """Return the tree of `suite`, built first if this recipe has not been built on this machine yet.
 
-    Raises LabError with the last lines of mmdebstrap if it fails.
+    `extra` packages make another tree. Raises LabError with the last lines of mmdebstrap if it fails.
     """
     hooks = _hooks(suite)
-    recipe = "\n".join((*PACKAGES, *EXCLUDE, *hooks))
+    packages = (*PACKAGES, *extra)
+    recipe = "\n".join((*packages, *EXCLUDE, *hooks))
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:8]
     final = cache / "trees" / f"linux-{suite}-{arch()}-{digest}"
     final.parent.mkdir(parents=True, exist_ok=True)
     return build_once(
-        final, lambda part: _mmdebstrap(suite, hooks, part), f"linux tree {suite} (mmdebstrap, a minute or two)", tell
+        final,
+        lambda part: _mmdebstrap(suite, packages, hooks, part),
+        f"linux tree {suite} (mmdebstrap, a minute or two)",
+        tell,
     )
 
 
@@ -93,10 +97,10 @@ def mirror() -> str | None:
     return None
 
 
-def _mmdebstrap(suite: str, hooks: tuple[str, ...], out: Path) -> None:
+def _mmdebstrap(suite: str, packages: tuple[str, ...], hooks: tuple[str, ...], out: Path) -> None:
     # A pid namespace whose first process dies with us: SIGKILL of the lab leaves neither process nor mount behind.
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    command += ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"]
+    command += ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(packages)}"]
     command += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={pattern}" for pattern in EXCLUDE)]
     # A wrong clock or a frozen mirror is no reason to have no lab; signatures are checked all the same.
     command += ['--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Check-Valid-Until "false"', *_proxy()]
