@@ -21,7 +21,8 @@ def finish(site: Site, json_mode: bool) -> None:
     if not run.executed or run.command == "status":
         return
     order = {host.name: number for number, host in enumerate(site.state.inventory)}
-    report = to_report(run, failed=bool(site.state.failed_hosts), order=order)
+    trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in site.state.activated_hosts}
+    report = to_report(run, failed=bool(site.state.failed_hosts), order=order, round_trips=trips)
     folder = run.home.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -36,14 +37,18 @@ def finish(site: Site, json_mode: bool) -> None:
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
-def to_report(run: Run, *, failed: bool, order: Mapping[str, int]) -> records.Report:
+def to_report(
+    run: Run, *, failed: bool, order: Mapping[str, int], round_trips: Mapping[str, int] | None = None
+) -> records.Report:
     """The run as the record that is kept.
 
     Args:
         run: the run.
         failed: pyinfra counts a host as failed.
         order: place of each host in the inventory.
+        round_trips: commands and file transfers, by host.
     """
+    trips = round_trips or {}
     outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
     targets = [_target(run, outcome) for outcome in outcomes]
     return records.Report(
@@ -60,6 +65,7 @@ def to_report(run: Run, *, failed: bool, order: Mapping[str, int]) -> records.Re
         verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed),
         reason=run.refused or _reason(run),
         notes=[*run.notes, *([f"reason: {run.options.reason}"] if run.options.reason else [])],
+        round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
     )
 
 

@@ -145,6 +145,8 @@ class Report(Strict):
     reason: Clean = ""
     """Why the verdict is not `done` or `unchanged`; one line."""
     notes: list[Clean] = Field(default_factory=list)
+    round_trips: dict[str, int] = Field(default_factory=dict)
+    """Commands and file transfers each host was asked for, after connecting."""
 
     @property
     def seconds(self) -> float:
