@@ -98,8 +98,12 @@ class Run:
 
     @property
     def store(self) -> ArtifactStore:
-        """The controller's artifact store."""
-        return ArtifactStore(self.home.artifacts)
+        """The controller's artifact store; a damaged artifact becomes a note of the run."""
+        return ArtifactStore(self.home.artifacts, say=self._note)
+
+    def _note(self, line: str) -> None:
+        if line not in self.notes:
+            self.notes.append(line)
 
     @property
     def elapsed(self) -> float:

@@ -14,6 +14,7 @@ from gofallback.deploys import _release_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import Wanted, state_of
+from gofallback.deploys.verify import refuse_incompatible
 from gofallback.facts.target import target_state
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
@@ -24,7 +25,10 @@ UPLOADS = ("user", "upload", "repair")
 @stage("release", "targets")
 def release(here: Site, host: Host) -> None:
     """Upload what is missing; prove on the first target that the binary runs there."""
-    for want in host.loop(plan.wanted(here, host)):
+    wanted = plan.wanted(here, host)
+    if here.run.command == "rollout":
+        refuse_incompatible(here, [host])
+    for want in host.loop(wanted):
         plan.tell(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
         if host is here.targets[0] and want.service.smoke:

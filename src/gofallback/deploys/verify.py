@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 from pyinfra.api.command import FunctionCommand
@@ -17,7 +17,7 @@ from gofallback.artifact.compat import Compatibility, TargetFacts, compat_table,
 from gofallback.artifact.verify import problems
 from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
-from gofallback.deploys._site import Site
+from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import AGENT, state_of
 from gofallback.errors import GofallbackError
@@ -27,9 +27,12 @@ from gofallback.report import screen
 
 @stage("verify", "builders")
 def verify(here: Site, host: Host) -> None:
-    """Fetch what was built, check it, keep it in the store."""
-    if host is here.builder:
-        artifacts(name="artifacts", here=here)
+    """Fetch what was built, check it, keep it in the store; judge every artifact for every target that gets it."""
+    if host is not here.builder:
+        return
+    if not plan.missing(here):
+        refuse_incompatible(here, here.targets)
+    artifacts(name="artifacts", here=here)
 
 
 @operation()
@@ -48,41 +51,37 @@ def _artifacts(state: State, host: Host, here: Site) -> bool:
     built: list[Built] = here.memo.get("built", [])
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
         for number, one in enumerate(built):
-            problem = _keep(state, host, here, one, Path(folder) / f"{number}")
+            problem = _keep(host, here, one, Path(folder) / f"{number}")
             if problem is not None:
-                host.log_styled(f"{one.manifest.spec.service} {one.manifest.platform}: {problem}", fg="red")
+                host.log_styled(problem, fg="red")
                 return False
     return _compatible(host, here)
 
 
-def _keep(state: State, host: Host, here: Site, built: Built, local: Path) -> str | None:
-    """Fetch one binary, check it, store it; the problem in one line, or None."""
+def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
+    """Fetch one binary, check it against what the builder said of it, store it; the problem in one line, or None."""
     manifest = built.manifest
+    name = f"{manifest.spec.service} {manifest.platform}"
     try:
         if not host.get_file(built.path, str(local), print_output=False, print_input=False):
-            return f"cannot be fetched from {host.name} (see above); run the same command again"
-        with local.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found = problems(inspect(local), manifest.spec, sha256=digest, size=local.stat().st_size)
-        if digest != manifest.sha256:
-            found.insert(0, f"changed on the way: sha256 {manifest.sha256} on {host.name}, {digest} here; run again")
+            return f"{name}: cannot be fetched from {host.name} (see above); run the same command again"
+        found = problems(inspect(local), manifest.spec, sha256=manifest.sha256, size=manifest.size)
         if found:
             return "; ".join(found)
         here.run.artifacts[manifest.key] = here.run.store.add(manifest, local)
         if not built.reused:
             here.run.built.add(manifest.key)
     except (GofallbackError, *TROUBLE) as error:
-        return str(error)
-    size = local.stat().st_size / 1e6
-    host.log(f"{manifest.spec.service} {manifest.platform}: verified, {size:.1f} MB, sha256 {manifest.sha256[:16]}")
+        return f"{name}: {error}"
+    host.log(f"{name}: verified, {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256[:16]}")
     return None
 
 
 def _compatible(host: Host, here: Site) -> bool:
     """Does each binary run on the targets that get it? A table, and a refusal with the reason."""
-    judged = list(_judge(here))
+    judged = list(judge(here, here.targets))
     if judged:
-        screen.console(None).print(compat_table(judged))
+        screen.console(sys.stderr).print(compat_table(judged))
     bad = [verdict.reason for _, verdict in judged if not verdict.ok]
     for reason in bad:
         host.log_styled(f"will not run there: {reason}", fg="red")
@@ -91,9 +90,22 @@ def _compatible(host: Host, here: Site) -> bool:
     return not bad
 
 
-def _judge(here: Site) -> Iterator[tuple[str, Compatibility]]:
-    infos: dict[str, BinaryInfo] = {}
-    for host in here.active(here.targets):
+def refuse_incompatible(here: Site, hosts: Iterable[Host]) -> None:
+    """The same for artifacts that exist already, while planning.
+
+    Raises:
+        RefusedError: a stored artifact would not run on a target.
+    """
+    with here.lock:
+        bad = [verdict.reason for _, verdict in judge(here, hosts) if not verdict.ok]
+    if bad:
+        raise RefusedError(f"will not run there: {'; '.join(bad)}; nothing was changed")
+
+
+def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibility]]:
+    """Every artifact of the run for every one of these targets that gets it; a binary is read once."""
+    infos: dict[str, BinaryInfo] = here.memo.setdefault("infos", {})
+    for host in here.active(hosts):
         state = state_of(here, host)
         facts = TargetFacts(
             name=host.name,
@@ -106,5 +118,7 @@ def _judge(here: Site) -> Iterator[tuple[str, Compatibility]]:
             stored = here.run.artifact(service, state.platform)
             if stored is None:
                 continue
-            info = infos.setdefault(stored.manifest.key, inspect(stored.path))
-            yield f"{host.name} {service}", compatibility(info, facts)
+            key = stored.manifest.key
+            if key not in infos:
+                infos[key] = inspect(stored.path)
+            yield f"{host.name} {service}", compatibility(infos[key], facts)
