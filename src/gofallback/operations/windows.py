@@ -87,9 +87,10 @@ def make_folders(state: State, host: Host, paths: list[str]) -> bool:
     """Step: make folders, and look whether they are there."""
     forget(host)
     make = [f"(if not exist {_folder(path)} mkdir {literal(path)})" for path in paths]
-    look = [f"(if not exist {_folder(path)} echo @missing {path})" for path in paths]
+    # Numbers, not paths: `echo` has no quotes that would guard a path's own & or brackets.
+    look = [f"(if not exist {_folder(path)} echo @missing {index})" for index, path in enumerate(paths)]
     answer = ask(state, host, "& ".join([*make, *look, "exit 0"]))
-    missing = [line.removeprefix("@missing ") for line in answer.out if line.startswith("@missing ")]
+    missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
     if not answer.ok or missing:
         what = ", ".join(missing) or paths[0]
         return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
