@@ -30,7 +30,7 @@ class RemoteOutput(CommandOutput):
 
     Attributes:
         exit_code: all 32 bits, unsigned, as the host reported it; None if it reported none.
-        timed_out: the command took longer than `_timeout` and was ended.
+        timed_out: the command took longer than `_timeout`; it was ended if the host can do that (the last line says).
         lost: the connection broke while it ran; it may or may not have gone on.
         seconds: how long it took.
     """
@@ -42,10 +42,10 @@ class RemoteOutput(CommandOutput):
 
 
 class CommandTimeoutError(TimeoutError):
-    """A command took longer than its `_timeout` and was ended. `output` holds what it had written."""
+    """A command took longer than its `_timeout`. `output` holds what it had written; its last line says so."""
 
-    def __init__(self, seconds: float, output: RemoteOutput) -> None:
-        super().__init__(f"the command took longer than {seconds:g} s and was ended")
+    def __init__(self, message: str, output: RemoteOutput) -> None:
+        super().__init__(message)
         self.output = output
 
 
@@ -115,11 +115,12 @@ class Lines:
 
 @dataclass(frozen=True)
 class End:
-    """How a channel ended; `exit_code` None: the host reported none."""
+    """How a channel ended; `exit_code` None: the host reported none; `gone`: it confirmed that the command ended."""
 
     exit_code: int | None
     timed_out: bool = False
     lost: bool = False
+    gone: bool = True
 
 
 def open_channel(transport: Transport) -> Channel:
@@ -161,8 +162,7 @@ def converse(
         channel.close()
         return End(None, lost=not _alive(transport))
     if not in_time:
-        _end(channel, signal, wake)
-        return End(None, timed_out=True)
+        return End(None, timed_out=True, gone=_end(channel, signal))
     code = channel.exit_status
     channel.close()
     if code < 0:  # no status came: the connection broke, or the command was killed
@@ -224,19 +224,21 @@ def _wait_for_status(channel: Channel, deadline: float | None) -> bool:
     return channel.status_event.wait(left)
 
 
-def _end(channel: Channel, signal: str, wake: _Wake) -> None:
-    """End the command behind the channel, and wait until the host says that it is gone.
+def _end(channel: Channel, signal: str) -> bool:
+    """End the command behind the channel; whether the host says within a few seconds that it is gone.
 
     OpenSSH sends the signal to the command's process group. Win32-OpenSSH terminates the shell whatever the signal is
     (w32_kill in contrib/win32/win32compat/signal_sigchld.c), and with the shell the job object that holds its tree;
-    closing the channel alone would leave the tree running (PowerShell/Win32-OpenSSH issue 1751).
+    closing the channel alone would leave the tree running (PowerShell/Win32-OpenSSH issue 1751). OpenSSH before 7.9
+    takes no signals.
     """
     try:
         send_signal(channel, signal)
-        channel.status_event.wait(END_SECONDS)
+        gone = channel.status_event.wait(END_SECONDS)
         channel.close()
     except (SSHException, EOFError, OSError):
-        return
+        return False
+    return gone
 
 
 def _alive(transport: Transport) -> bool:

@@ -1,11 +1,11 @@
-"""The controller's end of a file transfer: what is read, and where it is written so that a half file has no name."""
+"""The controller's end of what goes to and from a host: files, so that a half one has no name, and stdin."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO, IOBase, StringIO
 from pathlib import Path
@@ -85,3 +85,22 @@ def chunks(file: IO[bytes], size: int) -> Iterator[bytes]:
     """The file in pieces of at most `size` bytes."""
     while data := file.read(size):
         yield data
+
+
+def stdin_bytes(stdin: Any) -> bytes:
+    """pyinfra's `_stdin`: text and lists of it get the line ends they lack, bytes stay as they are."""
+    if stdin is None:
+        return b""
+    if hasattr(stdin, "read"):
+        stdin = stdin.read()
+    if isinstance(stdin, bytes | bytearray | memoryview):
+        return bytes(stdin)
+    parts: Iterable[Any] = [stdin] if isinstance(stdin, str) else stdin
+    return b"".join(_line(part) for part in parts)
+
+
+def _line(part: Any) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    text = str(part)
+    return (text if text.endswith("\n") else text + "\n").encode()

@@ -94,12 +94,18 @@ def watch(transport: Transport, silence: float) -> None:
 
     def look() -> None:
         wire: Wire = transport.sock  # type: ignore[assignment]
+        pause = min(1.0, silence / 4)
+        looked = time.monotonic()
         while transport.is_active():
-            if time.monotonic() - wire.heard > silence:
+            now = time.monotonic()
+            if now - looked > pause + 1:
+                wire.heard = now  # we were kept from running, by work or by a stopped process: nobody could be heard
+            elif now - wire.heard > silence:
                 wire.given_up = f"no sign of life for {silence:g} s"
                 transport.close()
                 return
-            time.sleep(min(1.0, silence / 4))
+            looked = now
+            time.sleep(pause)
 
     transport.packetizer.set_keepalive(silence / 3, ask)
     threading.Thread(target=look, name="gofallback-watch", daemon=True).start()

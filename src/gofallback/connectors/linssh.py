@@ -1,9 +1,9 @@
 """`@linssh/<name>`: Linux hosts over SSH, with pyinfra's own shell rules on one lean connection.
 
-Differs from pyinfra's `@ssh` in the connection (see `_ssh`) and in files: they go through `cat` on a command channel,
-twice as fast as paramiko's SFTP, with sudo if asked for, into a file beside the final one that nobody else can read;
-its size is checked, it is on disk (fsync), and one rename gives it its name. A running program's file is never written
-into.
+Differs from pyinfra's `@ssh` in the connection (see `_connection`) and in files: they go through `cat` on a command
+channel, twice as fast as paramiko's SFTP, with sudo if asked for, into a file beside the final one that nobody else can
+read; its size is checked, it is on disk (fsync), and one rename gives it its name. A running program's file is never
+written into.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from pyinfra.connectors.util import (
 )
 
 from gofallback.connectors._channel import Lines, RemoteOutput, collect, converse
-from gofallback.connectors._local import PART, FileOrName, TransferError, chunks, source, target
-from gofallback.connectors._ssh import LostConnectionError, OneConnection, stdin_bytes
+from gofallback.connectors._connection import LostConnectionError
+from gofallback.connectors._local import PART, FileOrName, TransferError, chunks, source, stdin_bytes, target
+from gofallback.connectors._ssh import LineConnector
 
 CHUNK_BYTES = 32768 - 64
 """One SSH packet of the size every server takes, less its head."""
@@ -56,7 +57,7 @@ size=$(wc -c < {path}) && echo "$((size))" && exec cat -- {path}
 _NOT_FOR_FILES = ("_get_pty", "_stdin", "_success_exit_codes", "_timeout", "_shell_executable")
 
 
-class LinSSHConnector(OneConnection):
+class LinSSHConnector(LineConnector):
     """Connect to Linux hosts by SSH; every global argument of pyinfra means what it means for `@ssh`."""
 
     @staticmethod

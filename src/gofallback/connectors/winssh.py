@@ -26,8 +26,9 @@ from pyinfra.api.output import echo
 
 from gofallback.connectors import _sftp
 from gofallback.connectors._channel import CommandTimeoutError, RemoteOutput
-from gofallback.connectors._local import FileOrName, TransferError, source, target
-from gofallback.connectors._ssh import LostConnectionError, OneConnection, stdin_bytes
+from gofallback.connectors._connection import LostConnectionError
+from gofallback.connectors._local import FileOrName, TransferError, source, stdin_bytes, target
+from gofallback.connectors._ssh import LineConnector
 from gofallback.windows import quoting, text
 
 REFUSED = (
@@ -59,7 +60,7 @@ class RefusedArgumentError(Exception):
     """A global argument that cannot be honoured; the message names it."""
 
 
-class WinSSHConnector(OneConnection):
+class WinSSHConnector(LineConnector):
     """Connect to Windows hosts by OpenSSH, which is part of Windows.
 
     .. code:: python
