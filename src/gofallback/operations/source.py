@@ -82,9 +82,10 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
     lines, where = GitOnWindows(work.git, work.root), places(work.source, work.root)
     try:
         refs = _refs(work, where)
-        look = read_look(ask(state, host, lines.look(where, work.tree), env=_own(work)).out)
+        answer = ask(state, host, lines.look(where, work.tree), env=_own(work))
+        look = read_look(answer.out)
         if not look.complete:
-            return fail(host, f"{_label(work)}: git on the builder does not answer ({work.git}); run again with -vvv")
+            return fail(host, f"{_label(work)}: the builder cannot be asked what it has ({answer.last()}); run again")
         present = _is_clean(look, where) and len(look.mirrors) == len(where)
         same = bool(refs) and all(look.mirrors.get(n) == look.refs.get(n) == refs[n][1] for n in refs)
         if present and same:
