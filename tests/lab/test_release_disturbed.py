@@ -18,6 +18,8 @@ import pytest
 
 from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
+from gofallback.operations.smoke import smoke_test
+from gofallback.release.plan import diff
 from gofallback.release.receive import Upload
 from lab import Lab
 from tests.lab.conftest import fresh_name
@@ -188,3 +190,17 @@ def test_with_socket_activation_no_connection_is_refused_while_a_release_is_swit
     asking.join()
     assert outcome.ok, describe(outcome)
     assert set(answers) == {"ok v1.0.0", "ok v1.1.0"}
+
+
+@pytest.mark.parametrize("suite", ["bullseye", "trixie"])
+def test_a_release_goes_live_on_an_older_and_on_a_newer_debian(suite: str) -> None:
+    with Lab.up(fresh_name(), targets=1, builders=0, suite=suite) as lab, connected(lab) as (state, hosts, said):
+        target = Target(lab, state, hosts[0], said)
+        of = hello(smoke=["--version"], smoke_expect="hello {version}", port=8080, socket_activation=True)
+        files = target.put(of, "v1.0.0")
+        assert smoke_test(state, hosts[0], of, files.id, "v1.0.0", "run-1"), said.text
+        assert target.activate(of, files.id, "run-1").ok
+        assert diff(target.see(of), files, of, None) == [] and target.answers() == "ok v1.0.0"
+        _, refused = target.upload(hello(unit={"directives": {"Restrat": "always"}}), "v1.1.0")
+        assert refused is not None and not put_release(state, hosts[0], refused)
+        assert "Restrat" in said.lines[-1] and "\x1b" not in said.lines[-1]

@@ -251,10 +251,12 @@ def test_units_are_verified_with_programs_that_exist_while_they_are_verified(loc
         "/opt/hello/releases/.tmp-x/.verify/hello.service:12: Failed to parse memory limit, ignoring: much",
         "hello.service: Command /opt/hello/bin/hello is not executable: No such file or directory",
         "Unit hello.service has a bad unit file setting.",
+        "\x1b[0;1;31m/x/.verify/hello.service:9: Unknown key name 'Restrat' in section 'Service', ignoring.\x1b[0m",
     ],
 )
 def test_what_systemd_says_about_our_units_is_a_problem(line: str) -> None:
-    assert receive.unit_problems([line], ["hello.service"], ["ProtectClock"])
+    (problem,) = receive.unit_problems([line], ["hello.service"], ["ProtectClock"])
+    assert problem.isprintable() and problem.startswith(("hello.service", "Unit hello.service"))
 
 
 @pytest.mark.parametrize(

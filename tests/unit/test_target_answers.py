@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,6 +60,16 @@ def test_a_joined_activation_keeps_the_run_it_belongs_to() -> None:
 )
 def test_every_other_outcome_is_one_line(code: int, lines: list[str], expected: str) -> None:
     assert expected in describe(outcome(code, *lines)) and "\n" not in describe(outcome(code, *lines))
+
+
+def test_no_name_can_become_a_command_on_the_target(tmp_path: Path) -> None:
+    odd = f"v1'; touch {tmp_path}/x; '$(touch {tmp_path}/x)"
+    (tmp_path / "releases" / odd.replace("/", "_")).mkdir(parents=True)
+    for release in (odd, odd.replace("/", "_")):
+        text = activation.start("none", str(tmp_path), release, run_id="r1", who=odd, timeout=1, sha256="0" * 64)
+        done = subprocess.run(["dash", "-c", text], capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and done.stdout.startswith("refuse\t"), done
+    assert not (tmp_path / "x").exists()
 
 
 def test_only_lines_of_stages_are_stages() -> None:

@@ -100,9 +100,10 @@ def describe(outcome: ActivationOutcome) -> str:
     now = f"{outcome.live} runs now" if outcome.live else "nothing runs now"
     if outcome.healthy is False and outcome.live:
         now += ", and is not healthy"
+    why = f": {outcome.reason}" if outcome.reason else ""
     if outcome.state in ("refused", "unknown"):
-        return f"{outcome.release} {outcome.state}: {outcome.reason}"
-    return f"{outcome.release} {outcome.state}: {outcome.reason}; {now}"
+        return f"{outcome.release} {outcome.state}{why}"
+    return f"{outcome.release} {outcome.state}{why}; {now}"
 
 
 def _follow(

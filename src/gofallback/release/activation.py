@@ -71,22 +71,23 @@ def start(service: str, home: str, release: str, *, run_id: str, who: str, timeo
     properties = "-p KillMode=mixed -p Restart=on-abnormal -p RestartSec=100ms -p TimeoutStopSec=120"
     return f"""export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 refuse() {{ printf 'refuse\\t%s\\n' "$1"; exit 2; }}
-cd {quote(folder)} 2>/dev/null || refuse 'release {release} is not on this target'
-grep -q '"run_id": *"{run_id}"' {RECORDS}/{service}/outcome.json 2>/dev/null && exec {follow} {quote(run_id)}
+release={quote(release)} own={quote(run_id)}
+cd {quote(folder)} 2>/dev/null || refuse "release $release is not on this target"
+grep -q "\"run_id\": *\"$own\"" {RECORDS}/{service}/outcome.json 2>/dev/null && exec {follow} "$own"
 what=$(systemctl show -p ActiveState -p Description {unit} | sort | tr '\\n' ' ')
 case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*|ActiveState=deactivating*)
   what=${{what#*{ACTIVATING}}}; what=${{what% }}
   run=${{what#*, run }}
-  case $what in {quote(release)}", run "*) printf 'join\\t%s\\n' "$run"; exec {follow} "$run";; esac
+  case $what in "$release, run "*) printf 'join\\t%s\\n' "$run"; exec {follow} "$run";; esac
   refuse "an activation of release $what is under way; wait for it to end, or stop it: systemctl stop {unit}";; esac
 {expected}
 found=$(sha256sum bin/* | {{ read -r a b; echo "$a"; }})
 [ "$found" = "$sum" ] ||
-  refuse "the binary of release {release} has sha256 $found, its manifest says $sum; upload it again"
+  refuse "the binary of release $release has sha256 $found, its manifest says $sum; upload it again"
 out=$(systemd-run --quiet --collect --unit={unit} --description={quote(f"{ACTIVATING}{release}, run {run_id}")} \\
   --service-type=exec {properties} {quote(f"{folder}/{AGENT}")} activate -plan {quote(f"{folder}/{ACTIVATION}")} \\
-  -run-id {quote(run_id)} -started-by {quote(who)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"
-exec {follow} {quote(run_id)}
+  -run-id "$own" -started-by {quote(who)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"
+exec {follow} "$own"
 """
 
 

@@ -111,8 +111,8 @@ def receive(upload: Upload) -> str:
         shared = f"/opt/gofallback/agent/{agent.sha256}"
         lines.append(f'[ -e {shared} ] || ln "$tmp"/{AGENT} {shared}')
     lines += [
-        'systemd-analyze verify --man=no "$tmp"/.verify/* 2>&1 </dev/null | while IFS= read -r line; do'
-        " printf 'verify\\t%s\\n' \"$line\"; done",
+        'SYSTEMD_COLORS=0 systemd-analyze verify --man=no "$tmp"/.verify/* 2>&1 </dev/null |'
+        " while IFS= read -r line; do printf 'verify\\t%s\\n' \"$line\"; done",
         'rm -rf "$tmp/.verify"; chmod 755 "$tmp"',
         "echo received",
     ]
@@ -176,6 +176,8 @@ def _member(path: str, content: bytes, mode: int) -> Iterator[bytes]:
     yield content + bytes(-len(content) % _BLOCK)
 
 
+#: systemd 247 colours its messages even where nobody sees them.
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _UNKNOWN = re.compile(r"Unknown (?:key(?: name)?|lvalue) '(?P<name>[^']+)' in section")
 
 
@@ -188,7 +190,8 @@ def unit_problems(lines: Iterable[str], units: Iterable[str], optional: Iterable
         optional: directives an older systemd may not know: it ignores them, and the service is none the worse for it.
     """
     names, known, found = tuple(units), frozenset(optional), []
-    for line in lines:
+    for coloured in lines:
+        line = _COLOUR.sub("", coloured)
         about = any(f"/{name}:" in line or line.startswith(f"{name}:") or f"Unit {name} " in line for name in names)
         unknown = _UNKNOWN.search(line)
         if not about or (unknown and unknown["name"] in known):
