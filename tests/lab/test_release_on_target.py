@@ -346,3 +346,17 @@ def test_a_change_of_the_live_binary_is_seen_however_often_it_was_looked_at_befo
     assert upload is not None and put_release(target.state, target.host, upload), target.said.text
     assert target.activate(of, files.id, "run-repair").ok
     assert diff(target.see(of), files, of, sha256) == []
+
+
+def test_the_timer_keeps_looking_as_the_services_user_and_records_what_it_sees(target: Target) -> None:
+    check = {"type": "command", "argv": ["/bin/sh", "-c", "test ! -e /var/lib/hello/bad && id -un | grep -qx hello"]}
+    of = hello(health=HEALTH | {"check": check, "watch_interval": 5})
+    target.live(of, "v1.0.0")
+    machine = target.lab.targets[0]
+    recorded = "journalctl --no-pager -o cat GOFALLBACK_SERVICE=hello GOFALLBACK_HEALTH="
+    wait(lambda: machine.run(f"{recorded}ok").stdout.strip() != "", 15)
+    assert machine.run(f"{recorded}bad").stdout == ""
+    machine.run("touch /var/lib/hello/bad")
+    wait(lambda: machine.run(f"{recorded}bad").stdout.strip() != "", 15)
+    state = target.see(of)
+    assert state.health is not None and not state.health.healthy and state.unit.active == "active"

@@ -15,6 +15,8 @@ from gofallback.operations.channel import BrokenError, Channel, run
 from gofallback.release.receive import Upload, abandon, archive, failure, finish, receive, unit_problems
 
 _MB = 1_000_000
+#: Seconds between two lines about an upload's progress.
+_TELL = 5.0
 
 
 def put_release(
@@ -88,11 +90,25 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
 
 def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
     with Channel(state, host, receive(upload), sudo=sudo) as channel:
-        if channel.send(archive(upload)):
+        if channel.send(archive(upload), _progress(host, upload)):
             channel.end_input()
         lines = [line for line in channel.lines() if line is not None]
         channel.status()
         return lines
+
+
+def _progress(host: Host, upload: Upload) -> Callable[[int], None]:
+    """Tells how far a slow upload is, every few seconds; a fast one says nothing."""
+    sent, told = 0, time.monotonic()
+
+    def progress(size: int) -> None:
+        nonlocal sent, told
+        sent += size
+        if time.monotonic() - told >= _TELL:
+            told = time.monotonic()
+            host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.needed / _MB:.1f} MB")
+
+    return progress
 
 
 def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
