@@ -354,7 +354,8 @@ def test_a_host_that_is_not_there_is_given_up_in_time(host: SshHost) -> None:
     absent = host.machine.address.rsplit(".", 1)[0] + ".250"
     started = time.monotonic()
     with host.controller(absent, {"CONNECT_TIMEOUT": 2}) as controller:
-        assert absent in _one_error(controller)
+        error = _one_error(controller)
+    assert absent in error and ("cannot be reached" in error or "does not answer" in error)
     assert time.monotonic() - started < 15 * SECOND
 
 

@@ -37,12 +37,14 @@ def connect_failure(
         )
     if isinstance(error, socket.gaierror):
         return f"the name {host} cannot be resolved ({error.strerror}): correct ssh_hostname, or look at DNS"
-    if isinstance(error, NoValidConnectionsError | ConnectionRefusedError):
+    if isinstance(error, NoValidConnectionsError):  # one error for each address of the name
+        error = next(iter(error.errors.values()))
+    if isinstance(error, ConnectionRefusedError):
         return f"{where} refuses connections: is sshd running there, and is the port right?"
     if isinstance(error, TimeoutError) or "banner" in str(error).lower() or _errno(error) == errno.ETIMEDOUT:
         return f"{where} does not answer within {timeout:.0f} s: is the host up, is the way to it open (firewall)?"
     if _errno(error) in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        return f"{where} cannot be reached from here: no route ({error.strerror})"  # type: ignore[attr-defined]
+        return f"{where} cannot be reached from here: is the host up, is the address right? ({_words(error)})"
     if isinstance(error, SSHException) and "unknown host key" in str(error):
         return (
             f"the host key of {where} is not in {known_hosts} ({in_one_line(error)}): compare it with the host's own,"
@@ -62,6 +64,10 @@ def _wrong_host_key(error: BadHostKeyException, where: str, host: str, port: int
         " another machine answers, or the host was set up anew; once you are sure it was, run"
         f" ssh-keygen -f {known_hosts} -R '{entry}'"
     )
+
+
+def _words(error: BaseException) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or in_one_line(error)
 
 
 def _errno(error: BaseException) -> int | None:
