@@ -219,20 +219,51 @@ def test_a_build_that_takes_too_long_is_ended_with_all_its_processes(bench: Benc
     assert "compile.exe" not in running
 
 
+HOLDER = """package main
+
+import (
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+func main() {
+	name, _ := syscall.UTF16PtrFromString(os.Args[1])
+	seconds, _ := strconv.Atoi(os.Args[2])
+	const nobodyElse = 0
+	_, err := syscall.CreateFile(name, syscall.GENERIC_WRITE, nobodyElse, nil, syscall.CREATE_ALWAYS, 0, 0)
+	if err != nil {
+		panic(err)
+	}
+	time.Sleep(time.Duration(seconds) * time.Second)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def holder(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A program on the builder that has a file open and lets nobody else have it, as an antivirus does."""
+    repo = repository(tmp_path_factory.mktemp("program") / "holder", {"main.go": HOLDER})
+    built = bench.build(bench.service(repo), "windows/amd64")
+    assert built is not None, bench.messages.text
+    return built[0].path
+
+
 @contextmanager
-def held_open(bench: Bench, path: str, seconds: int) -> Iterator[None]:
-    """Another program has a file open, as an antivirus would."""
+def held_open(bench: Bench, holder: str, path: str, seconds: int) -> Iterator[None]:
+    """Within, the holder has the file open, for ``seconds`` at most."""
     bench.local(path).parent.mkdir(parents=True, exist_ok=True)
-    line = f'ping -n {seconds + 1} 127.0.0.1 > "{path}"'
-    thread = threading.Thread(target=lambda: bench.machine.run(line, check=False))
+    thread = threading.Thread(target=lambda: bench.machine.run(f"{holder} {path} {seconds}", check=False))
     thread.start()
-    for _ in range(100):
+    for _ in range(200):
         if bench.local(path).exists():
             break
         time.sleep(0.05)
     try:
         yield
     finally:
+        bench.machine.run("taskkill /f /im holder.exe", check=False)
         thread.join()
 
 
@@ -242,18 +273,31 @@ def output_of(bench: Bench, name: str, tmp_path: Path) -> tuple[build_operation.
     return job, f"{job.temporary(job.specs[0])}\\{name}"
 
 
-def test_a_file_held_for_a_moment_is_tried_again(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_held_for_a_moment_is_tried_again(bench: Bench, holder: str, tmp_path: Path) -> None:
     _, path = output_of(bench, "moment", tmp_path)
     service = bench.service(tmp_path / "moment")
-    with held_open(bench, path, 6):
+
+    def let_go() -> None:
+        while "trying again" not in bench.messages.text and holding.is_set():
+            time.sleep(0.1)
+        bench.machine.run("taskkill /f /im holder.exe", check=False)
+
+    holding = threading.Event()
+    holding.set()
+    with held_open(bench, holder, path, 110):
+        assert bench.deliver(service)
+        thread = threading.Thread(target=let_go)
+        thread.start()
         built = bench.build(service)
+        holding.clear()
+        thread.join()
     assert built is not None, bench.messages.text
     assert "trying again" in bench.messages.text
 
 
-def test_a_file_held_for_ever_is_told_with_the_remedy(bench: Bench, tmp_path: Path) -> None:
+def test_a_file_held_for_ever_is_told_with_the_remedy(bench: Bench, holder: str, tmp_path: Path) -> None:
     _, path = output_of(bench, "held", tmp_path)
-    with held_open(bench, path, 45):
+    with held_open(bench, holder, path, 110):
         text = bench.failure(bench.service(tmp_path / "held"))
     assert "file locked or access denied" in text
     assert "antivirus" in text

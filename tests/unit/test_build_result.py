@@ -89,23 +89,9 @@ def test_every_repository_has_a_mirror_of_its_own() -> None:
 
 
 def test_answer_about_a_tree_is_read() -> None:
-    look = read_look(
-        (
-            "@config",
-            "@mirror 0",
-            "SHA256 hash of x:",
-            DIGEST,
-            "CertUtil: ok",
-            "@refs 0",
-            "@head 0",
-            "a" * 40,
-            "@head 1",
-            "@status",
-            " M main.go",
-            "@end",
-            "@done",
-        )
-    )
+    mirror = ("@config", "@mirror 0", "SHA256 hash of x:", DIGEST, "CertUtil: ok", "@refs 0")
+    tree = ("@head 0", "a" * 40, "@head 1", "@status", " M main.go", "@end", "@done")
+    look = read_look(mirror + tree)
     assert (look.configured, look.complete, look.done, look.failed) == (True, True, True, None)
     assert (look.mirrors, look.refs, look.heads) == ({0: DIGEST}, {}, {0: "a" * 40})
     assert look.changes == (" M main.go",)

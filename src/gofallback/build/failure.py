@@ -1,8 +1,7 @@
 """Why a build failed and what to do about it, read from go's output. Pure.
 
-The texts are those of cmd/go and the compiler, of git, of Linux, and of Windows in English: go asks Windows for its
-English messages first (syscall.Errno.Error); where a host has none, such a failure ends as ``unknown`` with its last
-lines shown.
+The texts are those of cmd/go and the compiler, of git, of Linux, of Wine, and of Windows in English: go asks for those
+first (syscall.Errno.Error); where a host has none, such a failure ends as ``unknown`` with its last lines shown.
 """
 
 from __future__ import annotations
@@ -138,7 +137,8 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         "dependency",
         r"module lookup disabled by GOPROXY=off|cannot find module providing|no required module provides package"
-        r"|404 Not Found|410 Gone|@v/\S+: (?:no such file|The system cannot find)|unknown revision|no matching versions"
+        r"|404 Not Found|410 Gone|@v/\S+: .*(?:no such file|cannot find|not found)|unknown revision"
+        r"|no matching versions"
         r"|invalid version|module \S+: not found|unrecognized import path|is not in std|updates to go\.mod needed"
         r"|does not appear to be a git repository|found, but does not contain package|errors parsing go\.mod"
         r"|go\.mod file not found"
@@ -149,7 +149,8 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "permission",
-        r"(?i)access is denied|used by another process|permission denied|operation not permitted|contains a virus"
+        r"(?i)access (?:is )?denied|used by another process|sharing violation|permission denied"
+        r"|operation not permitted|contains a virus"
         r"|locked a portion of the file|user-mapped section open",
         "exclude builder.root from the antivirus and close what has the file open; the builder's user must own the "
         "folder",
