@@ -92,12 +92,17 @@ def toolchains(w1: Builder) -> list[str]:
     return [path.name for path in (root_of(w1) / "toolchains").iterdir() if not path.name.startswith("git-")]
 
 
+def wait_for(folder: Path, files: str) -> None:
+    """Until a folder has files of that pattern."""
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(files)):
+        assert time.monotonic() < deadline, f"no {files} within a minute"
+        time.sleep(0.01)
+
+
 def wait_for_unpacking(w1: Builder, files: str = f"unpack-go{GO}-*/go/*") -> None:
     """Until tar on the host has written its first files."""
-    deadline = time.monotonic() + 60
-    while not list((root_of(w1) / "tmp").glob(files)):
-        assert time.monotonic() < deadline, "nothing was unpacked within a minute"
-        time.sleep(0.02)
+    wait_for(root_of(w1) / "tmp", files)
 
 
 def archive_of(lab: Lab, tool: str, version: str) -> Path:
@@ -168,24 +173,29 @@ def test_a_good_archive_on_the_host_is_not_sent_again(lab: Lab, has_git: None, w
     assert f"go {GO}: sent" not in result.text
 
 
-def test_killed_while_unpacking_the_next_run_ends_the_work(
-    lab: Lab, has_git: None, w1: Builder, run: Run, cache: Path
+@pytest.mark.parametrize(
+    "moment", ["downloads/*", f"tmp/unpack-go{GO}-*/go/*", f"tmp/unpack-go{GO}-*/go/VERSION", f"toolchains/go{GO}"]
+)
+def test_killed_at_any_moment_the_next_run_ends_the_work(
+    lab: Lab, has_git: None, w1: Builder, run: Run, cache: Path, moment: str
 ) -> None:
     arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache)})
     words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
     killed = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_unpacking(w1)
+    wait_for(root_of(w1), moment)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    assert list((root_of(w1) / "tmp").glob("unpack-*")), "killed too late: nothing was half done"
-    assert toolchains(w1) == []
+    assert killed.returncode == -signal.SIGKILL, "it had ended before it was killed"
 
     again = run(fleet(lab, GO))
     assert again.ok, again.text
-    assert f"go {GO}: the archive is there already" in again.text
     assert again.state is not None
-    assert again.state.leftovers == ()
     assert again.state.find("go", GO) is not None
+    assert f"go{GO} windows/amd64" in says(w1, f"{ROOT}\\toolchains\\go{GO}\\bin\\go.exe version")
+    if moment.startswith("tmp"):
+        assert f"go {GO}: the archive is there already" in again.text
+    if not moment.startswith("toolchains"):
+        assert (again.state.leftovers, again.state.downloads) == ((), {})
 
 
 def test_a_half_made_toolchain_folder_is_replaced(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:

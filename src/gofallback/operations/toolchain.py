@@ -219,15 +219,16 @@ def _settle(state: State, host: Host, job: Job) -> bool:
     pin = job.pin
     old = join(Layout(job.root).tmp, f"{job.prefix}old-{job.attempt}")
     mark = f">{literal(join(job.home, MARKER))} echo {marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256)}"
-    final = literal(job.final + "\\")
+    home, final = literal(job.home + "\\"), literal(job.final + "\\")
     program = literal(join(job.final, PROGRAMS[pin.tool]))
     marked = literal(join(job.final, MARKER))
     move = "& ".join(
         [
-            mark,
-            f"(if exist {final} move {literal(job.final)} {literal(old)} >nul)",
+            # A second attempt must not touch what the first one, its answer lost, has already put in place.
+            f"(if exist {home} ({mark}))",
+            f"(if exist {home} if exist {final} move {literal(job.final)} {literal(old)} >nul)",
             # `move` onto a folder that is still there would put the new one into it.
-            f"(if not exist {final} move {literal(job.home)} {literal(job.final)} >nul)",
+            f"(if exist {home} if not exist {final} move {literal(job.home)} {literal(job.final)} >nul)",
             f"(if exist {program} if exist {marked} if not exist {literal(job.home)} echo @done)",
             "exit 0",
         ]
@@ -236,8 +237,8 @@ def _settle(state: State, host: Host, job: Job) -> bool:
         answer = ask(state, host, move)
         if "@done" in (line.strip() for line in answer.out):
             clean = f"cd /d {literal(Layout(job.root).tmp)} && (for /d %D in ({job.prefix}*) do @rmdir /s /q %D)"
-            ask(state, host, f"{clean}& del /f /q {literal(job.archive)}& exit 0", timeout=600)
-            return True
+            ask(state, host, f"{clean}& {_forget_archive(job)}& exit 0", timeout=600)
+            return _confirmed(host, job)
         if attempt + 1 < _MOVE_ATTEMPTS:
             gevent.sleep(1.0)
     return fail(
@@ -260,10 +261,29 @@ def install(state: State, host: Host, job: Job) -> bool:
         return False
     pin = job.pin
     mark = f">{literal(join(job.final, MARKER))} echo {marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256)}"
-    if not ask(state, host, f"{mark}& del /f /q {literal(job.archive)} {literal(log)}").ok:
-        return fail(host, f"{job.label}: {job.final}: the marker cannot be written; run again")
+    ask(state, host, f"{mark}& {_forget_archive(job)}& del /f /q {literal(log)} 2>nul")
+    if not _confirmed(host, job):
+        return False
     host.log(f"{job.label}: installed and checked in {time.monotonic() - began:.1f} s: {job.final}", logger.info)
     return True
+
+
+def _forget_archive(job: Job) -> str:
+    """The command that removes the archive, and what interrupted uploads and downloads of it have left."""
+    return f"del /f /q {literal(job.archive)} {literal(job.archive + '.*')} 2>nul"
+
+
+def _confirmed(host: Host, job: Job) -> bool:
+    """Whether the builder itself counts the toolchain as there: a full disk can leave a marker without its text."""
+    try:
+        found = builder_state(host, job.root, refresh=True).find(job.pin.tool, job.pin.version, use_installed=False)
+    except PyinfraError as error:
+        return fail(host, str(error))
+    if found is not None and found.sha256 == job.pin.sha256:
+        return True
+    return fail(
+        host, f"{job.label}: {job.final} is there but its marker {MARKER} is not complete; make room and run again"
+    )
 
 
 def _room(host: Host, job: Job, free: int | None, needed: int) -> bool:

@@ -57,7 +57,7 @@ def ready(root: str, minimum_free_mb: int, tools: Collection[str]) -> Steps:
     Refuse a builder that cannot build; costs no round trip.
 
     + root: the builder's root folder
-    + minimum_free_mb: free space its drive has to have, in MiB
+    + minimum_free_mb: free space its drive has to have, in MB
     + tools: programs of System32 that provisioning needs
     """
     known = builder_state(host, root)
@@ -65,11 +65,11 @@ def ready(root: str, minimum_free_mb: int, tools: Collection[str]) -> Steps:
     missing = sorted(set(tools) - known.tools)
     if missing:
         problems.append(f"{', '.join(missing)} missing in System32: Windows 10 1803, Server 2019 or later is needed")
-    if known.free_bytes is not None and known.free_bytes < minimum_free_mb << 20:
-        free = known.free_bytes >> 20
+    if known.free_bytes is not None and known.free_bytes < minimum_free_mb * 1_000_000:
+        free = known.free_bytes // 1_000_000
         problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; make room there")
     if not problems:
-        host.noop(f"Windows {known.version}, {(known.free_bytes or 0) >> 20} MB free")
+        host.noop(f"Windows {known.version}, {(known.free_bytes or 0) // 1_000_000} MB free")
         return
     yield FunctionCommand(refuse, (problems,), {})
 
