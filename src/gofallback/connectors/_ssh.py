@@ -56,16 +56,17 @@ class LineConnector(OneConnection):
             return RemoteOutput(lines, lost=True, seconds=time.monotonic() - started)
         stdout.end()
         stderr.end()
+        if end.exit_code is None:
+            take("stderr", [self._why_no_status(end, timeout)])
         output = RemoteOutput(lines, end.exit_code, end.timed_out, end.lost, time.monotonic() - started)
         if end.timed_out:
-            fate = "was ended" if end.gone else "did not end when told to (OpenSSH 7.9 can do it): it may still run"
-            take("stderr", [f"the command took longer than {timeout:g} s and {fate}"])
             raise CommandTimeoutError(lines[-1].line, output)
-        if end.exit_code is None:
-            take("stderr", [self._why_no_status(end)])
         return output
 
-    def _why_no_status(self, end: End) -> str:
+    def _why_no_status(self, end: End, timeout: float | None) -> str:
+        if end.timed_out:
+            fate = "was ended" if end.gone else "did not end when told to (OpenSSH 7.9 can do it): it may still run"
+            return f"the command took longer than {timeout:g} s and {fate}"
         if end.lost:
             return (
                 f"the connection to {self.host.name} broke while the command ran ({self._last_words()});"
