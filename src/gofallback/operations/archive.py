@@ -1,0 +1,175 @@
+"""The archive of a toolchain on its way to a builder: pushed or pulled, and verified there."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.controller.downloads import DownloadError, fetch
+from gofallback.facts.builder import builder_state, forget
+from gofallback.facts.windows import hash_line, read_hash
+from gofallback.model import ToolchainPin
+from gofallback.operations.talk import ask, fail, send
+from gofallback.windows.paths import Layout, join, literal, toolchain_name
+from gofallback.windows.quoting import quote
+from gofallback.windows.state import read_free
+
+Delivery = Literal["push", "pull"]
+LONG = 1800.0
+"""Seconds for what may take long: a download, unpacking, an installer."""
+_UNPACKED_RATIO = 3
+"""An unpacked Go or Git has two and a half times to three times the size of its archive."""
+_NEARLY_FULL = 32 << 20
+"""Bytes; with less than this free a failed write is explained with the disk."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One toolchain to bring to one builder."""
+
+    pin: ToolchainPin
+    root: str
+    cache: Path
+    delivery: Delivery = "push"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """For ``pull``: HTTPS_PROXY and the like."""
+    attempt: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def label(self) -> str:
+        """``go 1.27.0``."""
+        return f"{self.pin.tool} {self.pin.version}"
+
+    @property
+    def archive(self) -> str:
+        """The archive on the host."""
+        return join(Layout(self.root).downloads, self.pin.file_name)
+
+    @property
+    def final(self) -> str:
+        """Where the toolchain ends up."""
+        return Layout(self.root).toolchain(self.pin.tool, self.pin.version)
+
+    @property
+    def prefix(self) -> str:
+        """Begin of the names of this toolchain's folders in ``tmp``."""
+        return f"unpack-{toolchain_name(self.pin.tool, self.pin.version)}-"
+
+    @property
+    def unpacked(self) -> str:
+        """Where this attempt unpacks."""
+        return join(Layout(self.root).tmp, self.prefix + self.attempt)
+
+    @property
+    def home(self) -> str:
+        """The toolchain's folder within `unpacked`: Go's archive has one top folder ``go``, Git's has none."""
+        return join(self.unpacked, "go") if self.pin.tool == "go" else self.unpacked
+
+
+def deliver(state: State, host: Host, job: Job) -> bool:
+    """Step: the archive is in the builder's ``downloads``, with the pinned SHA-256 as computed there."""
+    try:
+        known = builder_state(host, job.root)
+    except PyinfraError as error:
+        return fail(host, str(error))
+    forget(host)
+    found = _hash(state, host, job) if job.pin.file_name in known.downloads else None
+    if found == job.pin.sha256:
+        host.log(f"{job.label}: the archive is there already")
+        return _room(host, job, known.free_bytes, known.downloads[job.pin.file_name] * _UNPACKED_RATIO)
+    if found is not None:
+        host.log(f"{job.label}: the archive there is damaged (sha256 {found}); replacing it")
+    return _pull(state, host, job) if job.delivery == "pull" else _push(state, host, job, known.free_bytes)
+
+
+def _push(state: State, host: Host, job: Job, free: int | None) -> bool:
+    try:
+        local = fetch(job.pin, job.cache, host.log)
+    except DownloadError as error:
+        return fail(host, f"{job.label}: {error}")
+    if not _room(host, job, free, _space_needed(local)):
+        return False
+    began = time.monotonic()
+    trouble = send(state, host, local, job.archive)
+    if trouble:
+        return fail(host, f"{job.label}: {job.archive}: {trouble}{disk_hint(state, host, job)}")
+    host.log(f"{job.label}: sent {_megabytes(local.stat().st_size)} in {time.monotonic() - began:.1f} s")
+    return _verify(state, host, job)
+
+
+def _pull(state: State, host: Host, job: Job) -> bool:
+    began = time.monotonic()
+    part = f"{job.archive}.{job.attempt}.part"
+    curl = '"%SystemRoot%\\System32\\curl.exe" --fail --silent --show-error --location --retry 2 --connect-timeout 20'
+    get = f"{curl} --output {literal(part)} {quote(job.pin.url)} && move /y {literal(part)} {literal(job.archive)} >nul"
+    sweep = f"del /f /q {literal(job.archive + '.*.part')} 2>nul"
+    answer = ask(state, host, f"{sweep}& {get}", timeout=LONG, env=job.environment)
+    if not answer.ok:
+        ask(state, host, sweep)
+        return fail(
+            host,
+            f"{job.label}: {job.pin.url}: curl.exe on the builder: {answer.last()}{disk_hint(state, host, job)}; "
+            "check proxy and firewall (builder.environment), or set builder.delivery: push",
+        )
+    host.log(f"{job.label}: downloaded by the builder in {time.monotonic() - began:.1f} s")
+    return _verify(state, host, job)
+
+
+def _verify(state: State, host: Host, job: Job) -> bool:
+    found = _hash(state, host, job)
+    if found == job.pin.sha256:
+        return True
+    if found is None:
+        return fail(host, f"{job.label}: certutil.exe tells no SHA-256 of {job.archive}; nothing was unpacked")
+    ask(state, host, f"del /f /q {literal(job.archive)}")
+    return fail(
+        host,
+        f"{job.label}: sha256 of {job.archive} is {found}, pinned is {job.pin.sha256}; nothing was unpacked, the "
+        "archive was removed. Run again; if it stays, compare the pin with the vendor's figure (`gofallback pins`)",
+    )
+
+
+def _hash(state: State, host: Host, job: Job) -> str | None:
+    return read_hash(list(ask(state, host, hash_line(job.archive), timeout=600).out))
+
+
+def forget_archive(job: Job) -> str:
+    """The command that removes the archive, and what interrupted uploads and downloads of it have left."""
+    return f"del /f /q {literal(job.archive)} {literal(job.archive + '.*')} 2>nul"
+
+
+def _room(host: Host, job: Job, free: int | None, needed: int) -> bool:
+    if free is None or free >= needed:
+        return True
+    return fail(host, f"{job.label}: {_megabytes(needed)} needed, {job.root} has {_megabytes(free)} free; make room")
+
+
+def _space_needed(local: Path) -> int:
+    """Bytes for the archive and what is in it."""
+    size = local.stat().st_size
+    try:
+        with zipfile.ZipFile(local) as archive:
+            return size + sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError):
+        return size * (1 + _UNPACKED_RATIO)
+
+
+def disk_hint(state: State, host: Host, job: Job) -> str:
+    """How to go on when the disk is what is wrong; else nothing."""
+    free = read_free(list(ask(state, host, f"dir /-c /ad {literal(job.root)}").out))
+    if free is None or free > _NEARLY_FULL:
+        return ""
+    return f" (the disk is full: {job.root} has {_megabytes(free)} free; make room and run again)"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"
