@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 import urllib.error
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from lab import Lab
+from lab.model import DEFAULT_SUITE
 from tests.lab.agent_target import AGENT, AgentTarget, built, service
 from tests.lab.conftest import fresh_name
 
@@ -24,7 +26,8 @@ pytestmark = pytest.mark.lab
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentTarget]:
     programs = built(tmp_path_factory.mktemp("programs"))
-    with Lab.up(fresh_name(), targets=1, builders=0) as lab:
+    suite = os.environ.get("GOFALLBACK_TEST_SUITE", DEFAULT_SUITE)  # bullseye has systemd 247, trixie 257
+    with Lab.up(fresh_name(), targets=1, builders=0, suite=suite) as lab:
         yield AgentTarget(lab.host("t1"), programs)
 
 
