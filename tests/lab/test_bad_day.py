@@ -71,7 +71,8 @@ def test_a_first_release_that_fails_is_stopped_and_leaves_its_evidence(targets_a
 def test_one_failed_target_puts_the_whole_fleet_back(running: Fleet) -> None:
     """The canary is well, the next one is not: a port that only there is taken."""
     running.lab.host("t2").run(
-        "systemd-run --collect --unit=squatter systemd-socket-activate -l 9191 /bin/cat && sleep 0.3"
+        "systemd-run --collect --unit=squatter --setenv=HELLO_ADDR=:9191 --setenv=HELLO_FAULT=unhealthy "
+        "/opt/hello/current/bin/hello"
     )
     result = running.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":9191"}}, port=9191, health={
         "check": {"type": "http", "url": "http://127.0.0.1:9191/healthz", "body": "^ok"}})  # fmt: skip
