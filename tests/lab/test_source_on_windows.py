@@ -132,6 +132,21 @@ def test_submodules_are_there_from_their_own_bundles(bench: Bench, tmp_path: Pat
     assert round_trips(bench) - before == 1
 
 
+def test_more_submodules_than_one_command_line_holds(bench: Bench, tmp_path: Path) -> None:
+    lib = repository(tmp_path / "part", {"part.txt": "part\n"})
+    repo = repository(tmp_path / "whole")
+    paths = [f"third party/a folder with a long name, number {number}" for number in range(9)]
+    for path in paths:
+        git(repo, "submodule", "add", "-q", "../part", path)
+    newer = commit(lib, "newer", **{"part.txt": "newer\n"})
+    git(repo / paths[0], "fetch", "-q")
+    git(repo / paths[0], "checkout", "-q", newer)
+    sha = commit(repo)
+    assert bench.deliver(bench.service(repo, source={"submodules": True})), bench.messages.text
+    tree = bench.local(tree_of(bench, "whole", sha))
+    assert [(tree / path / "part.txt").read_text() for path in paths] == ["newer\n", *["part\n"] * 8]
+
+
 def test_a_name_windows_cannot_hold_is_told(bench: Bench, tmp_path: Path) -> None:
     repo = repository(tmp_path / "names", {"what?.txt": "x"})
     service = bench.service(repo)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.result import Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.build.spec import BuildSpec
-from gofallback.source.commands import GitOnWindows, places, read_look
+from gofallback.source.commands import GitOnWindows, as_command, places, read_look
 from gofallback.source.model import ResolvedSource, Submodule
 
 DIGEST = "0f" * 32
@@ -99,7 +99,7 @@ def test_answer_about_a_tree_is_read() -> None:
     assert not read_look(("@mirror 0",)).complete
 
 
-def test_command_lines_stay_within_what_cmd_reads() -> None:
+def test_each_step_stays_within_what_cmd_reads_and_many_become_lines() -> None:
     lines = GitOnWindows("C:\\gofallback\\toolchains\\git-2.45.2\\cmd\\git.exe", "C:\\gofallback")
     where = places(source(), "C:\\gofallback")
     for text in (
@@ -109,3 +109,5 @@ def test_command_lines_stay_within_what_cmd_reads() -> None:
     ):
         assert "\n" not in text
         assert len(text) < 8000
+    assert "\n" not in as_command(["a", "b"])
+    assert as_command(["a" * 5000, "b" * 5000]).splitlines() == ["a" * 5000, "b" * 5000]

@@ -26,7 +26,7 @@ from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment
 from gofallback.controller.git import SourceError, bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
 from gofallback.operations.talk import Answer, ask, fail, send
-from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnWindows, Look, Place, one_line, places, read_look
+from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnWindows, Look, Place, as_command, places, read_look
 from gofallback.source.model import Repository, ResolvedSource
 from gofallback.source.trouble import explain
 from gofallback.windows.paths import Layout, join, literal
@@ -82,7 +82,7 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
     lines, where = GitOnWindows(work.git, work.root), places(work.source, work.root)
     try:
         refs = _refs(work, where)
-        answer = ask(state, host, lines.look(where, work.tree), env=_own(work))
+        answer = ask(state, host, as_command(lines.look(where, work.tree)), env=_own(work))
         look = read_look(answer.out)
         if not look.complete:
             return fail(host, f"{_label(work)}: the builder cannot be asked what it has ({answer.last()}); run again")
@@ -178,11 +178,11 @@ def _receive(
     if not _put(state, host, refs, f"{remote}.refs", work):
         return None
     steps = lines.receive(place, remote if made else None, f"{remote}.refs", anew=not have)
-    return ask(state, host, one_line(steps), timeout=_TIMEOUT, env=_own(work))
+    return ask(state, host, as_command(steps), timeout=_TIMEOUT, env=_own(work))
 
 
 def _clone(state: State, host: Host, work: Checkout, lines: GitOnWindows, place: Place) -> bool:
-    answer = ask(state, host, one_line(lines.fetch(place)), timeout=_TIMEOUT, env=REMOTE_ENVIRONMENT)
+    answer = ask(state, host, as_command(lines.fetch(place)), timeout=_TIMEOUT, env=REMOTE_ENVIRONMENT)
     if answer.ok:
         return True
     cause, remedy = explain("\n".join(answer.err))
@@ -194,11 +194,13 @@ def _clone(state: State, host: Host, work: Checkout, lines: GitOnWindows, place:
 
 
 def _refresh(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
-    return read_look(ask(state, host, one_line(lines.refresh(where, work.tree)), env=_own(work)).out).done
+    return read_look(ask(state, host, as_command(lines.refresh(where, work.tree)), env=_own(work)).out).done
 
 
 def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
-    answer = ask(state, host, one_line(lines.tree(where, work.tree, work.temporary)), timeout=_TIMEOUT, env=_own(work))
+    answer = ask(
+        state, host, as_command(lines.tree(where, work.tree, work.temporary)), timeout=_TIMEOUT, env=_own(work)
+    )
     look = read_look(answer.out)
     if look.failed or not look.complete:
         return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer)}")

@@ -7,6 +7,7 @@ Every line says ``@failed <what>`` and ends with status 1 at the first command t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from gofallback.build.plan import GIT_CONFIG_NAME
 from gofallback.source.model import ResolvedSource
 from gofallback.source.urls import mirror_name
 from gofallback.windows.paths import Layout, join, literal
-from gofallback.windows.quoting import command_line
+from gofallback.windows.quoting import COMMAND_LIMIT, command_line, length
 
 #: Environment of git where it talks to a remote: the host's own settings and credentials, and never a question.
 REMOTE_ENVIRONMENT: Mapping[str, str] = {
@@ -25,6 +26,8 @@ REMOTE_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
+_ONE_LINE = COMMAND_LIMIT - 1500
+"""Longest command sent as one line; the environment comes on top."""
 TREES = 5
 """Trees of one service that a builder keeps, newest first; an older one is checked out again in a second."""
 
@@ -47,7 +50,9 @@ def places(source: ResolvedSource, root: str) -> list[Place]:
     layout = Layout(root)
     found = [Place(source.service, source.repository, source.commit, layout.mirror(source.service), "")]
     for submodule in source.below():
-        name = f"{source.service}+{mirror_name(submodule.repository).removesuffix('.git')}"
+        # One for each path: the same repository may be there twice, at two commits.
+        unique = hashlib.sha256(submodule.path.encode()).hexdigest()[:6]
+        name = f"{source.service}+{mirror_name(submodule.repository).removesuffix('.git')}-{unique}"
         tree = submodule.path.replace("/", "\\")
         found.append(Place(name, submodule.repository, submodule.commit, layout.mirror(name), tree))
     return found
@@ -74,7 +79,7 @@ class GitOnWindows:
         """One git command."""
         return command_line([self.git, *arguments])
 
-    def look(self, where: list[Place], tree: str) -> str:
+    def look(self, where: list[Place], tree: str) -> list[str]:
         """What is there already; `read_look` reads the answer."""
         lines = [f"(if exist {literal(self.configuration)} echo @config)"]
         for number, place in enumerate(where):
@@ -85,7 +90,7 @@ class GitOnWindows:
                 f"echo @head {number}& {self._if_tree(at, self.run('-C', at, 'rev-parse', 'HEAD'))}",
             ]
         lines.append(f"echo @status& {self._if_tree(tree, self._status(tree))}")
-        return "& ".join([*lines, "echo @end", "exit 0"])
+        return [*lines, "echo @end", "exit 0"]
 
     def receive(self, place: Place, bundle: str | None, refs: str, *, anew: bool = False) -> list[str]:
         """Bring a mirror up to date from uploaded files: objects first, then all refs by one rename.
@@ -244,9 +249,10 @@ def prune_line(newest: str, keep: int) -> str:
     return f'(for /f "skip={keep} delims=" %D in ({listed}) do {removed})'
 
 
-def one_line(steps: list[str]) -> str:
-    """The steps as one command for cmd.exe."""
-    return "& ".join(steps)
+def as_command(steps: list[str]) -> str:
+    """The steps as one command for cmd.exe: one line where it fits, else several, which go as a batch file."""
+    line = "& ".join(steps)
+    return line if length(line) < _ONE_LINE else "\n".join(steps)
 
 
 def _hash(path: str) -> str:
