@@ -37,6 +37,11 @@ def finish(site: Site, json_mode: bool) -> None:
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
 
 
+def _changed(site: Site) -> bool:
+    metas = [data.operation_meta for operations in site.state.ops.values() for data in operations.values()]
+    return any(meta.is_complete() and meta.did_change() for meta in metas)
+
+
 def to_report(
     run: Run, *, failed: bool, order: Mapping[str, int], round_trips: Mapping[str, int] | None = None
 ) -> records.Report:
@@ -62,7 +67,7 @@ def to_report(
         sources=_sources(run),
         artifacts=_artifacts(run),
         targets=targets,
-        verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed),
+        verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed),
         reason=run.refused or _reason(run),
         notes=[*run.notes, *([f"reason: {run.options.reason}"] if run.options.reason else [])],
         round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},

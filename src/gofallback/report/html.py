@@ -12,9 +12,9 @@ from gofallback.report.style import (
     STAGE_COLOURS,
     STATUS_COLOURS,
     VERDICT_COLOURS,
-    VERDICT_WORDS,
     seconds_text,
     size_text,
+    verdict_words,
 )
 from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
@@ -86,7 +86,7 @@ def render(report: Report) -> str:
         report=report,
         drawing=draw(report),
         colour=VERDICT_COLOURS[report.verdict],
-        verdict_words=VERDICT_WORDS[report.verdict],
+        verdict_words=verdict_words(report),
         legend=[(stage.name, STAGE_COLOURS[stage.name]) for stage in ordered(report)],
         status_legend=[(status, colour) for status, colour in STATUS_COLOURS.items() if _has(report, status)],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gofallback.report.model import Report
-from gofallback.report.style import VERDICT_WORDS, seconds_text, size_text
+from gofallback.report.style import seconds_text, size_text, verdict_words
 from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
 
@@ -17,7 +17,7 @@ def render(report: Report) -> str:
 
 def _head(report: Report) -> list[str]:
     lines = [
-        f"## {report.verdict}: {VERDICT_WORDS[report.verdict]}",
+        f"## {report.verdict}: {verdict_words(report)}",
         "",
         f"- run: {_code(report.run_id)}, environment {_code(report.environment)}, by {_code(report.who)}",
         f"- started: {report.started:%Y-%m-%d %H:%M:%S %Z}, took {seconds_text(report.seconds)}",

@@ -163,13 +163,16 @@ class Report(Strict):
         return (moment - self.started).total_seconds()
 
 
-def verdict_of(targets: Iterable[TargetRow], *, refused: bool = False, failed: bool = False) -> Verdict:
+def verdict_of(
+    targets: Iterable[TargetRow], *, refused: bool = False, failed: bool = False, changed: bool = False
+) -> Verdict:
     """The verdict of a run.
 
     Arguments:
         targets: outcomes.
         refused: the run ended before it changed any target.
         failed: a stage failed although no target's outcome says so.
+        changed: something was changed on a builder; counts where the run had no targets.
     """
     rows = list(targets)
     outcomes = {row.outcome for row in rows}
@@ -177,6 +180,8 @@ def verdict_of(targets: Iterable[TargetRow], *, refused: bool = False, failed: b
     if refused and not outcomes - {"untouched", "unchanged"}:
         return "refused"
     if len(live) == len(rows) and not failed:
+        if not rows:
+            return "done" if changed else "unchanged"
         return "unchanged" if not outcomes - {"unchanged"} else "done"
     if "activated" in {row.outcome for row in live}:
         return "partly"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gofallback.report.model import Health, Outcome, StageName, Status, Verdict
+from gofallback.report.model import Health, Outcome, Report, StageName, Status, Verdict
 
 #: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
 STAGE_COLOURS: dict[StageName, str] = {
@@ -61,3 +61,14 @@ def size_text(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
+def verdict_words(report: Report) -> str:
+    """The verdict in words; a run that was about builders only does not speak of targets."""
+    if report.targets:
+        return VERDICT_WORDS[report.verdict]
+    if report.verdict == "unchanged":
+        return "everything was in place; nothing was changed"
+    if report.verdict == "done":
+        return "everything is in place; no target was touched"
+    return "it did not come to its end; no target was touched"

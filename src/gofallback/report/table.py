@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gofallback.report.model import GOOD_VERDICTS, Report, TargetRow
-from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, VERDICT_WORDS, seconds_text
+from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, verdict_words
 
 _DASH = "-"
 
@@ -76,7 +76,7 @@ def _verdict(report: Report) -> Text:
     good = report.verdict in GOOD_VERDICTS
     line = Text()
     line.append(report.verdict, style="bold green" if good else "bold red")
-    line.append(f": {VERDICT_WORDS[report.verdict]}, after {seconds_text(report.seconds)} (run {report.run_id})")
+    line.append(f": {verdict_words(report)}, after {seconds_text(report.seconds)} (run {report.run_id})")
     if report.reason:
         line.append(f"\n{report.reason}")
     return line
