@@ -22,7 +22,9 @@ def finish(site: Site, json_mode: bool) -> None:
         return
     order = {host.name: number for number, host in enumerate(site.state.inventory)}
     trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in site.state.activated_hosts}
-    report = to_report(run, failed=bool(site.state.failed_hosts), order=order, round_trips=trips)
+    report = to_report(
+        run, failed=bool(site.state.failed_hosts), order=order, round_trips=trips, changed=_changed(site)
+    )
     folder = run.home.run(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -43,7 +45,12 @@ def _changed(site: Site) -> bool:
 
 
 def to_report(
-    run: Run, *, failed: bool, order: Mapping[str, int], round_trips: Mapping[str, int] | None = None
+    run: Run,
+    *,
+    failed: bool,
+    order: Mapping[str, int],
+    round_trips: Mapping[str, int] | None = None,
+    changed: bool = False,
 ) -> records.Report:
     """The run as the record that is kept.
 
@@ -52,6 +59,7 @@ def to_report(
         failed: pyinfra counts a host as failed.
         order: place of each host in the inventory.
         round_trips: commands and file transfers, by host.
+        changed: an operation changed something on some host.
     """
     trips = round_trips or {}
     outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
