@@ -105,6 +105,7 @@ class Fleet:
         values = [arg for key, value in data.items() for arg in ("--data", f"{key}={value}")]
         pyinfra = str(Path(sys.executable).with_name("pyinfra"))
         argv = [pyinfra, "-y", "bench/inventory.py", f"deploys/{deploy}.py", *limit, *values]
+        before = set(self._reports())
         started = time.monotonic()
         done = subprocess.run(argv, cwd=ROOT, env=self._env(), check=False, capture_output=True, text=True)
         seconds = time.monotonic() - started
@@ -112,11 +113,16 @@ class Fleet:
         if done.returncode != 0:
             tail = " | ".join(line.strip() for line in output.splitlines()[-8:] if line.strip())
             raise BenchError(f"{' '.join(argv[1:])}: exit status {done.returncode}: {tail}")
-        newest = max((self.home / "runs").glob("*/report.json"))
-        found = Done(seconds, json.loads(newest.read_text()), output)
+        new = set(self._reports()) - before
+        if len(new) != 1:
+            raise BenchError(f"{' '.join(argv[1:])}: it kept {len(new)} reports, expected 1")
+        found = Done(seconds, json.loads(new.pop().read_text()), output)
         if found.verdict not in expect:
             raise BenchError(f"{' '.join(argv[1:])}: ended with `{found.verdict}`, expected {' or '.join(expect)}")
         return found
+
+    def _reports(self) -> list[Path]:
+        return list((self.home / "runs").glob("*/report.json"))
 
     def _env(self) -> dict[str, str]:
         own = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
+from gevent.lock import RLock
 from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import FactError, FactProcessError
 from pyinfra.api.facts import FactBase
@@ -15,6 +16,8 @@ from gofallback.release import probe
 from gofallback.release.state import TargetState
 
 _LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
+# The builder's plan asks about every target while each target's own greenlet does: one asks, the other waits for it.
+_ASKING: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
 
 
 class TargetFact(FactBase[TargetState]):
@@ -48,7 +51,11 @@ def target_state(host: Host, services: Iterable[Service], *, sudo: bool = True, 
     Raises:
         FactError: the target did not answer; one line. Within a step, catch it.
     """
-    wanted = tuple(services)
+    with _ASKING.setdefault(host, RLock()):
+        return _target_state(host, tuple(services), sudo=sudo, refresh=refresh)
+
+
+def _target_state(host: Host, wanted: tuple[Service, ...], *, sudo: bool, refresh: bool) -> TargetState:
     known = _LAST.get(host)
     if known is not None and not refresh and {service.name for service in wanted} <= known[1].services.keys():
         return known[1]
