@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
+import gevent
 from pyinfra.api.host import Host
 
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
 from gofallback.deploys._wanted import all_specs, services_in_use, state_of
 from gofallback.facts.builder import builder_state
+from gofallback.facts.target import target_state
+from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
+from gofallback.release.lock import HEARTBEAT, PATIENCE
+from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
 CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
@@ -89,12 +96,7 @@ def target(here: Site, host: Host) -> None:
     if here.run.command in ("status", "drill"):
         return
     for service in here.services(host):
-        found = state.services[service.name]
-        if found.lock is not None:
-            raise RefusedError(
-                f"{host.name}: {service.name} is being changed by {found.lock}; nothing was changed. "
-                "Wait for that run to end; its lock ends with it"
-            )
+        _nobody_else(here, host, service)
         free = state.free.get(service.home)
         need = settings.minimum_free_mb * 1_000_000
         if free is not None and free < need and here.run.command != "rollback":
@@ -102,6 +104,36 @@ def target(here: Site, host: Host) -> None:
                 f"{host.name}: {free / 1e6:.0f} MB free below {service.home}, expected at least "
                 f"{settings.minimum_free_mb} MB (target.minimum_free_mb); free some space, nothing was changed"
             )
+
+
+def _nobody_else(here: Site, host: Host, service: Service) -> None:
+    """Refuse while another run is at work; wait for the lock of one whose controller is gone.
+
+    A controller that dies takes its connection and the lock with it. One whose network was cut falls silent, and the
+    target lets its lock go after `PATIENCE` seconds. Which of the two it is shows within a heartbeat.
+    """
+    sudo, began, told = here.fleet(host).target.sudo, time.monotonic(), False
+    lock = state_of(here, host).services[service.name].lock
+    while lock is not None:
+        before, waited = lock, time.monotonic() - began
+        if waited > HEARTBEAT and not told:
+            host.log(f"{service.name}: {lock} is not heard of any more; waiting for its lock to end")
+            told = True
+        gevent.sleep(0.5)
+        state = target_state(host, here.services(host), sudo=sudo, refresh=True)
+        lock = state.services[service.name].lock
+        if lock is not None and (_alive(before, lock) or waited > PATIENCE + HEARTBEAT):
+            raise RefusedError(
+                f"{host.name}: {service.name} is being changed by {lock}; nothing was changed. "
+                "Wait for that run to end; its lock ends with it"
+            )
+
+
+def _alive(before: Holder, now: Holder) -> bool:
+    """Whether the holder was heard of between two looks."""
+    if before.silent is None or now.silent is None:
+        return True
+    return now.run_id != before.run_id or now.silent < before.silent
 
 
 def builder(here: Site, host: Host) -> None:

@@ -12,12 +12,12 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gofallback.release.state import Holder
+from gofallback.release.state import Holder, holder
 
 #: Seconds the target waits for a word of the controller before it lets go.
 PATIENCE = 30
 #: Seconds between two words.
-HEARTBEAT = 8.0
+HEARTBEAT = 3.0
 _FOLDER = "/run/gofallback"
 #: Exit status of flock(1) when somebody else has the lock (EX_TEMPFAIL of sysexits.h).
 _BUSY = 75
@@ -47,7 +47,7 @@ def hold(services: Iterable[str], *, run_id: str, who: str, patience: int = PATI
     files = " ".join(f"{_FOLDER}/{name}.holder" for name in names)
     keep = (
         f'for f in {files}; do printf "%s\\t%s\\n" "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$f"; done; echo held; '
-        f'while timeout {patience} sh -c "read -r _"; do echo; done; rm -f {files}'
+        f'while timeout {patience} sh -c "read -r _"; do touch {files}; echo; done; rm -f {files}'
     )
     take = " ".join(f"flock -w 1 -E {_BUSY} {_FOLDER}/{name}.lock" for name in names)
     return "\n".join(
@@ -71,7 +71,7 @@ def read(lines: Iterable[str]) -> Answer:
         if word == "held":
             return Answer(held=True)
         if word == "busy" and parts:
-            busy.append((parts[0], Holder(*[part for part in parts[1:4] if part])))
+            busy.append((parts[0], holder(part for part in parts[1:4] if part)))
         else:
             other = line
     return Answer(held=False, busy=tuple(busy), error="" if busy else other or "it was let go just now; run again")

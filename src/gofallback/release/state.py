@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -64,9 +64,17 @@ class Holder:
     run_id: str = "unknown"
     who: str = "unknown"
     since: str = "unknown"
+    silent: float | None = None
+    """Seconds since its controller was last heard of; None: not known."""
 
     def __str__(self) -> str:
         return f"run {self.run_id} of {self.who} since {self.since}"
+
+
+def holder(parts: Iterable[str]) -> Holder:
+    """Who holds a lock, of run id, who and since; what is missing is unknown."""
+    run_id, who, since, *_ = [*parts, *["unknown"] * 3]
+    return Holder(run_id, who, since)
 
 
 @dataclass(frozen=True)
