@@ -70,6 +70,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 timeout=service.build.timeout if service else 1800,
                 vet=service.build.vet if service else False,
                 test=service.build.test if service else False,
+                system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
             )
         )
     return made
