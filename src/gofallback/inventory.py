@@ -7,6 +7,7 @@ from typing import Any
 
 from pyinfra.api.exceptions import InventoryError
 
+from gofallback.controller.refusal import refusal
 from gofallback.model.base import DataError
 from gofallback.model.load import load_services
 
@@ -20,5 +21,4 @@ def services(folder: Path | str) -> list[dict[str, Any]]:
     try:
         return load_services(Path(folder))
     except DataError as error:
-        # pyinfra prints its own errors as one line and everything else as a traceback.
-        raise InventoryError(str(error)) from None
+        raise refusal(InventoryError, str(error)) from None

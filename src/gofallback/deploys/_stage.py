@@ -10,6 +10,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 
+from gofallback.controller.refusal import refusal
 from gofallback.deploys._site import Site, current_host, site
 from gofallback.errors import GofallbackError
 
@@ -30,11 +31,12 @@ def stage(name: str, group: str | None = None) -> Callable[[StageBody], Callable
             host = current_host()
             if group is not None and group not in host.groups:
                 return
+            here = site()
             try:
-                body(site(), host)
+                body(here, host)
             except GofallbackError as error:
-                # pyinfra prints a DeployError as one line and exits 1; anything else as a traceback.
-                raise DeployError(str(error)) from None
+                here.run.refused = here.run.refused or str(error)
+                raise refusal(DeployError, str(error)) from None
 
         return cast("Callable[[], None]", deploy(name)(cast(Any, inner)))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from pyinfra.api.deploy import deploy
-from pyinfra.api.exceptions import DeployError, FactError
+from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 
+from gofallback.controller.refusal import refusal
 from gofallback.deploys import _checks
 from gofallback.deploys._lock import lock
-from gofallback.deploys._site import Site, current_host, site
+from gofallback.deploys._quiet import quiet
+from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
 
 Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill"]
@@ -24,16 +26,29 @@ def preflight(command: Command) -> None:
         command: name of the deploy file; decides which hosts the run needs.
     """
     host = current_host()
+    here: Site | None = None
     try:
         here = site(command)
-        with here.lock:
-            if "checked" not in here.memo:
-                _checks.whole_run(here)
-                here.memo["checked"] = True
+        quiet(here.state, cli_parameters())
+        _whole_run(here)
         _host(here, host)
-    except (GofallbackError, FactError) as error:
-        # pyinfra prints a DeployError as one line and exits 1; anything else as a traceback.
-        raise DeployError(str(error)) from None
+    except (GofallbackError, PyinfraError) as error:
+        if here is not None:
+            here.run.refused = here.run.refused or str(error)
+        raise refusal(DeployError, str(error)) from None
+
+
+def _whole_run(here: Site) -> None:
+    """The first host's plan checks the whole run; the others wait for what comes out, good or bad."""
+    with here.lock:
+        if "checked" not in here.memo:
+            try:
+                _checks.whole_run(here)
+                here.memo["checked"] = None
+            except (GofallbackError, PyinfraError) as error:
+                here.memo["checked"] = error
+        if here.memo["checked"] is not None:
+            raise here.memo["checked"]
 
 
 def _host(here: Site, host: Host) -> None:

@@ -1,0 +1,30 @@
+"""How a run that must not begin ends: one line on the screen, exit status 1."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+from pyinfra import logger
+from pyinfra.api.exceptions import PyinfraError
+
+
+def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:
+    """The exception that ends a run which has changed nothing.
+
+    pyinfra's command line puts "pyinfra error in FILE line N" (of this package) before the words of its own errors, and
+    prints a traceback for anything else; of a click exception it asks how it wants to be shown.
+
+    Args:
+        kind: what to raise under pyinfra's API; on the command line it is that as well.
+        text: one line: what, where, what was expected, what to do next.
+    """
+    # Not imported here: pyinfra_cli patches the standard library for gevent when it is imported.
+    if "pyinfra_cli.exceptions" not in sys.modules:
+        return kind(text)
+    from pyinfra_cli.exceptions import CliError
+
+    def show(self: PyinfraError, file: object = None) -> None:
+        logger.error(f"--> refused: {text}")
+
+    return cast(PyinfraError, type("Refusal", (kind, CliError), {"show": show})(text))
