@@ -91,6 +91,10 @@ class Run:
     refused: str | None = None
     executed: bool = False
     """False for --dry and for a plan nobody confirmed."""
+    complete: bool = False
+    """Every operation of the plan has ended on every host that had not failed."""
+    stopped: str | None = None
+    """What ended the run from outside, such as ``SIGINT``."""
 
     def __post_init__(self) -> None:
         self.id = self.id or new_run_id(self.started)
@@ -99,9 +103,10 @@ class Run:
     @property
     def store(self) -> ArtifactStore:
         """The controller's artifact store; a damaged artifact becomes a note of the run."""
-        return ArtifactStore(self.home.artifacts, say=self._note)
+        return ArtifactStore(self.home.artifacts, say=self.note)
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Keep a line for the end of the run; once."""
         if line not in self.notes:
             self.notes.append(line)
 

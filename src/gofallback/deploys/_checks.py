@@ -7,6 +7,7 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
+from gofallback.deploys._gather import gather
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
 from gofallback.deploys._wanted import all_specs, services_in_use, state_of
 from gofallback.facts.builder import builder_state
@@ -22,13 +23,17 @@ NEEDS_BUILDER = frozenset({"fallback", "drill"})
 
 
 def whole_run(here: Site) -> None:
-    """Once per run: pyinfra's options, reachability, and which builder builds."""
+    """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
     _pyinfra_options(here)
     _reachable(here)
-    if here.run.command in NEEDS_BUILDER:
+    builds = here.run.command in NEEDS_BUILDER
+    if builds and here.builders:
         _choose_builder(here)
-    if here.run.command in NEEDS_TARGETS:
-        services_in_use(here)
+    if here.run.command in NEEDS_TARGETS and not services_in_use(here):
+        raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
+    gather(here, sources=builds)
+    if builds and not here.builders:
+        _do_without_builder(here)
 
 
 def _pyinfra_options(here: Site) -> None:
@@ -43,6 +48,10 @@ def _pyinfra_options(here: Site) -> None:
 
 def _reachable(here: Site) -> None:
     command, run = here.run.command, here.run
+    if command != "standby":
+        # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
+        lost = set(here.unreachable_builders)
+        here.state.failed_hosts -= {host for host in here.state.failed_hosts if host.name in lost}
     if command == "standby" and not here.builders:
         raise RefusedError(_nobody("builders", here.unreachable_builders))
     if command not in NEEDS_TARGETS:
@@ -53,7 +62,7 @@ def _reachable(here: Site) -> None:
             "mend it, or go on without by --data skip_unreachable=true"
         )
     if here.unreachable_targets:
-        run.notes.append(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
+        run.note(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
     if not here.targets:
         raise RefusedError(_nobody("targets", here.unreachable_targets))
 
@@ -67,24 +76,25 @@ def _nobody(group: str, unreachable: list[str]) -> str:
 
 
 def _choose_builder(here: Site) -> None:
-    if here.builders:
-        here.run.builder = here.builders[0].name
-        if here.unreachable_builders:
-            here.run.notes.append(
-                f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds"
-            )
-        return
+    here.run.builder = here.builders[0].name
+    if here.unreachable_builders:
+        here.run.note(f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds")
+
+
+def _do_without_builder(here: Site) -> None:
     missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
     if missing:
         what = (
             f"{missing[0].service} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
         )
         raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; {what}")
-    here.run.notes.append("no builder can be reached; every artifact was in the store")
+    here.run.note("no builder can be reached; every artifact was in the store")
 
 
 def target(here: Site, host: Host) -> None:
     """One target: what it is, what it has, who is at work there."""
+    if here.run.command == "status":
+        return
     state = state_of(here, host)
     settings = here.fleet(host).target
     if state.missing:
@@ -93,7 +103,7 @@ def target(here: Site, host: Host) -> None:
         )
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
-    if here.run.command in ("status", "drill"):
+    if here.run.command == "drill":
         return
     for service in here.services(host):
         _nobody_else(here, host, service)

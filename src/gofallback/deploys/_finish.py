@@ -2,41 +2,138 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pyinfra
 
 from gofallback.controller.run import Outcome, Run, Span
+from gofallback.deploys._site import cli_parameters
+from gofallback.deploys._switch import BEGUN
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 
 if TYPE_CHECKING:
     from gofallback.deploys._site import Site
 
+_BAD = ("failed", "reverted")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-def finish(site: Site, json_mode: bool) -> None:
-    """Write the run's records and print its table; registered with atexit by the site."""
+
+def at_end(site: Site, *, json_mode: bool) -> None:
+    """See to it that the run's end is recorded and told truly, however it comes.
+
+    pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli.main), and SIGTERM and SIGHUP end it without a word: here each ends the
+    run in order, with the shell's exit status for it (128 and its number).
+    """
+    code = 0
+
+    def stop(number: int, _: object) -> NoReturn:
+        nonlocal code
+        code = 128 + number
+        site.run.stopped = site.run.stopped or signal.Signals(number).name
+        for greenlet in list(site.state.pool.greenlets):
+            greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
+        sys.exit(code)
+
+    def end() -> None:
+        if pyinfra.is_cli:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        report = finish(site, json_mode)
+        if pyinfra.is_cli and (code or (report is not None and report.exit_status)):
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code or 1)  # whatever pyinfra thinks of it: it knows hosts that failed, not what became of them
+
+    atexit.register(end)
+    if pyinfra.is_cli:
+        for number in _SIGNALS:
+            signal.signal(number, stop)
+
+
+def finish(site: Site, json_mode: bool) -> records.Report | None:
+    """Write the run's records and print its table; None when the run has nothing to tell."""
     run = site.run
-    if not run.executed or run.command == "status":
-        return
+    if run.command == "status" or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
+        return None
     order = {host.name: number for number, host in enumerate(site.state.inventory)}
     trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in site.state.activated_hosts}
-    report = to_report(
-        run, failed=bool(site.state.failed_hosts), order=order, round_trips=trips, changed=_changed(site)
-    )
+    settle(run, failed={host.name for host in site.state.failed_hosts})
+    _leave_out(site)
+    failed = bool(site.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
+    report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(site))
     folder = run.home.run(run.id)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "report.html").write_text(html.render(report), encoding="utf-8")
-    (folder / "report.md").write_text(markdown.render(report), encoding="utf-8")
     # With --json standard output belongs to pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
-    console.print()
-    console.print(table.render(report) if report.verdict == "unchanged" else screen.overview(report))
-    for note in run.notes:
-        console.print(f"note: {note}")
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+    with contextlib.suppress(OSError):  # a terminal that is gone (SIGHUP) is no reason to lose the records
+        trouble = _write(folder, report)
+        if run.executed:
+            console.print()
+            console.print(table.render(report) if report.verdict == "unchanged" else screen.overview(report))
+        console.print(trouble or f"report: {folder / 'report.html'}", soft_wrap=True)
+    return report
+
+
+def _write(folder: Path, report: records.Report) -> str | None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder / "report.html").write_text(html.render(report), encoding="utf-8")
+        (folder / "report.md").write_text(markdown.render(report), encoding="utf-8")
+    except OSError as error:
+        return f"{error.filename or folder}: the report cannot be written ({error.strerror})"
+    return None
+
+
+def settle(run: Run, *, failed: Collection[str]) -> None:
+    """Say of every outcome that was never decided why not.
+
+    Args:
+        run: the run, at its end.
+        failed: names of hosts that failed.
+    """
+    for outcome in run.outcomes.values():
+        if outcome.state != "planned":
+            continue
+        if outcome.reason == BEGUN:
+            outcome.state, outcome.live, outcome.healthy = "failed", None, None
+            continue
+        others = [one for one in run.outcomes.values() if one.host == outcome.host and one.state in _BAD]
+        outcome.state = "untouched"
+        if others:
+            outcome.reason = f"{others[0].service} {others[0].state} here before its turn"
+        elif outcome.host in failed:
+            outcome.state, outcome.reason = "failed", f"{_last_stage(run, outcome.host)} failed here, see its output"
+        elif run.refused:
+            outcome.reason = "the run was refused"
+        elif run.stopped:
+            outcome.reason = f"the run was stopped ({run.stopped})"
+        else:
+            outcome.reason = "the run ended before its turn"
+
+
+def _last_stage(run: Run, host: str) -> str:
+    return next((span.stage for span in reversed(run.spans) if span.host == host and span.ok is not True), "a stage")
+
+
+def _leave_out(site: Site) -> None:
+    """Targets that were never reached get their rows too."""
+    if not site.run.executed:
+        return
+    targets = {host.name: host for host in site.state.inventory}
+    for name in site.unreachable_targets:
+        for service in site.services(targets[name]):
+            outcome = site.run.outcome(name, service.name)
+            outcome.state, outcome.reason = "untouched", "cannot be reached, left out"
 
 
 def _changed(site: Site) -> bool:
@@ -76,10 +173,16 @@ def to_report(
         artifacts=_artifacts(run),
         targets=targets,
         verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed),
-        reason=run.refused or _reason(run),
+        reason=_stopped(run) or run.refused or _reason(run),
         notes=[*run.notes, *([f"reason: {run.options.reason}"] if run.options.reason else [])],
         round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
     )
+
+
+def _stopped(run: Run) -> str | None:
+    if run.stopped is None:
+        return None
+    return f"stopped by {run.stopped}; what was begun on a target ends there alone, deploys/status.py says how"
 
 
 def _reason(run: Run) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _release_plan, _rollback_plan
 from gofallback.deploys._site import Site
-from gofallback.operations.lock import acquire
+from gofallback.facts.target import target_state
+from gofallback.operations.lock import acquire, is_held
 
 
 def needed(here: Site, host: Host) -> bool:
@@ -34,12 +36,44 @@ def lock(here: Site) -> Generator[FunctionCommand, None, None]:
         host.noop("nothing changes here, so nothing is locked")
 
 
-def _lock(state: State, host: Host, here: Site) -> bool:
-    names = [service.name for service in here.services(host)]
+def hold(state: State, host: Host, here: Site) -> bool:
+    """Step: the lock is still ours. One that was lost with its connection is taken again, if nobody was faster."""
+    if is_held(host):
+        return True
+    host.log_styled("lock: lost with its connection, taken again", fg="yellow")
+    return _lock(state, host, here)
 
+
+def _lock(state: State, host: Host, here: Site) -> bool:
     def tell(why: str) -> None:
-        for name in names:
-            here.note_failure(host, name, why)
+        for service in here.services(host):
+            outcome = here.run.outcome(host.name, service.name)
+            if outcome.state == "planned":
+                outcome.state, outcome.reason = "untouched", why
+        here.run.refused = here.run.refused or f"{host.name}: {why}"
 
     sudo = here.fleet(host).target.sudo
-    return acquire(state, host, names, here.run.id, here.run.who, sudo=sudo, tell=tell)
+    names = [service.name for service in here.services(host)]
+    if not acquire(state, host, names, here.run.id, here.run.who, sudo=sudo, tell=tell):
+        return False
+    problem = _changed_since_planned(host, here)
+    if problem:
+        host.log_styled(f"lock: {problem}", fg="red")
+        tell(problem)
+    return problem is None
+
+
+def _changed_since_planned(host: Host, here: Site) -> str | None:
+    """The plan is as old as the question whether to go on: another run may have been here since."""
+    try:
+        found = target_state(host, here.services(host), sudo=here.fleet(host).target.sudo, refresh=True)
+    except PyinfraError as error:
+        return str(error)
+    for service in here.services(host):
+        now, then = found.services[service.name].current, here.run.outcome(host.name, service.name).live
+        if now != then:
+            return (
+                f"{service.name}: {now or 'nothing'} is live, it was {then or 'nothing'} when this run was planned; "
+                "nothing was changed, run again"
+            )
+    return None

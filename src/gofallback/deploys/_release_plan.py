@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import click
 from pyinfra.api.host import Host
@@ -12,6 +13,13 @@ from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
 from gofallback.release.plan import LocalProgram, Step, diff, upload_for
 from gofallback.release.receive import Upload
+from gofallback.report.redact import redact
+
+#: A line of an environment file in a diff; only there values stand in quotes.
+_SECRET = re.compile(
+    r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]*"
+    r"(?:PASS|PWD|SECRET|TOKEN|CREDENTIAL|KEY|PRIVATE|AUTH|DSN|SALT|COOKIE|SIGNATURE)[A-Z0-9_]*)=\"."
+)
 
 
 def wanted(here: Site, host: Host) -> list[Wanted]:
@@ -35,8 +43,8 @@ def _note(here: Site, host: Host, want: Wanted) -> None:
     stored = stored_binary(here, want)
     live = found.hashes.get(f"bin/{want.service.binary}") if found.current == want.files.id else None
     outcome.sha256 = stored.manifest.sha256 if stored else live
-    if found.health is not None and found.current == want.files.id:
-        outcome.healthy = found.health.healthy
+    if found.health is not None and found.current is not None:
+        outcome.healthy = found.health.healthy  # of what runs now, also when this run will not come to change it
     if not changes(here, host, want):
         outcome.state = "unchanged"
 
@@ -64,7 +72,13 @@ def tell(here: Site, host: Host, want: Wanted) -> None:
         host.log(f"{want.service.name}: {step.text}")
         if step.diff and here.state.config.DIFF:
             for line in step.diff.splitlines():
-                click.echo(f"        {_coloured(line)}", err=True)
+                click.echo(f"        {_coloured(masked(line))}", err=True)
+
+
+def masked(line: str) -> str:
+    """A line of a diff without the value of a variable whose name sounds like a secret's, and without tokens."""
+    found = _SECRET.match(line)
+    return f'{found["name"]}="***"' if found else redact(line)
 
 
 def _coloured(line: str) -> str:

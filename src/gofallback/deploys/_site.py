@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -125,18 +124,23 @@ def site(command: str | None = None) -> Site:
         return _SITES[state]
 
 
-def _group(state: State, name: str) -> list[Host]:
+def _members(state: State, group: str) -> list[Host]:
     try:
-        members = set(state.inventory.get_group(name))
+        members = set(state.inventory.get_group(group))
     except NoGroupError:
         return []
-    return [host for host in state.inventory if host in members and state.is_host_in_limit(host)]
+    return [host for host in state.inventory if host in members]
+
+
+def _group(state: State, name: str) -> list[Host]:
+    return [host for host in _members(state, name) if state.is_host_in_limit(host)]
 
 
 def _make(state: State, command: str) -> Site:
     options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
-    fleets = {host.name: _fleet(host) for role in hosts.values() for host in role}
+    # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
+    fleets = {host.name: _fleet(host) for host in (*_members(state, "builders"), *hosts["targets"])}
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets)
     made = Site(run=run, state=state)
     for host in hosts["builders"]:
@@ -146,9 +150,12 @@ def _make(state: State, command: str) -> Site:
     _check_services(made, hosts["targets"])
     state.add_callback_handler(Timing(run))
     in_program_order(state)
-    from gofallback.deploys._finish import finish  # here: it needs Site
+    # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either
+    # way the targets that were switched would not be put back (pyinfra 3.10, State.fail_hosts).
+    state.should_raise_failed_hosts = lambda _: False
+    from gofallback.deploys._finish import at_end  # here: it needs Site
 
-    atexit.register(finish, made, _json_mode())
+    at_end(made, json_mode=_json_mode())
     return made
 
 

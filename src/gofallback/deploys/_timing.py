@@ -14,6 +14,7 @@ class Timing(BaseStateCallback):
     def __init__(self, run: Run) -> None:
         self._run = run
         self._open: dict[tuple[str, str], Span] = {}
+        self._ended: set[str] = set()
 
     # pyinfra declares these static and calls them on the object, so plain methods do.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
@@ -33,6 +34,10 @@ class Timing(BaseStateCallback):
         self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
         self._close(host, op_hash, ok=False)
+
+    def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]
+        self._ended.add(op_hash)
+        self._run.complete = self._ended >= state.op_meta.keys()
 
     def _close(self, host: Host, op_hash: str, *, ok: bool) -> None:
         span = self._open.pop((host.name, op_hash), None)

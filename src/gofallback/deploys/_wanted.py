@@ -46,19 +46,23 @@ def state_of(site: Site, host: Host) -> TargetState:
 def source_of(site: Site, service: Service) -> ResolvedSource:
     """The exact commit of a service; the first caller resolves it and prints it, the others wait."""
     with site.lock:
-        if service.name not in site.run.sources:
-            asked = service
-            if site.run.options.ref:
-                asked = service.model_copy(
-                    update={"source": service.source.model_copy(update={"ref": site.run.options.ref})}
-                )
-            found = git.resolve(
-                asked, site.run.home.mirrors, offline=site.run.options.source_offline, say=lambda line: _say(line)
+        return resolve(site, service)
+
+
+def resolve(site: Site, service: Service) -> ResolvedSource:
+    """The same for a caller that sees to it that nobody else resolves this service."""
+    if service.name not in site.run.sources:
+        asked = service
+        if site.run.options.ref:
+            asked = service.model_copy(
+                update={"source": service.source.model_copy(update={"ref": site.run.options.ref})}
             )
-            site.run.sources[service.name] = found
-            _say(found.line())
-            site.run.notes.extend(found.notes)
-        return site.run.sources[service.name]
+        found = git.resolve(asked, site.run.home.mirrors, offline=site.run.options.source_offline, say=_say)
+        _say(found.line())
+        for note in found.notes:
+            site.run.note(note)
+        site.run.sources[service.name] = found
+    return site.run.sources[service.name]
 
 
 def _say(line: str) -> None:
@@ -71,8 +75,9 @@ def go_version(site: Site, service: Service) -> str:
     Raises:
         RefusedError: no builder in the inventory says which.
     """
-    fleets = [fleet for fleet in site.run.fleets.values() if fleet.toolchain is not None]
-    toolchain = fleets[0].toolchain if fleets else None
+    builder = site.builder
+    fleets = [*([site.fleet(builder)] if builder else []), *site.run.fleets.values()]
+    toolchain = next((fleet.toolchain for fleet in fleets if fleet.toolchain is not None), None)
     if toolchain is None:
         raise RefusedError("toolchain: no host of group `builders` has one; add it to group_data/builders.py")
     return service.build.go or toolchain.go
@@ -165,6 +170,15 @@ def _wanted(service: Service, binary: BuildSpec, agent: BuildSpec) -> Wanted:
 
 
 def _stored(site: Site, service: Service, platform: str) -> Stored:
+    """The artifact of the version asked for; hashed once a run."""
+    key = f"stored:{service.name}:{platform}"
+    if key not in site.memo:
+        site.memo[key] = _of_version(site, service, platform)
+    found: Stored = site.memo[key]
+    return found
+
+
+def _of_version(site: Site, service: Service, platform: str) -> Stored:
     store, version = site.run.store, site.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
@@ -183,7 +197,15 @@ def _stored(site: Site, service: Service, platform: str) -> Stored:
 
 
 def _stored_agent(site: Site, platform: str) -> Stored:
-    """The newest agent for a platform: one made of today's sources if there is one."""
+    """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
+    key = f"agent:{platform}"
+    if key not in site.memo:
+        site.memo[key] = _newest_agent(site, platform)
+    found: Stored = site.memo[key]
+    return found
+
+
+def _newest_agent(site: Site, platform: str) -> Stored:
     store, today = site.run.store, agent_source.agent_digest()
     every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
     fitting = [found for found in every if found.manifest.platform == platform]

@@ -13,6 +13,7 @@ from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
+from gofallback.deploys._waves import stopped
 from gofallback.operations.build import build as build_job
 
 
@@ -42,5 +43,7 @@ def binaries(here: Site) -> Generator[FunctionCommand, None, None]:
 
 
 def _binaries(state: State, host: Host, here: Site) -> bool:
+    if stopped(here, host):
+        return False
     built: list[Built] = here.memo.setdefault("built", [])
     return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra.api.command import FunctionCommand
-from pyinfra.api.exceptions import FactError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -14,6 +14,7 @@ from gofallback.deploys import _release_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import Wanted, state_of
+from gofallback.deploys._waves import halt, in_order
 from gofallback.deploys.verify import refuse_incompatible
 from gofallback.facts.target import target_state
 from gofallback.operations.release import put_release
@@ -31,8 +32,21 @@ def release(here: Site, host: Host) -> None:
     for want in host.loop(wanted):
         plan.tell(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
-        if host is here.targets[0] and want.service.smoke:
+        if want.service.smoke and first_to_get(here, host, want):
             smoke(name=f"{want.service.name} smoke test", here=here, want=want)
+
+
+def first_to_get(here: Site, host: Host, want: Wanted) -> bool:
+    """Whether a target is the first, of those with its platform, that gets a new release of a service."""
+    platform = state_of(here, host).platform
+    for other in in_order(here):
+        if state_of(here, other).platform != platform:
+            continue
+        for theirs in plan.wanted(here, other):
+            live = state_of(here, other).services[theirs.service.name].current
+            if theirs.service.name == want.service.name and live != theirs.files.id:
+                return other is host
+    return False
 
 
 @operation()
@@ -52,15 +66,18 @@ def put(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
 def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
     run = here.run
     outcome = run.outcome(host.name, want.service.name)
+    reason = halt(here)
+    if reason is not None:
+        return here.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
     binary, agent = run.artifacts.get(want.binary.key), run.artifacts.get(want.agent.key)
     if binary is None or agent is None:
-        return here.leave(host, want.service.name, "no artifact to release: the build failed (see above)")
+        return here.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = binary.manifest.sha256
     try:
         # The plan is as old as the build was long.
         sudo = here.fleet(host).target.sudo
         target_state(host, here.services(host), sudo=sudo, refresh=True)
-    except FactError as error:
+    except PyinfraError as error:
         return here.fail(host, want.service.name, str(error))
     return put_release(
         state,

@@ -14,6 +14,7 @@ from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import source_of
+from gofallback.deploys._waves import stopped
 from gofallback.model import Service
 from gofallback.operations.source import Checkout, deliver, deliver_agent
 
@@ -41,6 +42,8 @@ def checkout(here: Site, service: Service) -> Generator[FunctionCommand, None, N
 
 
 def _checkout(state: State, host: Host, here: Site, service: Service) -> bool:
+    if stopped(here, host):
+        return False
     # Read now, not when planning: provisioning has just decided where git.exe is.
     work = Checkout(
         source=source_of(here, service),

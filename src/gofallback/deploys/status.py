@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.deploys._site import Site, cli_parameters
@@ -27,8 +28,12 @@ from gofallback.report.fleet import Condition, StatusRow, status_table
 def status(here: Site, host: Host) -> None:
     """Gather the rows of one target; the last one prints the table."""
     rows: dict[str, list[StatusRow]] = here.memo.setdefault("status", {})
-    target = state_of(here, host)
-    rows[host.name] = [_row(host, service, target) for service in here.services(host)]
+    try:
+        target = state_of(here, host)
+    except PyinfraError as error:
+        rows[host.name] = [StatusRow(host=host.name, service="-", condition="unknown", reason=str(error))]
+    else:
+        rows[host.name] = [_row(host, service, target) for service in here.services(host)]
     if len(rows) == len(here.targets):
         _show(here, [row for target_host in here.targets for row in rows[target_host.name]])
 

@@ -151,6 +151,12 @@ class Channel:
             raise BrokenError("the connection ended before the command did")
         return code
 
+    def over(self) -> bool:
+        """Whether the command has ended, or its connection has."""
+        transport = self._channel.get_transport()
+        gone = self._channel.closed or transport is None or not transport.is_active()
+        return bool(gone or self._channel.eof_received or self._channel.exit_status_ready())
+
     def close(self) -> None:
         """End the channel; the command sees the end of its input and a closed output."""
         try:

@@ -58,7 +58,7 @@ def acquire(
     """
     wanted = tuple(sorted(set(services)))
     held = _HELD.get(host)
-    if held is not None and not held.lost and set(wanted) <= set(held.services):
+    if held is not None and is_held(host) and set(wanted) <= set(held.services):
         return True
     if held is not None:
         wanted = tuple(sorted({*wanted, *held.services}))
@@ -113,7 +113,8 @@ def renew(state: State, host: Host) -> bool:
 def is_held(host: Host) -> bool:
     """Whether this process has locks on a target and has not lost them."""
     held = _HELD.get(host)
-    return held is not None and not held.lost
+    # The target lets go when it hears nothing for `lock.PATIENCE` seconds, which shows only in its answer.
+    return held is not None and not held.lost and not held.channel.over()
 
 
 def _answer(channel: Channel) -> lock.Answer:
