@@ -17,10 +17,11 @@ def _record() -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        # pyinfra prints its own errors as one line and anything else as a traceback.
         from pyinfra.api.exceptions import InventoryError
 
-        raise InventoryError(f"the lab {name!r} is not up; run: make lab-up LAB={name}") from None
+        from gofallback.controller.refusal import refusal
+
+        raise refusal(InventoryError, f"the lab {name!r} is not up; run: make lab-up LAB={name}") from None
     return record
 
 

@@ -203,7 +203,7 @@ def test_a_second_run_is_refused_and_names_the_first(running: Fleet) -> None:
     line = second.line("being changed by|locked by|under way")
     ended = first.end()
     assert ended.code == 0, ended.output
-    run_id = ended.line(r"\(run |run 2").rpartition("run ")[2].strip(" )")
+    run_id = Path(ended.line(r"^report: ").removeprefix("report: ")).parent.name
     assert run_id[:16] in line or run_id[:16] in second.output
     assert running.answer("t2") == "ok v1.1.0"
 

@@ -17,7 +17,7 @@ def test_one_command_builds_on_windows_and_puts_it_live_on_every_target(targets_
     fleet = targets_anew
     result = fleet.run("fallback")
     assert result.code == 0, result.output
-    assert "done: every target runs the new release and is healthy" in result.output
+    assert "done: every target runs the wanted release and is healthy" in result.output
     for target in ("t1", "t2"):
         assert fleet.answer(target) == "ok v1.1.0"
         assert "healthy" in result.line(rf"^{target} .*activated")

@@ -134,7 +134,7 @@ def test_a_fresh_host_gets_go_and_git_that_run_and_the_second_run_changes_nothin
     second = run(fleet(lab, GO))
     assert (second.ok, second.changed) == (True, []), second.text
     assert second.round_trips <= 3
-    assert f"go {GO}: our own" in second.text
+    assert f"go {GO}: in place" in second.text
 
 
 def test_another_version_comes_beside_the_old_one(lab: Lab, has_git: None, w1: Builder, run: Run) -> None:
@@ -313,7 +313,7 @@ def test_a_machine_wide_go_of_the_right_version_is_used(lab: Lab, has_git: None,
 
     used = run(fleet(lab, GO))
     assert (used.ok, used.changed) == (True, []), used.text
-    assert f"go {GO}: machine-wide, C:\\Program Files\\Go" in used.text
+    assert f"go {GO}: installed on the machine: C:\\Program Files\\Go" in used.text
 
     refused = run(fleet(lab, GO, use_installed=False))
     assert (refused.ok, refused.changed) == (True, [f"go {GO}"]), refused.text

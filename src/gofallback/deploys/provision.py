@@ -87,7 +87,7 @@ def _tell(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_inst
     for pin in pins:
         found = known.find(pin.tool, pin.version, use_installed=use_installed)
         if found is None or found.sha256 not in (None, pin.sha256):
-            host.log(f"{pin.tool} {pin.version}: to be put to {known.layout.toolchain(pin.tool, pin.version)}")
+            host.log(f"{pin.tool} {pin.version}: will be installed in {known.layout.toolchain(pin.tool, pin.version)}")
         else:
-            whose = "our own" if found.origin == "ours" else "machine-wide"
-            host.log(f"{pin.tool} {pin.version}: {whose}, {found.path}")
+            whose = "in place" if found.origin == "ours" else "installed on the machine"
+            host.log(f"{pin.tool} {pin.version}: {whose}: {found.path}")

@@ -199,6 +199,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
     command = Command(
         command.label, f"{fresh}& {command.line}", command.environment, command.timeout, command.log, command.step
     )
+    host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
     result = run(state, host, command)
     if result.failure:
         explain(host, command, result.failure)

@@ -29,12 +29,12 @@ VERDICT_COLOURS: dict[Verdict, str] = {
     "partly": "#dd7711",
 }
 VERDICT_WORDS: dict[Verdict, str] = {
-    "done": "every target runs the new release and is healthy",
-    "unchanged": "every target already ran this release; nothing was changed",
+    "done": "every target runs the wanted release and is healthy",
+    "unchanged": "every target already ran the wanted release; nothing was changed",
     "reverted": "put back: the targets run what they ran before",
     "failed": "failed",
     "refused": "refused before anything was changed",
-    "partly": "some targets run the new release, some do not",
+    "partly": "some targets run the wanted release, some do not",
 }
 OUTCOME_STYLES: dict[Outcome, str] = {
     "activated": "green",

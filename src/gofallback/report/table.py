@@ -76,7 +76,7 @@ def _verdict(report: Report) -> Text:
     good = report.verdict in GOOD_VERDICTS
     line = Text()
     line.append(report.verdict, style="bold green" if good else "bold red")
-    line.append(f": {verdict_words(report)}, after {seconds_text(report.seconds)} (run {report.run_id})")
+    line.append(f": {verdict_words(report)}, after {seconds_text(report.seconds)}")
     if report.reason:
         line.append(f"\n{report.reason}")
     return line

@@ -17,6 +17,8 @@ MOST_BARS = 12
 _LABEL = 28
 _SECONDS = 13
 _MARKS = {"ok": "", "failed": " failed", "reverted": " reverted", "skipped": " skipped"}
+#: Seconds; a stage that was over sooner had nothing to do on that host.
+MOMENT = 0.005
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,14 @@ def render(report: Report) -> Timeline:
 
 
 def ordered(report: Report) -> list[Stage]:
-    """The stages that have anything to draw, in the order of the flow."""
-    return sorted((stage for stage in report.stages if stage.spans), key=lambda stage: STAGES.index(stage.name))
+    """The stages that have anything to draw, in the order of the flow; hosts with nothing to do are left out."""
+    drawn = [
+        stage.model_copy(
+            update={"spans": [span for span in stage.spans if span.status != "ok" or span.seconds >= MOMENT]}
+        )
+        for stage in report.stages
+    ]
+    return sorted((stage for stage in drawn if stage.spans), key=lambda stage: STAGES.index(stage.name))
 
 
 def chosen(stage: Stage) -> tuple[list[Span], list[Span]]:
