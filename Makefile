@@ -4,10 +4,11 @@ PY := .venv/bin/python
 BIN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= demo
-HOSTS ?= 2
+# Empty: as many targets as the lab has, 2 in a new one.
+HOSTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab-up lab-down lab-shell setup format bench docs clean
+.PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -17,8 +18,8 @@ help:
 
 setup: .venv/.ready ## the virtual environment, with everything pinned by hash
 
-demo: setup ## raise the lab and run the emergency path for real
-	@$(PY) -m lab demo --name $(LAB) --targets $(HOSTS)
+demo: setup ## raise the lab and run the emergency path for real: make demo HOSTS=10
+	@$(PY) -m lab demo --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
 
 test: setup ## everything CI runs: format, lint, types, unit tests, and the lab
 	@$(MAKE) --no-print-directory check-static
@@ -35,12 +36,16 @@ check-static:
 	@$(BIN)/mypy
 
 lab-up: setup ## the lab's hosts: make lab-up HOSTS=10 LAB=name
-	@$(PY) -m lab up --name $(LAB) --targets $(HOSTS)
+	@$(PY) -m lab up --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
 
 lab-down: setup ## end the lab: no process, mount, namespace or cgroup stays
 	@$(PY) -m lab down --name $(LAB)
 
+lab-list: setup ## labs, their hosts, and whether these are up
+	@$(PY) -m lab list
+
 lab-shell: setup ## a shell on a lab host: make lab-shell HOST=t1
+	@[ -n "$(HOST)" ] || { echo "which host? make lab-shell HOST=t1 (make lab-list shows them all)" >&2; exit 2; }
 	@$(PY) -m lab shell --name $(LAB) $(HOST)
 
 format: setup ## rewrite the code in the project's format
@@ -52,5 +57,5 @@ bench: setup ## side-by-side measurements against the peers
 docs: setup ## generated references
 	@$(PY) -m gofallback.docs
 
-clean:
+clean: ## remove the virtual environment; labs and downloads stay
 	rm -rf .venv

@@ -17,9 +17,9 @@ fi
 
 want=$(sha256sum requirements.lock pyproject.toml | sha256sum)
 if [ "$(cat .venv/.ready 2>/dev/null)" != "$want" ]; then
-  echo "==> virtual environment (.venv)"
+  echo "==> virtual environment (.venv): a minute, once"
   "$python" -m venv --clear .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
 fi
 echo "$want" > .venv/.ready

@@ -38,8 +38,8 @@ NEEDS_NUMBER = ("latency", "loss")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. Errors of the lab are one line on stderr and status 1."""
-    args = _parser().parse_args(argv)
     try:
+        args = _parser().parse_args(argv)
         status: int = args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -71,11 +71,19 @@ def _parser() -> argparse.ArgumentParser:
         ("demo", _demo, "start a lab and run the emergency path in it"),
     ):
         command = add(name, run, text)
-        command.add_argument("--targets", type=int, help="Linux targets (default: as it is, 2 in a new lab)")
-        command.add_argument("--builders", type=int, help="Windows hosts (default: as it is, 1 in a new lab)")
+        command.add_argument(
+            "--targets", type=_whole, metavar="N", help="Linux targets (default: as it is, 2 in a new lab)"
+        )
+        command.add_argument(
+            "--builders", type=_whole, metavar="N", help="Windows hosts (default: as it is, 1 in a new lab)"
+        )
         command.add_argument("--suite", choices=SUITES, help="Debian release of the targets (default: bookworm)")
-        command.add_argument("--target-disk-mb", type=int, help="size of each target's disk (default: 2048)")
-        command.add_argument("--builder-disk-mb", type=int, help="size of each Windows host's C: (default: no limit)")
+        command.add_argument(
+            "--target-disk-mb", type=int, metavar="MB", help="size of each target's disk (default: 2048)"
+        )
+        command.add_argument(
+            "--builder-disk-mb", type=int, metavar="MB", help="size of each Windows host's C: (default: no limit)"
+        )
     down = add("down", _down, "end a lab; nothing of it stays")
     down.add_argument("--all", action="store_true", help="every lab of this machine")
     add("list", _list, "labs and whether their hosts are up", named=False)
@@ -89,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     fault.add_argument("number", metavar="ARG", type=float, nargs="?", help="milliseconds, percent or MB")
     add("reset", _reset, "make a host as on the first day").add_argument("host", metavar="HOST")
     return parser
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise LabError(f"number of hosts {text!r}: expected a whole number, such as HOSTS=10") from None
 
 
 def _setup(args: argparse.Namespace) -> int:

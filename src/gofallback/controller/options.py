@@ -71,4 +71,6 @@ def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) 
 
 
 def _plain(message: str) -> str:
+    if "valid boolean" in message:
+        return "expected true or false"
     return message.removeprefix("Value error, ")
