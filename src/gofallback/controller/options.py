@@ -12,6 +12,13 @@ from gofallback.model.base import DataError, Strict
 
 #: Keys of pyinfra's own that also arrive as override data.
 _PYINFRA_PREFIXES = ("ssh_", "_")
+#: What would have no effect elsewhere, and would let somebody believe that it had.
+_ONLY_FOR = {
+    "ref": ("fallback", "drill"),
+    "source_offline": ("fallback", "drill"),
+    "version": ("rollout",),
+    "release": ("rollback",),
+}
 
 
 class Options(Strict):
@@ -43,6 +50,14 @@ class Options(Strict):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             raise ValueError(f"was read as the number {value}; write it with quotes inside quotes: '\"{value}\"'")
         return value
+
+    def check(self, command: str) -> None:
+        """DataError when a wish has no meaning for this deploy file."""
+        for key, commands in _ONLY_FOR.items():
+            value = getattr(self, key)
+            if value and command not in commands:
+                meant = " and ".join(f"deploys/{name}.py" for name in commands)
+                raise DataError(f"--data {key}={value}: deploys/{command}.py does not use it; it is for {meant}")
 
 
 def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) -> Options:

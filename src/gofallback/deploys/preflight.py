@@ -30,6 +30,7 @@ def preflight(command: Command) -> None:
     try:
         here = site(command)
         quiet(here.state, cli_parameters())
+        here.run.options.check(command)
         _whole_run(here)
         _host(here, host)
     except (GofallbackError, PyinfraError) as error:

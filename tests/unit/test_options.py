@@ -1,0 +1,49 @@
+"""``--data key=value``: what is misspelt or has no meaning is said, and never left out in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from gofallback.controller.options import parse_options
+from gofallback.model.base import DataError
+
+GROUP_DATA = frozenset({"services", "rollout"})
+
+
+def told(key: str, value: object, command: str = "fallback") -> str:
+    with pytest.raises(DataError) as error:
+        parse_options({key: value}, GROUP_DATA).check(command)
+    return str(error.value)
+
+
+def test_services_are_separated_by_commas() -> None:
+    assert parse_options({"service": "hello, web,"}, GROUP_DATA).service == ("hello", "web")
+
+
+def test_a_misspelt_key_is_told_with_its_neighbour() -> None:
+    assert told("servcie", "hello").startswith("--data servcie: unknown key; did you mean service?")
+
+
+def test_a_switch_that_is_neither_true_nor_false_is_told() -> None:
+    assert told("skip_unreachable", "maybe") == "--data skip_unreachable=maybe: expected true or false"
+
+
+def test_a_version_that_became_a_number_is_told() -> None:
+    assert "was read as the number 1.1; write it with quotes" in told("version", 1.1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "command", "meant"),
+    [
+        ("version", "v1.1.0", "fallback", "deploys/rollout.py"),
+        ("release", "v1.1.0-1a2b3c4d", "rollout", "deploys/rollback.py"),
+        ("ref", "v1.1.0", "rollout", "deploys/fallback.py and deploys/drill.py"),
+    ],
+)
+def test_a_wish_for_another_deploy_is_not_left_out_in_silence(key: str, value: str, command: str, meant: str) -> None:
+    assert told(key, value, command) == f"--data {key}={value}: deploys/{command}.py does not use it; it is for {meant}"
+    parse_options({key: value}, GROUP_DATA).check(meant.split("/")[1].split(".")[0])
+
+
+def test_group_data_and_pyinfras_own_keys_pass() -> None:
+    parse_options({"rollout": {"revert": "all"}, "ssh_user": "deploy"}, GROUP_DATA).check("status")
