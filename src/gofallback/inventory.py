@@ -7,9 +7,9 @@ from typing import Any
 
 from pyinfra.api.exceptions import InventoryError
 
-from gofallback.controller.refusal import refusal
 from gofallback.model.base import DataError
 from gofallback.model.load import load_services
+from gofallback.refusal import refusal
 
 
 def services(folder: Path | str) -> list[dict[str, Any]]:

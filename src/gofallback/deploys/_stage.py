@@ -10,9 +10,9 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 
-from gofallback.controller.refusal import refusal
 from gofallback.deploys._site import Site, current_host, site
 from gofallback.errors import GofallbackError
+from gofallback.refusal import refusal
 
 StageBody = Callable[[Site, Host], None]
 

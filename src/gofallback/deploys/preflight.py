@@ -8,12 +8,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 
-from gofallback.controller.refusal import refusal
 from gofallback.deploys import _checks
 from gofallback.deploys._lock import lock
 from gofallback.deploys._quiet import quiet
 from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
+from gofallback.refusal import refusal
 
 Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill"]
 
