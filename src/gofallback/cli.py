@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gofallback", description=__doc__.split("\n")[0], epilog=STATUSES)
+    parser = argparse.ArgumentParser(
+        prog="gofallback", description="What there is to do without pyinfra.", epilog=STATUSES
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     verify = commands.add_parser(
