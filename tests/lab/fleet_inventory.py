@@ -1,6 +1,7 @@
 """The lab's hosts, with what one test wants on top: a JSON file that GOFALLBACK_TEST_DATA names.
 
-`hello` in it overrides the service, `hosts` is data of single hosts, `twin` a second service of the same repository.
+`hello` in it overrides the service, `twin` is a second service of the same repository, `hosts` is data of single hosts,
+and `dead_builder` puts one before the others that answers nobody.
 """
 
 import copy
@@ -29,5 +30,11 @@ def _entries(hosts):
 
 
 builders = _entries(_lab.builders())
+if _wanted.pop("dead_builder", False):
+    _first = {**builders[0][1], "ssh_port": 9}
+    builders = [("@winssh/w0", _first), *builders]
 targets = _entries(_lab.targets())
-fleet_inventory = (_lab.everybody(), {**_data, **_wanted, "service_overrides": {"hello": _overrides}})
+fleet_inventory = (
+    [name for name, _ in (*builders, *targets)],
+    {**_data, **_wanted, "service_overrides": {"hello": _overrides}},
+)

@@ -41,7 +41,14 @@ class Options(Strict):
     @field_validator("service", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        if isinstance(value, list):  # pyinfra reads JSON
+            return tuple(value)
+        if not isinstance(value, str):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if not names:
+            raise ValueError("no service is named")
+        return names
 
     @field_validator("ref", "version", "release", "reason", mode="before")
     @classmethod
@@ -49,6 +56,8 @@ class Options(Strict):
         # pyinfra turns `--data version=1.10` into the number 1.1 before anybody can see the text.
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             raise ValueError(f"was read as the number {value}; write it with quotes inside quotes: '\"{value}\"'")
+        if value == "":
+            raise ValueError("is empty; leave it out for the default")
         return value
 
     def check(self, command: str) -> None:

@@ -93,6 +93,8 @@ class Run:
     """False for --dry and for a plan nobody confirmed."""
     complete: bool = False
     """Every operation of the plan has ended on every host that had not failed."""
+    cause: str | None = None
+    """What failed first: host, service and why."""
     stopped: str | None = None
     """What ended the run from outside, such as ``SIGINT``."""
 
@@ -118,6 +120,10 @@ class Run:
     def outcome(self, host: str, service: str) -> Outcome:
         """The outcome of one service on one target, made when first asked for."""
         return self.outcomes.setdefault((host, service), Outcome(host=host, service=service))
+
+    def blame(self, host: str, service: str, reason: str) -> None:
+        """Remember what failed first; what follows from it is not the cause."""
+        self.cause = self.cause or f"{service} on {host}: {reason}"
 
     def artifact(self, service: str, platform: str) -> Stored | None:
         """The artifact of a service for a platform, once it is built and verified."""

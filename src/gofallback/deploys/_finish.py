@@ -129,6 +129,9 @@ def _leave_out(site: Site) -> None:
     """Targets that were never reached get their rows too."""
     if not site.run.executed:
         return
+    lost = [*site.unreachable_targets, *(site.unreachable_builders if site.run.command == "standby" else [])]
+    if lost:
+        site.run.cause = site.run.cause or f"{', '.join(lost)} cannot be reached"
     targets = {host.name: host for host in site.state.inventory}
     for name in site.unreachable_targets:
         for service in site.services(targets[name]):
@@ -186,6 +189,8 @@ def _stopped(run: Run) -> str | None:
 
 
 def _reason(run: Run) -> str:
+    if run.cause:
+        return run.cause
     for outcome in run.outcomes.values():
         if outcome.state in ("failed", "reverted") and outcome.reason:
             return f"{outcome.host}: {outcome.reason}"

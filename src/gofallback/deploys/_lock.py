@@ -50,6 +50,7 @@ def _lock(state: State, host: Host, here: Site) -> bool:
             outcome = here.run.outcome(host.name, service.name)
             if outcome.state == "planned":
                 outcome.state, outcome.reason = "untouched", why
+            here.run.blame(host.name, service.name, why)
         here.run.refused = here.run.refused or f"{host.name}: {why}"
 
     sudo = here.fleet(host).target.sudo

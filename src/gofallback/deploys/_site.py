@@ -72,6 +72,7 @@ class Site:
         """Keep why a target failed, for the report."""
         outcome = self.run.outcome(host.name, service)
         outcome.state, outcome.reason = "failed", reason
+        self.run.blame(host.name, service, reason)
 
     def fail(self, host: Host, service: str, reason: str) -> bool:
         """Note and say that a target failed. Always False: what its step returns."""

@@ -47,7 +47,10 @@ def start(state: State, host: Host, here: Site, switch: Switch, *, run_id: str) 
         )
 
     outcome = here.run.outcome(host.name, switch.service.name)
-    return target.activate_step(state, host, begin, lambda found: keep(outcome, switch.release, found))
+    live = target.activate_step(state, host, begin, lambda found: keep(outcome, switch.release, found))
+    if not live:
+        here.run.blame(host.name, switch.service.name, outcome.reason or outcome.state)
+    return live
 
 
 def keep(outcome: Outcome, release: str, found: ActivationOutcome) -> None:
@@ -61,7 +64,7 @@ def keep(outcome: Outcome, release: str, found: ActivationOutcome) -> None:
         outcome.state, outcome.reason = "activated", None
     else:
         outcome.state = "reverted" if found.state == "reverted" else "failed"
-        outcome.reason = target.describe(found)
+        outcome.reason = found.reason if found.state in ("reverted", "failed") else f"{found.state}: {found.reason}"
 
 
 def put_back(state: State, host: Host, here: Site, service: Service, reason: str, *, own: bool = False) -> bool:

@@ -33,13 +33,17 @@ class Timing(BaseStateCallback):
     def operation_host_error(  # type: ignore[override]
         self, state: State, host: Host, op_hash: str, retry_count: int = 0, max_retries: int = 0
     ) -> None:
-        self._close(host, op_hash, ok=False)
+        span = self._close(host, op_hash, ok=False)
+        if span is not None:
+            # A step that knows more has said so already (Run.blame).
+            self._run.cause = self._run.cause or f"{span.stage} failed on {host.name}, see its output above"
 
     def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]
         self._ended.add(op_hash)
         self._run.complete = self._ended >= state.op_meta.keys()
 
-    def _close(self, host: Host, op_hash: str, *, ok: bool) -> None:
+    def _close(self, host: Host, op_hash: str, *, ok: bool) -> Span | None:
         span = self._open.pop((host.name, op_hash), None)
         if span is not None:
             self._run.end(span, ok)
+        return span

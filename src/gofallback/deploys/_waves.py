@@ -22,10 +22,10 @@ def in_order(here: Site) -> list[Host]:
 
 
 def failure(here: Site) -> str | None:
-    """The first outcome of this run that is none anybody wanted."""
+    """Why this run does not do what it was asked: what failed first; None while all is well."""
     for (host, service), outcome in here.run.outcomes.items():
         if outcome.state in ("failed", "reverted", "untouched"):
-            return f"{service} on {host}: {outcome.reason or outcome.state}"
+            return here.run.cause or f"{service} on {host}: {outcome.reason or outcome.state}"
     return None
 
 
@@ -39,7 +39,7 @@ def halt(here: Site) -> str | None:
         return found
     needed = [*here.targets, *([here.builder] if here.builder else [])]
     lost = [host.name for host in needed if host not in here.state.active_hosts]
-    return f"{', '.join(lost)} failed (see above)" if lost else None
+    return (here.run.cause or f"{', '.join(lost)} failed (see above)") if lost else None
 
 
 def stopped(here: Site, host: Host) -> bool:

@@ -32,7 +32,7 @@ VERDICT_WORDS: dict[Verdict, str] = {
     "done": "every target runs the wanted release and is healthy",
     "unchanged": "every target already ran the wanted release; nothing was changed",
     "reverted": "put back: the targets run what they ran before",
-    "failed": "failed",
+    "failed": "not every target runs what it should, see above",
     "refused": "refused before anything was changed",
     "partly": "some targets run the wanted release, some do not",
 }
@@ -44,6 +44,8 @@ OUTCOME_STYLES: dict[Outcome, str] = {
     "untouched": "dim",
 }
 HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red", "unknown": "dim"}
+
+_AS_BEFORE = frozenset({"untouched", "unchanged"})
 
 
 def seconds_text(seconds: float) -> str:
@@ -65,6 +67,8 @@ def size_text(size: int) -> str:
 
 def verdict_words(report: Report) -> str:
     """The verdict in words; a run that was about builders only does not speak of targets."""
+    if report.targets and report.verdict == "failed" and not {row.outcome for row in report.targets} - _AS_BEFORE:
+        return "no target was switched"
     if report.targets:
         return VERDICT_WORDS[report.verdict]
     if report.verdict == "unchanged":
