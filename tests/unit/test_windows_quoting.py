@@ -10,7 +10,7 @@ import re
 
 import mslex
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gofallback.windows import quoting, text
@@ -98,6 +98,7 @@ def test_a_program_gets_the_argument_unchanged(argument: str) -> None:
 
 
 @given(ANY_TEXT, ANY_TEXT)
+@example("%", "%")
 def test_no_text_is_expanded_split_or_redirected(first: str, second: str) -> None:
     line = quoting.command_line(["go.exe", first, second])
     assert arguments(read(expand(line))) == ["go.exe", first, second]

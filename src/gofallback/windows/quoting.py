@@ -64,7 +64,9 @@ def quote(argument: str) -> str:
     if not argument:
         return '""'
     if any(character in argument for character in '%!"'):
-        return escape(str(mslex.quote(argument, for_cmd=False)))
+        quoted = str(mslex.quote(argument, for_cmd=False))
+        # A last % would begin a variable's name with the blank behind it; an empty pair of quotes takes its place.
+        return escape(quoted + '""' if quoted.endswith("%") else quoted)
     if _DELIMITERS.search(argument) and not re.search(r"\s", argument):
         # Programs do not mind, but cmd's own commands and batch files split at these.
         return '"' + re.sub(r"(\\+)$", r"\1\1", argument) + '"'
