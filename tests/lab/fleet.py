@@ -44,7 +44,7 @@ class Running:
 
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self.process = subprocess.Popen(
-            argv, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self.lines: list[str] = []
         self._news = threading.Condition()
@@ -73,6 +73,12 @@ class Running:
                 if not self._reader.is_alive() or time.monotonic() > deadline:
                     raise AssertionError(f"no line with {pattern!r} in:\n" + "\n".join(self.lines))
                 self._news.wait(0.5)
+
+    def enter(self) -> None:
+        """Press Enter: pyinfra asks whether to go on."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
 
     def kill(self) -> None:
         """SIGKILL: the controller's power goes."""

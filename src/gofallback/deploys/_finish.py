@@ -57,7 +57,8 @@ def at_end(site: Site, *, json_mode: bool) -> None:
     atexit.register(end)
     if pyinfra.is_cli:
         for number in _SIGNALS:
-            signal.signal(number, stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                signal.signal(number, stop)
 
 
 def finish(site: Site, json_mode: bool) -> records.Report | None:
@@ -272,6 +273,7 @@ def _target(run: Run, outcome: Outcome) -> records.TargetRow:
         health=health,
         seconds=max(0.0, outcome.seconds),
         reason=outcome.reason or "",
+        evidence=list(outcome.evidence),
         previous=outcome.previous or "",
         running=outcome.live or "",
     )

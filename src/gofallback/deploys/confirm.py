@@ -29,7 +29,7 @@ def confirm(here: Site, host: Host) -> None:
     """Look once more at what was switched; where one is not well, put all back."""
     for service in host.loop(here.services(host)):
         look(name=service.name, here=here, service=service)
-        verdict(name=f"{service.name} on the whole fleet", here=here, service=service)
+    verdict(name="the whole fleet", here=here)
 
 
 @operation()
@@ -44,14 +44,13 @@ def look(here: Site, service: Service) -> Generator[FunctionCommand, None, None]
 
 
 @operation()
-def verdict(here: Site, service: Service) -> Generator[FunctionCommand, None, None]:
-    """Put one service on one target back when it, or another, failed anywhere.
+def verdict(here: Site) -> Generator[FunctionCommand, None, None]:
+    """Put everything this run switched on one target back when something failed anywhere.
 
     + here: the run and its hosts
-    + service: which one
     """
-    if not _unchanged(here, service):
-        yield FunctionCommand(_verdict, (here, service), {})
+    if not all(_unchanged(here, service) for service in here.services(here.host)):
+        yield FunctionCommand(_verdict, (here,), {})
 
 
 def _unchanged(here: Site, service: Service) -> bool:
@@ -103,9 +102,10 @@ def _ask(here: Site, host: Host, service: Service) -> ServiceState:
             time.sleep(0.5)
 
 
-def _verdict(state: State, host: Host, here: Site, service: Service) -> bool:
-    outcome = here.run.outcome(host.name, service.name)
-    if outcome.state != "activated":
-        return True
-    reason = failure(here)
-    return reason is None or put_back(state, host, here, service, reason)
+def _verdict(state: State, host: Host, here: Site) -> bool:
+    reason, good = failure(here), True
+    for service in here.services(host) if reason else ():
+        if here.run.outcome(host.name, service.name).state == "activated":
+            # all of them in one step: pyinfra leaves a host that failed out of every later one
+            good = put_back(state, host, here, service, str(reason)) and good
+    return good

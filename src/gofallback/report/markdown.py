@@ -12,7 +12,12 @@ from gofallback.report.timeline import ordered
 
 def render(report: Report) -> str:
     """GitHub-flavoured Markdown; every value is escaped."""
-    return "\n".join([*_head(report), *_targets(report), *_built(report), *_stages(report), *_notes(report)]) + "\n"
+    return (
+        "\n".join(
+            [*_head(report), *_targets(report), *_evidence(report), *_built(report), *_stages(report), *_notes(report)]
+        )
+        + "\n"
+    )
 
 
 def _head(report: Report) -> list[str]:
@@ -95,6 +100,16 @@ def _stages(report: Report) -> list[str]:
         for stage in stages
     )
     return ["", "### Timeline", "", *_table(("stage", "after (s)", "took", "hosts", "not ok"), rows)]
+
+
+def _evidence(report: Report) -> list[str]:
+    lines = []
+    for row in report.targets:
+        if row.evidence:
+            # indented, not fenced: nothing in the text can end it
+            lines += ["", f"### Journal of {_cell(row.service)} on {_cell(row.host)}", ""]
+            lines += ["    " + " ".join(line.split()) for line in row.evidence]
+    return lines
 
 
 def _notes(report: Report) -> list[str]:

@@ -120,6 +120,8 @@ class TargetRow(Strict):
     """From the switch to the outcome."""
     reason: Clean = ""
     """Why it is not `activated` or `unchanged`; one line."""
+    evidence: list[Clean] = Field(default_factory=list)
+    """The last journal lines of an activation that failed."""
     previous: str = ""
     """The release that ran before."""
     running: str = ""
