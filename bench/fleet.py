@@ -25,6 +25,11 @@ PYTHON = ("python3",)
 """Packages that Ansible needs on its targets; the product needs none of them."""
 
 
+def environment() -> dict[str, str]:
+    """Ours, as a user's would be: Python may keep what it has compiled, and has."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 @dataclass(frozen=True)
 class Done:
     """One run of a pyinfra command.
@@ -131,7 +136,7 @@ class Fleet:
             "GOFALLBACK_BENCH_REPOSITORY": str(self.repository),
             "PYINFRA_PROGRESS": "off",
         }
-        return {**os.environ, **own}
+        return {**environment(), **own}
 
     def ssh_options(self) -> list[str]:
         """What OpenSSH's clients need to reach the lab, and nothing of the user's own configuration."""

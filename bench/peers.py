@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from bench.fleet import Fleet
+from bench.fleet import Fleet, environment
 from bench.model import BenchError
 from lab.cache import step
 
@@ -71,7 +70,7 @@ class Ansible:
 
     def _play(self) -> bool:
         """Run the playbook; whether it changed anything."""
-        env = {**os.environ, "ANSIBLE_CONFIG": str(HERE / "ansible" / "ansible.cfg")}
+        env = {**environment(), "ANSIBLE_CONFIG": str(HERE / "ansible" / "ansible.cfg")}
         env |= {
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._sockets),
             "ANSIBLE_LOCAL_TEMP": str(self._fleet.folder / "tmp"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import signal
@@ -111,6 +112,7 @@ def _environment() -> dict[str, str]:
     }
 
 
+@functools.cache
 def _configured_ssh() -> str:
     """``GIT_SSH_COMMAND`` wins over the user's core.sshCommand and GIT_SSH, so what they say has to be carried over."""
     program = os.environ.get("GIT_SSH")

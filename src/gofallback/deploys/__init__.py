@@ -1,5 +1,6 @@
 """The stages, by the names they have in the picture of the flow; `deploys/*.py` put them in order."""
 
+from gofallback.deploys import _quick as _quick
 from gofallback.deploys.activate import activate
 from gofallback.deploys.build import build
 from gofallback.deploys.confirm import confirm

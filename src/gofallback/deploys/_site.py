@@ -19,6 +19,7 @@ from gofallback.controller.options import Options, parse_options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Run
 from gofallback.deploys._order import in_program_order
+from gofallback.deploys._quick import know_deploy_file
 from gofallback.deploys._timing import Timing
 from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
@@ -151,6 +152,7 @@ def _make(state: State, command: str) -> Site:
     _check_services(made, hosts["targets"])
     state.add_callback_handler(Timing(run))
     in_program_order(state)
+    know_deploy_file(state.current_deploy_filename)
     # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either
     # way the targets that were switched would not be put back (pyinfra 3.10, State.fail_hosts).
     state.should_raise_failed_hosts = lambda _: False

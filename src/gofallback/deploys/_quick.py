@@ -1,0 +1,41 @@
+"""What makes a run that changes nothing shorter by a fifth. Imported first; nothing here changes what a run does.
+
+pyinfra 3.10 works two things out anew for every operation on every host. And Python looks through all that a run has
+loaded, again and again, for garbage that is not there, and once more when it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import inspect
+from pathlib import Path
+
+from pyinfra.api import arguments, facts
+
+
+def quicken() -> None:
+    """Compute the types of pyinfra's global arguments once; let the garbage collector be content."""
+    once = functools.cache(arguments.all_global_arguments)  # 1 ms each time, by typing.get_type_hints
+    for module in (arguments, facts):
+        module.all_global_arguments = once  # type: ignore[attr-defined]
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    atexit.register(gc.freeze)
+
+
+def know_deploy_file(name: str | None) -> None:
+    """Spare `inspect.stack`, by which pyinfra finds an operation's place in the deploy file, a search.
+
+    The deploy file is executed, not imported, so `inspect.getmodule` goes through every loaded module for it, without
+    success, for each operation on each host.
+
+    Args:
+        name: the deploy file's name as pyinfra has it.
+    """
+    if name:
+        inspect.modulesbyfile.setdefault(str(Path(name).absolute()), "__main__")
+
+
+quicken()
