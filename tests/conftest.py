@@ -5,6 +5,13 @@ from __future__ import annotations
 import pytest
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under several workers (`-n`) a file of tests stays with one of them, and so do all that share the fleet."""
+    for item in items:
+        shared = "fleet" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("fleet" if shared else str(item.path)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-golden` rewrites the files in tests/unit/golden from what is rendered now; look at `git diff` after it."""
+    """`--update-golden` rewrites tests/unit/golden from what is rendered now; look at `git diff` after it."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files from what is rendered now")

@@ -34,6 +34,7 @@ ONE, OTHER = ECDSAKey.generate(), ECDSAKey.generate()
         (EOFError(), "closed the connection"),
         (SSHException("Incompatible ssh peer\n(no acceptable kex algorithm)"), "no acceptable kex algorithm"),
     ],
+    ids=[str(number) for number in range(14)],  # a fresh key is in some, and every worker has to find the same names
 )
 def test_a_failure_is_one_line_with_place_and_remedy(error: BaseException, said: str) -> None:
     line = connect_failure(
