@@ -78,14 +78,17 @@ def _where(fleet: Fleet) -> str:
 
 
 def _commands(findings: Findings, product: _Child, bare: _Child, rounds: int) -> None:
-    taken: dict[str, list[float]] = {"product": [], "bare": []}
+    turns = [("product", product, "true"), ("bare", bare, "true"), ("bare sh", bare, "sh -c true")]
+    taken: dict[str, list[float]] = {name: [] for name, _, _ in turns}
     for number in range(max(10, rounds)):
-        turns = [("product", product), ("bare", bare)]
-        for name, child in turns if number % 2 else reversed(turns):
-            taken[name] += child.ask(do="commands", count=20)
+        for name, child, line in turns if number % 2 else reversed(turns):
+            taken[name] += child.ask(do="commands", line=line, count=20)
     ours = Figure("command", "a command on an open connection", taken["product"], 1)
     peer = Figure("command-paramiko", "the same by bare paramiko, TCP_NODELAY", taken["bare"])
-    findings.figures += [ours, peer]
+    shell = Figure(
+        "command-paramiko-sh", "bare paramiko with the `sh -c` that pyinfra wraps around it", taken["bare sh"]
+    )
+    findings.figures += [ours, peer, shell]
     findings.goals.append(
         Goal(
             "command",

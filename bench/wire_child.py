@@ -22,8 +22,8 @@ class Wire(Protocol):
     def close(self) -> None:
         """Close it."""
 
-    def command(self) -> None:
-        """Run `true` and wait for its exit status."""
+    def command(self, line: str) -> None:
+        """Run a command line and wait for its exit status, which is 0."""
 
     def upload(self, local: str, remote: str) -> None:
         """Carry a file."""
@@ -55,8 +55,8 @@ class Product:
     def close(self) -> None:
         self._host.disconnect()
 
-    def command(self) -> None:
-        ok, _ = self._host.run_shell_command("true")
+    def command(self, line: str) -> None:
+        ok, _ = self._host.run_shell_command(line)
         assert ok
 
     def upload(self, local: str, remote: str) -> None:
@@ -88,11 +88,11 @@ class Paramiko:
     def close(self) -> None:
         self._client.close()
 
-    def command(self) -> None:
+    def command(self, line: str) -> None:
         transport = self._client.get_transport()
         assert transport is not None
         channel = transport.open_session()
-        channel.exec_command("true")
+        channel.exec_command(line)
         assert channel.recv_exit_status() == 0
         channel.close()
 
@@ -119,7 +119,7 @@ def _obey(wire: Wire, order: dict[str, Any]) -> list[float]:
 
     match order["do"]:
         case "commands":
-            return [_timed(wire.command) for _ in range(order["count"])]
+            return [_timed(lambda: wire.command(order["line"])) for _ in range(order["count"])]
         case "upload":
             return [_timed(lambda: wire.upload(local, remote))]
         case "connect and upload":
