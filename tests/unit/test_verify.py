@@ -198,3 +198,12 @@ def test_the_table_shows_need_and_state_for_each_target() -> None:
     rows = [" ".join(line.replace("│", " ").split()) for line in lines]
     assert "libc glibc 2.34 or later glibc 2.36 yes" in rows
     assert any(row.startswith("libc glibc 2.34 or later glibc 2.31 no (build it static") for row in rows)
+
+
+def test_the_table_says_once_what_holds_for_many_targets() -> None:
+    hosts = [TARGET.model_copy(update={"name": f"t{number}"}) for number in range(1, 11)]
+    judged = [(f"{host.name} {name}", compatibility(GLIBC, host)) for host in hosts for name in ("hello", "agent")]
+    shown = text(compat_table(judged), width=120)
+    assert shown.count("glibc 2.34 or later") == 1
+    first = " ".join(line.split("│")[1].strip() for line in shown.splitlines() if line.count("│") == 6)
+    assert first.strip() == ", ".join(f"t{number}" for number in range(1, 11)) + ": hello, agent"

@@ -75,19 +75,47 @@ def compatibility(info: BinaryInfo, target: TargetFacts) -> Compatibility:
 
 
 def compat_table(judged: Iterable[tuple[str, Compatibility]]) -> Table:
-    """The table that the verify stage shows: one block a target."""
+    """The table that the verify stage shows: one block for all targets and binaries about which the same is to be said.
+
+    Args:
+        judged: a target's name, or target and binary with a blank between them; and the verdict.
+    """
     table = Table(title="compatibility", title_justify="left", header_style="bold")
-    for column in ("target", "what", "needs", "has", "verdict"):
+    table.add_column("target", overflow="fold", min_width=18, max_width=30)
+    for column in ("what", "needs", "has", "verdict"):
         table.add_column(column, overflow="fold")
     colours = {"ok": "green", "warn": "yellow", "bad": "red"}
-    for name, verdict in judged:
-        for index, row in enumerate(verdict.rows):
+    for names, rows in _alike(judged):
+        for index, row in enumerate(rows):
             word = "no" if row.state == "bad" else "yes"
             text = Text(word, style=colours[row.state])
             text.append(f" ({row.note})" if row.note and row.state != "ok" else "", style="default")
-            table.add_row(Text(name if index == 0 else ""), row.what, Text(row.needs), Text(row.has), text)
+            table.add_row(Text(_label(names) if index == 0 else ""), row.what, Text(row.needs), Text(row.has), text)
         table.add_section()
     return table
+
+
+def _alike(judged: Iterable[tuple[str, Compatibility]]) -> list[tuple[list[str], list[Row]]]:
+    found: list[tuple[list[str], list[Row]]] = []
+    for name, verdict in judged:
+        names = next((names for names, rows in found if rows == verdict.rows), None)
+        if names is None:
+            found.append(([name], verdict.rows))
+        else:
+            names.append(name)
+    return found
+
+
+def _label(names: list[str]) -> str:
+    """``t1, t2: hello, web`` of ``t1 hello``, ``t1 web``, ``t2 hello``, ``t2 web``."""
+    binaries: dict[str, list[str]] = {}
+    for name in names:
+        target, _, binary = name.partition(" ")
+        binaries.setdefault(target, []).append(binary)
+    targets: dict[tuple[str, ...], list[str]] = {}
+    for target, held in binaries.items():
+        targets.setdefault(tuple(held), []).append(target)
+    return "\n".join(", ".join(who) + (f": {', '.join(held)}" if any(held) else "") for held, who in targets.items())
 
 
 def _system(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:

@@ -26,6 +26,7 @@ from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment
 from gofallback.controller.git import SourceError, bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
 from gofallback.operations.talk import Answer, ask, fail, send
+from gofallback.report.style import size_text
 from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnWindows, Look, Place, as_command, places, read_look
 from gofallback.source.model import Repository, ResolvedSource
 from gofallback.source.trouble import explain
@@ -172,7 +173,7 @@ def _receive(
             if trouble:
                 fail(host, f"{_label(work)}: {remote}: {trouble}")
                 return None
-            host.log(f"{_label(work)}: sent {made.stat().st_size / 1e6:.1f} MB of {place.url}")
+            host.log(f"{_label(work)}: sent {size_text(made.stat().st_size)} of {place.url}")
     finally:
         local.unlink(missing_ok=True)
     if not _put(state, host, refs, f"{remote}.refs", work):
