@@ -30,7 +30,7 @@ VERDICT_COLOURS: dict[Verdict, str] = {
 }
 VERDICT_WORDS: dict[Verdict, str] = {
     "done": "every target runs the wanted release and is healthy",
-    "unchanged": "every target already ran the wanted release; nothing was changed",
+    "unchanged": "every target ran the wanted release; nothing was changed",
     "reverted": "put back: the targets run what they ran before",
     "failed": "not every target runs what it should, see above",
     "refused": "refused before anything was changed",
