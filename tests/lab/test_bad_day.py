@@ -157,7 +157,7 @@ def test_an_unreachable_target_stops_the_run_before_any_change(running: Fleet) -
 def test_a_target_lost_during_the_upload_is_not_switched_and_nobody_else_is(running: Fleet) -> None:
     for target in running.lab.targets:
         target.latency(150)
-    run = running.start("rollout", "--data", "version=v1.1.0")
+    run = running.start("rollout", "-v", "--data", "version=v1.1.0")  # -v: headings at once
     run.wait_for(r"Starting operation: release \| hello v1.1.0")
     time.sleep(0.7)
     running.lab.host("t2").cut()
@@ -186,7 +186,7 @@ def test_a_target_cut_off_during_activation_goes_on_alone_and_is_followed_again(
 @pytest.mark.parametrize("moment", [r"Starting operation: release \| hello v1.1.0", r"\[t1\].*(switch|restart|gate)"],
                          ids=["upload", "activation"])  # fmt: skip
 def test_a_killed_controller_leaves_good_releases_and_the_same_command_goes_on(running: Fleet, moment: str) -> None:
-    run = running.start("rollout", "--data", "version=v1.1.0")
+    run = running.start("rollout", "-v", "--data", "version=v1.1.0")  # -v: headings at once
     run.wait_for(moment)
     run.kill()
     time.sleep(6)  # longer than the gate: what was begun has ended, on the target alone
@@ -212,7 +212,7 @@ def test_sshd_of_the_builder_restarted_in_mid_build(running: Fleet) -> None:
     builder = running.lab.host("w1")
     wanted = {"hello": {"build": {"package": "./cmd/hello", "version_variable": "main.version",
                                   "platforms": ["linux/riscv64"]}}}  # fmt: skip
-    run = running.start("drill", data=wanted)
+    run = running.start("drill", "-v", data=wanted)
     run.wait_for(r"Starting operation: build")
     time.sleep(3)
     builder.stop_sshd()  # type: ignore[attr-defined]
