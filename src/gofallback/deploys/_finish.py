@@ -10,8 +10,9 @@ import sys
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+import gevent
 import pyinfra
 
 from gofallback.controller.run import Outcome, Run, Span
@@ -35,13 +36,14 @@ def at_end(site: Site, *, json_mode: bool) -> None:
     """
     code = 0
 
-    def stop(number: int, _: object) -> NoReturn:
+    def stop(number: int, _: object) -> None:
         nonlocal code
         code = 128 + number
         site.run.stopped = site.run.stopped or signal.Signals(number).name
         for greenlet in list(site.state.pool.greenlets):
             greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
-        sys.exit(code)
+        # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.
+        gevent.get_hub().handle_system_error(SystemExit, SystemExit(code))
 
     def end() -> None:
         if pyinfra.is_cli:
