@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 
@@ -26,7 +27,9 @@ def main() -> int:
     try:
         fleet = Fleet.up(given.lab)
         try:
-            _measure(fleet, findings, given.rounds, given.fresh)
+            for _ in _measure(fleet, findings, given.rounds, given.fresh):
+                findings.about = show.about(load)
+                show.save(findings, complete=False)  # whatever happens to the rest
         finally:
             if not given.keep:
                 fleet.lab.down()
@@ -41,12 +44,17 @@ def main() -> int:
     return 0 if all(goal.met for goal in findings.goals) else 1
 
 
-def _measure(fleet: Fleet, findings: Findings, rounds: int, fresh: int) -> None:
-    emergency.provisioning(fleet, findings, rounds, fresh)
-    emergency.builds(fleet, findings, fresh)
-    binary = emergency.rollouts(fleet, findings)
-    emergency.no_op(fleet, findings, Ansible(fleet, binary), rounds)
+def _measure(fleet: Fleet, findings: Findings, rounds: int, fresh: int) -> Iterator[None]:
+    """Measure part by part."""
     wire.measure(fleet, findings, rounds)
+    yield
+    emergency.provisioning(fleet, findings, rounds, fresh)
+    yield
+    emergency.builds(fleet, findings, fresh)
+    yield
+    binary = emergency.rollouts(fleet, findings)
+    yield
+    emergency.no_op(fleet, findings, Ansible(fleet, binary), rounds)
 
 
 def _arguments() -> argparse.Namespace:

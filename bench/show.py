@@ -45,12 +45,13 @@ def _output(*argv: str) -> str:
     return (done.stdout or done.stderr).strip()
 
 
-def save(findings: Findings) -> Path:
-    """Keep the findings under today's date; the path."""
+def save(findings: Findings, *, complete: bool = True) -> Path:
+    """Keep the findings under today's date, as `.json.tmp` (which git ignores) until they are complete; the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{str(findings.about['date'])[:10]}.json"
-    path.write_text(json.dumps(findings.as_json(), indent=2) + "\n", encoding="utf-8")
-    return path
+    part = path.with_name(f"{path.name}.tmp")
+    part.write_text(json.dumps(findings.as_json(), indent=2) + "\n", encoding="utf-8")
+    return part.replace(path) if complete else part
 
 
 def seconds(value: float) -> str:
