@@ -220,7 +220,9 @@ def test_a_lock_that_was_lost_to_somebody_else_stops_the_switch(running: Fleet) 
     other = running.lab.host("t2")
     run = running.start("rollout", "--data", "version=v1.1.0", data={"hello": {"health": {"minimum_healthy": 4}}})
     run.wait_for(r"\[t1\].*gate")
-    other.run("pkill -f gofallback-lock; systemd-run --collect --unit=thief flock /run/gofallback/hello.lock sleep 60")
+    other.run(
+        "pkill -f '[g]ofallback-lock'; systemd-run --collect --unit=thief flock /run/gofallback/hello.lock sleep 60"
+    )
     result = run.end()
     other.run("systemctl stop thief")
     assert result.code == 1, result.output
@@ -231,7 +233,7 @@ def test_a_lock_that_was_lost_to_somebody_else_stops_the_switch(running: Fleet) 
 def test_a_lock_that_was_lost_is_taken_again(running: Fleet) -> None:
     run = running.start("rollout", "--data", "version=v1.1.0", data={"hello": {"health": {"minimum_healthy": 4}}})
     run.wait_for(r"\[t1\].*gate")
-    running.lab.host("t2").run("pkill -f gofallback-lock")
+    running.lab.host("t2").run("pkill -f '[g]ofallback-lock'")
     result = run.end()
     assert result.code == 0, result.output
     result.line(r"\[t2\].*lost with its connection, taken again")
@@ -241,7 +243,7 @@ def test_a_plan_that_another_run_made_old_is_not_carried_out(running: Fleet) -> 
     waiting = running.start(
         "rollout", "--data", "version=v1.1.0", "--diff", data={"hello": {"unit": {"memory_max": "96M"}}}
     )
-    waiting.wait_for("Press enter to execute")
+    waiting.wait_for("Detected changes displayed above")
     assert running.rollout("v1.1.0").code == 0
     between = [running.live(target) for target in ("t1", "t2")]
     waiting.enter()
