@@ -25,7 +25,7 @@ test: setup ## everything CI runs: format, lint, types, unit tests, and the lab
 	@$(MAKE) --no-print-directory check-static
 	@$(PY) -m lab setup
 	@# Most of a lab test is waiting for hosts: three workers do on two cores what one does in more than twice the time.
-	@$(BIN)/pytest -n 3 --dist loadgroup --durations=15 tests
+	@$(BIN)/pytest -n 3 --dist loadfile --durations=15 tests
 
 check: setup check-static ## format, lint, types, unit tests: under a minute
 	@$(BIN)/pytest -q -m "not lab" tests
