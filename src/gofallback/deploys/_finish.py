@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +50,12 @@ def at_end(site: Site, *, json_mode: bool) -> None:
         if pyinfra.is_cli:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
-        report = finish(site, json_mode)
+        try:
+            report = finish(site, json_mode)
+        except Exception:
+            # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
+            traceback.print_exc()
+            os._exit(code or 1)
         if pyinfra.is_cli and (code or (report is not None and report.exit_status)):
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
