@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from gofallback.artifact import buildinfo, elf, macho, pe
+from gofallback.artifact import buildinfo, macho, pe
 from gofallback.artifact.buildinfo import BuildInfo
 from gofallback.artifact.errors import ArtifactError
 from gofallback.model.base import Strict
@@ -93,6 +93,8 @@ def inspect_bytes(data: bytes) -> BinaryInfo:
 
 
 def _elf(data: bytes) -> BinaryInfo:
+    from gofallback.artifact import elf  # not above: pyelftools is slow to import, and most runs look at no binary
+
     found = elf.parse(data)
     return BinaryInfo(
         format="ELF",

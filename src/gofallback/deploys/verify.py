@@ -17,6 +17,7 @@ from gofallback.artifact.compat import Compatibility, TargetFacts, compat_table,
 from gofallback.artifact.verify import problems
 from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
+from gofallback.deploys import _release_plan as releases
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import AGENT, state_of
@@ -31,8 +32,15 @@ def verify(here: Site, host: Host) -> None:
     if host is not here.builder:
         return
     if not plan.missing(here):
-        refuse_incompatible(here, here.targets)
+        refuse_incompatible(here, _receivers(here))
     artifacts(name="artifacts", here=here)
+
+
+def _receivers(here: Site) -> list[Host]:
+    """Targets whose binaries are worth a look: those that get one, or all of them in a rehearsal."""
+    if here.run.command == "drill":
+        return here.targets
+    return [h for h in here.targets if any(releases.changes(here, h, want) for want in releases.wanted(here, h))]
 
 
 @operation()
