@@ -144,3 +144,9 @@ def test_git_on_the_builder_reads_our_settings_only() -> None:
     assert environment["GIT_CONFIG_GLOBAL"].startswith(ROOT + "\\gitconfig-")
     assert "autocrlf = false" in plan.GIT_CONFIG
     assert "eol = lf" in plan.GIT_CONFIG
+
+
+def test_with_live_output_go_names_each_package_and_nothing_else_changes() -> None:
+    agent = plan.agent_spec("1.26.6", "linux/amd64", "0" * 64)
+    quiet, live = (plan.build_argv(agent, "go.exe", "x", live=wanted) for wanted in (False, True))
+    assert [word for word in live if word != "-v"] == quiet and "-v" in live and "-v" not in quiet

@@ -180,17 +180,19 @@ GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:
 """Named after its content, so that a builder with another version's file gets a new one."""
 
 
-def build_argv(spec: BuildSpec, go: str, output: str) -> list[str]:
+def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False) -> list[str]:
     """The ``go build`` command.
 
     Args:
         spec: what is built.
         go: path of ``go.exe``.
         output: path of the file to write.
+        live: name each package as it is compiled (``-v``; the bytes are the same).
     """
     # "true" instead of "auto": without git, or in a damaged checkout, auto would silently build other bytes.
     stamped = "false" if is_agent(spec) else "true"
-    return [go, "build", *module_flags(spec), f"-buildvcs={stamped}", *spec.flags(), "-o", output, spec.package]
+    named = ["-v"] if live else []
+    return [go, "build", *named, *module_flags(spec), f"-buildvcs={stamped}", *spec.flags(), "-o", output, spec.package]
 
 
 def modules_argv(go: str) -> list[str]:

@@ -193,9 +193,8 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
     temporary = job.temporary(spec)
     file = join(temporary, spec.file_name)
     fresh = f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})& mkdir {literal(temporary)}"
-    command = job.command(
-        spec, plan.build_argv(spec, job.go, file), "build", after=f"&& (echo @file {spec.key}& {_measure(file)})"
-    )
+    argv = plan.build_argv(spec, job.go, file, live=state.print_output)
+    command = job.command(spec, argv, "build", after=f"&& (echo @file {spec.key}& {_measure(file)})")
     command = Command(
         command.label, f"{fresh}& {command.line}", command.environment, command.timeout, command.log, command.step
     )
