@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -84,22 +85,27 @@ def test_one_failed_target_puts_the_whole_fleet_back(running: Fleet) -> None:
     assert_next_run_succeeds(running)
 
 
-def test_a_binary_for_another_architecture_is_stopped_by_the_smoke_test(running: Fleet, tmp_path: Path) -> None:
-    """A store that lies: the manifest says amd64, the bytes are no program for this machine."""
+@pytest.mark.parametrize(
+    ("offset", "value", "stopped_by"),
+    [(18, (183).to_bytes(2, "little"), "architecture"), (24, bytes(8), "smoke")],
+    ids=["for another architecture (e_machine)", "that cannot run (e_entry)"],
+)
+def test_a_binary_that_is_not_for_this_machine_is_stopped_before_the_switch(
+    running: Fleet, tmp_path: Path, offset: int, value: bytes, stopped_by: str
+) -> None:
+    """A store that lies: its manifest says that all is well."""
     liar = Fleet(running.lab, tmp_path / "home")
     shutil.copytree(running.home / "artifacts", liar.home / "artifacts")
-    folder = next((liar.home / "artifacts/hello/v1.1.0").glob("*/*"))
+    folder = next((liar.home / "artifacts/hello/v1.1.0").glob("linux-amd64/*"))
     binary, manifest = folder / "hello", json.loads((folder / "manifest.json").read_text())
     content = bytearray(binary.read_bytes())
-    content[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    content[offset : offset + len(value)] = value
     binary.write_bytes(content)
-    import hashlib
-
     manifest["sha256"] = hashlib.sha256(content).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result = liar.rollout("v1.1.0")
     assert_told_as_it_is(result)
-    result.line("smoke")
+    result.line(stopped_by)
     assert_fleet_is_on_the_old_release(running)
     assert_next_run_succeeds(running)
 
