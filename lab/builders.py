@@ -80,15 +80,21 @@ class Builder(Host):
         if not self._made():
             self.destroy()
             self._make()
-        elif self.running() and self.is_up():
+        elif self._serves():
             return False
         elif self.running():
             self.thaw()
             faults.clear(self.lab, self.name)
-            if self.is_up():
+            if self._serves():
                 return True
+            # Half started: a service that nobody has on record would meet the one that is started now.
+            self.stop()
         self.boot()
         return True
+
+    def _serves(self) -> bool:
+        """Whether its SSH service answers and is the one on record: a killed start may leave one that is not."""
+        return self.running() and self.is_up() and self.windows.is_up()
 
     def _made(self) -> bool:
         try:
