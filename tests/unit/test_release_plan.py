@@ -88,6 +88,15 @@ def test_a_new_version_is_uploaded_and_switched_to() -> None:
     ]
 
 
+def test_a_release_that_is_there_with_another_binary_is_uploaded_again() -> None:
+    wanted = files("v1.1.0")
+    state = live(files(), releases={wanted.id: ReleaseFound(wanted.id, sha256="f" * 64)})
+    kinds = {step.kind: step.text for step in diff(state, wanted, SERVICE, SHA)}
+    assert "its binary has sha256 ffffffffffff" in kinds["repair"] and "switch" in kinds
+    same = live(files(), releases={wanted.id: ReleaseFound(wanted.id, sha256=SHA)})
+    assert "repair" not in {step.kind for step in diff(same, wanted, SERVICE, SHA)}
+
+
 def test_other_unit_data_with_the_same_binary_sends_no_binary_and_shows_the_difference() -> None:
     old, new = files(), files(unit={"memory_max": "64M"})
     steps = diff(live(old), new, SERVICE, SHA)

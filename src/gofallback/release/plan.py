@@ -55,7 +55,7 @@ def diff(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: s
     if not state.user_exists:
         steps.append(Step("user", f"create the system user {service.user}"))
     live = state.current == desired.id
-    damage = _damage(state, desired, service, sha256) if live else []
+    damage = _damage(state, desired, service, sha256) if live else _other_binary(state, desired, sha256)
     if desired.id not in state.releases:
         note = f"; {binary_note(state, sha256)}" if sha256 is not None else "; with the binary that this run builds"
         steps.append(Step("upload", f"upload release {desired.id}{note}", _files_diff(state, desired)))
@@ -204,6 +204,14 @@ def binary_note(state: ServiceState, sha256: str) -> str:
     """Whether a binary has to be sent."""
     known = any(found.sha256 == sha256 for found in state.releases.values())
     return "the binary is there already" if known else f"with binary {sha256[:12]}"
+
+
+def _other_binary(state: ServiceState, desired: ReleaseFiles, sha256: str | None) -> list[str]:
+    """What speaks against a release that is there but not live: its manifest names another binary than the artifact."""
+    there = state.releases.get(desired.id)
+    if there is None or sha256 is None or there.sha256 == sha256:
+        return []
+    return [f"its binary has sha256 {(there.sha256 or 'none')[:12]}, not {sha256[:12]}"]
 
 
 def _damage(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: str | None) -> list[str]:
