@@ -11,7 +11,6 @@ from gofallback.deploys._gather import gather
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
 from gofallback.deploys._wanted import all_specs, services_in_use, state_of
 from gofallback.facts.builder import builder_state
-from gofallback.facts.target import target_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
 from gofallback.release.lock import HEARTBEAT, PATIENCE
@@ -122,7 +121,7 @@ def _nobody_else(here: Site, host: Host, service: Service) -> None:
     A controller that dies takes its connection and the lock with it. One whose network was cut falls silent, and the
     target lets its lock go after `PATIENCE` seconds. Which of the two it is shows within a heartbeat.
     """
-    sudo, began, told = here.fleet(host).target.sudo, time.monotonic(), False
+    began, told = time.monotonic(), False
     lock = state_of(here, host).services[service.name].lock
     while lock is not None:
         before, waited = lock, time.monotonic() - began
@@ -130,8 +129,7 @@ def _nobody_else(here: Site, host: Host, service: Service) -> None:
             host.log(f"{service.name}: {lock} is not heard of any more; waiting for its lock to end")
             told = True
         gevent.sleep(0.5)
-        state = target_state(host, here.services(host), sudo=sudo, refresh=True)
-        lock = state.services[service.name].lock
+        lock = state_of(here, host, refresh=True).services[service.name].lock
         if lock is not None and (_alive(before, lock) or waited > PATIENCE + HEARTBEAT):
             raise RefusedError(
                 f"{host.name}: {service.name} is being changed by {lock}; nothing was changed. "

@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from gofallback.deploys import _release_plan, _rollback_plan
 from gofallback.deploys._site import Site
-from gofallback.facts.target import target_state
+from gofallback.deploys._wanted import state_of
 from gofallback.operations.lock import acquire, is_held
 
 
@@ -67,7 +67,7 @@ def _lock(state: State, host: Host, here: Site) -> bool:
 def _changed_since_planned(host: Host, here: Site) -> str | None:
     """The plan is as old as the question whether to go on: another run may have been here since."""
     try:
-        found = target_state(host, here.services(host), sudo=here.fleet(host).target.sudo, refresh=True)
+        found = state_of(here, host, refresh=True)
     except PyinfraError as error:
         return str(error)
     for service in here.services(host):

@@ -38,9 +38,13 @@ class Wanted:
         return self.binary.commit
 
 
-def state_of(site: Site, host: Host) -> TargetState:
-    """What a target tells, asked once for the plan; stages of the run refresh it."""
-    return target_state(host, site.services(host), sudo=site.fleet(host).target.sudo)
+def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
+    """What a target told last, or with ``refresh`` tells now.
+
+    Raises:
+        FactError: it does not answer.
+    """
+    return target_state(host, site.services(host), sudo=site.fleet(host).target.sudo, refresh=refresh)
 
 
 def source_of(site: Site, service: Service) -> ResolvedSource:

@@ -14,8 +14,8 @@ from pyinfra.api.state import State
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._switch import put_back
+from gofallback.deploys._wanted import state_of
 from gofallback.deploys._waves import failure
-from gofallback.facts.target import target_state
 from gofallback.model import Service
 from gofallback.operations.channel import reconnect
 from gofallback.release.state import ServiceState
@@ -90,11 +90,10 @@ def _look(state: State, host: Host, here: Site, service: Service) -> bool:
 
 def _ask(here: Site, host: Host, service: Service) -> ServiceState:
     """Its state now; a connection that broke meanwhile is made again."""
-    sudo, services = here.fleet(host).target.sudo, here.services(host)
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            return target_state(host, services, sudo=sudo, refresh=True).services[service.name]
+            return state_of(here, host, refresh=True).services[service.name]
         except PyinfraError:
             if time.monotonic() > deadline:
                 raise

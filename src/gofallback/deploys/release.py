@@ -16,7 +16,6 @@ from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import Wanted, state_of
 from gofallback.deploys._waves import halt, in_order
 from gofallback.deploys.verify import refuse_incompatible
-from gofallback.facts.target import target_state
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
 
@@ -74,16 +73,14 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
         return here.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = binary.manifest.sha256
     try:
-        # The plan is as old as the build was long.
-        sudo = here.fleet(host).target.sudo
-        target_state(host, here.services(host), sudo=sudo, refresh=True)
+        state_of(here, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:
         return here.fail(host, want.service.name, str(error))
     return put_release(
         state,
         host,
         lambda: plan.upload(here, host, want, binary, agent),
-        sudo=sudo,
+        sudo=here.fleet(host).target.sudo,
         tell=lambda why: here.note_failure(host, want.service.name, why),
     )
 
