@@ -14,6 +14,7 @@ from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
 from gofallback.release.lock import HEARTBEAT, PATIENCE
+from gofallback.release.plan import preconditions, requirements
 from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
@@ -95,28 +96,24 @@ def target(here: Site, host: Host) -> None:
     if here.run.command == "status":
         return
     state = state_of(here, host)
-    settings = here.fleet(host).target
-    if state.missing:
-        raise RefusedError(
-            f"{host.name}: {', '.join(state.missing)} is missing; a target needs systemd, util-linux, tar and sudo"
-        )
+    _refuse(host, requirements(state))
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
     if here.run.command == "drill":
         return
+    minimum = 0 if here.run.command == "rollback" else here.fleet(host).target.minimum_free_mb
     for service in here.services(host):
-        _nobody_else(here, host, service)
-        free = state.free.get(service.home)
-        need = settings.minimum_free_mb * 1_000_000
-        if free is not None and free < need and here.run.command != "rollback":
-            raise RefusedError(
-                f"{host.name}: {free / 1e6:.0f} MB free below {service.home}, expected at least "
-                f"{settings.minimum_free_mb} MB (target.minimum_free_mb); free some space, nothing was changed"
-            )
+        _wait_for_lost_run(here, host, service)
+        _refuse(host, preconditions(state_of(here, host), service, 0, minimum, run_id=here.run.id))
 
 
-def _nobody_else(here: Site, host: Host, service: Service) -> None:
-    """Refuse while another run is at work; wait for the lock of one whose controller is gone.
+def _refuse(host: Host, problems: list[str]) -> None:
+    if problems:
+        raise RefusedError(f"{host.name}: {'; '.join(problems)}; nothing was changed")
+
+
+def _wait_for_lost_run(here: Site, host: Host, service: Service) -> None:
+    """Wait for the end of a lock whose controller is gone; a lock that is alive is left to `preconditions`.
 
     A controller that dies takes its connection and the lock with it. One whose network was cut falls silent, and the
     target lets its lock go after `PATIENCE` seconds. Which of the two it is shows within a heartbeat.
@@ -131,10 +128,7 @@ def _nobody_else(here: Site, host: Host, service: Service) -> None:
         gevent.sleep(0.5)
         lock = state_of(here, host, refresh=True).services[service.name].lock
         if lock is not None and (_alive(before, lock) or waited > PATIENCE + HEARTBEAT):
-            raise RefusedError(
-                f"{host.name}: {service.name} is being changed by {lock}; nothing was changed. "
-                "Wait for that run to end; its lock ends with it"
-            )
+            return
 
 
 def _alive(before: Holder, now: Holder) -> bool:

@@ -84,6 +84,16 @@ def diff(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: s
     return steps
 
 
+def requirements(target: TargetState) -> list[str]:
+    """What a target lacks that every service needs; each one line with what to do."""
+    problems = []
+    if target.missing:
+        problems.append(f"has no {', '.join(target.missing)}; install what brings them (a Debian has them)")
+    if target.systemd < OLDEST_SYSTEMD:
+        problems.append(f"has systemd {target.systemd or 'none'}; at least {OLDEST_SYSTEMD} is needed")
+    return problems
+
+
 def preconditions(
     target: TargetState, service: Service, needed: int, minimum_free_mb: int, run_id: str = ""
 ) -> list[str]:
@@ -92,18 +102,14 @@ def preconditions(
     Args:
         target: what the target told.
         service: the service.
-        needed: bytes the upload needs; 0 when nothing is uploaded.
+        needed: bytes the upload needs; 0 when that is not known or nothing is uploaded.
         minimum_free_mb: `target.minimum_free_mb`.
         run_id: of this run, whose own lock is no obstacle.
     """
-    problems = []
-    if target.missing:
-        problems.append(f"has no {', '.join(target.missing)}; install what brings them (a Debian has them)")
-    if target.systemd < OLDEST_SYSTEMD:
-        problems.append(f"has systemd {target.systemd or 'none'}; at least {OLDEST_SYSTEMD} is needed")
+    problems = requirements(target)
     free = target.free.get(service.home)
     wanted = needed + minimum_free_mb * 1024 * 1024
-    if needed and free is not None and free < wanted:
+    if free is not None and free < wanted:
         problems.append(
             f"disk full: {free >> 20} MB free below {service.home}, {-(-wanted >> 20)} MB are needed; free space there"
         )
