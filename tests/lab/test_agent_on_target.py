@@ -41,7 +41,7 @@ def target(machine: AgentTarget) -> AgentTarget:
 def good(target: AgentTarget) -> AgentTarget:
     """A target on which v1 runs and is well."""
     code, record = target.activate(target.release("v1"))
-    assert (code, record["state"]) == (0, "activated")
+    assert (code, record["state"]) == (0, "confirmed")
     return target
 
 
@@ -58,7 +58,7 @@ def test_a_first_release_runs_is_enabled_and_is_remembered(good: AgentTarget) ->
     assert good.sh("systemctl is-enabled hello.service hello-health.timer") == "enabled\nenabled"
     assert good.sh("systemctl is-active hello-health.timer") == "active"
     history = [json.loads(line) for line in good.sh("cat /var/lib/gofallback/hello/history.jsonl").splitlines()]
-    assert [(run["release"], run["state"]) for run in history] == [("v1", "activated")]
+    assert [(run["release"], run["state"]) for run in history] == [("v1", "confirmed")]
 
 
 def test_the_next_release_replaces_it_and_the_same_run_again_changes_nothing(good: AgentTarget) -> None:
@@ -157,7 +157,7 @@ def test_a_killed_agent_ends_well_when_run_again(good: AgentTarget, stage: str, 
     code, lines = good.follow(run_id)
     assert good.sh("cat /root/killed") == stage
     if not heal:
-        assert (code, lines[-1]["state"]) == (5, "running")
+        assert (code, lines[-1]["state"]) == (5, "intended")
         code, lines = good.follow(good.start("v2", run_id, heal))
     record = lines[-1]
     assert (code, record["state"], record["previous"]) == (3, "reverted", "v1")
@@ -171,7 +171,7 @@ rm -f /root/killed
 record=/var/lib/gofallback/hello/outcome.json
 for ((i = 0; i < 200000; i++)); do
   read -r -d '' text < $record
-  if [[ $text == *'"state": "running"'* && $text == *'"stage": "'$1'",
+  if [[ $text == *'"state": "intended"'* && $text == *'"stage": "'$1'",
  "stages"'* && $text =~ \\"pid\\":\\ ([0-9]+) ]]; then
     kill -9 "${BASH_REMATCH[1]}"; echo $1 > /root/killed; exit
   fi
@@ -251,8 +251,8 @@ def test_follow_shows_each_stage_and_may_be_started_at_any_time(good: AgentTarge
         code, lines = outputs[when]
         assert code == 0
         assert [line["stage"] for line in lines[:-1] if line["event"] == "stage"] == stages, when
-        assert lines[-1]["state"] == "activated"
-    assert outputs["cut off"][0] == 6 and outputs["cut off"][1][-1]["state"] == "running"
+        assert lines[-1]["state"] == "confirmed"
+    assert outputs["cut off"][0] == 6 and outputs["cut off"][1][-1]["state"] == "intended"
     assert outputs["long after"][0] == 0 and outputs["long after"][1][-1]["release"] == "v2"
 
 

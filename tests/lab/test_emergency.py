@@ -20,7 +20,7 @@ def test_one_command_builds_on_windows_and_puts_it_live_on_every_target(targets_
     assert "done: every target runs the wanted release and is healthy" in result.output
     for target in ("t1", "t2"):
         assert fleet.answer(target) == "ok v1.1.0"
-        assert "healthy" in result.line(rf"^{target} .*activated")
+        assert "healthy" in result.line(rf"^{target} .*confirmed")
 
 
 def test_the_bytes_are_equal_on_builder_controller_and_targets(running: Fleet) -> None:
@@ -149,7 +149,7 @@ def test_the_report_is_kept_as_json_html_and_markdown(running: Fleet) -> None:
     result = running.rollout("v1.1.0", "--data", "reason=drill at noon")
     report = running.report()
     assert report["verdict"] == "done"
-    assert [(row["host"], row["outcome"]) for row in report["targets"]] == [("t1", "activated"), ("t2", "activated")]
+    assert [(row["host"], row["outcome"]) for row in report["targets"]] == [("t1", "confirmed"), ("t2", "confirmed")]
     html = Path(result.line("report:").partition("report: ")[2])
     page = html.read_text()
     assert "<svg" in page and "http://" not in page and "https://" not in page  # opens offline

@@ -58,7 +58,7 @@ def test_two_services_go_live_on_every_target_and_each_has_its_row(both: Fleet) 
     assert result.code == 0, result.output
     assert live(both, "t1") == live(both, "t2") == ["v1.1.0", "v1.1.0"]
     rows = outcomes(both)
-    assert len(rows) == 4 and set(rows.values()) == {"activated"}
+    assert len(rows) == 4 and set(rows.values()) == {"confirmed"}
 
 
 def test_one_service_that_fails_on_the_canary_puts_the_other_back_there(both: Fleet) -> None:
@@ -100,7 +100,7 @@ def test_with_revert_failed_only_the_failed_target_goes_back(running: Fleet) -> 
     result = running.run("rollout", "--data", "version=v1.1.0", data={"hello": hello, "rollout": {"revert": "failed"}})
     running.lab.host("t2").run("systemctl stop squatter")
     assert result.code == 1, result.output
-    assert outcomes(running) == {("t1", "hello"): "activated", ("t2", "hello"): "reverted"}
+    assert outcomes(running) == {("t1", "hello"): "confirmed", ("t2", "hello"): "reverted"}
     assert "rollout.revert" in result.line("stays")
     assert (running.live("t1") or "").startswith("v1.1.0-") and (running.live("t2") or "").startswith("v1.0.0-")
 
@@ -110,7 +110,7 @@ def test_targets_run_only_the_services_their_data_names(both_built: Fleet) -> No
     hosts = {"t1": {"target": {"services": ["hello"]}}, "t2": {"target": {"services": ["twin"]}}}
     result = both_built.run("rollout", "--data", "version=v1.0.0", data={"twin": twin(), "hosts": hosts})
     assert result.code == 0, result.output
-    assert outcomes(both_built) == {("t1", "hello"): "activated", ("t2", "twin"): "activated"}
+    assert outcomes(both_built) == {("t1", "hello"): "confirmed", ("t2", "twin"): "confirmed"}
     assert "twin smoke" in result.output  # t2 is the first that gets it
     assert both_built.lab.host("t1").run("ls /opt").stdout.split() == ["gofallback", "hello"]
 
@@ -119,7 +119,7 @@ def test_a_target_without_services_is_left_alone_and_a_fleet_without_any_is_refu
     nothing = {"target": {"services": []}}
     result = running.run("rollout", "--data", "version=v1.1.0", data={"hosts": {"t2": nothing}})
     assert result.code == 0, result.output
-    assert outcomes(running) == {("t1", "hello"): "activated"}
+    assert outcomes(running) == {("t1", "hello"): "confirmed"}
     assert running.answer("t2") == "ok v1.0.0"
     refused = running.run("rollout", "--data", "version=v1.1.0", data={"hosts": {"t1": nothing, "t2": nothing}})
     assert refused.code == 1

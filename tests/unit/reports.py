@@ -20,7 +20,7 @@ def row(host: str, **changes: object) -> TargetRow:
     base = TargetRow(
         host=host,
         service="hello",
-        outcome="activated",
+        outcome="confirmed",
         release=NEW,
         commit=COMMIT,
         sha256=SHA,

@@ -18,7 +18,7 @@ def state(current: str | None, *releases: str, bad: dict[str, str] | None = None
 
 
 def activated(*releases: str) -> tuple[dict[str, str], ...]:
-    return tuple({"release": name, "state": "activated"} for name in releases)
+    return tuple({"release": name, "state": "confirmed"} for name in releases)
 
 
 def test_it_goes_back_to_what_was_last_live_and_healthy_before_what_is_live_now() -> None:

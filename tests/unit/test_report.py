@@ -21,7 +21,7 @@ EVIL = "<script>alert('x')</script>"
 def test_the_table_shows_every_target_in_one_line() -> None:
     lines = text(table.render(good())).splitlines()
     assert lines[0].split() == ["target", "release", "commit", "sha256", "health", "seconds", "outcome"]
-    assert lines[2].split() == ["t1", NEW, COMMIT[:8], SHA[:12], "healthy", "4.2", "activated"]
+    assert lines[2].split() == ["t1", NEW, COMMIT[:8], SHA[:12], "healthy", "4.2", "confirmed"]
     assert lines[-1] == "done: every target runs the wanted release and is healthy, after 74.2 s"
 
 
@@ -285,12 +285,12 @@ def rows(*outcomes: Outcome) -> list[TargetRow]:
 @pytest.mark.parametrize(
     ("targets", "flags", "verdict"),
     [
-        (rows("activated", "activated"), {}, "done"),
-        (rows("activated", "unchanged"), {}, "done"),
+        (rows("confirmed", "confirmed"), {}, "done"),
+        (rows("confirmed", "unchanged"), {}, "done"),
         (rows("unchanged", "unchanged"), {}, "unchanged"),
         ([], {}, "unchanged"),
-        (rows("activated", "failed"), {}, "partly"),
-        (rows("activated", "untouched"), {}, "partly"),
+        (rows("confirmed", "failed"), {}, "partly"),
+        (rows("confirmed", "untouched"), {}, "partly"),
         (rows("reverted", "reverted", "untouched"), {}, "reverted"),
         (rows("reverted", "failed"), {}, "failed"),
         (rows("failed"), {}, "failed"),

@@ -61,7 +61,7 @@ def test_an_activation_nobody_followed_to_its_end_is_not_said_to_run_the_old_rel
 
 def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: Run) -> None:
     outcome = planned(run, "t1")
-    outcome.state = "activated"
+    outcome.state = "confirmed"
     run.stopped = "SIGTERM"
     report = to_report(run, failed=True, order={"t1": 0})
     assert report.exit_status == 1

@@ -40,7 +40,7 @@ def test_a_reverted_activation_says_why_and_what_runs_now() -> None:
 
 
 def test_an_activated_release_is_the_only_good_outcome() -> None:
-    record = RECORD | {"state": "activated", "runs_now": "v2-b", "reason": None}
+    record = RECORD | {"state": "confirmed", "runs_now": "v2-b", "reason": None}
     assert outcome(0, json.dumps(record)).ok
     for code in (2, 3, 4, 5, 6, 127):
         assert not outcome(code, json.dumps(record)).ok

@@ -69,7 +69,7 @@ def answer(text: str = ANSWER) -> list[str]:
         "opt/hello/current/conf/environment": "A=1\n",
         "opt/hello/releases/v1-aaaaaaaa/manifest.json": f'{{"sha256": "{SHA}", "spec": {{"version": "v1"}}}}',
         "opt/hello/releases/v2-bbbbbbbb/BAD": '{"reason": "crashed"}',
-        "var/lib/gofallback/hello/outcome.json": '{"state": "activated"}',
+        "var/lib/gofallback/hello/outcome.json": '{"state": "confirmed"}',
         "var/lib/gofallback/hello/last-known-good": "v1-aaaaaaaa\n",
     }
     return text.replace("FILES", archive(files)).splitlines()
@@ -100,7 +100,7 @@ def test_everything_that_a_target_tells_is_read() -> None:
     assert str(hello.lock) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
     assert hello.activating == "v2-bbbbbbbb"
     assert hello.health is not None and not hello.health.healthy and "status 500" in hello.health.reason
-    assert hello.outcome == {"state": "activated"}
+    assert hello.outcome == {"state": "confirmed"}
     assert hello.installed["hello.service"].content == b"[Unit]\n"
     assert hello.files["conf/environment"].mode == 0o644
     assert hello.hashes == {"bin/hello": SHA}

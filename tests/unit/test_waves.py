@@ -65,7 +65,7 @@ def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_pa
     assert halt(here) == failure(here) == "hello on t1: not healthy"
 
 
-@pytest.mark.parametrize("state", ["planned", "activated", "unchanged"])
+@pytest.mark.parametrize("state", ["planned", "confirmed", "unchanged"])
 def test_good_outcomes_and_those_to_come_stop_nobody(tmp_path: Path, state: Any) -> None:
     here = site(tmp_path, "t1", "t2")
     here.run.outcome("t1", "hello").state = state

@@ -14,8 +14,8 @@ import (
 
 // States of a run.
 const (
-	stateRunning   = "running"
-	stateActivated = "activated"
+	stateRunning   = "intended"
+	stateActivated = "confirmed"
 	stateReverted  = "reverted"
 	stateFailed    = "failed"
 )

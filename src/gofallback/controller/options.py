@@ -18,6 +18,12 @@ _ONLY_FOR = {
     "source_offline": ("fallback", "drill"),
     "version": ("rollout",),
     "release": ("rollback",),
+    "resume": ("rollout",),
+    "abort": ("rollout",),
+    "takeover": ("fallback", "rollout", "rollback"),
+    "override_freeze": ("fallback", "rollout"),
+    "break_glass": ("fallback", "rollout"),
+    "requester": ("fallback", "rollout", "status"),
 }
 
 
@@ -36,7 +42,21 @@ class Options(Strict):
         default=False, description="go on with the cached mirror when the repository is unreachable"
     )
     skip_unreachable: bool = Field(default=False, description="go on without targets that cannot be reached")
-    reason: str | None = Field(default=None, description="why this run happens; kept in the report")
+    resume: str | None = Field(default=None, description="rollout: bring the run with this id to its end")
+    abort: str | None = Field(default=None, description="rollout: take the run with this id back on every target")
+    takeover: str | None = Field(
+        default=None, description="id of the run whose lease is taken from it; whatever it still writes is refused"
+    )
+    reason: str | None = Field(default=None, description="why this run happens; kept in the journal and the report")
+    override_freeze: str | None = Field(
+        default=None, description="why this run may go on in a freeze window; kept in the journal and the report"
+    )
+    break_glass: str | None = Field(
+        default=None, description="why this run may go on without approvals, and in a freeze; audited"
+    )
+    requester: str | None = Field(
+        default=None, description="who asks for this run, a principal of allowed_signers; default: found by key or name"
+    )
 
     @field_validator("service", mode="before")
     @classmethod
@@ -50,7 +70,11 @@ class Options(Strict):
             raise ValueError("no service is named")
         return names
 
-    @field_validator("ref", "version", "release", "reason", mode="before")
+    @field_validator(
+        *("ref", "version", "release", "resume", "abort", "takeover", "reason"),
+        *("override_freeze", "break_glass", "requester"),
+        mode="before",
+    )
     @classmethod
     def _text(cls, value: object) -> object:
         # pyinfra turns `--data version=1.10` into the number 1.1 before anybody can see the text.

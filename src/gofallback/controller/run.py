@@ -18,7 +18,7 @@ from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.model import Fleet
 from gofallback.source.model import ResolvedSource
 
-State = Literal["planned", "activated", "unchanged", "reverted", "failed", "untouched"]
+State = Literal["planned", "confirmed", "unchanged", "reverted", "failed", "untouched"]
 
 
 @dataclass

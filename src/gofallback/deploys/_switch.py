@@ -61,7 +61,7 @@ def keep(outcome: Outcome, release: str, found: ActivationOutcome) -> None:
     outcome.seconds += found.seconds
     outcome.evidence = tuple(found.evidence)
     if found.ok:
-        outcome.state, outcome.reason = "activated", None
+        outcome.state, outcome.reason = "confirmed", None
     else:
         outcome.state = "reverted" if found.state == "reverted" else "failed"
         outcome.reason = found.reason if found.state in ("reverted", "failed") else f"{found.state}: {found.reason}"
@@ -101,7 +101,7 @@ def put_back_rest(state: State, host: Host, here: Site, failed: Service) -> None
     """One service failed on a target: the others that this run switched there go back, as later stages leave it out."""
     for service in here.services(host):
         outcome = here.run.outcome(host.name, service.name)
-        if service.name != failed.name and outcome.state == "activated":
+        if service.name != failed.name and outcome.state == "confirmed":
             put_back(state, host, here, service, f"{failed.name} on {host.name}")
 
 

@@ -63,13 +63,13 @@ def _unchanged(here: Site, service: Service) -> bool:
 def _look(state: State, host: Host, here: Site, service: Service) -> bool:
     """The release is judged by what the target says now, not by what this run remembers."""
     outcome = here.run.outcome(host.name, service.name)
-    if outcome.state != "activated" or failure(here):
+    if outcome.state != "confirmed" or failure(here):
         return True
     try:
         found = _ask(here, host, service)
     except PyinfraError as error:
         # It was healthy when it was last heard of: no reason to put the others back.
-        outcome.healthy, outcome.reason = None, f"activated, but it cannot be confirmed: {error}"
+        outcome.healthy, outcome.reason = None, f"switched and healthy, but it cannot be confirmed: {error}"
         host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
         return False
     outcome.live = found.current
@@ -81,7 +81,7 @@ def _look(state: State, host: Host, here: Site, service: Service) -> bool:
     here.fail(host, service.name, reason)
     for other in here.services(host):
         known = here.run.outcome(host.name, other.name)
-        if other.name == service.name or known.state == "activated":
+        if other.name == service.name or known.state == "confirmed":
             put_back(
                 state, host, here, other, f"{service.name} on {host.name}: {reason}", own=other.name == service.name
             )
@@ -104,7 +104,7 @@ def _ask(here: Site, host: Host, service: Service) -> ServiceState:
 def _verdict(state: State, host: Host, here: Site) -> bool:
     reason, good = failure(here), True
     for service in here.services(host) if reason else ():
-        if here.run.outcome(host.name, service.name).state == "activated":
+        if here.run.outcome(host.name, service.name).state == "confirmed":
             # all of them in one step: pyinfra leaves a host that failed out of every later one
             good = put_back(state, host, here, service, str(reason)) and good
     return good

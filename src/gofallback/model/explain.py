@@ -13,6 +13,8 @@ from pydantic_core import ErrorDetails
 
 #: Every pattern of the models in plain words; a test looks that none is missing.
 PATTERNS: dict[str, str] = {
+    r"^(100|[1-9][0-9]?)%$": "should be a number of targets, a percentage such as '50%', or a mapping {label: region}",
+    r"^(targets|etcds?://\S+)$": "should be 'targets' or an address such as etcd://host:2379",
     r"^[a-z][a-z0-9-]{0,30}$": "should be 1 to 31 lower case letters, digits or '-', starting with a letter",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "should be the name of an environment variable (letters, digits, '_')",
     r"^[0-9a-f]{64}$": "should be a SHA-256: 64 hex digits in lower case",

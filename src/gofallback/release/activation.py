@@ -11,9 +11,9 @@ from typing import Any, Literal
 from gofallback.release.agentfiles import ACTIVATION, AGENT
 from gofallback.release.probe import ACTIVATING, RECORDS, activation_unit
 
-State = Literal["activated", "reverted", "failed", "interrupted", "refused", "unknown"]
+State = Literal["confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
 #: Exit status of the agent's `follow` (docs/agent.md).
-STATES: Mapping[int, State] = {0: "activated", 3: "reverted", 4: "failed", 5: "interrupted", 6: "unknown", 2: "refused"}
+STATES: Mapping[int, State] = {0: "confirmed", 3: "reverted", 4: "failed", 5: "interrupted", 6: "unknown", 2: "refused"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ActivationOutcome:
     """The release that is live now; None: nothing, or not known."""
     healthy: bool | None = None
     reason: str = ""
-    """Why it is not `activated`; one line."""
+    """Why it is not `confirmed`; one line."""
     evidence: tuple[str, ...] = ()
     """Last journal lines of the failed attempt."""
     seconds: float = 0.0
@@ -43,7 +43,7 @@ class ActivationOutcome:
     @property
     def ok(self) -> bool:
         """The wanted release is live and healthy."""
-        return self.state == "activated"
+        return self.state == "confirmed"
 
 
 def start(service: str, home: str, release: str, *, run_id: str, who: str, timeout: float, sha256: str | None) -> str:
@@ -120,7 +120,7 @@ def outcome(release: str, run_id: str, lines: list[str], code: int) -> Activatio
         previous=record.get("previous"),
         live=record.get("runs_now"),
         healthy=record.get("healthy"),
-        reason=str(record.get("reason") or "") or ("" if state == "activated" else f"activation {state}"),
+        reason=str(record.get("reason") or "") or ("" if state == "confirmed" else f"activation {state}"),
         evidence=tuple(str(line) for line in record.get("journal") or ())[-50:],
         seconds=_elapsed(record),
         run_id=str(record.get("run_id") or run_id),

@@ -24,7 +24,7 @@ def candidate(state: ServiceState, named: str | None = None) -> str:
     """
     if named is not None:
         return _named(state, named)
-    good = [str(record.get("release")) for record in state.history if record.get("state") == "activated"]
+    good = [str(record.get("release")) for record in state.history if record.get("state") == "confirmed"]
     if state.last_good:
         good.append(state.last_good)
     if state.outcome and state.outcome.get("previous"):

@@ -56,7 +56,7 @@ def _targets(report: Report) -> list[str]:
         for row in report.targets
     )
     head = ("target", "service", "outcome", "runs now", "before", "commit", "sha256", "health", "seconds")
-    bad = [row for row in report.targets if row.outcome not in ("activated", "unchanged")]
+    bad = [row for row in report.targets if row.outcome not in ("confirmed", "unchanged")]
     reasons = [
         f"- {_code(row.host)} {row.outcome}: {_cell(row.reason or 'no reason recorded')}; {_cell(runs_now(row))}"
         for row in bad

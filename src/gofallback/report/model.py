@@ -27,7 +27,7 @@ StageName = Literal[
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 Status = Literal["ok", "failed", "reverted", "skipped"]
-Outcome = Literal["activated", "unchanged", "reverted", "failed", "untouched"]
+Outcome = Literal["confirmed", "unchanged", "reverted", "failed", "untouched"]
 Health = Literal["healthy", "unhealthy", "unknown"]
 Verdict = Literal["done", "unchanged", "reverted", "failed", "refused", "partly"]
 
@@ -119,7 +119,7 @@ class TargetRow(Strict):
     seconds: float = 0.0
     """From the switch to the outcome."""
     reason: Clean = ""
-    """Why it is not `activated` or `unchanged`; one line."""
+    """Why it is not `confirmed` or `unchanged`; one line."""
     evidence: list[Clean] = Field(default_factory=list)
     """The last journal lines of an activation that failed."""
     previous: str = ""
@@ -178,14 +178,14 @@ def verdict_of(
     """
     rows = list(targets)
     outcomes = {row.outcome for row in rows}
-    live = [row for row in rows if row.outcome in ("activated", "unchanged") and row.health != "unhealthy"]
+    live = [row for row in rows if row.outcome in ("confirmed", "unchanged") and row.health != "unhealthy"]
     if refused and not outcomes - {"untouched", "unchanged"}:
         return "refused"
     if len(live) == len(rows) and not failed:
         if not rows:
             return "done" if changed else "unchanged"
         return "unchanged" if not outcomes - {"unchanged"} else "done"
-    if "activated" in {row.outcome for row in live}:
+    if "confirmed" in {row.outcome for row in live}:
         return "partly"
     if "reverted" in outcomes and "failed" not in outcomes and len(live) < len(rows):
         return "reverted"

@@ -37,7 +37,7 @@ VERDICT_WORDS: dict[Verdict, str] = {
     "partly": "some targets run the wanted release, some do not",
 }
 OUTCOME_STYLES: dict[Outcome, str] = {
-    "activated": "green",
+    "confirmed": "green",
     "unchanged": "cyan",
     "reverted": "yellow",
     "failed": "bold red",

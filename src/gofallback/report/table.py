@@ -51,7 +51,7 @@ def _rows(report: Report) -> Table:
 
 def _reasons(report: Report) -> list[Text]:
     several = len({row.service for row in report.targets}) > 1
-    return [_reason(row, several) for row in report.targets if row.outcome not in ("activated", "unchanged")]
+    return [_reason(row, several) for row in report.targets if row.outcome not in ("confirmed", "unchanged")]
 
 
 def _reason(row: TargetRow, several: bool) -> Text:
