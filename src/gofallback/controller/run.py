@@ -18,7 +18,7 @@ from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.model import Fleet
 from gofallback.source.model import ResolvedSource
 
-State = Literal["planned", "confirmed", "unchanged", "reverted", "failed", "untouched"]
+State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]
 
 
 @dataclass
@@ -40,6 +40,12 @@ class Outcome:
     seconds: float = 0.0
     reason: str | None = None
     evidence: tuple[str, ...] = ()
+    run_id: str | None = None
+    """The run whose activation this is, where it is not this run's own (an earlier part of a resumed one)."""
+    deadline: str = ""
+    """When a provisional release goes back by itself unless it is confirmed; the target's clock, RFC 3339."""
+    lost: bool = False
+    """The target does not answer: what it told last may no longer be so."""
 
 
 @dataclass
@@ -51,6 +57,17 @@ class Span:
     start: float
     end: float | None = None
     ok: bool | None = None
+
+
+@dataclass
+class WaveTiming:
+    """One wave; seconds since the run began."""
+
+    name: str
+    hosts: tuple[str, ...]
+    start: float | None = None
+    end: float | None = None
+    state: Literal["waiting", "begun", "passed", "failed"] = "waiting"
 
 
 def new_run_id(now: datetime) -> str:
@@ -97,6 +114,11 @@ class Run:
     """What failed first: host, service and why."""
     stopped: str | None = None
     """What ended the run from outside, such as ``SIGINT``."""
+    approvals: list[dict[str, str]] = field(default_factory=list)
+    """Signatures that count: principal, key, at, expires, file."""
+    overrides: list[dict[str, str]] = field(default_factory=list)
+    """Rules that somebody set aside: kind (freeze, break-glass, takeover), what, why."""
+    waves: list[WaveTiming] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.id = self.id or new_run_id(self.started)
@@ -129,10 +151,6 @@ class Run:
         """The artifact of a service for a platform, once it is built and verified."""
         spec = self.specs.get(service, {}).get(platform)
         return self.artifacts.get(spec.key) if spec else None
-
-    def failed(self) -> bool:
-        """Whether any target failed or went back by itself."""
-        return any(outcome.state in ("failed", "reverted") for outcome in self.outcomes.values())
 
     def begin(self, stage: str, host: str) -> Span:
         """Open a span of the timeline."""

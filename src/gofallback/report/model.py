@@ -27,7 +27,7 @@ StageName = Literal[
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 Status = Literal["ok", "failed", "reverted", "skipped"]
-Outcome = Literal["confirmed", "unchanged", "reverted", "failed", "untouched"]
+Outcome = Literal["confirmed", "provisional", "unchanged", "reverted", "failed", "untouched"]
 Health = Literal["healthy", "unhealthy", "unknown"]
 Verdict = Literal["done", "unchanged", "reverted", "failed", "refused", "partly"]
 

@@ -38,6 +38,7 @@ VERDICT_WORDS: dict[Verdict, str] = {
 }
 OUTCOME_STYLES: dict[Outcome, str] = {
     "confirmed": "green",
+    "provisional": "yellow",
     "unchanged": "cyan",
     "reverted": "yellow",
     "failed": "bold red",

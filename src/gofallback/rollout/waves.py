@@ -1,0 +1,112 @@
+"""Which targets get a release when: canaries, then waves. Pure; the order of the inventory is kept throughout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gofallback.errors import GofallbackError
+from gofallback.model.rollout import LabelWave, Rollout
+
+
+class WaveError(GofallbackError):
+    """Waves that cannot be made of these targets; one line."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One target, as far as waves are concerned."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    canary: bool = False
+    """`target.canary`."""
+
+
+@dataclass(frozen=True)
+class Wave:
+    """Targets that are switched together."""
+
+    number: int
+    """Place among the waves, from 0."""
+    name: str
+    """`canary`, `wave 2`, `wave 3 (region eu)`, or `all` when there is only one."""
+    hosts: tuple[str, ...]
+    canary: bool = False
+
+
+def plan(members: Sequence[Member], strategy: Rollout, known: Collection[str] = ()) -> tuple[Wave, ...]:
+    """The waves of a rollout; every member is in exactly one.
+
+    Percents are of all members and cumulative, canaries included, rounded up; counts are so many more. Members that no
+    wave names come last. Waves without a member are left out.
+
+    Args:
+        members: the targets of this run, in inventory order.
+        strategy: group data.
+        known: names of all targets of the inventory, also those that `--limit` leaves out.
+
+    Raises:
+        WaveError: a canary that is no target, or a label no target has.
+    """
+    canaries = _canaries(members, strategy, {*known, *(member.name for member in members)})
+    groups: list[tuple[str, tuple[str, ...]]] = [("canary", canaries)] if canaries else []
+    left = [member for member in members if member.name not in set(canaries)]
+    for wanted in strategy.waves:
+        for note, hosts in list(_chosen(wanted, left, members)):
+            groups.append((note, tuple(hosts)))
+            left = [member for member in left if member.name not in set(hosts)]
+    groups.append(("", tuple(member.name for member in left)))
+    return _named([(note, hosts) for note, hosts in groups if hosts])
+
+
+def _canaries(members: Sequence[Member], strategy: Rollout, known: Collection[str]) -> tuple[str, ...]:
+    names = [member.name for member in members]
+    marked = [member.name for member in members if member.canary]
+    if isinstance(strategy.canary, list):
+        for name in strategy.canary:
+            if name not in known:
+                raise WaveError(f"rollout.canary: no target is called {name!r}; there are {', '.join(sorted(known))}")
+        return tuple(name for name in strategy.canary if name in names)
+    if strategy.canary is None:
+        return tuple(marked or (names[:1] if len(names) > 1 else ()))
+    return tuple([*marked, *(name for name in names if name not in marked)][: strategy.canary])
+
+
+def _chosen(
+    wanted: int | str | LabelWave, left: Sequence[Member], members: Sequence[Member]
+) -> Iterator[tuple[str, list[str]]]:
+    if isinstance(wanted, LabelWave):
+        yield from _labelled(wanted, left, members)
+    elif isinstance(wanted, int):
+        yield "", [member.name for member in left[:wanted]]
+    else:
+        share = math.ceil(len(members) * int(wanted.removesuffix("%")) / 100)
+        done = len(members) - len(left)
+        yield f"to {wanted}", [member.name for member in left[: max(0, share - done)]]
+
+
+def _labelled(wanted: LabelWave, left: Sequence[Member], members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
+    if members and not any(wanted.label in member.labels for member in members):
+        raise WaveError(f"rollout.waves: no target has the label {wanted.label!r}; set target.labels, or mend its name")
+    values = [wanted.value] if wanted.value is not None else _first_seen(left, wanted.label)
+    for value in values:
+        yield f"{wanted.label} {value}", [member.name for member in left if member.labels.get(wanted.label) == value]
+
+
+def _first_seen(members: Iterable[Member], label: str) -> list[str]:
+    return list(dict.fromkeys(member.labels[label] for member in members if label in member.labels))
+
+
+def _named(groups: Sequence[tuple[str, tuple[str, ...]]]) -> tuple[Wave, ...]:
+    if len(groups) == 1 and groups[0][0] != "canary":
+        return (Wave(0, "all", groups[0][1]),)
+    waves, number = [], 0
+    for place, (note, hosts) in enumerate(groups):
+        if note == "canary":
+            waves.append(Wave(place, "canary", hosts, canary=True))
+            continue
+        number += 1
+        waves.append(Wave(place, f"wave {number}" + (f" ({note})" if note else ""), hosts))
+    return tuple(waves)
