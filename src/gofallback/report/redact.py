@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _HIDDEN = "***"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -29,3 +31,16 @@ def redact(text: str) -> str:
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
+
+
+def redacted(value: Any) -> Any:
+    """The same of everything a value of JSON holds."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redact(str(key)): redacted(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [redacted(one) for one in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return redact(str(value))

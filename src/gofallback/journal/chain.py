@@ -1,0 +1,109 @@
+"""The hash chain of a journal: how a line is sealed, and what a line says of the one before. Pure.
+
+A line is ``HEAD,"hash":"HEX"}``: HEX is the SHA-256 of HEAD, the line's own bytes before ``,"hash"``. No canonical form
+of JSON is needed, so this, the agent (Go) and ``sha256sum`` agree (docs/journal.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+#: ``prev`` of the first line.
+ZERO = "0" * 64
+_MARK = b',"hash":"'
+_TAIL = len(_MARK) + 64 + len(b'"}')
+#: Keys of the chain itself; an event cannot have any of that name.
+RESERVED = frozenset({"prev", "seq", "at", "run", "event", "hash"})
+
+
+def seal(
+    prev: str,
+    seq: int,
+    at: datetime,
+    run: str,
+    event: str,
+    host: str | None,
+    service: str | None,
+    data: Mapping[str, Any],
+) -> tuple[bytes, str]:
+    """One line of a journal.
+
+    Args:
+        prev: hash of the line before; ``ZERO`` for the first.
+        seq: its number, from 1.
+        at: when, with a time zone.
+        run: id of the run that writes it.
+        event: one of the events of docs/journal.md.
+        host: the host it concerns, or None.
+        service: the service it concerns, or None.
+        data: the event's own keys, none of ``RESERVED``; what JSON does not know becomes text.
+
+    Returns:
+        The line with its newline, and its hash.
+
+    Raises:
+        ValueError: data with a key of ``RESERVED``.
+    """
+    if taken := RESERVED & data.keys():
+        raise ValueError(f"{', '.join(sorted(taken))}: is a key of the chain itself, an event cannot have it")
+    head = {"prev": prev, "seq": seq, "at": stamp(at), "run": run, "event": event}
+    about = {key: value for key, value in (("host", host), ("service", service)) if value is not None}
+    # A lone surrogate (a file name that is not UTF-8) has no UTF-8 form: it becomes "?".
+    text = json.dumps({**head, **about, **data}, ensure_ascii=False, separators=(",", ":"), default=str)
+    content = text[:-1].encode("utf-8", "replace")
+    digest = hashlib.sha256(content).hexdigest()
+    return content + _MARK + digest.encode() + b'"}\n', digest
+
+
+def stamp(at: datetime) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line that has the form of a journal's."""
+
+    number: int
+    """Its place in the file, from 1."""
+    seq: int
+    prev: str
+    stated: str
+    """The hash that stands in it."""
+    actual: str
+    """The hash of its bytes."""
+    values: Mapping[str, Any]
+
+    @property
+    def intact(self) -> bool:
+        """Whether it holds what was written."""
+        return self.stated == self.actual
+
+
+def parse(raw: bytes, number: int = 0) -> Line | None:
+    """A line (without its newline); None when it has not the form of one: cut, overwritten, or something else."""
+    head, tail = raw[:-_TAIL], raw[-_TAIL:]
+    if not tail.startswith(_MARK) or not tail.endswith(b'"}'):
+        return None
+    try:
+        values = json.loads(raw)
+        stated = tail[len(_MARK) : -2].decode("ascii")
+    except ValueError:
+        return None
+    if not isinstance(values, dict) or not isinstance(values.get("event"), str):
+        return None
+    seq, prev = values.get("seq"), values.get("prev")
+    if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(prev, str):
+        return None
+    return Line(number, seq, prev, stated, hashlib.sha256(head).hexdigest(), values)
+
+
+def split(content: bytes) -> list[bytes]:
+    """The lines of a file; a last one without its newline is one too."""
+    lines = content.split(b"\n")
+    return lines[:-1] if not lines[-1] else lines

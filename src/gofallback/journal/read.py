@@ -1,0 +1,106 @@
+"""A journal, read: typed entries, and where it stands. A controller's and a host's have the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gofallback.journal.chain import RESERVED, parse, split
+from gofallback.journal.writer import Head
+
+FILE = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a journal."""
+
+    number: int
+    """Its place in the file, from 1."""
+    seq: int
+    at: datetime | None
+    """None: its time cannot be read."""
+    run: str
+    event: str
+    host: str | None
+    service: str | None
+    data: Mapping[str, Any]
+    """The event's own keys."""
+    hash: str
+    intact: bool
+    """Its hash is that of its bytes; says nothing of the lines before and after (``verify``)."""
+
+
+def entries(content: bytes) -> list[Entry]:
+    """The lines of a journal that can be read; ``verify`` names those that cannot.
+
+    Args:
+        content: bytes of a ``journal.jsonl``, of the controller or of a host.
+    """
+    return list(_entries(content))
+
+
+def _entries(content: bytes) -> Iterator[Entry]:
+    for number, raw in enumerate(split(content), 1):
+        line = parse(raw, number)
+        if line is None:
+            continue
+        values = line.values
+        own = {key: value for key, value in values.items() if key not in RESERVED | {"host", "service"}}
+        yield Entry(
+            number=number,
+            seq=line.seq,
+            at=_time(values.get("at")),
+            run=str(values.get("run", "")),
+            event=str(values["event"]),
+            host=_text(values.get("host")),
+            service=_text(values.get("service")),
+            data=own,
+            hash=line.stated,
+            intact=line.intact,
+        )
+
+
+def chosen(found: list[Entry], *, host: str | None = None, service: str | None = None) -> list[Entry]:
+    """The entries that concern a host or a service, and those that concern none."""
+    return [
+        entry
+        for entry in found
+        if (host is None or entry.host in (None, host)) and (service is None or entry.service in (None, service))
+    ]
+
+
+def last_head(runs: Path, *, before: str | None = None) -> Head | None:
+    """How the journal of the latest run of a controller stands.
+
+    Args:
+        runs: ``$GOFALLBACK_HOME/runs``.
+        before: only runs whose id sorts before this one.
+
+    Raises:
+        OSError: a journal is there and cannot be read.
+    """
+    names = sorted((path.parent.name for path in runs.glob(f"*/{FILE}")), reverse=True)
+    for name in names:
+        if before is not None and name >= before:
+            continue
+        lines = split((runs / name / FILE).read_bytes())
+        last = next((line for raw in reversed(lines) if (line := parse(raw)) is not None), None)
+        if last is not None:
+            return Head(run=name, lines=len(lines), hash=last.stated)
+    return None
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,189 @@
+"""The journal of one run, as it is written: appended, hash-chained, never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gofallback.errors import GofallbackError
+from gofallback.journal.chain import ZERO, parse, seal, split
+from gofallback.report.redact import redacted
+
+#: Written through to the disk: what must be known after a power cut. The others follow with the next of these.
+DURABLE = frozenset(
+    {"started", "wave", "decision", "takeover", "override", "ended", "confirmed", "reverted", "resumed", "aborted"}
+)
+
+
+class JournalError(GofallbackError):
+    """The journal cannot be kept, so the run does not begin."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a journal stands: what a later record carries to prove that nothing before was changed."""
+
+    run: str
+    lines: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class _Draft:
+    at: datetime
+    event: str
+    host: str | None
+    service: str | None
+    data: Mapping[str, Any]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Journal:
+    """Appends lines to one file. Safe from several greenlets, and from two processes that write the same run."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        run_id: str,
+        *,
+        previous: Head | None = None,
+        say: Callable[[str], None] | None = None,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        """Continue the file that is there, or begin one with the first event. Nothing is written before that.
+
+        Args:
+            path: ``runs/<run id>/journal.jsonl``; None: nothing is kept (``--dry``).
+            run_id: of the run that writes; a continuation's differs from that of the lines before.
+            previous: how the journal of this controller's run before stands (``read.last_head``); the first line
+                carries it.
+            say: told, once, that lines cannot be written and are kept in memory.
+            now: the clock.
+        """
+        self.path = path
+        self.run_id = run_id
+        self._previous = previous
+        self._say = say
+        self._now = now
+        self._lock = threading.RLock()
+        self._waiting: list[_Draft] = []
+        self._size = self._seq = self._count = 0
+        self._head = ZERO
+        self._begun = self._told = False
+
+    @classmethod
+    def null(cls, run_id: str = "") -> Journal:
+        """A journal that keeps nothing, for a run that executes nothing."""
+        return cls(None, run_id)
+
+    @property
+    def head(self) -> str:
+        """Hash of the last line that is written; 64 zeros before the first."""
+        return self._head
+
+    @property
+    def count(self) -> int:
+        """Lines that are written, those of an earlier part of the run included."""
+        return self._count
+
+    @property
+    def waiting(self) -> int:
+        """Lines that could not be written yet."""
+        return len(self._waiting)
+
+    def write(self, event: str, *, host: str | None = None, service: str | None = None, **data: Any) -> None:
+        """Append one line.
+
+        Args:
+            event: one of docs/journal.md.
+            host: the host it concerns.
+            service: the service it concerns.
+            data: the event's own keys; every text in it is redacted.
+
+        Raises:
+            JournalError: the first line of this journal cannot be written. A later one that cannot is kept in memory
+                and tried again with the next: a full disk of the controller does not end a rollout in the middle.
+        """
+        if self.path is None:
+            return
+        if not self._begun and self._previous is not None:
+            data = {**data, "previous_run": self._previous.run, "previous_head": self._previous.hash}
+        with self._lock:
+            self._waiting.append(_Draft(self._now(), event, host, service, redacted(data)))
+            trouble = self._flush(self.path, durable=event in DURABLE)
+            told, self._told = self._told, self._told or bool(trouble)
+        if trouble and self._say and not told:
+            self._say(f"{trouble}; kept in memory and tried again")
+
+    def _flush(self, path: Path, *, durable: bool) -> str | None:
+        try:
+            with _opened(path) as descriptor:
+                self._continue(descriptor)
+                self._append(descriptor, durable=durable)
+        except OSError as error:
+            trouble = f"{path}: the journal cannot be written ({error.strerror or error})"
+            if not self._begun:
+                self._waiting.clear()
+                raise JournalError(
+                    f"{trouble}; nothing was changed; make room or name another GOFALLBACK_HOME"
+                ) from None
+            return trouble
+        self._begun = True
+        return None
+
+    def _continue(self, descriptor: int) -> None:
+        """Go on after the last line that is there; another process may have written since."""
+        size = os.fstat(descriptor).st_size
+        if size == self._size:
+            return
+        lines = split(os.pread(descriptor, size, 0))
+        intact = [line for number, raw in enumerate(lines, 1) if (line := parse(raw, number)) is not None]
+        self._size, self._count = size, len(lines)
+        self._head = intact[-1].stated if intact else ZERO
+        self._seq = intact[-1].seq if intact else 0
+
+    def _append(self, descriptor: int, *, durable: bool) -> None:
+        content, head, seq = b"", self._head, self._seq
+        if self._size and os.pread(descriptor, 1, self._size - 1) != b"\n":
+            content = b"\n"  # the last line was cut by a crash: it stays as it is, and verify names it
+        for draft in self._waiting:
+            seq += 1
+            line, head = seal(head, seq, draft.at, self.run_id, draft.event, draft.host, draft.service, draft.data)
+            content += line
+        written = 0
+        try:
+            written = os.write(descriptor, content)
+            if written < len(content):
+                raise OSError(28, "No space left on device")  # ENOSPC: a short write is what a full disk does
+        except OSError:
+            if written:
+                os.ftruncate(descriptor, self._size)  # our own half line, which nobody has read: the lock is held
+            raise
+        self._count += len(self._waiting)
+        self._size, self._head, self._seq = self._size + written, head, seq
+        self._waiting.clear()
+        if durable:
+            with contextlib.suppress(OSError):  # some file systems cannot; the line is written
+                os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The file, opened to append and locked for the moment of one write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
