@@ -66,7 +66,7 @@ def ensure(cache: Path, say: Say) -> WindowsTrees:
     cache = cache.resolve()
     (cache / "trees").mkdir(parents=True, exist_ok=True)
     with _only_one(cache / "trees/.windows.lock"):
-        go_linux = {version: _go_linux(cache, version, say) for version in pins.GO_WHEELS}
+        go_linux = {version: go_for_linux(cache, version, say) for version in pins.GO_WHEELS}
         with _step("wine 10 (Debian packages)", say):
             wine = ensure_wine(cache, say)
         with _step("wine prefix template (wineboot)", say):
@@ -106,7 +106,8 @@ def _write_json(path: Path, data: object) -> None:
     temporary.replace(path)
 
 
-def _go_linux(cache: Path, version: str, say: Say) -> Path:
+def go_for_linux(cache: Path, version: str, say: Say) -> Path:
+    """The GOROOT of Go `version` for this machine, unpacked into the cache if it is not there."""
     final = cache / "trees/go-linux" / version
     if not final.exists():
         with _step(f"go {version} for linux", say):

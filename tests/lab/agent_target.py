@@ -36,7 +36,7 @@ AGENT = "/opt/gofallback/agent/test"
 def go(*words: str, cwd: Path, program: str = "go", goarch: str = "amd64") -> subprocess.CompletedProcess[str]:
     """Run a program of the lab's Linux Go toolchain, which is unpacked into the cache on first use."""
     cache = cache_dir()
-    root = trees._go_linux(cache, pins.GO_DEFAULT, print)
+    root = trees.go_for_linux(cache, pins.GO_DEFAULT, print)
     environment = {
         "PATH": f"{root}/bin:/usr/bin:/bin",
         "HOME": str(cache),

@@ -1,0 +1,100 @@
+"""An artifact store filled without a builder: the example service and the agent, built here by the lab's Go for Linux.
+
+For tests and measurements that begin with a release, so that they need no Windows host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gofallback.artifact.manifest import Manifest
+from gofallback.build.agent_source import agent_digest, agent_files
+from gofallback.build.plan import AGENT, agent_spec
+from gofallback.build.spec import BuildSpec
+from gofallback.controller.store import ArtifactStore, Stored
+from lab.cache import Say, cache_dir, say, step
+from lab.example import HELLO
+from lab.model import LabError
+from lab.windows import pins, trees
+
+PLATFORM = "linux/amd64"
+
+
+def stock(home: Path, versions: Iterable[str], tell: Say = say) -> list[Stored]:
+    """See to it that a controller's store has these versions of the example, and the agent of today's sources.
+
+    Arguments:
+        home: $GOFALLBACK_HOME of that controller.
+        versions: such as v1.0.0; all are made of the same sources and differ in the version they tell.
+
+    Raises LabError with go's own words if a build fails.
+    """
+    specs = [_hello(version) for version in versions]
+    specs.append(agent_spec(pins.GO_DEFAULT, PLATFORM, agent_digest()))
+    kept, theirs = ArtifactStore(cache_dir() / "stock"), ArtifactStore(home / "artifacts")
+    found = []
+    for spec in specs:
+        stored = kept.find(spec.service, spec.key) or _build(kept, spec, tell)
+        found.append(theirs.add(stored.manifest, stored.path))
+    return found
+
+
+def _hello(version: str) -> BuildSpec:
+    """The commit stands for the sources: another checkout of them must not find this binary in the cache."""
+    digest = hashlib.sha256()
+    for file in sorted(HELLO.rglob("*")):
+        if file.is_file():
+            digest.update(file.relative_to(HELLO).as_posix().encode() + b"\0" + file.read_bytes())
+    return BuildSpec(
+        service="hello",
+        platform=PLATFORM,
+        go_version=pins.GO_DEFAULT,
+        commit=digest.hexdigest()[:40],
+        version=version,
+        package="./cmd/hello",
+        directory=".",
+        binary="hello",
+        stamp=(("main.version", version),),
+    )
+
+
+def _build(store: ArtifactStore, spec: BuildSpec, tell: Say) -> Stored:
+    root = trees.go_for_linux(cache_dir(), spec.go_version, tell)
+    environment = {
+        "PATH": f"{root}/bin:/usr/bin:/bin",
+        "HOME": str(cache_dir()),
+        "GOROOT": str(root),
+        "GOCACHE": str(cache_dir() / "trees/gocache-linux"),
+        "GOTOOLCHAIN": "local",
+        "GOTELEMETRY": "off",
+        "GOPROXY": "off",
+        "CGO_ENABLED": "0",
+    }
+    with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", tell):
+        began, source, output = time.monotonic(), HELLO, Path(scratch, spec.file_name)
+        if spec.service == AGENT:  # what its digest was taken of, not whatever an editor writes meanwhile
+            source = Path(scratch, "source")
+            source.mkdir()
+            for name, content in agent_files().items():
+                (source / name).write_bytes(content)
+        command = [f"{root}/bin/go", "build", "-buildvcs=false", *spec.flags(), "-o", str(output), spec.package]
+        done = subprocess.run(command, cwd=source, env=environment, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise LabError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()[-800:]}")
+        content = output.read_bytes()
+        manifest = Manifest(
+            spec=spec,
+            key=spec.key,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+            builder="lab",
+            built_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+            seconds=time.monotonic() - began,
+        )
+        return store.add(manifest, output)
