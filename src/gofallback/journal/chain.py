@@ -78,6 +78,13 @@ class Line:
     actual: str
     """The hash of its bytes."""
     values: Mapping[str, Any]
+    content: bytes
+    """What is hashed."""
+
+    def was_after(self, other: Line) -> bool:
+        """Whether only the hash it names as the one before was edited, and was the other's."""
+        content = self.content.replace(self.prev.encode(), other.stated.encode(), 1)
+        return bool(self.prev) and hashlib.sha256(content).hexdigest() == self.stated
 
     @property
     def intact(self) -> bool:
@@ -100,7 +107,7 @@ def parse(raw: bytes, number: int = 0) -> Line | None:
     seq, prev = values.get("seq"), values.get("prev")
     if not isinstance(seq, int) or isinstance(seq, bool) or not isinstance(prev, str):
         return None
-    return Line(number, seq, prev, stated, hashlib.sha256(head).hexdigest(), values)
+    return Line(number, seq, prev, stated, hashlib.sha256(head).hexdigest(), values, head)
 
 
 def split(content: bytes) -> list[bytes]:
