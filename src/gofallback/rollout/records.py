@@ -1,0 +1,118 @@
+"""What a target's own records and folders say about its releases. Pure; the records are explained in docs/agent.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gofallback.release.state import ReleaseFound, ServiceState
+
+#: A state that says the release was healthy and is meant to stay. `activated`: the word of agents before windows.
+GOOD = frozenset({"confirmed", "activated"})
+#: A state that says the release may be live by that activation.
+LIVE = GOOD | {"intended", "running", "provisional"}
+
+
+def root(run_id: str) -> str:
+    """The run a continuation belongs to: `20261122T031244Z-9f3a-r1` -> `20261122T031244Z-9f3a`."""
+    return "-".join(run_id.split("-")[:2])
+
+
+def same_run(one: str, other: str) -> bool:
+    """Whether two run ids are one run: equal up to the second hyphen."""
+    return root(one) == root(other)
+
+
+def records(state: ServiceState) -> list[Mapping[str, Any]]:
+    """Every activation the target knows, oldest first; the last one is there once though it may be in both files."""
+    found = list(state.history)
+    if state.outcome:
+        mine = state.outcome.get("run_id")
+        found = [record for record in found if mine is None or record.get("run_id") != mine]
+        found.append(state.outcome)
+    return found
+
+
+def of_run(state: ServiceState, run_id: str) -> list[Mapping[str, Any]]:
+    """The records of one run and its continuations, oldest first."""
+    return [record for record in records(state) if same_run(str(record.get("run_id") or ""), run_id)]
+
+
+@dataclass(frozen=True)
+class Version:
+    """What makes two releases the same: the binary, not the rendered files, which may differ between targets."""
+
+    version: str
+    sha256: str | None = None
+    commit: str | None = None
+    platform: str | None = None
+
+    def matches(self, found: ReleaseFound) -> bool:
+        """Whether this release is that version; on another platform the commit decides, the bytes differ there."""
+        other = version_of(found)
+        if self.version != other.version:
+            return False
+        if self.platform != other.platform and self.commit and other.commit:
+            return self.commit == other.commit
+        return self.sha256 == other.sha256
+
+    def __str__(self) -> str:
+        return self.version + (f" ({self.sha256[:12]})" if self.sha256 else "")
+
+
+def version_of(found: ReleaseFound) -> Version:
+    """What a release folder holds; without a manifest its name tells the version."""
+    try:
+        spec = json.loads(found.manifest or b"")["spec"]
+        commit, platform = str(spec["commit"]), f"{spec['goos']}/{spec['goarch']}"
+    except (ValueError, KeyError, TypeError):
+        commit, platform = None, None
+    return Version(found.version or found.id.rpartition("-")[0] or found.id, found.sha256, commit, platform)
+
+
+def healthy(state: ServiceState) -> bool:
+    """Whether the live release runs and passes its health check."""
+    return (
+        state.current is not None
+        and state.unit.active == "active"
+        and state.health is not None
+        and state.health.healthy
+    )
+
+
+def lately_good(state: ServiceState) -> Iterator[str]:
+    """Folder names of releases that were good here, the newest first, each once; pruned ones too."""
+    good = [str(record.get("release")) for record in records(state) if record.get("state") in GOOD]
+    if state.last_good and state.last_good not in good:
+        good.append(state.last_good)
+    if state.outcome and state.outcome.get("previous") and str(state.outcome["previous"]) not in good:
+        good.insert(0, str(state.outcome["previous"]))  # a history that was lost: it ran before, so it is a candidate
+    yield from dict.fromkeys(reversed(good))
+
+
+def folder_for(state: ServiceState, version: Version, without: str | None = None) -> str | None:
+    """The folder of a version on this target; several: the live one, the last good, the newest tried, the last sorted.
+
+    Args:
+        state: what the target told.
+        version: which.
+        without: a folder that does not count.
+    """
+    there = [name for name, found in state.releases.items() if name != without and version.matches(found)]
+    tried = [str(record.get("release")) for record in reversed(records(state))]
+    for name in (state.current, *lately_good(state), *tried, *sorted(there, reverse=True)):
+        if name in there:
+            return name
+    return None
+
+
+def listing(state: ServiceState) -> str:
+    """The releases of a target, with what is to know about each."""
+    notes = []
+    for name, found in sorted(state.releases.items()):
+        marks = ["live"] if name == state.current else []
+        marks += [f"bad: {found.bad}"] if found.bad else []
+        notes.append(name + (f" ({', '.join(marks)})" if marks else ""))
+    return ", ".join(notes) or "none"
