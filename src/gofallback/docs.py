@@ -108,7 +108,11 @@ def _order(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
 
 def _rows(schema: dict[str, Any], model: type[BaseModel]) -> Iterator[Row]:
     for key, field in schema.get("properties", {}).items():
-        yield f"`{key}`", _type(field), _default(model.model_fields[key]), field.get("description", "")
+        yield f"`{key}`", _type(field), _default(_field(model, key)), field.get("description", "")
+
+
+def _field(model: type[BaseModel], key: str) -> FieldInfo:
+    return next(field for name, field in model.model_fields.items() if key in (name, field.alias))
 
 
 def _default(field: FieldInfo) -> str:

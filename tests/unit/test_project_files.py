@@ -15,7 +15,17 @@ from gofallback.model import parse_fleet
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
-FLEET_KEYS = {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout"}
+FLEET_KEYS = {
+    "environment",
+    "services",
+    "service_overrides",
+    "toolchain",
+    "builder",
+    "target",
+    "rollout",
+    "approval",
+    "freeze",
+}
 FLOW = ["preflight", "provision", "source", "build", "verify", "release", "activate", "confirm", "report"]
 
 

@@ -25,7 +25,7 @@ from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
 
 FLEET_KEYS = frozenset(
-    {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout"},
+    {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout", "approval", "freeze"},
 )
 
 
@@ -126,7 +126,7 @@ def site(command: str | None = None) -> Site:
         return _SITES[state]
 
 
-def _members(state: State, group: str) -> list[Host]:
+def members(state: State, group: str) -> list[Host]:
     try:
         members = set(state.inventory.get_group(group))
     except NoGroupError:
@@ -135,14 +135,14 @@ def _members(state: State, group: str) -> list[Host]:
 
 
 def _group(state: State, name: str) -> list[Host]:
-    return [host for host in _members(state, name) if state.is_host_in_limit(host)]
+    return [host for host in members(state, name) if state.is_host_in_limit(host)]
 
 
 def _make(state: State, command: str) -> Site:
     options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
     # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
-    fleets = {host.name: _fleet(host) for host in (*_members(state, "builders"), *hosts["targets"])}
+    fleets = {host.name: _fleet(host) for host in (*members(state, "builders"), *hosts["targets"])}
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets)
     made = Site(run=run, state=state)
     for host in hosts["builders"]:

@@ -15,6 +15,9 @@ from pydantic_core import ErrorDetails
 PATTERNS: dict[str, str] = {
     r"^(100|[1-9][0-9]?)%$": "should be a number of targets, a percentage such as '50%', or a mapping {label: region}",
     r"^(targets|etcds?://\S+)$": "should be 'targets' or an address such as etcd://host:2379",
+    r"^([01]\d|2[0-3]):[0-5]\d$": "should be a time of day such as '16:00'",
+    r"^((mon|tue|wed|thu|fri|sat|sun) )?([01]\d|2[0-3]):[0-5]\d$": "should be a time of day such as '08:00', or one "
+    "with a weekday such as 'mon 08:00'",
     r"^[a-z][a-z0-9-]{0,30}$": "should be 1 to 31 lower case letters, digits or '-', starting with a letter",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "should be the name of an environment variable (letters, digits, '_')",
     r"^[0-9a-f]{64}$": "should be a SHA-256: 64 hex digits in lower case",
@@ -57,6 +60,8 @@ _BOUNDS: dict[str, str] = {
     "string_too_long": "should have at most {max_length} characters",
 }
 
+#: Tags of `gofallback.model.freeze.Window`, which stand in pydantic's key paths and in nobody's data.
+_TAGS = ("@once", "@weekly")
 _SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files"})
 _SECRET_NAME = re.compile(r"secret|token|passw|credential|private|api_?key", re.IGNORECASE)
 
@@ -170,6 +175,8 @@ def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool
         last = index == len(loc) - 1
         if part == "[key]":
             return parts, True
+        if part in _TAGS and not (isinstance(here, dict) and part in here):
+            continue
         if isinstance(here, dict):
             if part not in here and not last:
                 continue
@@ -206,7 +213,7 @@ def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
             here = tagged
         elif fields:
             here = [found for field in fields for found in models_of(field.annotation)]
-    return sorted({key for found in here for key in found.model_fields})
+    return sorted({field.alias or key for found in here for key, field in found.model_fields.items()})
 
 
 Explained = tuple[list[str | int], str, str]

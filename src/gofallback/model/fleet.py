@@ -9,9 +9,11 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from gofallback.model.approval import Approval
 from gofallback.model.base import DataError, Strict
 from gofallback.model.builder import Builder, Toolchain
 from gofallback.model.explain import closest, explain, key_path, kind, shown
+from gofallback.model.freeze import Window
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
@@ -34,14 +36,34 @@ class Fleet(Strict):
     builder: Builder = Field(default=Builder(), description="this host as a builder")
     target: Target = Field(default=Target(), description="this host as a target")
     rollout: Rollout = Field(default=Rollout(), description="how a release goes over the targets")
+    approval: Approval | None = Field(
+        default=None, description="what a release needs before it goes to this environment; default: nothing"
+    )
+    freeze: list[Window] = Field(
+        default_factory=list, description="times in which nothing is rolled out (docs/freeze.md); default: never"
+    )
+
+
+class _Freeze(Strict):
+    """The list of windows under its key, so that an error names both."""
+
+    freeze: list[Window]
 
 
 #: Keys of a host's data that belong to gofallback; all others are pyinfra's or the user's own.
 KEYS = (*Fleet.model_fields, "service_overrides")
 
+_PARTS: dict[str, type[BaseModel]] = {
+    "toolchain": Toolchain,
+    "builder": Builder,
+    "target": Target,
+    "rollout": Rollout,
+    "approval": Approval,
+}
+
 
 def parse_fleet(data: Mapping[str, Any]) -> Fleet:
-    """Parse the keys ``environment services service_overrides toolchain builder target rollout`` of one host's data.
+    """Parse the keys of one host's data that are gofallback's (`KEYS`).
 
     ``services`` is a list of mappings (see `gofallback.model.load.load_services`) or a mapping by name.
     ``service_overrides`` maps a service's name to what differs in this environment; it is merged over the service by
@@ -63,9 +85,12 @@ def parse_fleet(data: Mapping[str, Any]) -> Fleet:
         if service:
             parsed[name] = service
     parts: dict[str, Any] = {}
-    for key, model in (("toolchain", Toolchain), ("builder", Builder), ("target", Target), ("rollout", Rollout)):
+    for key, model in _PARTS.items():
         if data.get(key) is not None:
             parts[key] = _validate(model, data[key], [key], lines)
+    if data.get("freeze") is not None:
+        windows = _validate(_Freeze, {"freeze": data["freeze"]}, [], lines)
+        parts["freeze"] = windows.freeze if windows else []
     if "environment" in data and not isinstance(data["environment"], str):
         lines.append(
             f"environment: should be text, got {kind(data['environment'])}; change it in {_place(['environment'])}"
