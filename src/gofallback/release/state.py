@@ -121,6 +121,14 @@ class ServiceState:
         """The service's own unit."""
         return self.units.get(f"{self.name}.service", UnitFound())
 
+    def unwell(self, release: str | None) -> str | None:
+        """Why a release is not live and healthy here; None: it is."""
+        if self.current != release:
+            return f"{self.current or 'nothing'} is live"
+        if self.health is None:
+            return "no answer to the health check"
+        return None if self.health.healthy else self.health.reason or "the health check fails"
+
     @property
     def bad(self) -> dict[str, str]:
         """Releases marked as bad, and why."""
