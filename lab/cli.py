@@ -30,10 +30,12 @@ FAULTS: dict[str, tuple[str, Callable[[Host, float], None]]] = {
     "thaw": ("and goes on", lambda host, _: host.thaw()),
     "kill": ("the power plug is pulled", lambda host, _: host.kill()),
     "boot": ("and put back: the host starts on the disk it had", lambda host, _: _boot(host)),
+    "reboot": ("it shuts down in order and starts again", lambda host, _: host.reboot()),
+    "clock": ("its clock is off by SECONDS; 0 ends it", lambda host, arg: host.set_clock(arg)),
     "fill": ("the disk is full but for MB", lambda host, arg: host.fill_disk(int(arg))),
     "free": ("and has room again", lambda host, _: host.free_disk()),
 }
-NEEDS_NUMBER = ("latency", "loss")
+NEEDS_NUMBER = ("latency", "loss", "clock")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     fault = add("fault", _fault, f"let something befall a host. {effects}")
     fault.add_argument("host", metavar="HOST")
     fault.add_argument("what", metavar="WHAT", choices=sorted(FAULTS), help=", ".join(sorted(FAULTS)))
-    fault.add_argument("number", metavar="ARG", type=float, nargs="?", help="milliseconds, percent or MB")
+    fault.add_argument("number", metavar="ARG", type=float, nargs="?", help="milliseconds, percent, seconds or MB")
     add("reset", _reset, "make a host as on the first day").add_argument("host", metavar="HOST")
     return parser
 

@@ -79,6 +79,17 @@ class Host(ABC):
     def reset(self) -> None:
         """Make the host as on the first day, with the same name, address and SSH host key; returns when it is up."""
 
+    def reboot(self) -> None:
+        """Let the host shut down in order and start again; returns at once. LabError if it is no Linux target."""
+        raise LabError(f"host {self.name}: reboot: expected a Linux target")
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the host's clock so many seconds ahead (see lab.linux.clock); 0 ends it.
+
+        LabError if it is no Linux target.
+        """
+        raise LabError(f"host {self.name}: clock: expected a Linux target")
+
     def running(self) -> bool:
         """Whether the host has processes (it may still be booting, frozen or cut off)."""
         return self.cgroup.populated()

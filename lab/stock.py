@@ -6,6 +6,7 @@ For tests and measurements that begin with a release, so that they need no Windo
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import tempfile
 import time
@@ -20,27 +21,30 @@ from gofallback.build.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore, Stored
 from lab.cache import Say, cache_dir, say, step
 from lab.example import HELLO
+from lab.linux.clock import patched
 from lab.model import LabError
 from lab.windows import pins, trees
 
 PLATFORM = "linux/amd64"
 
 
-def stock(home: Path, versions: Iterable[str], tell: Say = say) -> list[Stored]:
+def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say = say) -> list[Stored]:
     """See to it that a controller's store has these versions of the example, and the agent of today's sources.
 
     Arguments:
         home: $GOFALLBACK_HOME of that controller.
         versions: such as v1.0.0; all are made of the same sources and differ in the version they tell.
+        clock: build the agent with a Go that heeds `Host.set_clock`.
+        tell: called with each progress line.
 
     Raises LabError with go's own words if a build fails.
     """
     specs = [_hello(version) for version in versions]
     specs.append(agent_spec(pins.GO_DEFAULT, PLATFORM, agent_digest()))
-    kept, theirs = ArtifactStore(cache_dir() / "stock"), ArtifactStore(home / "artifacts")
+    kept, theirs = ArtifactStore(cache_dir() / ("stock-clock" if clock else "stock")), ArtifactStore(home / "artifacts")
     found = []
     for spec in specs:
-        stored = kept.find(spec.service, spec.key) or _build(kept, spec, tell)
+        stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, tell)
         found.append(theirs.add(stored.manifest, stored.path))
     return found
 
@@ -64,7 +68,15 @@ def _hello(version: str) -> BuildSpec:
     )
 
 
-def _build(store: ArtifactStore, spec: BuildSpec, tell: Say) -> Stored:
+def _overlay(root: Path, scratch: Path) -> list[str]:
+    """Arguments of go build that make `time.Now` heed the lab's clock."""
+    source, ours, table = root / "src/time/time.go", scratch / "time.go", scratch / "overlay.json"
+    ours.write_text(patched(source.read_text()))
+    table.write_text(json.dumps({"Replace": {str(source): str(ours)}}))
+    return [f"-overlay={table}"]
+
+
+def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, tell: Say) -> Stored:
     root = trees.go_for_linux(cache_dir(), spec.go_version, tell)
     environment = {
         "PATH": f"{root}/bin:/usr/bin:/bin",
@@ -83,7 +95,9 @@ def _build(store: ArtifactStore, spec: BuildSpec, tell: Say) -> Stored:
             source.mkdir()
             for name, content in agent_files().items():
                 (source / name).write_bytes(content)
-        command = [f"{root}/bin/go", "build", "-buildvcs=false", *spec.flags(), "-o", str(output), spec.package]
+        overlay = _overlay(root, Path(scratch)) if clock and spec.service == AGENT else []
+        command = [f"{root}/bin/go", "build", "-buildvcs=false", *overlay, *spec.flags(), "-o", str(output)]
+        command.append(spec.package)
         done = subprocess.run(command, cwd=source, env=environment, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise LabError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()[-800:]}")

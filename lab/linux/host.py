@@ -18,6 +18,7 @@ from lab import faults, network
 from lab.cache import mount_table, mounts_below, remove_tree
 from lab.cgroup import HostCgroup
 from lab.host import MB, Host, mount
+from lab.linux import clock
 from lab.model import HostRecord, LabError
 from lab.state import write_atomic
 
@@ -239,6 +240,16 @@ class LinuxHost(Host):
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         script = f'umask 022; mkdir -p "$(dirname "$0")" && cat > "$0" && chmod {mode:o} "$0"'
         self._enter(["/bin/sh", "-c", script, path], data.decode("utf-8", "surrogateescape"), True, 120)
+
+    def reboot(self) -> None:
+        self.run("systemctl reboot", check=False)
+
+    def set_clock(self, seconds: float) -> None:
+        if seconds == 0:
+            self.run(f"rm -f {clock.FILE} {clock.DATE}")
+            return
+        self.put(clock.DATE, clock.DATE_SCRIPT.encode(), 0o755)
+        self.put(clock.FILE, f"{seconds:.0f}\n".encode())
 
     def fill_disk(self, leave_mb: int = 0) -> None:
         # The disk shrinks to what is on it: no space left, exactly as if it were written full, and no memory used up.
