@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from gofallback.release.state import ReleaseFound, ServiceState
 
 #: A state that says the release was healthy and is meant to stay. `activated`: the word of agents before windows.
 GOOD = frozenset({"confirmed", "activated"})
-#: A state that says the release may be live by that activation.
-LIVE = GOOD | {"intended", "running", "provisional"}
+#: A state in which the target still goes back by itself.
+UNSETTLED = frozenset({"intended", "running", "provisional"})
 
 
 def root(run_id: str) -> str:
@@ -66,7 +67,7 @@ def version_of(found: ReleaseFound) -> Version:
     """What a release folder holds; without a manifest its name tells the version."""
     try:
         spec = json.loads(found.manifest or b"")["spec"]
-        commit, platform = str(spec["commit"]), f"{spec['goos']}/{spec['goarch']}"
+        commit, platform = str(spec["commit"]), str(spec["platform"])
     except (ValueError, KeyError, TypeError):
         commit, platform = None, None
     return Version(found.version or found.id.rpartition("-")[0] or found.id, found.sha256, commit, platform)
@@ -82,30 +83,39 @@ def healthy(state: ServiceState) -> bool:
     )
 
 
-def lately_good(state: ServiceState) -> Iterator[str]:
-    """Folder names of releases that were good here, the newest first, each once; pruned ones too."""
-    good = [str(record.get("release")) for record in records(state) if record.get("state") in GOOD]
-    if state.last_good and state.last_good not in good:
-        good.append(state.last_good)
-    if state.outcome and state.outcome.get("previous") and str(state.outcome["previous"]) not in good:
-        good.insert(0, str(state.outcome["previous"]))  # a history that was lost: it ran before, so it is a candidate
-    yield from dict.fromkeys(reversed(good))
+def when(record: Mapping[str, Any]) -> str:
+    """When an activation was, to be compared over targets: by its run's id, for the clocks of targets may be wrong."""
+    run_id = str(record.get("run_id") or "")
+    if re.match(r"\d{8}T\d{6}Z", run_id):
+        return root(run_id)
+    return re.sub(r"[-:]|\.\d+", "", str(record.get("started") or ""))
 
 
-def folder_for(state: ServiceState, version: Version, without: str | None = None) -> str | None:
+def lately_good(state: ServiceState) -> list[tuple[str, str]]:
+    """Releases that were good here, the newest first, each once, pruned ones too: when (see `when`), and folder."""
+    good = [(when(record), str(record.get("release"))) for record in records(state) if record.get("state") in GOOD]
+    if state.last_good and (not good or good[-1][1] != state.last_good):
+        good.append((good[-1][0] if good else "", state.last_good))
+    if state.outcome and state.outcome.get("previous"):  # it ran before: all that tells it when the history is lost
+        good.insert(0, ("", str(state.outcome["previous"])))
+    newest: dict[str, str] = {}
+    for at, name in reversed(good):
+        newest.setdefault(name, at)
+    return [(at, name) for name, at in newest.items()]
+
+
+def folder_for(state: ServiceState, version: Version, without: Collection[str] = ()) -> str | None:
     """The folder of a version on this target; several: the live one, the last good, the newest tried, the last sorted.
 
     Args:
         state: what the target told.
         version: which.
-        without: a folder that does not count.
+        without: folders that do not count.
     """
-    there = [name for name, found in state.releases.items() if name != without and version.matches(found)]
+    there = [name for name, found in state.releases.items() if name not in without and version.matches(found)]
+    good = [name for _, name in lately_good(state)]
     tried = [str(record.get("release")) for record in reversed(records(state))]
-    for name in (state.current, *lately_good(state), *tried, *sorted(there, reverse=True)):
-        if name in there:
-            return name
-    return None
+    return next((name for name in (state.current, *good, *tried, *sorted(there, reverse=True)) if name in there), None)
 
 
 def listing(state: ServiceState) -> str:
@@ -116,3 +126,17 @@ def listing(state: ServiceState) -> str:
         marks += [f"bad: {found.bad}"] if found.bad else []
         notes.append(name + (f" ({', '.join(marks)})" if marks else ""))
     return ", ".join(notes) or "none"
+
+
+def names(hosts: Iterable[str], most: int = 5) -> str:
+    """Targets in a line; of many, the first."""
+    told = list(hosts)
+    return ", ".join(told[:most]) + (f" and {len(told) - most} more" if len(told) > most else "")
+
+
+def listings(states: Mapping[str, ServiceState]) -> str:
+    """The releases of every target; those that have the same are named together."""
+    alike: dict[str, list[str]] = {}
+    for host, state in states.items():
+        alike.setdefault(listing(state), []).append(host)
+    return "; ".join(f"{names(hosts)}: {what}" for what, hosts in alike.items())
