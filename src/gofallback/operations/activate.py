@@ -1,4 +1,5 @@
-"""Starts an activation on a target and follows it to its end, whatever becomes of the connection.
+"""Starts an activation on a target and follows it to its end, whatever becomes of the connection; confirms it, or takes
+it back.
 
 The target switches, restarts, checks and goes back by itself (docs/agent.md); this only watches, and joins again.
 """
@@ -12,7 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.operations.channel import BrokenError, Channel, alive, reconnect
+from gofallback.operations.channel import BrokenError, Channel, Second, alive, reconnect, run
 from gofallback.operations.lock import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome
@@ -35,6 +36,10 @@ def activate(
     timeout: float,
     sha256: str | None = None,
     sudo: bool = True,
+    fence: int = 0,
+    window: float = 0.0,
+    reason: str = "",
+    keep_failed: bool = False,
 ) -> ActivationOutcome:
     """Make a release live on one target, or learn why not. Never raises.
 
@@ -52,23 +57,123 @@ def activate(
         timeout: `rollout.activate_timeout`, seconds.
         sha256: of the binary; default: what the release's manifest says.
         sudo: `target.sudo`.
+        fence: number of the run's lease; the target refuses when a later run has taken over. 0: not checked.
+        window: seconds within which `confirm` has to come, else the target goes back by itself; 0: no confirmation.
+        reason: why the run is made; kept in the target's journal.
+        keep_failed: a release that fails its gate stays (`rollout.revert: none`).
+    """
+
+    def script(left: float) -> str:
+        return activation.start(
+            service,
+            home,
+            release,
+            run_id=run_id,
+            who=who,
+            timeout=left,
+            sha256=sha256,
+            fence=fence,
+            window=window,
+            reason=reason,
+            keep_failed=keep_failed,
+        )
+
+    return _watched(state, host, service, release, run_id, script, timeout, sudo)
+
+
+def revert(
+    state: State,
+    host: Host,
+    service: str,
+    home: str,
+    release: str,
+    *,
+    run_id: str,
+    who: str,
+    timeout: float,
+    sudo: bool = True,
+    fence: int = 0,
+    reason: str,
+) -> ActivationOutcome:
+    """Take a provisional release back on one target: `reverted` when the earlier one answers again. Never raises.
+
+    Args:
+        state: pyinfra's.
+        host: the target.
+        service: name.
+        home: root folder of the service.
+        release: folder name of the provisional release.
+        run_id: the run that made it live.
+        who: user@host of the controller.
+        timeout: seconds to wait; the target goes on by itself.
+        sudo: `target.sudo`.
+        fence: number of the run's lease; 0: not checked.
+        reason: why; one line.
+    """
+
+    def script(left: float) -> str:
+        return activation.revert(
+            service, home, release, run_id=run_id, who=who, timeout=left, fence=fence, reason=reason
+        )
+
+    return _watched(state, host, service, release, run_id, script, timeout, sudo)
+
+
+def confirm(
+    state: State,
+    host: Host,
+    service: str,
+    home: str,
+    release: str,
+    *,
+    run_id: str,
+    who: str,
+    timeout: float,
+    sudo: bool = True,
+    fence: int = 0,
+    head: str = "",
+    via: Second | None = None,
+) -> ActivationOutcome:
+    """Confirm a provisional release on one target; `unknown` when the target cannot be reached. Never raises.
+
+    Safe to repeat, and repeated here when the connection breaks: who confirmed already is told so, who was too late
+    learns that the release was taken back.
+
+    Args:
+        state: pyinfra's.
+        host: the target.
+        service: name.
+        home: root folder of the service.
+        release: folder name of the provisional release.
+        run_id: the run that made it live.
+        who: user@host of the controller.
+        timeout: seconds to try.
+        sudo: `target.sudo`.
+        fence: number of the run's lease; 0: not checked.
+        head: hash of the last line of the controller's journal, kept in the target's.
+        via: a connection made for it; default: the host's own.
     """
     forget(host)
+    script = activation.confirm(service, home, release, run_id=run_id, who=who, fence=fence, head=head)
     deadline = time.monotonic() + timeout
-    lost = ""
+    pause, lost = 0.1, "no time was left"
     while (left := deadline - time.monotonic()) > 0:
-        script = activation.start(service, home, release, run_id=run_id, who=who, timeout=left, sha256=sha256)
         try:
-            return _follow(state, host, script, release, run_id, deadline + GRACE, sudo)
+            if via is not None:
+                code, lines = via.run(script, sudo=sudo, timeout=max(1.0, left))
+            else:
+                code, lines = run(state, host, script, sudo=sudo, timeout=max(1.0, left))
+            return activation.outcome(release, run_id, lines, code)
         except BrokenError as error:
             lost = str(error)
-            host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
-            _wait_for(state, host, deadline)
-    reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(1.0, pause * 2)
+        if via is None:
+            reconnect(host)
     return ActivationOutcome(
         "unknown",
         release,
-        reason=f"{reason}; {timeout:g} s are over, the target decides alone; run `status` once it can be reached",
+        reason=f"it could not be confirmed: {lost}; the target goes back by itself unless it was heard",
         run_id=run_id,
     )
 
@@ -87,7 +192,8 @@ def activate_step(
     outcome = start()
     keep(outcome)
     if outcome.ok:
-        host.log_styled(f"{outcome.release} is live and healthy ({outcome.seconds:.1f} s)", fg="green")
+        until = f", to be confirmed until {outcome.deadline} (its clock)" if outcome.deadline else ""
+        host.log_styled(f"{outcome.release} is live and healthy ({outcome.seconds:.1f} s){until}", fg="green")
         return True
     for line in outcome.evidence:
         host.log(f"  {line}")
@@ -104,6 +210,36 @@ def describe(outcome: ActivationOutcome) -> str:
     if outcome.state in ("refused", "unknown"):
         return f"{outcome.release} {outcome.state}{why}"
     return f"{outcome.release} {outcome.state}{why}; {now}"
+
+
+def _watched(
+    state: State,
+    host: Host,
+    service: str,
+    release: str,
+    run_id: str,
+    script: Callable[[float], str],
+    timeout: float,
+    sudo: bool,
+) -> ActivationOutcome:
+    """Run a script that starts or joins, `script(seconds left)`, as often as the connection breaks."""
+    forget(host)
+    deadline = time.monotonic() + timeout
+    lost = ""
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            return _follow(state, host, script(left), release, run_id, deadline + GRACE, sudo)
+        except BrokenError as error:
+            lost = str(error)
+            host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
+            _wait_for(state, host, deadline)
+    reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
+    return ActivationOutcome(
+        "unknown",
+        release,
+        reason=f"{reason}; {timeout:g} s are over, the target decides alone; run `status` once it can be reached",
+        run_id=run_id,
+    )
 
 
 def _follow(

@@ -37,19 +37,23 @@ class Channel:
         command: shell script; values in it are already quoted.
         sudo: become root with ``sudo -n``.
         timeout: seconds of silence after which the target is asked whether it is still there.
+        via: another connection to the same host; default: the host's own.
 
     Raises:
         BrokenError: the command cannot be started.
     """
 
-    def __init__(self, state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0) -> None:
+    def __init__(
+        self, state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0, via: Second | None = None
+    ) -> None:
         full = make_unix_command_for_host(state, host, StringCommand(command), _sudo=sudo).get_raw_value()
-        self._host, self._timeout = host, timeout
+        self._connector: Any = via.connector if via else host.connector
+        self._timeout = timeout
         self._pending = b""
         counter = host.connector_data
         counter["round_trips"] = int(counter.get("round_trips") or 0) + 1
         try:
-            transport = _transport(host)
+            transport = _transport(self._connector)
             if transport is None:
                 raise BrokenError("the connection is closed")
             self._channel: Any = transport.open_session(timeout=timeout)
@@ -165,20 +169,72 @@ class Channel:
             return  # gone already, which is what was wanted
 
     def _probe(self) -> None:
-        if not alive(self._host, self._timeout):
+        if not _opens(self._connector, self._timeout):
             raise BrokenError(f"the target has not answered for {2 * self._timeout:g} s")
 
     def _ended(self) -> bool:
         return bool(self._channel.exit_status_ready() or self._channel.recv_ready() or self._channel.eof_received)
 
 
-def run(state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0) -> tuple[int, list[str]]:
+class Second:
+    """A further connection to a host beside the one pyinfra has: same address, credentials and options.
+
+    A new TCP connection and a new authentication show what the first one cannot: that the host can still be reached by
+    somebody who is not connected yet. A context manager; connects when it is entered, and again once it is broken.
+
+    Args:
+        state: pyinfra's.
+        host: a host with an SSH connector; its own connection is left as it is.
+    """
+
+    def __init__(self, state: State, host: Host) -> None:
+        self._state, self._host = state, host
+        self.connector: Any = type(host.connector)(state, host)
+        """Like the host's, with a connection of its own."""
+
+    def __enter__(self) -> Second:
+        """Connect.
+
+        Raises:
+            BrokenError: it cannot be reached, or does not let us in.
+        """
+        self._connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.connector.client is not None:
+            # Not disconnect(): that would also clear away what the host's own connection still needs.
+            self.connector.client.close()
+            self.connector.client = None
+
+    def run(self, command: str, *, sudo: bool, timeout: float = 10.0) -> tuple[int, list[str]]:
+        """Run a command over this connection, made anew if it is broken: exit status, output lines.
+
+        Raises:
+            BrokenError: no connection, or it stopped, or the target was silent for twice ``timeout`` seconds.
+        """
+        if _transport(self.connector) is None:
+            self._connect()
+        return run(self._state, self._host, command, sudo=sudo, timeout=timeout, via=self)
+
+    def _connect(self) -> None:
+        try:
+            self.connector.connect()
+        except (*BROKEN, ConnectError, PyinfraError) as error:
+            raise BrokenError(_words(error)) from None
+
+
+def run(
+    state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0, via: Second | None = None
+) -> tuple[int, list[str]]:
     """Run a command to its end: exit status, output lines.
 
     Raises:
         BrokenError: the connection stopped, or the target answered nothing for twice ``timeout`` seconds.
     """
-    with Channel(state, host, command, sudo=sudo, timeout=timeout) as channel:
+    with Channel(state, host, command, sudo=sudo, timeout=timeout, via=via) as channel:
         channel.end_input()
         lines = [line for line in channel.lines() if line is not None]
         return channel.status(), lines
@@ -199,8 +255,12 @@ def reconnect(host: Host) -> bool:
 
 def alive(host: Host, timeout: float = 5.0) -> bool:
     """Whether the target still answers on its connection: a channel opens within ``timeout`` seconds."""
+    return _opens(host.connector, timeout)
+
+
+def _opens(connector: Any, timeout: float) -> bool:
     try:
-        transport = _transport(host)
+        transport = _transport(connector)
         if transport is None:
             return False
         transport.open_session(timeout=timeout).close()
@@ -209,9 +269,8 @@ def alive(host: Host, timeout: float = 5.0) -> bool:
     return True
 
 
-def _transport(host: Host) -> Any:
-    """The live transport below a host's connector; every SSH connector of pyinfra has a paramiko client."""
-    connector: Any = host.connector
+def _transport(connector: Any) -> Any:
+    """The live transport below a connector; every SSH connector of pyinfra has a paramiko client."""
     transport = connector.client.get_transport() if connector.client is not None else None
     return transport if transport is not None and transport.is_active() else None
 

@@ -1,18 +1,20 @@
-"""The script that starts an activation on a target, or joins one, and the reader of what it tells. Pure."""
+"""The scripts that start, confirm and take back an activation on a target, and the reader of what they tell. Pure."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gofallback.release.agentfiles import ACTIVATION, AGENT
-from gofallback.release.probe import ACTIVATING, RECORDS, activation_unit
+from gofallback.release.probe import ACTIVATING, activation_unit
 
-State = Literal["confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
-#: Exit status of the agent's `follow` (docs/agent.md).
+State = Literal["provisional", "confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
+#: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). 0 may be `provisional` too: the record
+#: says which.
 STATES: Mapping[int, State] = {0: "confirmed", 3: "reverted", 4: "failed", 5: "interrupted", 6: "unknown", 2: "refused"}
 
 
@@ -21,8 +23,9 @@ class ActivationOutcome:
     """What became of one release on one target."""
 
     state: State
-    """`reverted`: the release before runs again, healthy; `failed`: nothing healthy runs; `interrupted`: cut off, the
-    next run or the next boot goes back; `refused`: nothing was changed; `unknown`: the target did not tell in time."""
+    """`provisional`: live and healthy, and goes back by itself at `deadline` unless confirmed; `reverted`: the release
+    before runs again, healthy; `failed`: nothing healthy runs; `interrupted`: cut off, the dead-man's timer, the next
+    run or the next boot goes back; `refused`: nothing was changed; `unknown`: the target did not tell in time."""
     release: str
     previous: str | None = None
     """The release that was live before."""
@@ -30,7 +33,7 @@ class ActivationOutcome:
     """The release that is live now; None: nothing, or not known."""
     healthy: bool | None = None
     reason: str = ""
-    """Why it is not `confirmed`; one line."""
+    """Why it is neither `provisional` nor `confirmed`; one line."""
     evidence: tuple[str, ...] = ()
     """Last journal lines of the failed attempt."""
     seconds: float = 0.0
@@ -39,14 +42,30 @@ class ActivationOutcome:
     """The run whose activation this was: another one's when it was joined."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """The agent's record (docs/agent.md)."""
+    deadline: str = ""
+    """While `provisional`: when the target goes back by itself (RFC 3339, by the target's own clock; renewals of the
+    run's lease put it off)."""
 
     @property
     def ok(self) -> bool:
-        """The wanted release is live and healthy."""
-        return self.state == "confirmed"
+        """The wanted release is live and healthy, confirmed or not yet."""
+        return self.state in ("provisional", "confirmed")
 
 
-def start(service: str, home: str, release: str, *, run_id: str, who: str, timeout: float, sha256: str | None) -> str:
+def start(
+    service: str,
+    home: str,
+    release: str,
+    *,
+    run_id: str,
+    who: str,
+    timeout: float,
+    sha256: str | None,
+    fence: int = 0,
+    window: float = 0.0,
+    reason: str = "",
+    keep_failed: bool = False,
+) -> str:
     """The script: starts the activation unless this run's is there already, then follows it.
 
     May be run again at any time, after any interruption. Prints ``join TAB run id``, ``refuse TAB why`` or nothing,
@@ -60,6 +79,10 @@ def start(service: str, home: str, release: str, *, run_id: str, who: str, timeo
         who: user@host of the controller.
         timeout: seconds `follow` waits at most.
         sha256: what the binary must be; None: what the release's own manifest says.
+        fence: number of the run's lease; 0: not checked.
+        window: seconds within which it has to be confirmed; 0: needs no confirmation.
+        reason: why the run is made, for the target's journal.
+        keep_failed: a release that fails its gate stays.
     """
     quote = shlex.quote
     folder = f"{home}/releases/{release}"
@@ -67,13 +90,13 @@ def start(service: str, home: str, release: str, *, run_id: str, who: str, timeo
     expected = (
         f"sum={sha256}" if sha256 else ('sum=$(sed -n \'s/.*"sha256": *"\\([0-9a-f]*\\)".*/\\1/p\' manifest.json)')
     )
-    follow = f"{quote(f'{folder}/{AGENT}')} follow -service {quote(service)} -timeout {timeout:g} -run-id"
-    properties = "-p KillMode=mixed -p Restart=on-abnormal -p RestartSec=100ms -p TimeoutStopSec=120"
-    return f"""export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-refuse() {{ printf 'refuse\\t%s\\n' "$1"; exit 2; }}
-release={quote(release)} own={quote(run_id)}
+    options = [*_given("fence", fence), *_given("window", window), *_given("reason", reason)]
+    options += ["-keep-failed"] if keep_failed else []
+    follow = f'"$agent" follow -service {quote(service)} -timeout {timeout:g} -run-id'
+    return f"""{_HEAD}
+release={quote(release)} own={quote(run_id)} agent={quote(f"{folder}/{AGENT}")}
 cd {quote(folder)} 2>/dev/null || refuse "release $release is not on this target"
-grep -q "\"run_id\": *\"$own\"" {RECORDS}/{service}/outcome.json 2>/dev/null && exec {follow} "$own"
+{_newer_agent(home) if options else ":"}
 what=$(systemctl show -p ActiveState -p Description {unit} | sort | tr '\\n' ' ')
 case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*|ActiveState=deactivating*)
   what=${{what#*{ACTIVATING}}}; what=${{what% }}
@@ -84,11 +107,96 @@ case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*
 found=$(sha256sum bin/* | {{ read -r a b; echo "$a"; }})
 [ "$found" = "$sum" ] ||
   refuse "the binary of release $release has sha256 $found, its manifest says $sum; upload it again"
-out=$(systemd-run --quiet --collect --unit={unit} --description={quote(f"{ACTIVATING}{release}, run {run_id}")} \\
-  --service-type=exec {properties} {quote(f"{folder}/{AGENT}")} activate -plan {quote(f"{folder}/{ACTIVATION}")} \\
-  -run-id "$own" -started-by {quote(who)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"
+{_transient(service, unit, f"{ACTIVATING}{release}, run {run_id}")} \\
+  "$agent" activate -plan {quote(f"{folder}/{ACTIVATION}")} -run-id "$own" -started-by {quote(who)} \\
+  {shlex.join(options)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"
 exec {follow} "$own"
 """
+
+
+def confirm(service: str, home: str, release: str, *, run_id: str, who: str, fence: int = 0, head: str = "") -> str:
+    """The script: confirms a provisional release. May be run again; prints the agent's record.
+
+    Args:
+        service: name.
+        home: root folder of the service.
+        release: name of the release's folder.
+        run_id: the run that made it live.
+        who: user@host of the controller.
+        fence: number of the run's lease; 0: not checked.
+        head: hash of the last line of the controller's journal, kept in the target's.
+    """
+    options = shlex.join([*_given("fence", fence), *_given("head", head)])
+    return f"""{_HEAD}
+release={shlex.quote(release)} agent={shlex.quote(f"{home}/releases/{release}/{AGENT}")}
+[ -x "$agent" ] || refuse "release $release is not on this target"
+exec "$agent" confirm -service {shlex.quote(service)} -run-id {shlex.quote(run_id)} -by {shlex.quote(who)} {options}
+"""
+
+
+def revert(
+    service: str, home: str, release: str, *, run_id: str, who: str, timeout: float, fence: int = 0, reason: str
+) -> str:
+    """The script: takes a provisional release back in a unit of its own, and follows that. May be run again.
+
+    Args:
+        service: name.
+        home: root folder of the service.
+        release: name of the release's folder.
+        run_id: the run that made it live.
+        who: user@host of the controller.
+        timeout: seconds `follow` waits at most.
+        fence: number of the run's lease; 0: not checked.
+        reason: why; one line.
+    """
+    quote = shlex.quote
+    unit = f"gofallback-revert-{service}.service"
+    options = shlex.join(["-by", who, "-reason", reason, *_given("fence", fence)])
+    return f"""{_HEAD}
+release={quote(release)} own={quote(run_id)} agent={quote(f"{home}/releases/{release}/{AGENT}")}
+[ -x "$agent" ] || refuse "release $release is not on this target"
+case $(systemctl show -p ActiveState {unit}) in ActiveState=inactive|ActiveState=failed)
+  {_transient(service, unit, f"Go back from release {release}, run {run_id}")} \\
+    "$agent" revert -service {quote(service)} -run-id "$own" {options} 2>&1) ||
+    refuse "systemd-run: $(printf %s "$out" | tail -n 1)";; esac
+exec "$agent" follow -final -service {quote(service)} -timeout {timeout:g} -run-id "$own"
+"""
+
+
+_HEAD = r"""export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+refuse() { printf 'refuse\t%s\n' "$1"; exit 2; }"""
+
+
+def _given(name: str, value: float | str) -> list[str]:
+    """A flag of the agent, left out when it is not set: agents of older releases do not know the newer flags."""
+    return [f"-{name}", str(value)] if value else []
+
+
+def _newer_agent(home: str) -> str:
+    """An older release may come with an agent that cannot do what is asked; the live release's agent is newer."""
+    current = shlex.quote(f"{home}/current/{AGENT}")
+    return (
+        'knows() { "$1" activate -h 2>&1 | grep -q -e -window; }\n'
+        f'knows "$agent" || {{ agent=$(readlink -f {current}) && knows "$agent"; }} ||\n'
+        '  refuse "the agent of release $release knows no confirm window, nor does the live'
+        " release's; upload it again\""
+    )
+
+
+def _transient(service: str, unit: str, description: str) -> str:
+    """The beginning of `out=$(systemd-run ...`: what runs in it outlives the connection and is started again if killed.
+
+    The unit's name is a lock: systemd refuses a second one.
+    """
+    properties = "-p KillMode=mixed -p Restart=on-abnormal -p RestartSec=100ms -p TimeoutStopSec=120"
+    return (
+        f"rm -f {_RUN}/{service}.refused\n"
+        f"out=$(systemd-run --quiet --collect --unit={unit} --description={shlex.quote(description)} \\\n"
+        f"  --service-type=exec {properties}"
+    )
+
+
+_RUN = "/run/gofallback"
 
 
 def stage(line: str) -> tuple[str, float, str] | None:
@@ -109,23 +217,33 @@ def outcome(release: str, run_id: str, lines: list[str], code: int) -> Activatio
         code: its exit status.
     """
     refused = [line.partition("\t")[2] for line in lines if line.startswith("refuse\t")]
-    record: Mapping[str, Any] = next((found for line in reversed(lines) if "state" in (found := _object(line))), {})
+    objects = [_object(line) for line in lines]
+    refused += [str(found.get("why") or "") for found in objects if found.get("event") == "refused"]
+    record: Mapping[str, Any] = next((found for found in reversed(objects) if "state" in found), {})
     state = STATES.get(code, "unknown")
-    last = lines[-1] if lines else f"exit status {code} without a word"
+    if code == 0 and record.get("state") == "provisional":
+        state = "provisional"
+    last = _AGENT_SAYS.sub("", lines[-1]) if lines else f"exit status {code} without a word"
     if refused or not record:
         return ActivationOutcome(state, release, reason=refused[0] if refused else last, run_id=run_id)
+    good = state in ("provisional", "confirmed")
     return ActivationOutcome(
         state=state,
         release=str(record.get("release") or release),
         previous=record.get("previous"),
         live=record.get("runs_now"),
         healthy=record.get("healthy"),
-        reason=str(record.get("reason") or "") or ("" if state == "confirmed" else f"activation {state}"),
+        reason=str(record.get("reason") or "") or ("" if good else f"activation {state}"),
         evidence=tuple(str(line) for line in record.get("journal") or ())[-50:],
         seconds=_elapsed(record),
         run_id=str(record.get("run_id") or run_id),
         record=record,
+        deadline=str((record.get("confirm") or {}).get("deadline") or "") if state == "provisional" else "",
     )
+
+
+#: What the agent's own errors begin with.
+_AGENT_SAYS = re.compile(r"^gofallback-agent( \w+)?: ")
 
 
 def _elapsed(record: Mapping[str, Any]) -> float:
