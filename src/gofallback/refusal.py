@@ -1,4 +1,4 @@
-"""How a run that must not begin ends: one line on the screen, exit status 1."""
+"""How a run that must not begin ends: one line on the screen, exit status 2."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import cast
 
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
+
+from gofallback.report.model import EXIT_STATUS
 
 
 def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:
@@ -27,4 +29,6 @@ def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:
     def show(self: PyinfraError, file: object = None) -> None:
         logger.error(f"--> refused: {text}")
 
-    return cast(PyinfraError, type("Refusal", (kind, CliError), {"show": show})(text))
+    return cast(
+        PyinfraError, type("Refusal", (kind, CliError), {"show": show, "exit_code": EXIT_STATUS["refused"]})(text)
+    )

@@ -6,6 +6,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
+from typing import get_args
 
 import pytest
 from rich.console import Console
@@ -298,6 +299,13 @@ def rows(*outcomes: Outcome) -> list[TargetRow]:
         ([], {"refused": True}, "refused"),
         (rows("untouched"), {"failed": True}, "failed"),
         (rows("unchanged"), {"failed": True}, "failed"),
+        (rows("confirmed"), {"failed": True}, "failed"),
+        (rows("unchanged", "reverted"), {}, "partly"),
+        (rows("confirmed", "reverted", "untouched"), {}, "partly"),
+        (rows("confirmed", "provisional"), {}, "partly"),
+        (rows("provisional", "provisional"), {}, "failed"),
+        (rows("reverted", "provisional"), {}, "failed"),
+        ([row("t1", health="unhealthy"), row("t2", outcome="reverted")], {}, "failed"),
         ([row("t1", outcome="unchanged", health="unhealthy")], {}, "failed"),
     ],
 )
@@ -305,5 +313,8 @@ def test_the_verdict_follows_from_the_targets(
     targets: list[TargetRow], flags: dict[str, bool], verdict: Verdict
 ) -> None:
     assert verdict_of(targets, **flags) == verdict
-    report = good().model_copy(update={"verdict": verdict})
-    assert report.exit_status == (0 if verdict in ("done", "unchanged") else 1)
+
+
+def test_each_way_a_run_can_end_has_an_exit_status_of_its_own() -> None:
+    found = {verdict: good().model_copy(update={"verdict": verdict}).exit_status for verdict in get_args(Verdict)}
+    assert found == {"done": 0, "unchanged": 0, "refused": 2, "reverted": 3, "failed": 4, "partly": 5}

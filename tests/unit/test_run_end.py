@@ -9,8 +9,9 @@ import pytest
 from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Outcome, Run
-from gofallback.deploys._finish import settle, to_report
+from gofallback.deploys._finish import settle
 from gofallback.deploys._switch import BEGUN, keep, why_it_stays
+from gofallback.deploys._to_report import to_report
 from gofallback.release.activation import ActivationOutcome
 
 NEW, OLD = "v1.1.0-1a2b3c4d", "v1.0.0-aaaabbbb"
@@ -64,7 +65,7 @@ def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: R
     outcome.state = "confirmed"
     run.stopped = "SIGTERM"
     report = to_report(run, failed=True, order={"t1": 0})
-    assert report.exit_status == 1
+    assert report.exit_status == 4
     assert report.reason.startswith("stopped by SIGTERM")
 
 
@@ -81,7 +82,7 @@ def test_the_report_gives_what_failed_first_as_the_reason_and_not_what_followed(
 def test_a_run_whose_builder_failed_is_failed_although_no_target_was_touched(run: Run) -> None:
     planned(run, "t1").state = "untouched"
     report = to_report(run, failed=True, order={})
-    assert (report.verdict, report.exit_status) == ("failed", 1)
+    assert (report.verdict, report.exit_status) == ("failed", 4)
 
 
 def test_where_the_target_refused_what_ran_before_still_runs() -> None:

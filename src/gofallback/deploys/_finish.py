@@ -8,17 +8,17 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
 import pyinfra
 
-from gofallback.controller.run import Outcome, Run, Span
+from gofallback.controller.run import Run
 from gofallback.deploys._site import cli_parameters
 from gofallback.deploys._switch import BEGUN
+from gofallback.deploys._to_report import to_report
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 
@@ -60,7 +60,8 @@ def at_end(site: Site, *, json_mode: bool) -> None:
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
-            os._exit(code or 1)  # whatever pyinfra thinks of it: it knows hosts that failed, not what became of them
+            # whatever pyinfra thinks of it: it knows hosts that failed, not what became of them
+            os._exit(code or (report.exit_status if report else 0))
 
     atexit.register(end)
     if pyinfra.is_cli:
@@ -80,6 +81,7 @@ def finish(site: Site, json_mode: bool) -> records.Report | None:
     _leave_out(site)
     failed = bool(site.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
     report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(site))
+    report = _ended(run, report)
     folder = run.home.run(run.id)
     # With --json standard output belongs to pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
@@ -90,6 +92,18 @@ def finish(site: Site, json_mode: bool) -> records.Report | None:
             console.print(table.render(report) if report.verdict == "unchanged" else screen.overview(report))
         console.print(trouble or f"report: {folder / 'report.html'}", soft_wrap=True)
     return report
+
+
+def _ended(run: Run, report: records.Report) -> records.Report:
+    """The journal's last line, and what the report knows of it."""
+    if run.journal.path is None:
+        return report
+    run.tell("ended", verdict=report.verdict, exit=report.exit_status, reason=report.reason)
+    notes = [*report.notes]
+    if run.journal.waiting:
+        notes.append(f"{run.journal.path}: the last {run.journal.waiting} lines could not be written")
+    stands = records.JournalRow(lines=run.journal.count, head=run.journal.head)
+    return report.model_copy(update={"journal": stands, "notes": notes})
 
 
 def _write(folder: Path, report: records.Report) -> str | None:
@@ -151,137 +165,3 @@ def _leave_out(site: Site) -> None:
 def _changed(site: Site) -> bool:
     metas = [data.operation_meta for operations in site.state.ops.values() for data in operations.values()]
     return any(meta.is_complete() and meta.did_change() for meta in metas)
-
-
-def to_report(
-    run: Run,
-    *,
-    failed: bool,
-    order: Mapping[str, int],
-    round_trips: Mapping[str, int] | None = None,
-    changed: bool = False,
-) -> records.Report:
-    """The run as the record that is kept.
-
-    Args:
-        run: the run.
-        failed: pyinfra counts a host as failed.
-        order: place of each host in the inventory.
-        round_trips: commands and file transfers, by host.
-        changed: an operation changed something on some host.
-    """
-    trips = round_trips or {}
-    outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
-    targets = [_target(run, outcome) for outcome in outcomes]
-    return records.Report(
-        run_id=run.id,
-        command=run.command,
-        who=run.who,
-        started=run.started,
-        ended=datetime.now(UTC),
-        environment=next((fleet.environment for fleet in run.fleets.values()), "default"),
-        stages=_stages(run, order),
-        sources=_sources(run),
-        artifacts=_artifacts(run),
-        targets=targets,
-        verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed),
-        reason=_stopped(run) or run.refused or _reason(run),
-        notes=[*run.notes, *([f"reason: {run.options.reason}"] if run.options.reason else [])],
-        round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
-    )
-
-
-def _stopped(run: Run) -> str | None:
-    if run.stopped is None:
-        return None
-    return f"stopped by {run.stopped}; what was begun on a target ends there alone, deploys/status.py says how"
-
-
-def _reason(run: Run) -> str:
-    if run.cause:
-        return run.cause
-    for outcome in run.outcomes.values():
-        if outcome.state in ("failed", "reverted") and outcome.reason:
-            return f"{outcome.host}: {outcome.reason}"
-    return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
-
-
-def _stages(run: Run, order: Mapping[str, int]) -> list[records.Stage]:
-    """One bar a stage and host, from its first operation to its last."""
-    stages: dict[str, dict[str, records.Span]] = {}
-    for span in run.spans:
-        if span.stage in records.STAGES:
-            bars = stages.setdefault(span.stage, {})
-            bars[span.host] = _joined(bars.get(span.host), _span(run, span))
-    return [
-        records.Stage(name=name, spans=sorted(stages[name].values(), key=lambda bar: order.get(bar.host, 0)))
-        for name in records.STAGES
-        if name in stages
-    ]
-
-
-def _joined(earlier: records.Span | None, later: records.Span) -> records.Span:
-    if earlier is None:
-        return later
-    status = later.status if earlier.status == "ok" else earlier.status
-    return later.model_copy(update={"start": min(earlier.start, later.start), "status": status})
-
-
-def _span(run: Run, span: Span) -> records.Span:
-    end = span.end if span.end is not None else run.elapsed
-    status: records.Status = "ok" if span.ok else "failed"
-    states = {outcome.state for (host, _), outcome in run.outcomes.items() if host == span.host}
-    if not span.ok and span.stage in ("activate", "confirm") and "reverted" in states:
-        status = "reverted"
-    return records.Span(host=span.host, start=max(0.0, span.start), end=max(0.0, end), status=status)
-
-
-def _sources(run: Run) -> list[records.SourceRow]:
-    return [
-        records.SourceRow(
-            service=name, repository=found.repository, ref=found.ref, commit=found.commit, version=found.version
-        )
-        for name, found in sorted(run.sources.items())
-    ]
-
-
-def _artifacts(run: Run) -> list[records.ArtifactRow]:
-    rows = []
-    for stored in run.artifacts.values():
-        manifest = stored.manifest
-        rows.append(
-            records.ArtifactRow(
-                service=manifest.spec.service,
-                platform=manifest.platform,
-                version=manifest.spec.version,
-                commit=manifest.spec.commit,
-                go_version=manifest.spec.go_version,
-                key=manifest.key,
-                sha256=manifest.sha256,
-                size=manifest.size,
-                builder=manifest.builder,
-                seconds=manifest.seconds,
-                origin="built" if manifest.key in run.built else "stored",
-            )
-        )
-    return rows
-
-
-def _target(run: Run, outcome: Outcome) -> records.TargetRow:
-    health: records.Health = "unknown"
-    if outcome.healthy is not None:
-        health = "healthy" if outcome.healthy else "unhealthy"
-    return records.TargetRow(
-        host=outcome.host,
-        service=outcome.service,
-        outcome="untouched" if outcome.state == "planned" else outcome.state,
-        release=outcome.release or "",
-        commit=outcome.commit or "",
-        sha256=outcome.sha256 or "",
-        health=health,
-        seconds=max(0.0, outcome.seconds),
-        reason=outcome.reason or "",
-        evidence=list(outcome.evidence),
-        previous=outcome.previous or "",
-        running=outcome.live or "",
-    )

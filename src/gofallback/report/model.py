@@ -33,6 +33,10 @@ Verdict = Literal["done", "unchanged", "reverted", "failed", "refused", "partly"
 
 #: Exit status 0 only if every host runs the wanted release and is healthy.
 GOOD_VERDICTS: frozenset[Verdict] = frozenset({"done", "unchanged"})
+#: docs/exit-status.md; 1 is left to pyinfra's own errors, 128 and more to signals.
+EXIT_STATUS: dict[Verdict, int] = {"done": 0, "unchanged": 0, "refused": 2, "reverted": 3, "failed": 4, "partly": 5}
+#: Outcomes of a target that runs what the run wanted there.
+GOOD_OUTCOMES: frozenset[Outcome] = frozenset({"confirmed", "unchanged"})
 
 #: Free text: what looks like a secret never gets into a report, not even into its JSON.
 Clean = Annotated[str, AfterValidator(redact)]
@@ -126,6 +130,86 @@ class TargetRow(Strict):
     """The release that ran before."""
     running: str = ""
     """The release that runs now."""
+    version: str = ""
+    """Version of the release that runs now."""
+    version_before: str = ""
+    """Version of the release that ran before."""
+    deadline: str = ""
+    """When a provisional release goes back by itself unless it is confirmed; the target's clock, RFC 3339."""
+
+
+class Hold(Strict):
+    """The time a release was provisional on a target: from its gate to the confirmation, or to the way back."""
+
+    host: str
+    service: str
+    start: Offset
+    """Seconds since the run started."""
+    end: Offset
+    """Seconds since the run started."""
+    ended: Literal["confirmed", "reverted", "failed", "open"] = "open"
+    """``open``: the run ended before it was decided."""
+
+
+class WaveRow(Strict):
+    """One wave of the rollout."""
+
+    name: str
+    hosts: list[str]
+    start: Offset | None = None
+    """Seconds since the run started; None: it was not reached."""
+    end: Offset | None = None
+    state: Literal["passed", "failed", "not reached", "cut off"] = "not reached"
+    """``cut off``: the run ended in its middle."""
+    pause: Offset = 0.0
+    """Seconds between it and the next one."""
+
+
+class Identity(Strict):
+    """Who runs, and with what."""
+
+    user: str
+    """Name of the OS user."""
+    uid: int
+    sudo_user: str = ""
+    """Who became that user by sudo."""
+    host: str
+    pid: int
+    keys: list[Clean] = Field(default_factory=list)
+    """SSH keys at hand for connecting: SHA-256 fingerprint, comment, kind."""
+    commit: str = ""
+    """Commit of the project's checkout: the version of group data and deploy files."""
+    dirty: bool | None = None
+    """Whether that checkout holds changes that are not in the commit; None: not known."""
+    gofallback: str = ""
+    """Version of this program."""
+
+
+class ApprovalRow(Strict):
+    """One signature that counted."""
+
+    principal: Clean
+    key: str = ""
+    """SHA-256 fingerprint."""
+    at: str = ""
+    expires: str = ""
+    file: str = ""
+
+
+class OverrideRow(Strict):
+    """One rule that somebody set aside."""
+
+    kind: str
+    """``freeze``, ``break-glass``, ``takeover``."""
+    what: Clean = ""
+    why: Clean = ""
+
+
+class JournalRow(Strict):
+    """How the run's journal stood when the report was written: finds lines that are removed later."""
+
+    lines: int
+    head: str
 
 
 class Report(Strict):
@@ -149,6 +233,14 @@ class Report(Strict):
     notes: list[Clean] = Field(default_factory=list)
     round_trips: dict[str, int] = Field(default_factory=dict)
     """Commands and file transfers each host was asked for, after connecting."""
+    identity: Identity | None = None
+    why: Clean = ""
+    """What the person who ran it gave as the reason."""
+    approvals: list[ApprovalRow] = Field(default_factory=list)
+    overrides: list[OverrideRow] = Field(default_factory=list)
+    waves: list[WaveRow] = Field(default_factory=list)
+    holds: list[Hold] = Field(default_factory=list)
+    journal: JournalRow | None = None
 
     @property
     def seconds(self) -> float:
@@ -157,8 +249,8 @@ class Report(Strict):
 
     @property
     def exit_status(self) -> int:
-        """0 for `done` and `unchanged`, else 1."""
-        return 0 if self.verdict in GOOD_VERDICTS else 1
+        """0 for `done` and `unchanged`, 2 `refused`, 3 `reverted`, 4 `failed`, 5 `partly`."""
+        return EXIT_STATUS[self.verdict]
 
     def at(self, moment: datetime) -> float:
         """Seconds since the run started."""
@@ -178,15 +270,22 @@ def verdict_of(
     """
     rows = list(targets)
     outcomes = {row.outcome for row in rows}
-    live = [row for row in rows if row.outcome in ("confirmed", "unchanged") and row.health != "unhealthy"]
+    live = [row for row in rows if row.outcome in GOOD_OUTCOMES and row.health != "unhealthy"]
     if refused and not outcomes - {"untouched", "unchanged"}:
         return "refused"
-    if len(live) == len(rows) and not failed:
+    if len(live) == len(rows):
+        if failed:
+            return "failed"
         if not rows:
             return "done" if changed else "unchanged"
         return "unchanged" if not outcomes - {"unchanged"} else "done"
-    if "confirmed" in {row.outcome for row in live}:
+    if live:
         return "partly"
-    if "reverted" in outcomes and "failed" not in outcomes and len(live) < len(rows):
+    if "reverted" in outcomes and not outcomes - {"reverted", "untouched"}:
         return "reverted"
     return "failed"
+
+
+def version_of(release: str) -> str:
+    """``v1.1.0`` of ``v1.1.0-1a2b3c4d``: a release is named by its version and eight digits of its digest."""
+    return release.rpartition("-")[0] or release
