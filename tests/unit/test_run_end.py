@@ -10,9 +10,11 @@ from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._finish import settle
-from gofallback.deploys._switch import BEGUN, keep, why_it_stays
+from gofallback.deploys._switch import BEGUN, Switch, keep
 from gofallback.deploys._to_report import to_report
+from gofallback.model import Service
 from gofallback.release.activation import ActivationOutcome
+from tests.unit.services import MINIMAL
 
 NEW, OLD = "v1.1.0-1a2b3c4d", "v1.0.0-aaaabbbb"
 
@@ -85,33 +87,39 @@ def test_a_run_whose_builder_failed_is_failed_although_no_target_was_touched(run
     assert (report.verdict, report.exit_status) == ("failed", 4)
 
 
-def test_where_the_target_refused_what_ran_before_still_runs() -> None:
-    outcome = Outcome("t1", "hello", release=NEW, previous=OLD, live=OLD, healthy=True)
-    keep(outcome, NEW, ActivationOutcome("refused", NEW, reason="another activation is under way"))
+@pytest.fixture
+def switch() -> Switch:
+    return Switch(Service(**MINIMAL), NEW, None, "activate")
+
+
+def test_where_the_target_refused_what_ran_before_still_runs(run: Run, switch: Switch) -> None:
+    outcome = planned(run, "t1")
+    keep(run, outcome, switch, ActivationOutcome("refused", NEW, reason="another activation is under way"))
     assert (outcome.state, outcome.live, outcome.healthy) == ("failed", OLD, True)
     assert outcome.reason == "refused: another activation is under way"
 
 
-@pytest.mark.parametrize("state", ["unknown", "interrupted"])
-def test_an_activation_that_was_not_followed_to_its_end_failed_and_nobody_knows_what_runs(state: str) -> None:
-    outcome = Outcome("t1", "hello", release=NEW, previous=OLD, live=OLD, healthy=True)
-    keep(outcome, NEW, ActivationOutcome(state, NEW, reason="no answer"))  # type: ignore[arg-type]
+def test_an_activation_that_was_cut_off_failed_and_nobody_knows_what_runs(run: Run, switch: Switch) -> None:
+    outcome = planned(run, "t1")
+    keep(run, outcome, switch, ActivationOutcome("interrupted", NEW, reason="killed"))
     assert (outcome.state, outcome.live, outcome.healthy) == ("failed", None, None)
 
 
-@pytest.mark.parametrize(
-    ("previous", "command", "revert", "own", "word"),
-    [
-        (OLD, "rollout", "all", False, None),
-        (OLD, "rollout", "failed", False, "revert"),
-        (OLD, "rollout", "failed", True, None),
-        (OLD, "rollback", "all", True, "rollback is not undone"),
-        (None, "fallback", "all", False, "no earlier release"),
-        (NEW, "fallback", "all", False, "live before this run"),
-    ],
-)
-def test_who_goes_back_and_who_stays(
-    previous: str | None, command: str, revert: str, own: bool, word: str | None
-) -> None:
-    why = why_it_stays(Outcome("t1", "hello", release=NEW, previous=previous, live=NEW), command, revert, own=own)
-    assert why is None if word is None else word in (why or "")
+def test_a_target_that_does_not_answer_is_lost_and_neither_good_nor_failed(run: Run, switch: Switch) -> None:
+    outcome = planned(run, "t1")
+    keep(run, outcome, switch, ActivationOutcome("unknown", NEW, reason="no answer"))
+    assert (outcome.state, outcome.lost, outcome.healthy) == ("provisional", True, None)
+
+
+def test_a_switch_is_provisional_until_it_is_confirmed_and_says_until_when(run: Run, switch: Switch) -> None:
+    outcome = planned(run, "t1")
+    found = ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00Z")
+    keep(run, outcome, switch, found)
+    assert (outcome.state, outcome.live, outcome.deadline) == ("provisional", NEW, "2026-11-22T03:00:00Z")
+
+
+def test_a_run_that_is_taken_back_has_done_what_it_was_asked_when_the_target_went_back(run: Run) -> None:
+    outcome = planned(run, "t1")
+    back = Switch(Service(**MINIMAL), OLD, None, "revert", "20261122T031244Z-9f3a")
+    keep(run, outcome, back, ActivationOutcome("reverted", NEW, live=OLD, healthy=True))
+    assert (outcome.state, outcome.release, outcome.live) == ("confirmed", OLD, OLD)

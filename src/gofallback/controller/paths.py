@@ -38,3 +38,7 @@ class Home:
     def run(self, run_id: str) -> Path:
         """Folder of one run's records."""
         return self.root / "runs" / run_id
+
+    def journal(self, run_id: str) -> Path:
+        """The journal of a run and of its continuations."""
+        return self.run("-".join(run_id.split("-")[:2])) / "journal.jsonl"

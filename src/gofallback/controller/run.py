@@ -9,13 +9,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from gofallback.build.spec import BuildSpec
 from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.journal.writer import Journal, JournalError
 from gofallback.model import Fleet
+from gofallback.report.model import Identity
 from gofallback.source.model import ResolvedSource
 
 State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]
@@ -75,6 +77,11 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
+def base_of(run_id: str) -> str:
+    """The run that a continuation (`20261122T031244Z-9f3a-r1`) belongs to: its id up to the second hyphen."""
+    return "-".join(run_id.split("-")[:2])
+
+
 def who_runs() -> str:
     """``user@host`` of the controller, for locks and reports."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
@@ -119,6 +126,10 @@ class Run:
     overrides: list[dict[str, str]] = field(default_factory=list)
     """Rules that somebody set aside: kind (freeze, break-glass, takeover), what, why."""
     waves: list[WaveTiming] = field(default_factory=list)
+    journal: Journal = field(default_factory=Journal.null)
+    """Opened when the run executes its first operation."""
+    identity: Identity | None = None
+    """Who runs it, and with what (`controller.identity`)."""
 
     def __post_init__(self) -> None:
         self.id = self.id or new_run_id(self.started)
@@ -133,6 +144,11 @@ class Run:
         """Keep a line for the end of the run; once."""
         if line not in self.notes:
             self.notes.append(line)
+
+    @property
+    def environment(self) -> str:
+        """Name of the environment this run is about."""
+        return next((fleet.environment for fleet in self.fleets.values()), "default")
 
     @property
     def elapsed(self) -> float:
@@ -151,6 +167,26 @@ class Run:
         """The artifact of a service for a platform, once it is built and verified."""
         spec = self.specs.get(service, {}).get(platform)
         return self.artifacts.get(spec.key) if spec else None
+
+    def tell(self, event: str, *, host: str | None = None, service: str | None = None, **data: Any) -> None:
+        """Write an event into the run's journal (docs/journal.md)."""
+        try:
+            self.journal.write(event, host=host, service=service, **data)
+        except JournalError as error:
+            self.note(str(error))
+
+    def became(self, outcome: Outcome, state: State, reason: str | None = None) -> None:
+        """Keep what became of a target, in the outcome and in the journal."""
+        outcome.state, outcome.reason = state, reason
+        self.tell(
+            state,
+            host=outcome.host,
+            service=outcome.service,
+            release=outcome.release,
+            previous=outcome.previous,
+            live=outcome.live,
+            reason=reason or "",
+        )
 
     def begin(self, stage: str, host: str) -> Span:
         """Open a span of the timeline."""

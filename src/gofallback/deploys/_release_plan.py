@@ -13,13 +13,10 @@ from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
 from gofallback.release.plan import LocalProgram, Step, diff, upload_for
 from gofallback.release.receive import Upload
-from gofallback.report.redact import redact
+from gofallback.report.redact import names_secret, redact
 
 #: A line of an environment file in a diff; only there values stand in quotes.
-_SECRET = re.compile(
-    r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]*"
-    r"(?:PASS|PWD|SECRET|TOKEN|CREDENTIAL|KEY|PRIVATE|AUTH|DSN|SALT|COOKIE|SIGNATURE)[A-Z0-9_]*)=\"."
-)
+_VARIABLE = re.compile(r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]+)=\".")
 
 
 def wanted(here: Site, host: Host) -> list[Wanted]:
@@ -61,11 +58,6 @@ def changes(here: Site, host: Host, want: Wanted) -> list[Step]:
     return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None)
 
 
-def anything_to_do(here: Site) -> bool:
-    """Whether any target changes in this run."""
-    return any(changes(here, host, want) for host in here.targets for want in wanted(here, host))
-
-
 def tell(here: Site, host: Host, want: Wanted) -> None:
     """Say every change, host by host; with --diff also the text of what changes."""
     for step in changes(here, host, want):
@@ -77,8 +69,8 @@ def tell(here: Site, host: Host, want: Wanted) -> None:
 
 def masked(line: str) -> str:
     """A line of a diff without the value of a variable whose name sounds like a secret's, and without tokens."""
-    found = _SECRET.match(line)
-    return f'{found["name"]}="***"' if found else redact(line)
+    found = _VARIABLE.match(line)
+    return f'{found["name"]}="***"' if found and names_secret(found["name"]) else redact(line)
 
 
 def _coloured(line: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import click
@@ -17,15 +19,23 @@ from pyinfra.context import ctx_host, ctx_state
 
 from gofallback.controller.options import Options, parse_options
 from gofallback.controller.paths import Home
-from gofallback.controller.run import Run
+from gofallback.controller.run import Run, base_of
 from gofallback.deploys._order import in_program_order
 from gofallback.deploys._quick import know_deploy_file
+from gofallback.deploys._record import begin
 from gofallback.deploys._timing import Timing
 from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
+from gofallback.release.state import ServiceState
 
 FLEET_KEYS = frozenset(
     {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout", "approval", "freeze"},
+)
+
+
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}(-\w+)?")
+_EXPECTED = (
+    "expected the id of a run, such as 20261122T031244Z-9f3a; deploys/status.py shows it where one is unfinished"
 )
 
 
@@ -70,9 +80,8 @@ class Site:
         return current_host()
 
     def note_failure(self, host: Host, service: str, reason: str) -> None:
-        """Keep why a target failed, for the report."""
-        outcome = self.run.outcome(host.name, service)
-        outcome.state, outcome.reason = "failed", reason
+        """Keep why a target failed, for journal and report."""
+        self.run.became(self.run.outcome(host.name, service), "failed", reason)
         self.run.blame(host.name, service, reason)
 
     def fail(self, host: Host, service: str, reason: str) -> bool:
@@ -83,10 +92,35 @@ class Site:
 
     def leave(self, host: Host, service: str, reason: str) -> bool:
         """Note and say that a target is left as it is because something else failed. Always False."""
-        outcome = self.run.outcome(host.name, service)
-        outcome.state, outcome.reason = "untouched", reason
+        self.run.became(self.run.outcome(host.name, service), "untouched", reason)
         host.log_styled(f"{service}: left as it is: {reason}", fg="yellow")
         return False
+
+    def lose(self, host: Host, service: str, reason: str) -> None:
+        """Note and say that a target with a provisional release does not answer: it goes back by itself."""
+        outcome = self.run.outcome(host.name, service)
+        if outcome.state == "provisional":
+            outcome.lost, outcome.healthy = True, None
+        self.run.became(outcome, outcome.state, reason)
+        self.run.blame(host.name, service, reason)
+        host.log_styled(f"{service}: {reason}", fg="red")
+
+    def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
+        """A target that was lost tells what became of it. False: it has not decided yet."""
+        outcome, record = self.run.outcome(host.name, service), found.outcome or {}
+        ours = base_of(str(record.get("run_id", ""))) == base_of(self.run.id)
+        state = str(record.get("state", "")) if ours else ""
+        if state in ("intended", "provisional"):
+            return False
+        outcome.lost, outcome.live = False, found.current
+        outcome.healthy = found.health.healthy if found.health else None
+        reason = str(record.get("reason") or "") or None
+        if state in ("confirmed", "reverted", "failed"):
+            self.run.became(outcome, cast(Any, state), reason)
+        else:
+            self.run.became(outcome, "untouched", "it was lost before anything was switched there")
+        host.log_styled(f"{service}: seen again: {outcome.state}, {found.current or 'nothing'} is live", fg="yellow")
+        return True
 
     @property
     def builder(self) -> Host | None:
@@ -143,14 +177,14 @@ def _make(state: State, command: str) -> Site:
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
     # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
     fleets = {host.name: _fleet(host) for host in (*members(state, "builders"), *hosts["targets"])}
-    run = Run(command=command, home=Home.default(), options=options, fleets=fleets)
+    run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
     made = Site(run=run, state=state)
     for host in hosts["builders"]:
         _sort(host, state, made.builders, made.unreachable_builders)
     for host in hosts["targets"]:
         _sort(host, state, made.targets, made.unreachable_targets)
     _check_services(made, hosts["targets"])
-    state.add_callback_handler(Timing(run))
+    state.add_callback_handler(Timing(run, lambda: begin(made)))
     in_program_order(state)
     know_deploy_file(state.current_deploy_filename)
     # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either
@@ -160,6 +194,22 @@ def _make(state: State, command: str) -> Site:
 
     at_end(made, json_mode=_json_mode())
     return made
+
+
+def _run_id(options: Options) -> str:
+    """Empty: a new one. A run that goes on with another has that one's id and a suffix of its own.
+
+    Raises:
+        RefusedError: what was given is no run's id.
+    """
+    if options.resume and options.abort:
+        raise RefusedError("--data resume and --data abort: one of them; a run goes on, or is taken back")
+    earlier = options.resume or options.abort
+    if not earlier:
+        return ""
+    if not _RUN_ID.fullmatch(earlier):
+        raise RefusedError(f"--data {'resume' if options.resume else 'abort'}={earlier}: {_EXPECTED}")
+    return f"{base_of(earlier)}-r{secrets.token_hex(2)}"
 
 
 def _sort(host: Host, state: State, reachable: list[Host], unreachable: list[str]) -> None:
@@ -192,9 +242,6 @@ def cli_parameters() -> dict[str, Any]:
         return dict(context.params)
     # click keeps its context per thread, and under gevent a greenlet counts as a thread of its own.
     flags = {"--no-wait": "no_wait", "--serial": "serial", "--json": "json_output", "--dry": "dry"}
-    return {name: True for flag, name in flags.items() if flag in sys.argv}
-
-
-def options_of(made: Site) -> Options:
-    """Short for the run's options."""
-    return made.run.options
+    flags["--fail-percent"] = "fail_percent"
+    given = {argument.partition("=")[0] for argument in sys.argv}
+    return {name: True for flag, name in flags.items() if flag in given}

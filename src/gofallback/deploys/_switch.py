@@ -2,117 +2,187 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.controller.run import Outcome
+from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import Site
 from gofallback.model import Service
 from gofallback.operations import activate as target
+from gofallback.operations import lease
+from gofallback.operations.channel import Second
 from gofallback.release.activation import ActivationOutcome
 
 #: Stands in the report when the run ends while a target is at work.
-BEGUN = "its activation was begun and not followed to the end; the target ends it alone"
+BEGUN = "its activation was begun and not followed to the end; the target ends it alone, and goes back unconfirmed"
 
 
 @dataclass(frozen=True)
 class Switch:
-    """One release to make live on one target."""
+    """What a run does with one service of one target."""
 
     service: Service
     release: str
+    """Folder name of the release that is to be live at the end."""
     sha256: str | None
-    needed: bool
+    how: Literal["nothing", "activate", "confirm", "revert"]
+    """`confirm`: it is live and provisional already; `revert`: what is provisional there goes back to it."""
+    run_id: str = ""
+    """The run whose release is provisional there, if it is not this one."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything changes on the target."""
+        return self.how != "nothing"
 
 
-def start(state: State, host: Host, here: Site, switch: Switch, *, run_id: str) -> bool:
-    """Step: start an activation, follow it, and keep what became of it."""
-    fleet = here.fleet(host)
-    here.run.outcome(host.name, switch.service.name).reason = BEGUN
+def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
+    """Step: start an activation, follow it, and keep what became of it.
+
+    Returns:
+        False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
+        asked again at the end.
+    """
+    fleet, run = here.fleet(host), here.run
+    outcome = run.outcome(host.name, switch.service.name)
+    outcome.reason = BEGUN
+    run.tell("intended", host=host.name, service=switch.service.name, release=switch.release, previous=outcome.previous)
+
+    name, home, timeout = switch.service.name, switch.service.home, fleet.rollout.activate_timeout
+    why, sudo = run.options.reason or "", fleet.target.sudo
 
     def begin() -> ActivationOutcome:
+        fence = lease.number(host, name)
+        if switch.how == "revert":
+            return target.revert(
+                *(state, host, name, home, switch.release),
+                run_id=switch.run_id,
+                who=run.who,
+                timeout=timeout,
+                sudo=sudo,
+                fence=fence,
+                reason=why or f"taken back by run {run.id}",
+            )
         return target.activate(
-            state,
-            host,
-            switch.service.name,
-            switch.service.home,
-            switch.release,
-            run_id=run_id,
-            who=here.run.who,
-            timeout=fleet.rollout.activate_timeout,
+            *(state, host, name, home, switch.release),
+            run_id=run.id,
+            who=run.who,
+            timeout=timeout,
             sha256=switch.sha256,
-            sudo=fleet.target.sudo,
+            sudo=sudo,
+            fence=fence,
+            window=window(here, host),
+            reason=why,
+            keep_failed=fleet.rollout.revert == "none",
         )
 
-    outcome = here.run.outcome(host.name, switch.service.name)
-    live = target.activate_step(state, host, begin, lambda found: keep(outcome, switch.release, found))
-    if not live:
-        here.run.blame(host.name, switch.service.name, outcome.reason or outcome.state)
-    return live
+    good = target.activate_step(state, host, begin, lambda found: keep(run, outcome, switch, found))
+    if not good and not outcome.lost:
+        run.blame(host.name, switch.service.name, outcome.reason or outcome.state)
+    return good or outcome.lost
 
 
-def keep(outcome: Outcome, release: str, found: ActivationOutcome) -> None:
+def window(here: Site, host: Host) -> float:
+    """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
+    back = here.run.command == "rollback" or here.run.options.abort is not None
+    return 0.0 if back else float(here.fleet(host).rollout.confirm_window)
+
+
+def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
     """What the target said becomes the outcome. Where it refused, what ran before runs on."""
-    outcome.release = release
-    if found.state != "refused":
+    outcome.release = switch.release
+    if found.state not in ("refused", "unknown"):
         outcome.live, outcome.healthy = found.live, found.healthy
     outcome.seconds += found.seconds
     outcome.evidence = tuple(found.evidence)
-    if found.ok:
-        outcome.state, outcome.reason = "confirmed", None
+    if found.state == "provisional":
+        outcome.deadline = found.deadline
+        run.became(outcome, "provisional")
+    elif found.state == "confirmed" or (switch.how == "revert" and found.state == "reverted"):
+        run.became(outcome, "confirmed")  # what this run wants there is live and healthy
+    elif found.state == "unknown":
+        outcome.lost, outcome.healthy = True, None
+        run.became(outcome, "provisional", f"lost: {found.reason}")
+    elif found.state == "reverted":
+        run.became(outcome, "reverted", found.reason)
     else:
-        outcome.state = "reverted" if found.state == "reverted" else "failed"
-        outcome.reason = found.reason if found.state in ("reverted", "failed") else f"{found.state}: {found.reason}"
+        run.became(outcome, "failed", found.reason if found.state == "failed" else f"{found.state}: {found.reason}")
 
 
-def put_back(state: State, host: Host, here: Site, service: Service, reason: str, *, own: bool = False) -> bool:
-    """Back to the release that was live before this run, if there is one and group data wants it.
-
-    Args:
-        state: pyinfra's.
-        host: the target; the release this run brought is live there.
-        here: the run and its hosts.
-        service: which one.
-        reason: what failed, and where.
-        own: it failed on this target itself, which goes back whatever `rollout.revert` says.
-
-    Returns:
-        True when the release this run brought stays.
-    """
-    outcome = here.run.outcome(host.name, service.name)
-    stays = why_it_stays(outcome, here.run.command, here.fleet(host).rollout.revert, own=own)
-    if stays:
-        here.run.note(f"{host.name}: {service.name} {outcome.live} stays: {stays}")
-        host.log_styled(f"{service.name}: {outcome.live} stays: {stays}", fg="yellow")
+def confirm(state: State, host: Host, here: Site, service: Service, via: Second) -> bool:
+    """Step: tell a target, over a new connection, that its release stays."""
+    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+    found = target.confirm(
+        *(state, host, service.name, service.home, outcome.release or ""),
+        run_id=outcome.run_id or here.run.id,
+        who=here.run.who,
+        timeout=fleet.rollout.activate_timeout,
+        sudo=fleet.target.sudo,
+        fence=lease.number(host, service.name),
+        head=here.run.journal.head,
+        via=via,
+    )
+    if found.state == "confirmed":
+        outcome.live, outcome.healthy = found.live or outcome.release, True
+        here.run.became(outcome, "confirmed")
         return True
-    wanted, previous = outcome.release, str(outcome.previous)
-    host.log_styled(f"{service.name}: back to {previous}, because of {reason}", fg="yellow")
-    if start(state, host, here, Switch(service, previous, None, needed=True), run_id=f"{here.run.id}-back"):
-        outcome.state, outcome.reason = "reverted", f"went back, because of {reason}"
+    outcome.live = found.live or outcome.live
+    outcome.healthy = found.healthy
+    if found.state == "unknown":
+        outcome.lost = True
+        here.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
     else:
-        outcome.state, outcome.reason = "failed", f"could not go back to {previous}: {outcome.reason}"
-    outcome.release = wanted
+        here.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
+    host.log_styled(f"{service.name}: not confirmed: {found.reason}", fg="red")
+    here.run.blame(host.name, service.name, outcome.reason or "not confirmed")
     return False
 
 
-def put_back_rest(state: State, host: Host, here: Site, failed: Service) -> None:
-    """One service failed on a target: the others that this run switched there go back, as later stages leave it out."""
-    for service in here.services(host):
+def put_back(state: State, host: Host, here: Site, services: Iterable[Service], reason: str) -> bool:
+    """Back to what was live before this run, where that is not confirmed yet.
+
+    Args:
+        state: pyinfra's.
+        host: the target.
+        here: the run and its hosts.
+        services: which of its services.
+        reason: what failed, and where.
+
+    Returns:
+        True when there was nothing to take back.
+    """
+    stays = True
+    for service in services:
         outcome = here.run.outcome(host.name, service.name)
-        if service.name != failed.name and outcome.state == "confirmed":
-            put_back(state, host, here, service, f"{failed.name} on {host.name}")
+        if outcome.state == "provisional" and not outcome.lost:
+            _put_back(state, host, here, service, reason)
+            stays = False
+    return stays
 
 
-def why_it_stays(outcome: Outcome, command: str, revert: str, *, own: bool) -> str | None:
-    """Why a target does not go back to the release before; None: it goes back."""
-    if command == "rollback":
-        return "a rollback is not undone"  # what was live before is what somebody wanted to get away from
-    if revert != "all" and not own:
-        return "rollout.revert is `failed`"
-    if outcome.previous is None:
-        return "there is no earlier release to go back to"
-    if outcome.previous == outcome.release:
-        return "it was live before this run as well"
-    return None
+def _put_back(state: State, host: Host, here: Site, service: Service, reason: str) -> None:
+    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+    host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
+    found = target.revert(
+        *(state, host, service.name, service.home, outcome.release or ""),
+        run_id=outcome.run_id or here.run.id,
+        who=here.run.who,
+        timeout=fleet.rollout.activate_timeout,
+        sudo=fleet.target.sudo,
+        fence=lease.number(host, service.name),
+        reason=reason,
+    )
+    if found.state == "unknown":
+        outcome.lost = True
+        here.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
+        return
+    outcome.live, outcome.healthy = found.live, found.healthy
+    if found.state == "reverted":
+        here.run.became(outcome, "reverted", f"went back, because of {reason}")
+    else:
+        here.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
+        host.log_styled(f"{service.name}: {outcome.reason}", fg="red")

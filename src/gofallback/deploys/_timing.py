@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
@@ -11,14 +13,17 @@ from gofallback.controller.run import Run, Span
 class Timing(BaseStateCallback):
     """Opens a span when an operation starts on a host and closes it when it ends."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, begin: Callable[[], None]) -> None:
         self._run = run
+        self._begin = begin
         self._open: dict[tuple[str, str], Span] = {}
         self._ended: set[str] = set()
 
     # pyinfra declares these static and calls them on the object, so plain methods do.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
-        self._run.executed = True
+        if not self._run.executed:
+            self._run.executed = True
+            self._begin()
         if op_hash not in state.ops[host]:
             return
         names = state.get_op_meta(op_hash).names

@@ -1,45 +1,150 @@
-"""Which targets go first, and when the rest may follow. Pure but for reading the run."""
+"""Which targets go first, when the next may follow, and what stops them: `gofallback.rollout`, applied to this run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
 from pyinfra.api.host import Host
 
-from gofallback.deploys._site import Site
+from gofallback.controller.run import Outcome, WaveTiming
+from gofallback.deploys._site import RefusedError, Site, members
+from gofallback.model.rollout import Rollout
+from gofallback.rollout import decide, waves
+from gofallback.rollout.decide import Standing
+from gofallback.rollout.waves import Member, Wave, WaveError
+
+#: Nobody goes first on the way back: every second on a bad release counts.
+_AT_ONCE = frozenset({"rollback"})
 
 
-def canaries(here: Site) -> list[Host]:
-    """The targets that get a release first: those marked, else the first of the inventory when there are several."""
-    marked = [host for host in here.targets if here.fleet(host).target.canary]
-    if marked or len(here.targets) < 2:
-        return marked
-    return here.targets[:1]
+@dataclass(frozen=True)
+class Step:
+    """One entry of the schedule that every target goes through in the same order."""
+
+    kind: Literal["switch", "gate", "pause"]
+    wave: Wave
+    service: str = ""
+
+
+def strategy(here: Site) -> Rollout:
+    """How this run goes over the fleet."""
+    return here.fleet(here.targets[0]).rollout if here.targets else Rollout()
+
+
+def check(here: Site) -> None:
+    """Refuse waves that cannot be made.
+
+    Raises:
+        RefusedError: two targets disagree, or a canary or label nobody has.
+    """
+    for host in here.targets[1:]:
+        for key in Rollout.model_fields:
+            first, other = getattr(strategy(here), key), getattr(here.fleet(host).rollout, key)
+            if first != other:
+                raise RefusedError(
+                    f"rollout.{key}: {other} for {host.name}, {first} for {here.targets[0].name}; "
+                    "one rollout has one strategy, set it for all targets alike"
+                )
+    try:
+        plan(here)
+    except WaveError as error:
+        raise RefusedError(str(error)) from None
+
+
+def plan(here: Site) -> tuple[Wave, ...]:
+    """The waves of this run; worked out once."""
+    if "waves" not in here.memo:
+        found: tuple[Wave, ...]
+        if at_once(here):
+            found = (Wave(0, "all", tuple(host.name for host in here.targets)),)
+        else:
+            everybody = [host.name for host in members(here.state, "targets")]
+            found = waves.plan([_member(here, host) for host in here.targets], strategy(here), everybody)
+        here.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
+        here.memo["waves"] = found
+    kept: tuple[Wave, ...] = here.memo["waves"]
+    return kept
+
+
+def at_once(here: Site) -> bool:
+    """Whether all targets are switched together."""
+    return here.run.command in _AT_ONCE or here.run.options.abort is not None
+
+
+def _member(here: Site, host: Host) -> Member:
+    target = here.fleet(host).target
+    return Member(host.name, target.labels, target.canary)
+
+
+def schedule(here: Site, services: tuple[str, ...]) -> list[Step]:
+    """Every wave's switches, its gate and the pause after it, in order: the same list for every target.
+
+    Args:
+        here: the run and its hosts.
+        services: names of all services of the run, in order.
+    """
+    steps: list[Step] = []
+    order = plan(here)
+    for wave in order:
+        steps += [Step("switch", wave, service) for service in services]
+        if wave is not order[-1]:
+            steps.append(Step("gate", wave))
+            if strategy(here).pause:
+                steps.append(Step("pause", wave))
+    return steps
 
 
 def in_order(here: Site) -> list[Host]:
-    """All targets, canaries first."""
-    first = canaries(here)
-    return [*first, *(host for host in here.targets if host not in first)]
+    """All targets, by wave."""
+    by_name = {host.name: host for host in here.targets}
+    return [by_name[name] for wave in plan(here) for name in wave.hosts]
 
 
-def failure(here: Site) -> str | None:
-    """Why this run does not do what it was asked: what failed first; None while all is well."""
-    for (host, service), outcome in here.run.outcomes.items():
-        if outcome.state in ("failed", "reverted", "untouched"):
-            return here.run.cause or f"{service} on {host}: {outcome.reason or outcome.state}"
-    return None
+def standing(here: Site) -> dict[str, Standing]:
+    """Where every target of the run stands, all of its services together."""
+    return {host.name: _standing(here, host) for host in in_order(here)}
+
+
+def _standing(here: Site, host: Host) -> Standing:
+    outcomes = [outcome for (name, _), outcome in here.run.outcomes.items() if name == host.name]
+    if any(outcome.lost for outcome in outcomes):
+        return "lost"
+    states = {outcome.state for outcome in outcomes}
+    bad: Standing
+    for bad in ("failed", "reverted"):
+        if bad in states:
+            return bad
+    if host not in here.state.active_hosts:
+        return "failed"
+    good: Standing
+    for good in ("provisional", "untouched", "confirmed", "unchanged"):
+        if good in states and "planned" not in states:
+            return good
+    return "waiting"
 
 
 def halt(here: Site) -> str | None:
-    """Why no further target may be switched; None while all is well.
+    """Why nothing more may be switched; None while all is well.
 
-    Every target has to have the release, verified, before the first one is switched; and one failure stops the rest.
+    A builder that failed stops everything: there is nothing to switch to. Targets that failed stop it past the budget,
+    whatever they were doing, so that a release which cannot be uploaded somewhere is not switched elsewhere.
     """
-    found = failure(here)
-    if found:
-        return found
-    needed = [*here.targets, *([here.builder] if here.builder else [])]
-    lost = [host.name for host in needed if host not in here.state.active_hosts]
-    return (here.run.cause or f"{', '.join(lost)} failed (see above)") if lost else None
+    if here.builder is not None and here.builder not in here.state.active_hosts:
+        return here.run.cause or f"{here.builder.name} failed (see above)"
+    if here.memo.get("stop"):
+        return str(here.memo["stop"])
+    found = decide.stop(standing(here), plan(here), strategy(here).budget)
+    if found is None:
+        return _outside(here)
+    return here.run.cause or found
+
+
+def _outside(here: Site) -> str | None:
+    """A lease that was lost, and the like."""
+    watch: list[Callable[[], str | None]] = here.memo.get("watch", [])
+    return next((reason for look in watch if (reason := look()) is not None), None)
 
 
 def stopped(here: Site, host: Host) -> bool:
@@ -48,3 +153,29 @@ def stopped(here: Site, host: Host) -> bool:
     if reason is not None:
         host.log_styled(f"nothing is built, because of {reason}", fg="yellow")
     return reason is not None
+
+
+def fallen_here(here: Site, host: Host) -> Outcome | None:
+    """What went wrong on this target already; it is left out of what follows."""
+    for (name, _), outcome in here.run.outcomes.items():
+        if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted", "untouched")):
+            return outcome
+    return None
+
+
+def begin(here: Site, wave: Wave) -> None:
+    """The first switch of a wave: note when."""
+    timing = here.run.waves[wave.number]
+    if timing.state == "waiting":
+        timing.state, timing.start = "begun", here.run.elapsed
+        here.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
+
+
+def end(here: Site, wave: Wave) -> None:
+    """The gate of a wave: note whether it passed; once."""
+    timing = here.run.waves[wave.number]
+    if timing.state != "begun":
+        return
+    reason = halt(here)
+    timing.state, timing.end = ("failed" if reason else "passed"), here.run.elapsed
+    here.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")

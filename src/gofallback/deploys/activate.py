@@ -1,4 +1,4 @@
-"""Activate: the target switches, restarts, checks and, if it must, goes back, all by itself. Canaries first."""
+"""Activate: each target switches, restarts, checks and, if it must, goes back, all by itself. Canaries first, then waves."""
 
 from __future__ import annotations
 
@@ -6,71 +6,104 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.deploys import _release_plan as plan
-from gofallback.deploys import _rollback_plan as back
-from gofallback.deploys._lock import hold
+from gofallback.deploys import _pause, _waves
+from gofallback.deploys._lease import hold
+from gofallback.deploys._plan import anything, switches
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._switch import Switch, put_back_rest, start
-from gofallback.deploys._waves import canaries, halt
-
-SWITCHES = ("switch", "restart", "upload", "repair")
+from gofallback.deploys._switch import Switch, put_back, start
+from gofallback.deploys._wanted import services_in_use, state_of
+from gofallback.deploys._waves import Step
 
 
 @stage("activate", "targets")
 def activate(here: Site, host: Host) -> None:
-    """Switch the canaries, then the rest; stop at the first failure."""
-    first = host in canaries(here)
-    # pyinfra wants one figure for an operation on all hosts (add_op: "Cannot have different values").
-    parallel = here.fleet(here.targets[0]).rollout.parallel
-    for switch in host.loop(_switches(here, host)):
-        # Two call sites, so that pyinfra runs two operations, the canaries' before the others'.
-        if first and len(here.targets) > 1:
-            go_live(name=f"canary: {switch.service.name}", here=here, switch=switch)
-        else:
-            go_live(name=switch.service.name, here=here, switch=switch, _parallel=parallel)
+    """Switch wave after wave; between two waves, every target that was switched is looked at again."""
+    mine = {switch.service.name: switch for switch in switches(here, host)}
+    names = tuple(service.name for service in services_in_use(here))
+    reached: set[str] = set()
+    # One call site: pyinfra orders operations by their line first, and by the place in the loop then.
+    for step in host.loop(_waves.schedule(here, names)):
+        reached |= set(step.wave.hosts)
+        if host.name not in (step.wave.hosts if step.kind == "switch" else reached):
+            continue
+        if step.kind == "switch" and step.service not in mine:
+            continue
+        # pyinfra wants one figure for an operation on all hosts (add_op: "Cannot have different values").
+        parallel = _waves.strategy(here).parallel
+        advance(name=_name(here, step), here=here, step=step, switch=mine.get(step.service), _parallel=parallel)
 
 
-def _switches(here: Site, host: Host) -> list[Switch]:
-    if here.run.command == "rollback":
-        return [
-            Switch(found.service, found.release, found.sha256, needed=found.needed)
-            for found in back.candidates(here, host)
-        ]
-    switches = []
-    for want in plan.wanted(here, host):
-        needed = any(step.kind in SWITCHES for step in plan.changes(here, host, want))
-        switches.append(Switch(want.service, want.files.id, None, needed=needed))
-    return switches
+def _name(here: Site, step: Step) -> str:
+    several = len(_waves.plan(here)) > 1
+    what = {"switch": step.service, "gate": "gate", "pause": "pause"}[step.kind]
+    return f"{step.wave.name}: {what}" if several else what
 
 
 @operation()
-def go_live(here: Site, switch: Switch) -> Generator[FunctionCommand, None, None]:
-    """Make one release live on one target, or have the target go back.
+def advance(here: Site, step: Step, switch: Switch | None) -> Generator[FunctionCommand, None, None]:
+    """Take one step of the schedule on one target.
 
     + here: the run and its hosts
+    + step: a switch, a gate or a pause
     + switch: what becomes live
     """
-    if switch.needed:
-        yield FunctionCommand(_go_live, (here, switch), {})
-    else:
-        here.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
+    if step.kind == "switch" and switch is not None:
+        if switch.needed:
+            yield FunctionCommand(_go_live, (here, step, switch), {})
+        else:
+            here.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
+    elif anything(here):
+        yield FunctionCommand(_gate if step.kind == "gate" else _pause.pause, (here, step), {})
 
 
-def _go_live(state: State, host: Host, here: Site, switch: Switch) -> bool:
-    reason = halt(here)
+def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -> bool:
+    name = switch.service.name
+    reason = _waves.halt(here)
     if reason is not None:
-        here.leave(host, switch.service.name, f"nothing was switched here, because of {reason}")
+        here.leave(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
+    bad = _waves.fallen_here(here, host)
+    if bad is not None:
+        here.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
+        return True
+    _waves.begin(here, step.wave)
+    if switch.how == "confirm":
+        return True
     if not hold(state, host, here):
         return False
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
-    sha256 = switch.sha256 or here.run.outcome(host.name, switch.service.name).sha256
-    if start(state, host, here, replace(switch, sha256=sha256), run_id=here.run.id):
+    sha256 = switch.sha256 or here.run.outcome(host.name, name).sha256
+    if start(state, host, here, replace(switch, sha256=sha256)):
         return True
-    put_back_rest(state, host, here, switch.service)
+    # One service failed: the others that this run switched here go back, as later operations leave this host out.
+    put_back(state, host, here, here.services(host), f"{name} on {host.name}")
     return False
+
+
+def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
+    """Is the release well still on a target that has it? Its own gate was passed, other waves may have changed that."""
+    if _waves.halt(here) is not None or _waves.fallen_here(here, host) is not None:
+        return True
+    mine = [one for one in here.services(host) if here.run.outcome(host.name, one.name).state == "provisional"]
+    if not mine:
+        return True
+    try:
+        found = state_of(here, host, refresh=True)
+    except PyinfraError as error:
+        for service in mine:
+            here.lose(host, service.name, str(error))
+        return True
+    for service in mine:
+        outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
+        reason = now.unwell(outcome.release)
+        if reason is not None:
+            here.run.blame(host.name, service.name, reason)
+            host.log_styled(f"{service.name}: gate of {step.wave.name}: {reason}", fg="red")
+            return put_back(state, host, here, here.services(host), reason)
+    return True

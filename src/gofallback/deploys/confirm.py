@@ -1,4 +1,4 @@
-"""Confirm: the verdict over the whole fleet. One failure, and every target goes back to the release it had."""
+"""Confirm: the verdict over the whole fleet, told over new connections. Past the budget every target goes back."""
 
 from __future__ import annotations
 
@@ -11,100 +11,193 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
+from gofallback.deploys import _switch, _waves
+from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._switch import put_back
 from gofallback.deploys._wanted import state_of
-from gofallback.deploys._waves import failure
 from gofallback.model import Service
-from gofallback.operations.channel import reconnect
-from gofallback.release.state import ServiceState
+from gofallback.operations.channel import BrokenError, Second
+from gofallback.release import probe
+from gofallback.release.state import TargetState
+from gofallback.rollout import decide
+from gofallback.rollout.decide import Decision
 
-#: Seconds for which a target that does not answer is asked again.
+#: Seconds for which a target that does not answer is asked again before the verdict.
 _PATIENCE = 10.0
+#: Seconds beyond its window that a lost target is given to go back and to be seen.
+_GRACE = 15.0
 
 
 @stage("confirm", "targets")
 def confirm(here: Site, host: Host) -> None:
-    """Look once more at what was switched; where one is not well, put all back."""
-    for service in host.loop(here.services(host)):
-        look(name=service.name, here=here, service=service)
+    """Look at every target once more over a new connection; then all are confirmed, or all go back."""
+    look(name="look again", here=here)
     verdict(name="the whole fleet", here=here)
+    lost(name="who was lost", here=here)
 
 
 @operation()
-def look(here: Site, service: Service) -> Generator[FunctionCommand, None, None]:
-    """Ask one target once more whether the release is live and healthy; if not, it goes back.
+def look(here: Site) -> Generator[FunctionCommand, None, None]:
+    """Ask one target, over a new connection, whether the release is live and healthy; if not, it goes back.
 
     + here: the run and its hosts
-    + service: which one
     """
-    if not _unchanged(here, service):
-        yield FunctionCommand(_look, (here, service), {})
+    if _concerned(here):
+        yield FunctionCommand(_look, (here,), {})
 
 
 @operation()
 def verdict(here: Site) -> Generator[FunctionCommand, None, None]:
-    """Put everything this run switched on one target back when something failed anywhere.
+    """Confirm what this run switched on one target, or put it back when too much failed anywhere.
 
     + here: the run and its hosts
     """
-    if not all(_unchanged(here, service) for service in here.services(here.host)):
+    if _concerned(here):
         yield FunctionCommand(_verdict, (here,), {})
 
 
-def _unchanged(here: Site, service: Service) -> bool:
-    outcome = here.run.outcome(here.host.name, service.name)
-    if outcome.state == "unchanged":
-        here.host.noop(f"{service.name}: {outcome.live} is live and healthy")
-    return outcome.state == "unchanged"
+@operation()
+def lost(here: Site) -> Generator[FunctionCommand, None, None]:
+    """Wait for a target that was lost on the way: it goes back by itself when its window lapses.
+
+    + here: the run and its hosts
+    """
+    if anything(here):
+        yield FunctionCommand(_lost, (here,), {})
 
 
-def _look(state: State, host: Host, here: Site, service: Service) -> bool:
+def _concerned(here: Site) -> bool:
+    outcomes = [here.run.outcome(here.host.name, service.name) for service in here.services(here.host)]
+    for outcome in outcomes:
+        if outcome.state == "unchanged":
+            here.host.noop(f"{outcome.service}: {outcome.live} is live and healthy")
+    return any(outcome.state != "unchanged" for outcome in outcomes)
+
+
+def _switched(here: Site, host: Host) -> list[Service]:
+    """Services whose release is live here because of this run, and not lost."""
+    mine = []
+    for service in here.services(host):
+        outcome = here.run.outcome(host.name, service.name)
+        if outcome.state in ("provisional", "confirmed") and not outcome.lost:
+            mine.append(service)
+    return mine
+
+
+def _look(state: State, host: Host, here: Site) -> bool:
     """The release is judged by what the target says now, not by what this run remembers."""
-    outcome = here.run.outcome(host.name, service.name)
-    if outcome.state != "confirmed" or failure(here):
+    mine = _switched(here, host)
+    if not mine or _waves.halt(here) is not None:
         return True
     try:
-        found = _ask(here, host, service)
-    except PyinfraError as error:
-        # It was healthy when it was last heard of: no reason to put the others back.
-        outcome.healthy, outcome.reason = None, f"switched and healthy, but it cannot be confirmed: {error}"
-        host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
-        return False
-    outcome.live = found.current
-    outcome.healthy = found.health.healthy if found.health else None
-    if found.current == outcome.release and outcome.healthy:
-        return True
-    why = found.health.reason if found.health else "no answer to the health check"
-    reason = f"not confirmed: {found.current or 'nothing'} is live, {why}"
-    here.fail(host, service.name, reason)
-    for other in here.services(host):
-        known = here.run.outcome(host.name, other.name)
-        if other.name == service.name or known.state == "confirmed":
-            put_back(
-                state, host, here, other, f"{service.name} on {host.name}: {reason}", own=other.name == service.name
-            )
-    return False
+        found = _ask(state, host, here)
+    except (PyinfraError, BrokenError, probe.StateError) as error:
+        for service in mine:
+            here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+        return here.run.outcome(host.name, mine[0].name).lost
+    for service in mine:
+        outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
+        reason = now.unwell(outcome.release)
+        if reason is None:
+            outcome.live, outcome.healthy = now.current, True
+            continue
+        outcome.live, outcome.healthy = now.current, False
+        if outcome.state == "confirmed":  # a rollback is not undone
+            return here.fail(host, service.name, f"not confirmed: {reason}")
+        here.run.blame(host.name, service.name, reason)
+        return _switch.put_back(state, host, here, here.services(host), f"not confirmed: {reason}")
+    return True
 
 
-def _ask(here: Site, host: Host, service: Service) -> ServiceState:
-    """Its state now; a connection that broke meanwhile is made again."""
-    deadline = time.monotonic() + _PATIENCE
+def _ask(state: State, host: Host, here: Site) -> TargetState:
+    """What the target says now; over a connection of its own where something is to be confirmed."""
+    if _switch.window(here, host) == 0:
+        return state_of(here, host, refresh=True)
+    end = time.monotonic() + _PATIENCE
     while True:
         try:
-            return state_of(here, host, refresh=True).services[service.name]
-        except PyinfraError:
-            if time.monotonic() > deadline:
+            return _over(_connection(state, host, here), host, here)
+        except BrokenError:
+            here.memo.pop(f"second:{host.name}", None)
+            if time.monotonic() > end:
                 raise
-        while not reconnect(host) and time.monotonic() < deadline:
             time.sleep(0.5)
 
 
+def _connection(state: State, host: Host, here: Site) -> Second:
+    key = f"second:{host.name}"
+    if key not in here.memo:
+        second = Second(state, host)
+        second.__enter__()
+        here.memo[key] = second
+    kept: Second = here.memo[key]
+    return kept
+
+
+def _over(second: Second, host: Host, here: Site) -> TargetState:
+    services = here.services(host)
+    _, lines = second.run(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=_PATIENCE)
+    return probe.parse(lines, services)
+
+
+def decision(here: Site) -> Decision:
+    """What becomes of the provisional targets; decided once, when every target was looked at."""
+    with here.lock:
+        if "decision" not in here.memo:
+            for wave in _waves.plan(here):
+                _waves.end(here, wave)
+            made = decide.decide(_waves.standing(here), _waves.halt(here), _waves.strategy(here).revert)
+            if made.confirm or made.back:
+                here.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
+            here.memo["decision"] = made
+        kept: Decision = here.memo["decision"]
+        return kept
+
+
 def _verdict(state: State, host: Host, here: Site) -> bool:
-    reason, good = failure(here), True
-    for service in here.services(host) if reason else ():
-        if here.run.outcome(host.name, service.name).state == "confirmed":
-            # all of them in one step: pyinfra leaves a host that failed out of every later one
-            good = put_back(state, host, here, service, str(reason)) and good
-    return good
+    made = decision(here)
+    if host.name in made.back:
+        return _switch.put_back(state, host, here, here.services(host), made.reason)
+    if host.name not in made.confirm:
+        return True
+    mine = [one for one in _switched(here, host) if here.run.outcome(host.name, one.name).state == "provisional"]
+    try:
+        via = _connection(state, host, here)
+    except BrokenError as error:
+        for service in mine:
+            here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+        return True
+    results = [_switch.confirm(state, host, here, service, via) for service in mine]
+    return all(results) or any(here.run.outcome(host.name, service.name).lost for service in mine)
+
+
+def _lost(state: State, host: Host, here: Site) -> bool:
+    """Until the target is seen again, or its time is up. What it says then counts, whatever was thought of it before."""
+    missing = [one for one in here.services(host) if here.run.outcome(host.name, one.name).lost]
+    if not missing:
+        _close(here, host)
+        return True
+    fleet = here.fleet(host)
+    patience = _switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
+    host.log_styled(f"lost on the way; it goes back by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
+    end = time.monotonic() + patience
+    while missing and time.monotonic() < end:
+        try:
+            with Second(state, host) as second:
+                _, lines = second.run(probe.script(missing), sudo=fleet.target.sudo, timeout=_PATIENCE)
+            found = probe.parse(lines, missing)
+        except (BrokenError, probe.StateError):
+            time.sleep(1.0)
+            continue
+        missing = [one for one in missing if not here.found_again(host, one.name, found.services[one.name])]
+        if missing:
+            time.sleep(1.0)
+    _close(here, host)
+    return False
+
+
+def _close(here: Site, host: Host) -> None:
+    second = here.memo.pop(f"second:{host.name}", None)
+    if second is not None:
+        second.__exit__(None, None, None)

@@ -11,6 +11,7 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _release_plan as plan
+from gofallback.deploys._plan import from_targets
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import Wanted, state_of
@@ -25,6 +26,8 @@ UPLOADS = ("user", "upload", "repair")
 @stage("release", "targets")
 def release(here: Site, host: Host) -> None:
     """Upload what is missing; prove on the first target that the binary runs there."""
+    if from_targets(here):
+        return  # everything is there already
     wanted = plan.wanted(here, host)
     if here.run.command == "rollout":
         refuse_incompatible(here, [host])
@@ -76,13 +79,16 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
         state_of(here, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:
         return here.fail(host, want.service.name, str(error))
-    return put_release(
+    sent = put_release(
         state,
         host,
         lambda: plan.upload(here, host, want, binary, agent),
         sudo=here.fleet(host).target.sudo,
         tell=lambda why: here.note_failure(host, want.service.name, why),
     )
+    if sent:
+        here.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)
+    return sent
 
 
 @operation()

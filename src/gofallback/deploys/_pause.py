@@ -1,0 +1,69 @@
+"""The pause between two waves: so many seconds, or until a person says go on. Every lease is renewed meanwhile."""
+
+from __future__ import annotations
+
+import gevent
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.controller import word
+from gofallback.deploys import _waves
+from gofallback.deploys._site import Site
+from gofallback.deploys._waves import Step
+
+#: Seconds between two looks whether the run still may go on.
+_LOOK = 0.5
+
+
+def pause(state: State, host: Host, here: Site, step: Step) -> bool:
+    """Step: the first target to come here waits for the whole run; the others wait for it."""
+    with here.lock:
+        done = here.memo.setdefault("paused", set())
+        if step.wave.number in done:
+            return True
+        done.add(step.wave.number)
+        _waves.end(here, step.wave)
+        wanted = _waves.strategy(here).pause
+        if _waves.halt(here) is not None or not _more(here):
+            return True
+        if wanted == "ask":
+            _ask(host, here, step)
+        else:
+            here.run.tell("pause", wave=step.wave.name, seconds=wanted)
+            host.log(f"{step.wave.name} passed; the next wave follows in {wanted:g} s")
+            _wait(here, float(wanted))
+            here.run.tell("continued", wave=step.wave.name)
+    return True
+
+
+def _more(here: Site) -> bool:
+    return any(outcome.state == "planned" for outcome in here.run.outcomes.values())
+
+
+def _wait(here: Site, seconds: float) -> None:
+    end = here.run.elapsed + seconds
+    while (left := end - here.run.elapsed) > 0 and _waves.halt(here) is None:
+        gevent.sleep(min(_LOOK, left))
+
+
+def _ask(host: Host, here: Site, step: Step) -> None:
+    limit = _waves.strategy(here).pause_timeout
+    folder = here.run.home.run(here.run.id)
+    here.run.tell("pause", wave=step.wave.name, ask=True, timeout=limit)
+    word.ask(folder, f"{step.wave.name} passed; go on with the next wave?")
+    host.log_styled(
+        f"{step.wave.name} passed; waiting for a word, {limit} s at most: "
+        f"gofallback continue {here.run.id}  (or: gofallback stop {here.run.id})",
+        fg="cyan",
+    )
+    try:
+        said = word.wait_for_word(folder, limit)
+    finally:
+        word.done(folder)
+    if said is not None and said.word == "continue":
+        here.run.tell("continued", wave=step.wave.name, by=said.who)
+        host.log(f"{said.who} said go on")
+        return
+    reason = f"{said.who} said stop" if said else f"nobody said go on within {limit} s (rollout.pause_timeout)"
+    here.memo["stop"] = f"{reason}, after {step.wave.name}"
+    here.run.cause = here.run.cause or here.memo["stop"]
