@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from gofallback import errors
+from gofallback import cli_approve, cli_journal, cli_word, errors
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.verify import problems
@@ -70,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="print the report as JSON")
     form.add_argument("--markdown", action="store_true", help="print a summary to paste into an incident")
     report.set_defaults(run=_report)
+
+    cli_approve.register(commands)
+    cli_word.register(commands)
+    cli_journal.register(commands)
 
     pins = commands.add_parser("pins", help="look up the SHA-256 the vendor publishes for a toolchain", epilog=STATUSES)
     pins.add_argument("tool", choices=["go"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from gofallback.journal.chain import ZERO, Line, parse
 
 Kind = Literal["torn", "edited", "removed", "inserted", "duplicated", "re-ordered", "open", "anchor"]
+
+#: What a later run may add to a journal that has ended: it saw what became of a target that was lost.
+AFTERWARDS = frozenset({"seen", "note"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ def verify(lines: Sequence[bytes], anchors: Iterable[Anchor] = (), *, ends: bool
     known = [line for number, raw in enumerate(lines, 1) if (line := parse(raw, number)) is not None]
     for anchor in anchors:
         shown += _anchored(known, anchor)
-    if ends and not any(line.values["event"] == "ended" for line in known[-1:]):
+    told = [line for line in known if line.values["event"] not in AFTERWARDS]
+    if ends and not any(line.values["event"] == "ended" for line in told[-1:]):
         last = len(lines)
         shown.append(
             Problem(last + 1, "open", f"open after line {last}: the run did not end, or its last lines were removed")
@@ -216,11 +220,3 @@ def _longest_rising(numbers: Sequence[int]) -> set[int]:
         found.add(at)
         at = back[at]
     return found
-
-
-def run_anchors(first: Mapping[str, object], run: str) -> tuple[str, Anchor] | None:
-    """What the first line of a run says of the run before: that run's id, and the anchor; None: it was the first."""
-    name, head = first.get("previous_run"), first.get("previous_head")
-    if not isinstance(name, str) or not isinstance(head, str):
-        return None
-    return name, Anchor(head, f"the journal of {run}, begun after it,")

@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from gofallback.report.redact import names_secret, redact
+
 #: Every pattern of the models in plain words; a test looks that none is missing.
 PATTERNS: dict[str, str] = {
     r"^(100|[1-9][0-9]?)%$": "should be a number of targets, a percentage such as '50%', or a mapping {label: region}",
@@ -63,7 +65,6 @@ _BOUNDS: dict[str, str] = {
 #: Tags of `gofallback.model.freeze.Window`, which stand in pydantic's key paths and in nobody's data.
 _TAGS = ("@once", "@weekly")
 _SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files"})
-_SECRET_NAME = re.compile(r"secret|token|passw|credential|private|api_?key", re.IGNORECASE)
 
 
 def key_path(parts: Sequence[str | int]) -> str:
@@ -96,12 +97,12 @@ def kind(value: object) -> str:
 
 def shown(value: object, parts: Sequence[str | int] = ()) -> str:
     """A value as it may stand in an error: short, on one line, and without anything that may be a secret."""
-    if any(part in _SECRET_PARENTS or _SECRET_NAME.search(str(part)) for part in parts):
+    if any(part in _SECRET_PARENTS or names_secret(str(part), sure=True) for part in parts):
         return f"{kind(value)} (not shown)"
     if isinstance(value, (list, dict, tuple, set)):
         return kind(value)
     if isinstance(value, str):
-        clean = re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:***@", value)
+        clean = redact(value)
         return _short(json.dumps(clean, ensure_ascii=False) if _awkward(clean) else f"'{clean}'")
     if value is None or isinstance(value, (bool, int, float)):
         return json.dumps(value)

@@ -1,24 +1,43 @@
-"""Keeps what looks like a secret out of reports: they are copied into tickets and chats."""
+"""Keeps what looks like a secret out of everything that is written down: reports are copied into tickets and chats.
+
+The one list of names that sound like a secret's is here. Values that are known to be secret (`hide`) are found wherever
+they turn up, such as in what a service says when it fails.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _HIDDEN = "***"
+#: Names whose value is a secret wherever they stand.
+_STRONG = r"token|secret|passw(?:or)?d|passphrase|pwd|api[_-]?key|access[_-]?key|private[_-]?key|credential|dsn|cookie"
+#: Names whose value is a secret when a person gave a variable or a header such a name; in a sentence they are words.
+_WEAK = r"pass|key|private|auth|salt|signature"
+_SURE = re.compile(_STRONG, re.IGNORECASE)
+_LIKELY = re.compile(f"{_STRONG}|{_WEAK}", re.IGNORECASE)
+#: Shorter ones are words that would be cut out of every line.
+_SHORTEST = 6
+_known: set[str] = set()
+
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in an address
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{_HIDDEN}@"),
-    # token=..., "password": "...", --api-key ...
+    # a token in the place of the user; the user of ssh:// is no secret
+    (re.compile(r"(?i)\b(https?://)(?!\*\*\*)[^/\s:@]+@"), rf"\1{_HIDDEN}@"),
+    # the whole of a header: its value has blanks in it
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}"), rf"\1 {_HIDDEN}"),
     (
-        re.compile(
-            r"(?i)((?:[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|credential))[\"']?\s*[=:]\s*)"
-            r"(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"
-        ),
+        re.compile(r"(?i)(authorization[\"']?\s*[=:]\s*[\"']?)(?!(?:bearer|basic)\s)[^\s\"'][^\n\"']*"),
         rf"\1{_HIDDEN}",
     ),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}"), rf"\1 {_HIDDEN}"),
+    (re.compile(r"(?i)(\b(?:set-)?cookie[\"']?\s*:\s*[\"']?)[^\s\"'][^\n\"']*"), rf"\1{_HIDDEN}"),
+    # token=..., "password": "...", --api-key ...
+    (
+        re.compile(rf"(?i)((?:[\w-]*(?:{_STRONG})s?)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"),
+        rf"\1{_HIDDEN}",
+    ),
     # tokens that carry their kind in their name: GitHub, GitLab, AWS, Slack, JSON Web Token
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|AKIA|ASIA|xox[abprs]-)[A-Za-z0-9_-]{8,}"), _HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), _HIDDEN),
@@ -26,21 +45,44 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
+def names_secret(name: str, *, sure: bool = False) -> bool:
+    """Whether a name sounds like a secret's.
+
+    Args:
+        name: of a variable, a header or a key.
+        sure: only names that never mean anything else; ``key`` and ``auth`` do.
+    """
+    return bool((_SURE if sure else _LIKELY).search(name))
+
+
+def hide(values: Iterable[str]) -> None:
+    """Remember values that are secret: `redact` takes them out wherever they stand, for the rest of this process."""
+    _known.update(value for value in values if len(value) >= _SHORTEST)
+
+
 def redact(text: str) -> str:
     """The text with passwords, tokens and private keys replaced by ``***``."""
+    for value in sorted(_known, key=len, reverse=True):
+        if value in text:
+            text = text.replace(value, _HIDDEN)
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     return text
 
 
 def redacted(value: Any) -> Any:
-    """The same of everything a value of JSON holds."""
+    """The same of everything a value of JSON holds; what stands under a secret's name is hidden as a whole."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {redact(str(key)): redacted(one) for key, one in value.items()}
+        return {redact(str(key)): _under(str(key), one) for key, one in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redacted(one) for one in value]
     if value is None or isinstance(value, (bool, int, float)):
         return value
     return redact(str(value))
+
+
+def _under(name: str, value: Any) -> Any:
+    empty = value is None or value == "" or isinstance(value, bool)
+    return _HIDDEN if names_secret(name, sure=True) and not empty else redacted(value)

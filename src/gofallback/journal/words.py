@@ -1,0 +1,73 @@
+"""What an entry says, in one line for a person. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gofallback.journal.read import Entry
+
+#: Said by the other columns of the table, or of use to programs only.
+_LEFT_OUT = frozenset({"previous_head", "head", "evidence", "identity", "options", "plan", "waves"})
+_MOST = 400
+
+
+def says(entry: Entry) -> str:
+    """One line: what matters of an event first, then its other keys."""
+    data = dict(entry.data)
+    parts: list[str] = []
+    if entry.event in ("started", "resumed", "aborted"):
+        parts = _begun(data)
+    elif entry.event == "wave":
+        hosts = data.pop("hosts", None)
+        parts = [f"{data.pop('name', '?')} {data.pop('state', '')}".strip()]
+        parts += [f"({_some(hosts)})"] if hosts else []
+        data.pop("number", None)
+    elif entry.event == "ended":
+        parts = [f"{data.pop('verdict', '?')}, exit status {data.pop('exit', '?')}"]
+    elif "release" in data or "live" in data:
+        parts = _release(data)
+    reason = data.pop("reason", None) or data.pop("text", None)
+    if reason:
+        parts.append(_flat(reason))
+    parts += [
+        f"{key}={_flat(value)}"
+        for key, value in data.items()
+        if key not in _LEFT_OUT and value not in (None, "", [], {})
+    ]
+    return _short(", ".join(part for part in parts if part))
+
+
+def _begun(data: dict[str, Any]) -> list[str]:
+    parts = [f"{data.pop('command', '')} by {data.pop('who', '?')}".strip()]
+    why = data.pop("why", "")
+    if why:
+        parts.append(f"because: {_flat(why)}")
+    plan = data.get("plan")
+    if isinstance(plan, Sequence) and not isinstance(plan, str):
+        rows = [row for row in plan if isinstance(row, Mapping)]
+        to = sorted({str(row.get("release")) for row in rows if row.get("release")})
+        parts.append(f"{_some([row.get('host') for row in rows])} to {_some(to)}" if to else "")
+    return parts
+
+
+def _release(data: dict[str, Any]) -> list[str]:
+    wanted, previous, live = (data.pop(key, None) for key in ("release", "previous", "live"))
+    parts = [f"{wanted or live or 'nothing'}" + (f" (before: {previous})" if previous and previous != wanted else "")]
+    if live and wanted and live != wanted:
+        parts.append(f"{live} runs there")
+    return parts
+
+
+def _some(names: Any) -> str:
+    found = list(dict.fromkeys(str(name) for name in names)) if isinstance(names, Sequence) else [str(names)]
+    return ", ".join(found) if len(found) <= 6 else f"{', '.join(found[:5])} and {len(found) - 5} more"
+
+
+def _flat(value: Any) -> str:
+    return " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST else text[: _MOST - 3] + "..."
