@@ -111,3 +111,12 @@ def keys_at_hand(files: Iterable[Path]) -> frozenset[str]:
     if agent is not None and os.environ.get("SSH_AUTH_SOCK"):
         found |= set(re.findall(r"\bSHA256:\S+", ask(agent, "-l").stdout))
     return frozenset(key for key in found if key)
+
+
+def uncommitted(project: Path, file: str) -> bool:
+    """Whether a file of a git checkout is not as it was committed; False where there is no git or no checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return False
+    argv = (git, "--no-optional-locks", "-C", str(project), "status", "--porcelain", "--", file)
+    return bool(ask(*argv).stdout.strip())

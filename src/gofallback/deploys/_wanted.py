@@ -152,7 +152,7 @@ def wanted_from_store(site: Site, host: Host) -> list[Wanted]:
     platform = state_of(site, host).platform
     wanted = []
     for service in site.services(host):
-        binary = _stored(site, service, platform)
+        binary = stored_of(site, service, platform)
         agent = _stored_agent(site, platform)
         for stored in (binary, agent):
             site.run.artifacts[stored.manifest.key] = stored
@@ -173,7 +173,7 @@ def _wanted(service: Service, binary: BuildSpec, agent: BuildSpec) -> Wanted:
     return Wanted(service=service, files=files, binary=binary, agent=agent)
 
 
-def _stored(site: Site, service: Service, platform: str) -> Stored:
+def stored_of(site: Site, service: Service, platform: str) -> Stored:
     """The artifact of the version asked for; hashed once a run."""
     key = f"stored:{service.name}:{platform}"
     if key not in site.memo:
