@@ -166,7 +166,12 @@ def test_the_units_of_the_live_release_are_those_that_were_rendered() -> None:
         ({}, {"missing": ("flock",)}, "has no flock"),
         ({}, {"systemd": 232}, "has systemd 232; at least 240"),
         ({}, {"free": {"/opt/hello": 1 << 20}}, "disk full: 1 MB free below /opt/hello, 74 MB are needed"),
-        ({"lock": Holder("r1", "al@ctl", "10:00")}, {}, "hello is locked by run r1 of al@ctl since 10:00"),
+        (
+            {"lease": Holder("r1", "al@ctl", "10:00", expires_in=11.2)},
+            {},
+            "hello is leased to run r1 of al@ctl since 10:00, expires in 12 s unless renewed; wait for it to end, "
+            "or take over: --data takeover=r1",
+        ),
     ],
 )
 def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
@@ -176,9 +181,22 @@ def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
     assert problem.startswith(expected)
 
 
-def test_the_runs_own_lock_is_no_obstacle() -> None:
-    held = live(files(), lock=Holder("r1", "al@ctl", "10:00"))
-    assert preconditions(target(held), SERVICE, 0, 64, run_id="r1") == []
+@pytest.mark.parametrize(
+    ("held", "run_id", "takeover", "free"),
+    [
+        (Holder("20261122T031244Z-9f3a"), "20261122T031244Z-9f3a", None, True),
+        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3a-r1", None, False),
+        (Holder("20261122T031244Z-9f3a", silent=8.0), "20261122T031244Z-9f3a-r1", None, True),
+        (Holder("20261122T031244Z-9f3a", silent=8.0), "20261122T031244Z-9f3b", None, False),
+        (Holder("20261122T031244Z-9f3a", lapsed=True), "20261122T031244Z-9f3b", None, True),
+        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3a", True),
+        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3c", False),
+    ],
+    ids=["own", "living predecessor", "dead one", "silent stranger", "lapsed", "taken over", "another one named"],
+)
+def test_whose_lease_is_no_obstacle(held: Holder, run_id: str, takeover: str | None, free: bool) -> None:
+    found = preconditions(target(live(files(), lease=held)), SERVICE, 0, 64, run_id, takeover)
+    assert (found == []) is free
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What a target says about activations, locks and smoke commands, and what a person reads of it."""
+"""What a target says about activations, leases and smoke commands, and what a person reads of it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from gofallback.operations.activate import describe
-from gofallback.release import activation, lock, smoke
-from gofallback.release.state import Holder
+from gofallback.release import activation, lease, smoke
 from tests.unit.services import service
 
 RECORD = {
@@ -78,16 +77,9 @@ def test_only_lines_of_stages_are_stages() -> None:
         assert activation.stage(line) is None
 
 
-def test_a_lock_that_is_held_names_its_holder() -> None:
-    assert lock.read(["held"]).held
-    answer = lock.read(["busy\thello\tr1\tal@ctl\t10:00"])
-    assert not answer.held and answer.busy == (("hello", Holder("r1", "al@ctl", "10:00")),)
-    assert str(lock.read(["busy\thello\t"]).busy[0][1]) == "run unknown of unknown since unknown"
-    assert lock.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
-
-
-def test_locks_are_always_taken_in_the_same_order() -> None:
-    assert lock.hold(["b", "a"], run_id="r", who="w") == lock.hold(["a", "b", "a"], run_id="r", who="w")
+def test_a_lease_that_could_not_be_asked_for_is_told_in_the_targets_words() -> None:
+    assert lease.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
+    assert lease.read([]).error == "the target's answer is cut short; run again"
 
 
 @pytest.mark.parametrize(

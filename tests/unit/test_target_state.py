@@ -41,7 +41,8 @@ current\thello\treleases/v1-aaaaaaaa
 release\thello\tv1-aaaaaaaa
 release\thello\tv2-bbbbbbbb
 release\thello\t.tmp-v3-cccccccc-r1
-lock\thello\tr7\talice@ctl\t2026-11-22T10:00:00Z
+lease\thello\t5000.50\t3\tr7\talice@ctl\t2026-11-22T10:00:00Z\t30
+renewed\thello\t3\t4998.00
 health\thello\t1\tGET http://127.0.0.1/: status 500, expected 200
 unit\tId=hello.service
 unit\tLoadState=loaded
@@ -97,7 +98,9 @@ def test_everything_that_a_target_tells_is_read() -> None:
         "enabled",
     )
     assert hello.unit.since == pytest.approx(1000.0)
-    assert str(hello.lock) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
+    assert str(hello.lease) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
+    assert hello.lease is not None
+    assert (hello.lease.number, hello.lease.silent, hello.lease.expires_in, hello.lease.lapsed) == (3, 2.5, 27.5, False)
     assert hello.activating == "v2-bbbbbbbb"
     assert hello.health is not None and not hello.health.healthy and "status 500" in hello.health.reason
     assert hello.outcome == {"state": "confirmed"}
@@ -121,7 +124,13 @@ def test_a_broken_archive_is_refused() -> None:
 def test_a_service_that_was_never_there_has_nothing() -> None:
     text = "clock\t1\t2\nuser\thello\tno\nunit\tId=hello.service\nunit\tLoadState=not-found\nend"
     hello = probe.parse(text.splitlines(), [service()]).services["hello"]
-    assert (hello.user_exists, hello.current, hello.releases, hello.lock, hello.health) == (False, None, {}, None, None)
+    assert (hello.user_exists, hello.current, hello.releases, hello.lease, hello.health) == (
+        False,
+        None,
+        {},
+        None,
+        None,
+    )
     assert hello.unit.load == "not-found" and hello.unit.active == "inactive"
 
 

@@ -73,8 +73,16 @@ def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
         drift=_drift(found, service, manifest) if found.current else [],
         last_good=found.last_good,
         bad=sorted(found.bad),
-        locked_by=str(found.lock) if found.lock else None,
+        leased_to=_lease(found),
     )
+
+
+def _lease(found: ServiceState) -> str | None:
+    """Who has the lease, with its number; a lapsed one is no obstacle, and says that its run did not end in order."""
+    if found.lease is None:
+        return None
+    left = f"expires in {found.lease.expires_in or 0:.0f} s unless renewed"
+    return f"{found.lease}, number {found.lease.number}, {'lapsed' if found.lease.lapsed else left}"
 
 
 def _condition(found: ServiceState) -> Condition:

@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
 from gofallback.operations.channel import BrokenError, Channel, Second, alive, reconnect, run
-from gofallback.operations.lock import renew
+from gofallback.operations.lease import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome
 
@@ -48,7 +48,7 @@ def activate(
 
     Args:
         state: pyinfra's.
-        host: the target; the service's lock is held (`operations.lock`).
+        host: the target; the service's lease is held (`operations.lease`).
         service: name.
         home: root folder of the service (`Service.home`).
         release: folder name of a release that is there.

@@ -116,8 +116,8 @@ class Channel:
         Raises:
             BrokenError: the connection stopped.
         """
-        self._channel.settimeout(silence or self._timeout)
         while True:
+            self._channel.settimeout(silence or self._timeout)  # `send` may have set its own meanwhile
             try:
                 data = self._channel.recv(_RECEIVE)
             except TimeoutError:

@@ -11,7 +11,9 @@ from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
 from gofallback.model.service import HARDENING
+from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Channel, run
+from gofallback.release.lease import fenced
 from gofallback.release.receive import Upload, abandon, archive, failure, finish, receive, unit_problems
 
 _MB = 1_000_000
@@ -31,7 +33,7 @@ def put_release(
 
     Args:
         state: pyinfra's.
-        host: the target; the service's lock is held (`operations.lock`).
+        host: the target; the service's lease is held (`operations.lease`).
         upload: from `release.plan.upload_for`, or a function that makes it when the step runs (the artifact is known
             then); None means that there is nothing to do.
         sudo: `target.sudo`.
@@ -44,6 +46,7 @@ def put_release(
     if wanted is None:
         host.noop("the release is there already")
         return True
+    wanted = replace(wanted, number=lease.number(host, wanted.files.service))
     forget(host)
     name = f"{wanted.files.service} {wanted.files.id}"
     try:
@@ -62,6 +65,9 @@ def put_release(
 def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
     began = time.monotonic()
     lines = _transfer(state, host, upload, sudo)
+    late = fenced(lines)
+    if late:
+        return f"{late}; nothing was changed"
     failed = failure(lines)
     if failed and failed[0] == "hash" and any(program.have for program in upload.programs):
         host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
@@ -81,6 +87,10 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
             f"systemd-analyze verify refuses {problems[0]}{more}; correct the service's unit data, nothing was changed"
         )
     code, lines = run(state, host, finish(upload), sudo=sudo)
+    late = fenced(lines)
+    if late:
+        run(state, host, abandon(upload), sudo=sudo)
+        return f"{late}; nothing was changed"
     if code:
         return f"could not be renamed into place: {(lines or ['no reason given'])[-1]}"
     seconds = time.monotonic() - began

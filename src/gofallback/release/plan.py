@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gofallback.model import Service
+from gofallback.release import lease
 from gofallback.release.agentfiles import AGENT
 from gofallback.release.receive import Program, Upload
 from gofallback.release.render import ReleaseFiles, Rendered
@@ -95,7 +96,12 @@ def requirements(target: TargetState) -> list[str]:
 
 
 def preconditions(
-    target: TargetState, service: Service, needed: int, minimum_free_mb: int, run_id: str = ""
+    target: TargetState,
+    service: Service,
+    needed: int,
+    minimum_free_mb: int,
+    run_id: str = "",
+    takeover: str | None = None,
 ) -> list[str]:
     """Why a target cannot take a release; each one line with what to do.
 
@@ -104,7 +110,8 @@ def preconditions(
         service: the service.
         needed: bytes the upload needs; 0 when that is not known or nothing is uploaded.
         minimum_free_mb: `target.minimum_free_mb`.
-        run_id: of this run, whose own lock is no obstacle.
+        run_id: of this run, whose own lease is no obstacle.
+        takeover: id of the run whose lease may be taken from it.
     """
     problems = requirements(target)
     free = target.free.get(service.home)
@@ -114,8 +121,8 @@ def preconditions(
             f"disk full: {free >> 20} MB free below {service.home}, {-(-wanted >> 20)} MB are needed; free space there"
         )
     state = target.services.get(service.name)
-    if state and state.lock and state.lock.run_id != run_id:
-        problems.append(f"{service.name} is locked by {state.lock}; wait for it to end")
+    if state and state.lease and lease.in_the_way(state.lease, run_id, takeover):
+        problems.append(lease.refusal(service.name, state.lease, takeover))
     return problems
 
 

@@ -13,11 +13,11 @@ import json
 import shlex
 import tarfile
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
+from gofallback.release.lease import seen
 from gofallback.release.render import unit_names
 from gofallback.release.state import (
     FileFound,
@@ -27,7 +27,6 @@ from gofallback.release.state import (
     ServiceState,
     TargetState,
     UnitFound,
-    holder,
 )
 
 UNIT_FOLDER = "/etc/systemd/system"
@@ -85,10 +84,10 @@ one() {
   say free "$2" "$(df -Pk "$place" | { read -r a; read -r a b c free rest; echo "$free"; })"
   [ -L "$2/current" ] && say current "$1" "$(readlink "$2/current")"
   for r in "$2"/releases/* "$2"/releases/.tmp-*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
-  if [ -e /run/gofallback/"$1".lock ]; then
-    flock -s -n /run/gofallback/"$1".lock true ||
-      say lock "$1" "$(cat /run/gofallback/"$1".holder 2>/dev/null)"
-    say heard "$1" "$(stat -c %Y /run/gofallback/"$1".holder 2>/dev/null)"; fi
+  if [ -e "/var/lib/gofallback/$1/lease" ]; then
+    read -r up rest </proc/uptime
+    say lease "$1" "$up" "$(cat "/var/lib/gofallback/$1/lease")"
+    say renewed "$1" "$(cat "/run/gofallback/$1.renewed" 2>/dev/null)"; fi
   tail -n 20 "/var/lib/gofallback/$1/history.jsonl" 2>/dev/null | prefix "history$t$1"
   if [ -x "$2/current/lib/gofallback-agent" ] && [ -e "$2/current/conf/health.json" ]; then
     reason=$("$2/current/lib/gofallback-agent" check -config "$2/current/conf/health.json" 2>&1 </dev/null); code=$?
@@ -265,15 +264,13 @@ def _release(home: str, name: str, files: dict[str, FileFound]) -> ReleaseFound:
     )
 
 
-def _holder(text: str, silent: float | None) -> Holder:
-    """The holder's note: run id, who and since, separated by tabs."""
-    return replace(holder(part.strip() for part in text.split("\t") if part.strip()), silent=silent)
-
-
-def _silence(rows: dict[str, list[list[str]]], heard: list[list[str]]) -> float | None:
-    """Seconds since the holder's note was last touched, by the target's own clock."""
-    clock, last = rows["clock"][0][0], heard[0][0] if heard and heard[0] else ""
-    return max(0.0, float(clock) - float(last)) if last.isdigit() else None
+def _lease(lease: list[str], renewed: list[str]) -> Holder | None:
+    """Uptime and the lease's fields; the fields of its last renewal."""
+    try:
+        uptime = float(lease[0])
+    except (IndexError, ValueError):
+        return None
+    return seen(lease[1:], renewed, uptime)
 
 
 def _service(
@@ -291,7 +288,6 @@ def _service(
     activation = units.get(activation_unit(name), {})
     busy = activation.get("ActiveState") in ("active", "activating", "reloading", "deactivating")
     checked = next(iter(mine("health")), None)
-    lock = next(iter(mine("lock")), None)
     sums = {path: digest for digest, _, path in (row[0].partition("  ") for row in rows.get("sum", []))}
     modes = {row[1].removesuffix("/."): row[0] for row in rows.get("mode", []) if len(row) == 2}
     own = (f"{home}/", f"/var/log/{name}")
@@ -311,7 +307,7 @@ def _service(
         history=tuple(found for row in mine("history") if (found := _object("\t".join(row))) is not None),
         outcome=_json(files.get(f"{RECORDS}/{name}/outcome.json")),
         last_good=good.content.decode(errors="replace").strip() or None if good else None,
-        lock=_holder("\t".join(lock), _silence(rows, mine("heard"))) if lock is not None else None,
+        lease=_lease(next(iter(mine("lease")), []), next(iter(mine("renewed")), [])),
         activating=(activation.get("Description", "").removeprefix(ACTIVATING) or "unknown") if busy else None,
         leftovers=tuple(one for one in folders if one.startswith(".tmp-")),
         health=HealthFound(checked[0] == "0", "\t".join(checked[1:])) if checked else None,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.lease_script import guard
 from gofallback.release.render import ReleaseFiles
 
 CHUNK = 1 << 18
@@ -50,6 +51,8 @@ class Upload:
     minimum_free_mb: int = 64
     replace: bool = False
     """A folder of that name is there and damaged: put the new one in its place."""
+    number: int = 0
+    """Of the run's lease: what it fences is written only while no later run has one. 0: not fenced."""
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -81,8 +84,8 @@ def receive(upload: Upload) -> str:
         ' || fail folder "$out"',
         'chmod 755 "$home" "$home/releases" /opt/gofallback /opt/gofallback/agent',
         'out=$(install -d -m 750 -o "$user" -g "$(id -gn "$user")" "/var/log/$service" 2>&1) || fail folder "$out"',
-        # the lock is held: whoever wrote these is dead
-        'rm -rf "$home"/releases/.tmp-*',
+        # the lease is ours: whoever wrote these is dead, or a later run has told us so
+        guard(service, upload.number, 'rm -rf "$home"/releases/.tmp-*') + " || exit",
         'free=$(df -Pk "$home" | { read -r a; read -r a b c free rest; echo "$free"; })',
         f'[ "$free" -ge {free} ] || fail disk "$((free / 1024)) MB free below $home, {-(-free // 1024)} MB are needed"',
         'out=$(mkdir "$tmp" "$tmp/bin" "$tmp/lib" "$tmp/conf" 2>&1) || fail folder "$out"',
@@ -123,10 +126,12 @@ def finish(upload: Upload) -> str:
     """The script that renames an upload into place; the folder has its final name only when it is on the disk."""
     final, temporary = shlex.quote(upload.files.folder), shlex.quote(upload.temporary)
     old = shlex.quote(f"{upload.files.home}/releases/.tmp-old-{upload.run_id}")
-    move = f"mv -T {temporary} {final}"
+    move, rest = f"mv -T {temporary} {final}", ""
     if upload.replace:
-        move = f"rm -rf {old}; [ ! -e {final} ] || mv -T {final} {old}; {move} && rm -rf {old}"
-    return f"{_PROLOGUE}\nsync -f {temporary} 2>/dev/null || sync\n{move}"
+        move = f"[ ! -e {final} ] || mv -T {final} {old}; {move}"
+        rest = f"rm -rf {old}"
+    fenced = guard(upload.files.service, upload.number, move)
+    return f"{_PROLOGUE}\nsync -f {temporary} 2>/dev/null || sync\nrm -rf {old}\n{fenced} || exit\n{rest}"
 
 
 def abandon(upload: Upload) -> str:

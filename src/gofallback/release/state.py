@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -59,22 +59,22 @@ class ReleaseFound:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a service's lock."""
+    """Who holds a service's lease."""
 
     run_id: str = "unknown"
     who: str = "unknown"
     since: str = "unknown"
+    number: int = 0
+    """The fencing number."""
     silent: float | None = None
-    """Seconds since its controller was last heard of; None: not known."""
+    """Seconds since its controller was last heard of; None: not since the target started."""
+    expires_in: float | None = None
+    """Seconds until it is free unless it is renewed; None: not known."""
+    lapsed: bool = False
+    """It was not renewed in time: whoever asks next gets it."""
 
     def __str__(self) -> str:
         return f"run {self.run_id} of {self.who} since {self.since}"
-
-
-def holder(parts: Iterable[str]) -> Holder:
-    """Who holds a lock, of run id, who and since; what is missing is unknown."""
-    run_id, who, since, *_ = [*parts, *["unknown"] * 3]
-    return Holder(run_id, who, since)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ServiceState:
     history: tuple[Mapping[str, Any], ...] = ()
     """The agent's records of finished activations, at most 20, the newest last."""
     last_good: str | None = None
-    lock: Holder | None = None
+    lease: Holder | None = None
     activating: str | None = None
     """Release that an activation is at work on; its record says more."""
     leftovers: tuple[str, ...] = ()

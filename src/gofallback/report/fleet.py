@@ -42,7 +42,7 @@ class StatusRow(Strict):
     last_good: str | None = None
     bad: list[str] = Field(default_factory=list)
     """Releases that failed here."""
-    locked_by: str | None = None
+    leased_to: str | None = None
 
 
 def status_table(rows: list[StatusRow]) -> Table:
@@ -54,8 +54,8 @@ def status_table(rows: list[StatusRow]) -> Table:
         notes = [*row.drift]
         if row.condition != "healthy" and row.reason:
             notes.insert(0, row.reason)
-        if row.locked_by:
-            notes.append(f"locked by {row.locked_by}")
+        if row.leased_to:
+            notes.append(f"leased to {row.leased_to}")
         if row.restarts:
             notes.append(f"restarted {row.restarts} times")
         notes += [f"bad: {name}" for name in row.bad]

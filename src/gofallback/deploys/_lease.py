@@ -1,0 +1,103 @@
+"""The run's leases: taken first, on each target it is going to change; given back by the end of the connection.
+
+With an etcd URL in `rollout.lease` the run has one lease there before it asks a target (docs/leases.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.deploys import _etcd
+from gofallback.deploys._plan import changes
+from gofallback.deploys._site import Site
+from gofallback.deploys._wanted import state_of
+from gofallback.operations import lease as target
+
+
+def needed(here: Site, host: Host) -> bool:
+    """Whether this run changes anything on a target."""
+    return changes(here, host)
+
+
+@operation()
+def lease(here: Site) -> Generator[FunctionCommand, None, None]:
+    """Take the lease of every service this run handles on a target.
+
+    + here: the run and its hosts
+    """
+    host = here.host
+    if needed(here, host):
+        yield FunctionCommand(_first, (here,), {})
+    else:
+        host.noop("nothing changes here, so no lease is taken")
+
+
+def hold(state: State, host: Host, here: Site) -> bool:
+    """Step: the lease is still ours. One that was lost with its connection is taken again, if nobody was faster."""
+    if target.is_held(host):
+        return True
+    lost = target.lost(host)
+    if lost is not None:
+        host.log_styled(f"lease: lost with its connection ({lost}), taken again", fg="yellow")
+    problem = _take(state, host, here)
+    if problem is not None:
+        _tell(here, host, problem)
+    return problem is None
+
+
+def _first(state: State, host: Host, here: Site) -> bool:
+    problem = _etcd.take(here) or _take(state, host, here)
+    if problem is not None:
+        here.run.refused = here.run.refused or f"{host.name}: {problem}"
+        _tell(here, host, problem)
+    return problem is None
+
+
+def _take(state: State, host: Host, here: Site) -> str | None:
+    """Why there is no lease; None: there is."""
+    fleet, said = here.fleet(host), list[str]()
+    taken = target.acquire(
+        state,
+        host,
+        [service.name for service in here.services(host)],
+        here.run.id,
+        here.run.who,
+        ttl=fleet.rollout.lease_ttl,
+        takeover=here.run.options.takeover,
+        sudo=fleet.target.sudo,
+        quiet=True,
+        tell=said.append,
+        tell_event=here.run.tell,
+    )
+    return _changed_since_planned(host, here) if taken else said[0]
+
+
+def _tell(here: Site, host: Host, why: str) -> None:
+    host.log_styled(f"lease: {why}", fg="red")
+    for service in here.services(host):
+        outcome = here.run.outcome(host.name, service.name)
+        if outcome.state == "planned":
+            here.run.became(outcome, "untouched", why)
+        here.run.blame(host.name, service.name, why)
+
+
+def _changed_since_planned(host: Host, here: Site) -> str | None:
+    """The plan is as old as the question whether to go on: another run may have been here since."""
+    try:
+        found = state_of(here, host, refresh=True)
+    except PyinfraError as error:
+        return str(error)
+    for service in here.services(host):
+        now, then = found.services[service.name].current, here.run.outcome(host.name, service.name).live
+        if now != then:
+            return (
+                f"{service.name}: {now or 'nothing'} is live, it was {then or 'nothing'} when this run was planned; "
+                "nothing was changed, run again"
+            )
+    return None
