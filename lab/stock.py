@@ -21,7 +21,7 @@ from gofallback.build.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore, Stored
 from lab.cache import Say, cache_dir, say, step
 from lab.example import HELLO
-from lab.linux.clock import patched
+from lab.linux.clock import DIGEST, patched
 from lab.model import LabError
 from lab.windows import pins, trees
 
@@ -41,7 +41,10 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say
     """
     specs = [_hello(version) for version in versions]
     specs.append(agent_spec(pins.GO_DEFAULT, PLATFORM, agent_digest()))
-    kept, theirs = ArtifactStore(cache_dir() / ("stock-clock" if clock else "stock")), ArtifactStore(home / "artifacts")
+    kept, theirs = (
+        ArtifactStore(cache_dir() / (f"stock-{DIGEST}" if clock else "stock")),
+        ArtifactStore(home / "artifacts"),
+    )
     found = []
     for spec in specs:
         stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, tell)
