@@ -27,10 +27,6 @@ def say(line: str) -> None:
     print(f"==> {line}", flush=True)
 
 
-def say_nothing(line: str) -> None:
-    """For callers (tests) that want no progress lines."""
-
-
 @contextlib.contextmanager
 def step(what: str, tell: Say = say) -> Iterator[None]:
     """Time what happens inside: a line when it starts (on a terminal only), one with the seconds when it is done."""

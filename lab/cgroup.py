@@ -84,11 +84,6 @@ class HostCgroup:
                 for item in ("cpuset.cpus", "cpuset.mems"):
                     (folder / item).write_text((folder.parent / item).read_text())
 
-    def attach(self, pid: int) -> None:
-        """Move a process (and what it starts from now on) into this cgroup."""
-        for path in self.paths:
-            (path / "cgroup.procs").write_text(str(pid))
-
     def procs(self) -> list[int]:
         """Process ids in this cgroup and those below it."""
         found = []

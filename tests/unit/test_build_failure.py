@@ -110,12 +110,6 @@ def test_paths_of_windows_are_shown_as_in_the_repository() -> None:
     assert classify(".\\cmd\\hello\\main.go:7:2: undefined: x", 1, False).cause == "cmd/hello/main.go:7:2: undefined: x"
 
 
-def test_only_a_locked_file_is_worth_another_try() -> None:
-    assert classify("open x: Access is denied.", 1, False).may_pass
-    assert not classify(read("compile_error"), 1, False).may_pass
-    assert not classify(read("private_ssh"), 1, False).may_pass
-
-
 def test_time_over_is_told_with_the_time() -> None:
     failure = classify("half a line", 1, True, seconds=1800)
     assert (failure.kind, failure.cause) == ("timeout", "not finished after 1800 s")

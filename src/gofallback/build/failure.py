@@ -45,11 +45,6 @@ class Failure:
         """The kind in words."""
         return _TITLES[self.kind]
 
-    @property
-    def may_pass(self) -> bool:
-        """Whether the same command can succeed a moment later: an antivirus scanner lets go of a file."""
-        return self.kind == "permission"
-
 
 @dataclass(frozen=True)
 class _Rule:

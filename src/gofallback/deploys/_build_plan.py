@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pyinfra.api.host import Host
 
+from gofallback.build.plan import AGENT
 from gofallback.build.spec import BuildSpec
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import AGENT, all_specs, services_in_use
+from gofallback.deploys._wanted import all_specs, services_in_use
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.operations.build import Job

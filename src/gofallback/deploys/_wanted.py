@@ -9,6 +9,7 @@ import click
 from pyinfra.api.host import Host
 
 from gofallback.build import agent_source, plan
+from gofallback.build.plan import AGENT
 from gofallback.build.spec import BuildSpec
 from gofallback.controller import git
 from gofallback.controller.store import Stored
@@ -19,8 +20,6 @@ from gofallback.release import templates
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.state import TargetState
 from gofallback.source.model import ResolvedSource
-
-AGENT = "gofallback-agent"
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,13 @@ from pyinfra.api.state import State
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.compat import Compatibility, TargetFacts, compat_table, compatibility
 from gofallback.artifact.verify import problems
+from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys import _release_plan as releases
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import AGENT, state_of
+from gofallback.deploys._wanted import state_of
 from gofallback.errors import GofallbackError
 from gofallback.operations.talk import TROUBLE
 from gofallback.report import screen

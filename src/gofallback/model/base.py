@@ -64,5 +64,3 @@ WindowsPath = Annotated[str, AfterValidator(absolute_windows)]
 #: Name of an environment variable (POSIX.1-2017, 8.1).
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-#: Seconds, as a number; fractions allowed.
-Seconds = Annotated[float, "seconds"]

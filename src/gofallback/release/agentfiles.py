@@ -11,7 +11,6 @@ HEALTH = "conf/health.json"
 ACTIVATION = "conf/activation.json"
 #: Where the agent's program is in a release.
 AGENT = "lib/gofallback-agent"
-PATHS = frozenset({HEALTH, ACTIVATION})
 
 
 def health(service: Service) -> dict[str, Any]:
