@@ -132,6 +132,13 @@ class Fleet:
         """Run a deploy to its end."""
         return self.start(deploy, *args, data=data).end(seconds)
 
+    def command(self, *words: str) -> Result:
+        """Run `gofallback` beside a run of this controller."""
+        env = {**os.environ, "GOFALLBACK_HOME": str(self.home)}
+        program = Path(sys.executable).with_name("gofallback")
+        done = subprocess.run([program, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        return Result(done.returncode, done.stdout + done.stderr)
+
     def rollout(self, version: str, *args: str, **hello: Any) -> Result:
         """Roll out a version that is in the store."""
         return self.run("rollout", "--data", f"version={version}", *args, data={"hello": hello})

@@ -1,0 +1,179 @@
+"""A rollout in waves on four real hosts: who is switched when, what stops it, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab import Lab
+from lab.stock import stock
+from tests.lab.conftest import fresh_name
+from tests.lab.fleet import Fleet, Result
+
+pytestmark = pytest.mark.lab
+
+LABELS = {"t1": "eu", "t2": "us", "t3": "eu", "t4": "us"}
+HOSTS = {name: {"target": {"labels": {"region": region}}} for name, region in LABELS.items()}
+MOVED: dict[str, Any] = {
+    "unit": {"environment": {"HELLO_ADDR": ":9191"}},
+    "port": 9191,
+    "health": {"check": {"type": "http", "url": "http://127.0.0.1:9191/healthz", "status": 200, "body": "^ok"}},
+}
+"""v1.1.0 with another port: what sits on it already makes the release fail on that host alone."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Lab.up(fresh_name(), targets=4, builders=0) as lab:
+        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
+        stock(fleet.home, ["v1.0.0", "v1.1.0"])
+        yield fleet
+
+
+@pytest.fixture
+def four(made: Fleet) -> Fleet:
+    """Four targets with v1.0.0 live."""
+    made.fresh_targets()
+    made.data = {"hosts": HOSTS, "rollout": {"confirm_window": 8, "lease_ttl": 6}}
+    result = made.rollout("v1.0.0")
+    assert result.code == 0, result.output
+    return made
+
+
+def roll(fleet: Fleet, *, moved: bool = False, **rollout: Any) -> Result:
+    data = {"rollout": rollout, **({"hello": MOVED} if moved else {})}
+    return fleet.run("rollout", "--data", "version=v1.1.0", data=data)
+
+
+def squat(fleet: Fleet, host: str) -> None:
+    """Something unhealthy sits on the port that v1.1.0 is moved to."""
+    fleet.lab.host(host).run(
+        "systemd-run --collect --unit=squatter --setenv=HELLO_ADDR=:9191 --setenv=HELLO_FAULT=unhealthy "
+        "/opt/hello/current/bin/hello"
+    )
+
+
+def journal(fleet: Fleet, run: str | None = None) -> list[dict[str, Any]]:
+    path = fleet.home / "runs" / run / "journal.jsonl" if run else max(fleet.home.glob("runs/*/journal.jsonl"))
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def versions(fleet: Fleet) -> dict[str, str]:
+    return {host: (fleet.live(host) or "nothing").rpartition("-")[0] for host in LABELS}
+
+
+def outcomes(fleet: Fleet) -> dict[str, str]:
+    return {row["host"]: row["outcome"] for row in fleet.report()["targets"]}
+
+
+OLD, NEW = dict.fromkeys(LABELS, "v1.0.0"), dict.fromkeys(LABELS, "v1.1.0")
+
+
+def test_waves_go_one_after_the_other_in_the_stated_order_and_all_are_confirmed_at_the_end(four: Fleet) -> None:
+    result = roll(four, canary=["t2"], waves=[{"label": "region", "value": "eu"}])
+    assert result.code == 0, result.output
+    assert versions(four) == NEW
+    lines = journal(four)
+    begun = [(line["name"], line["hosts"]) for line in lines if line["event"] == "wave" and line["state"] == "begun"]
+    assert begun == [("canary", ["t2"]), ("wave 1 (region eu)", ["t1", "t3"]), ("wave 2", ["t4"])]
+    order = [line["host"] for line in lines if line["event"] == "provisional"]
+    assert order[0] == "t2" and set(order[1:3]) == {"t1", "t3"} and order[3] == "t4"
+    first_confirmed = next(place for place, line in enumerate(lines) if line["event"] == "confirmed")
+    assert all(line["event"] != "provisional" for line in lines[first_confirmed:])
+    again = roll(four, canary=["t2"], waves=[{"label": "region", "value": "eu"}])
+    assert again.code == 0 and "nothing was changed" in again.output
+
+
+def test_a_target_that_fails_in_a_later_wave_puts_every_target_back(four: Fleet) -> None:
+    squat(four, "t3")
+    result = roll(four, moved=True, canary=1, waves=[1])
+    assert result.code == 3, result.output
+    assert versions(four) == OLD
+    assert outcomes(four) == {"t1": "reverted", "t2": "reverted", "t3": "reverted", "t4": "untouched"}
+    assert {four.answer(host) for host in LABELS} == {"ok v1.0.0"}
+
+
+def test_failures_within_the_budget_do_not_stop_the_others_and_the_run_is_partly_done(four: Fleet) -> None:
+    squat(four, "t3")
+    result = roll(four, moved=True, canary=1, budget={"count": 1})
+    assert result.code == 5, result.output
+    assert versions(four) == {**NEW, "t3": "v1.0.0"}
+    assert result.line("^t3: reverted")
+
+
+@pytest.mark.parametrize(("revert", "t3"), [("failed", "v1.0.0"), ("none", "v1.1.0")])
+def test_without_revert_all_what_was_switched_stays(four: Fleet, revert: str, t3: str) -> None:
+    squat(four, "t3")
+    result = roll(four, moved=True, canary=1, waves=[2], revert=revert)
+    assert result.code == 5, result.output
+    assert versions(four) == {"t1": "v1.1.0", "t2": "v1.1.0", "t3": t3, "t4": "v1.0.0"}
+    assert (outcomes(four)["t1"], outcomes(four)["t4"]) == ("confirmed", "untouched")
+
+
+@pytest.mark.parametrize("word", ["continue", "stop"])
+def test_a_rollout_waits_for_a_persons_word(four: Fleet, word: str) -> None:
+    run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {"canary": 1, "pause": "ask"}})
+    line = run.wait_for("waiting for a word")
+    assert versions(four) == {**OLD, "t1": "v1.1.0"}
+    said = four.command(word, line.partition("gofallback continue ")[2].split()[0])
+    assert said.code == 0, said.output
+    result = run.end()
+    assert result.code == (0 if word == "continue" else 3), result.output
+    assert versions(four) == (NEW if word == "continue" else OLD)
+
+
+def test_a_limit_counts_only_the_targets_in_it(four: Fleet) -> None:
+    result = four.run(
+        "rollout", "--limit", "t3", "--limit", "t4", "--data", "version=v1.1.0", data={"rollout": {"waves": ["50%"]}}
+    )
+    assert result.code == 0, result.output
+    assert versions(four) == {**OLD, "t3": "v1.1.0", "t4": "v1.1.0"}
+
+
+@pytest.mark.parametrize("flag", ["--serial", "--no-wait", "--fail-percent=50"])
+def test_flags_of_pyinfra_that_would_break_the_waves_are_refused_by_name(four: Fleet, flag: str) -> None:
+    result = four.run("rollout", flag, "--data", "version=v1.1.0")
+    assert result.code == 2
+    assert flag.partition("=")[0] in result.line("refused")
+    assert versions(four) == OLD
+
+
+def test_a_killed_controller_leaves_one_version_and_another_controller_finishes_or_takes_back(
+    four: Fleet, tmp_path: Path
+) -> None:
+    for number, (word, goal) in enumerate((("abort", OLD), ("resume", NEW))):
+        run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {"canary": 1, "pause": 600}})
+        run.wait_for("the next wave follows")
+        run.kill()
+        run_id = max(path.parent.name for path in four.home.glob("runs/*/journal.jsonl"))
+        other = Fleet(four.lab, tmp_path / f"other{number}", four.data)
+        result = other.run("rollout", "--data", f"{word}={run_id}")
+        assert result.code == 0, result.output
+        assert versions(four) == goal
+
+
+def test_a_controller_that_is_gone_for_good_leaves_the_old_version_everywhere(four: Fleet) -> None:
+    run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {"canary": 1, "pause": 600}})
+    run.wait_for("the next wave follows")
+    run.kill()
+    back = "until readlink /opt/hello/current | grep -q v1.0.0; do sleep 0.2; done"
+    four.lab.host("t1").run(f"timeout 20 sh -c {shlex.quote(back)}")
+    assert versions(four) == OLD
+    status = four.run("status")
+    assert "was lost by run" in status.output or "reverted" in status.output
+    lines = journal(four)
+    assert [line["state"] for line in lines if line["event"] == "seen"] == ["reverted"]
+
+
+def test_a_rollback_brings_targets_that_differ_to_one_version(four: Fleet) -> None:
+    squat(four, "t3")
+    assert roll(four, moved=True, canary=1, budget={"count": 1}).code == 5
+    result = four.run("rollback")
+    assert result.code == 0, result.output
+    assert versions(four) == OLD
+    assert outcomes(four)["t3"] == "unchanged"
