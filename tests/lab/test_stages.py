@@ -63,7 +63,7 @@ def test_two_services_go_live_on_every_target_and_each_has_its_row(both: Fleet) 
 
 def test_one_service_that_fails_on_the_canary_puts_the_other_back_there(both: Fleet) -> None:
     result = both.run("rollout", "--data", "version=v1.1.0", data={"twin": twin(HELLO_FAULT="crash")})
-    assert result.code == 1, result.output
+    assert result.code == 3, result.output
     assert live(both, "t1") == live(both, "t2") == ["v1.0.0", "v1.0.0"], result.output
     assert outcomes(both) == {
         ("t1", "hello"): "reverted",
@@ -82,7 +82,7 @@ def test_one_service_that_fails_on_a_later_target_puts_every_service_back_everyw
     moved["health"] = {**QUICK, "check": {"type": "http", "url": "http://127.0.0.1:9292/healthz", "body": "^ok"}}
     result = both.run("rollout", "--data", "version=v1.1.0", data={"twin": moved})
     taken.run("systemctl stop squatter")
-    assert result.code == 1, result.output
+    assert result.code == 3, result.output
     assert live(both, "t1") == live(both, "t2") == ["v1.0.0", "v1.0.0"], result.output
     assert set(outcomes(both).values()) == {"reverted"}
 
@@ -99,7 +99,7 @@ def test_with_revert_failed_only_the_failed_target_goes_back(running: Fleet) -> 
     }
     result = running.run("rollout", "--data", "version=v1.1.0", data={"hello": hello, "rollout": {"revert": "failed"}})
     running.lab.host("t2").run("systemctl stop squatter")
-    assert result.code == 1, result.output
+    assert result.code == 5, result.output
     assert outcomes(running) == {("t1", "hello"): "confirmed", ("t2", "hello"): "reverted"}
     assert "rollout.revert" in result.line("stays")
     assert (running.live("t1") or "").startswith("v1.1.0-") and (running.live("t2") or "").startswith("v1.0.0-")
@@ -122,7 +122,7 @@ def test_a_target_without_services_is_left_alone_and_a_fleet_without_any_is_refu
     assert outcomes(running) == {("t1", "hello"): "confirmed"}
     assert running.answer("t2") == "ok v1.0.0"
     refused = running.run("rollout", "--data", "version=v1.1.0", data={"hosts": {"t1": nothing, "t2": nothing}})
-    assert refused.code == 1
+    assert refused.code == 2
     refused.line("nothing to do")
 
 
@@ -162,7 +162,7 @@ def test_the_second_builder_builds_when_the_first_is_dead(running: Fleet, tmp_pa
 
 def test_a_build_that_fails_is_not_0_and_touches_nobody(running: Fleet) -> None:
     result = running.run("fallback", data={"hello": {"build": {"package": "./cmd/nowhere"}}})
-    assert result.code == 1, result.output
+    assert result.code == 4, result.output
     assert outcomes(running) == {("t1", "hello"): "untouched", ("t2", "hello"): "untouched"}
     assert "build failed on w1" in running.report()["reason"]
     assert running.answer("t1") == running.answer("t2") == "ok v1.0.0"
@@ -225,7 +225,7 @@ def test_a_lock_that_was_lost_to_somebody_else_stops_the_switch(running: Fleet) 
     )
     result = run.end()
     other.run("systemctl stop thief")
-    assert result.code == 1, result.output
+    assert result.code == 3, result.output
     assert running.answer("t1") == running.answer("t2") == "ok v1.0.0"
     assert outcomes(running) == {("t1", "hello"): "reverted", ("t2", "hello"): "untouched"}
 
@@ -248,7 +248,7 @@ def test_a_plan_that_another_run_made_old_is_not_carried_out(running: Fleet) -> 
     between = [running.live(target) for target in ("t1", "t2")]
     waiting.enter()
     result = waiting.end(60)
-    assert result.code == 1, result.output
+    assert result.code == 2, result.output
     result.line("when this run was planned")
     assert [running.live(target) for target in ("t1", "t2")] == between
 
@@ -261,14 +261,14 @@ def test_root_needs_no_sudo(running: Fleet) -> None:
 
 def test_the_report_keeps_the_journal_of_what_failed(running: Fleet) -> None:
     result = running.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":8080", "HELLO_FAULT": "crash"}})
-    assert result.code == 1, result.output
+    assert result.code == 3, result.output
     row = next(row for row in running.report()["targets"] if row["host"] == "t1")
     assert any("crash" in line for line in row["evidence"]), row
 
 
 def test_a_refused_run_leaves_a_record_too(running: Fleet) -> None:
     result = running.rollout("v9.9.9")
-    assert result.code == 1, result.output
+    assert result.code == 2, result.output
     report = running.report()
     assert report["verdict"] == "refused" and "v9.9.9" in report["reason"]
     assert json.dumps(report)
