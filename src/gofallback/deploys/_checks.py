@@ -7,13 +7,17 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
+from gofallback.deploys import _waves
 from gofallback.deploys._gather import gather
+from gofallback.deploys._permit import permit
+from gofallback.deploys._record import writable
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
 from gofallback.deploys._wanted import all_specs, services_in_use, state_of
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
-from gofallback.release.lock import HEARTBEAT, PATIENCE
+from gofallback.release.lease import in_the_way
+from gofallback.release.lease_script import HEARTBEAT
 from gofallback.release.plan import preconditions, requirements
 from gofallback.release.state import Holder
 
@@ -31,18 +35,25 @@ def whole_run(here: Site) -> None:
         _choose_builder(here)
     if here.run.command in NEEDS_TARGETS and not services_in_use(here):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
+    if here.run.command in CHANGES_TARGETS:
+        _waves.check(here)
+    if here.run.command != "status" and not cli_parameters().get("dry"):
+        problem = writable(here)
+        if problem:
+            raise RefusedError(problem)
     gather(here, sources=builds)
     if builds and not here.builders:
         _do_without_builder(here)
+    permit(here)
 
 
 def _pyinfra_options(here: Site) -> None:
     given = cli_parameters()
-    for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial")):
-        if given.get(name):
+    for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial"), ("fail_percent", "--fail-percent")):
+        if given.get(name) is not None and given[name] is not False:
             raise RefusedError(
-                f"{flag}: refused; with it pyinfra goes on after a failed host. The order of hosts is group data: "
-                "`target: {canary: true}` and `rollout`"
+                f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle. Order and budget "
+                "are group data: `rollout: {canary, waves, budget}`"
             )
 
 
@@ -104,7 +115,7 @@ def target(here: Site, host: Host) -> None:
     minimum = 0 if here.run.command == "rollback" else here.fleet(host).target.minimum_free_mb
     for service in here.services(host):
         _wait_for_lost_run(here, host, service)
-        _refuse(host, preconditions(state_of(here, host), service, 0, minimum, run_id=here.run.id))
+        _refuse(host, preconditions(state_of(here, host), service, 0, minimum, here.run.id, here.run.options.takeover))
 
 
 def _refuse(host: Host, problems: list[str]) -> None:
@@ -113,29 +124,29 @@ def _refuse(host: Host, problems: list[str]) -> None:
 
 
 def _wait_for_lost_run(here: Site, host: Host, service: Service) -> None:
-    """Wait for the end of a lock whose controller is gone; a lock that is alive is left to `preconditions`.
+    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
 
-    A controller that dies takes its connection and the lock with it. One whose network was cut falls silent, and the
-    target lets its lock go after `PATIENCE` seconds. Which of the two it is shows within a heartbeat.
+    A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
+    lease ends by itself. Which of the two it is shows within a heartbeat.
     """
     began, told = time.monotonic(), False
-    lock = state_of(here, host).services[service.name].lock
-    while lock is not None:
-        before, waited = lock, time.monotonic() - began
+    held = state_of(here, host).services[service.name].lease
+    while held is not None and in_the_way(held, here.run.id, here.run.options.takeover):
+        before, waited = held, time.monotonic() - began
         if waited > HEARTBEAT and not told:
-            host.log(f"{service.name}: {lock} is not heard of any more; waiting for its lock to end")
+            host.log(f"{service.name}: {held} is not heard of any more; waiting for its lease to end")
             told = True
         gevent.sleep(0.5)
-        lock = state_of(here, host, refresh=True).services[service.name].lock
-        if lock is not None and (_alive(before, lock) or waited > PATIENCE + HEARTBEAT):
+        held = state_of(here, host, refresh=True).services[service.name].lease
+        if held is not None and _alive(before, held):
             return
 
 
 def _alive(before: Holder, now: Holder) -> bool:
-    """Whether the holder was heard of between two looks."""
-    if before.silent is None or now.silent is None:
+    """Whether the lease was renewed, or taken anew, between two looks."""
+    if before.run_id != now.run_id or before.number != now.number:
         return True
-    return now.run_id != before.run_id or now.silent < before.silent
+    return now.silent is not None and (before.silent is None or now.silent < before.silent)
 
 
 def builder(here: Site, host: Host) -> None:

@@ -9,8 +9,9 @@ from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.deploys import _checks
-from gofallback.deploys._lock import lock
+from gofallback.deploys._lease import lease
 from gofallback.deploys._quiet import quiet
+from gofallback.deploys._record import learn
 from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
 from gofallback.refusal import refusal
@@ -55,7 +56,8 @@ def _whole_run(here: Site) -> None:
 def _host(here: Site, host: Host) -> None:
     if host in here.targets and here.run.command != "standby":
         _checks.target(here, host)
+        learn(here, host)
         if here.run.command in _checks.CHANGES_TARGETS:
-            lock(name="lock", here=here)
+            lease(name="lease", here=here)
     if host is here.builder:
         _checks.builder(here, host)
