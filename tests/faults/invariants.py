@@ -1,0 +1,210 @@
+"""What must hold after every cell, whatever befell it; each check returns one line, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.linux.host import LinuxHost
+from tests.faults.ground import SERVICE, TTL, Controller, Ground
+from tests.faults.model import Command
+
+ZERO = "0" * 64
+
+
+@dataclass
+class Evidence:
+    """All that a cell leaves behind."""
+
+    ground: Ground
+    old: str
+    new: str
+    commands: list[Command]
+    """In the order they ended; those of a rival apart."""
+    rival: Command | None
+    at_end: dict[str, str]
+    """Versions when the last command ended."""
+    report: dict[str, Any]
+    """Of the last command that wrote one."""
+    controllers: list[Controller]
+    unreachable: set[str]
+    """Targets that could not be reached when the last command ended."""
+
+    @property
+    def last(self) -> Command:
+        """The command that has the last word."""
+        return self.commands[-1]
+
+    @property
+    def final(self) -> dict[str, str]:
+        """Versions now."""
+        return self.ground.versions()
+
+
+def check(found: Evidence) -> dict[str, str]:
+    """Every invariant that does not hold, with what is wrong."""
+    problems = {
+        "good": _good(found),
+        "one": _one(found),
+        "lease": _lease(found.ground.targets),
+        "status": _status(found),
+        "journal": _journals(found),
+    }
+    return {name: line for name, line in problems.items() if line}
+
+
+def _good(found: Evidence) -> str:
+    wrong = []
+    for host in found.ground.targets:
+        version = found.ground.version(host)
+        said = _patient(found.ground, host, f"ok {version}")
+        if version not in (found.old, found.new) or said != f"ok {version}":
+            wrong.append(f"{host.name}: {version or 'no release'} is live, it says: {said}")
+        elif left := _left(host):
+            wrong.append(f"{host.name}: {left} is still there")
+        elif (state := found.ground.record(host).get("state")) not in ("confirmed", "reverted", "activated"):
+            wrong.append(f"{host.name}: its record says {state}")
+    return "; ".join(wrong)
+
+
+def _patient(ground: Ground, host: LinuxHost, wanted: str) -> str:
+    end = time.monotonic() + 5
+    while (said := ground.answer(host)) != wanted and time.monotonic() < end:
+        time.sleep(0.2)
+    return said
+
+
+def _left(host: LinuxHost) -> str:
+    """Units that are there only while an activation is not finished."""
+    return " ".join(sorted(path.name for path in (host.root / "etc/systemd/system").glob(f"gofallback-*-{SERVICE}.*")))
+
+
+def _one(found: Evidence) -> str:
+    final = found.final
+    if len(set(final.values())) == 1:
+        return ""
+    rows = {row["host"]: row for row in found.report.get("targets", [])}
+    if not rows:
+        return f"{_kinds(final)}, and no report says so"
+    # What the report says of a target has to be what it runs, or will run once it has gone back by itself.
+    wrong = [
+        f"{name} runs {version}, the report says {rows.get(name, {}).get('running') or 'nothing'}"
+        for name, version in final.items()
+        if not str(rows.get(name, {}).get("running", "")).startswith(f"{version}-")
+        or not _told(rows, name, version, found)
+    ]
+    return f"{_kinds(final)}: {'; '.join(wrong)}" if wrong else ""
+
+
+def _told(rows: dict[str, Any], name: str, version: str, found: Evidence) -> bool:
+    """A target that is not where the run wanted it needs a reason."""
+    return version == found.new or bool(rows[name].get("reason"))
+
+
+def _kinds(versions: dict[str, str]) -> str:
+    kinds = sorted(set(versions.values()))
+    return ", ".join(
+        f"{kind or 'nothing'} on {' '.join(n for n, v in versions.items() if v == kind)}" for kind in kinds
+    )
+
+
+def _lease(hosts: Iterable[LinuxHost]) -> str:
+    """Nobody is at work any more: a lease that is not given back has to end by itself, renewed by nobody."""
+    end = time.monotonic() + TTL + 2
+    held = {host.name: line for host in hosts if (line := _held(host))}
+    while held and time.monotonic() < end:
+        time.sleep(0.3)
+        held = {host.name: line for host in hosts if (line := _held(host))}
+    return "; ".join(f"{name}: {line}" for name, line in held.items())
+
+
+def _held(host: LinuxHost) -> str:
+    try:
+        number, run, who, _, ttl = (host.root / "var/lib/gofallback" / SERVICE / "lease").read_text().split("\t")
+    except (OSError, ValueError):
+        return ""
+    if not run:
+        return ""
+    seen = host.run(f"cat /run/gofallback/{SERVICE}.renewed 2>/dev/null; cut -d' ' -f1 /proc/uptime", check=False)
+    lines = seen.stdout.split("\n")
+    uptime = float(lines[-2])
+    renewed = lines[0].split("\t") if len(lines) > 2 else []
+    free = uptime - float(renewed[1]) >= float(ttl) if renewed and renewed[0] == number else uptime >= float(ttl)
+    return "" if free else f"lease {number} of {run} ({who}) is still being renewed"
+
+
+def _status(found: Evidence) -> str:
+    lines = [_truth(found, command, index == len(found.commands) - 1) for index, command in enumerate(found.commands)]
+    if found.rival is not None and found.rival.code == 0 and set(found.final.values()) != {found.old}:
+        lines.append(f"{found.rival.what}: exit status 0, but {_kinds(found.final)}")
+    return "; ".join(line for line in lines if line)
+
+
+def _truth(found: Evidence, command: Command, last: bool) -> str:
+    """Does an exit status of the contract say what the targets run?"""
+    final, said = found.final, f"{command.what}: exit status {command.code}"
+    if command.code < 0 or not last:
+        return ""  # killed, or another command came after it
+    if "Traceback" in command.output:
+        return f"{command.what}: a traceback"
+    kinds = set(final.values()) | set(found.at_end.values())
+    back = "abort=" in command.what
+    match command.code:
+        case 0:
+            right = kinds == {found.old if back else found.new} or (not back and kinds == {found.new})
+            return "" if right or len(kinds) == 1 else f"{said}, but {_kinds(found.at_end)}, then {_kinds(final)}"
+        case 2:
+            return "" if kinds == {found.old} else f"{said}, but {_kinds(final)}"
+        case 3:
+            return "" if set(final.values()) == {found.old} else f"{said}, but {_kinds(final)}"
+        case 4 | 5:
+            differs = len(kinds) > 1 or found.unreachable
+            return "" if differs else f"{said}, but every target ran {_kinds(final)} and could be reached"
+    return f"{said}: no status of the contract"
+
+
+def _journals(found: Evidence) -> str:
+    lines = []
+    for controller in found.controllers:
+        for run in controller.runs():
+            lines.append(_verify(run / "journal.jsonl", run.name, controller))
+    for host in found.ground.targets:
+        part = host.root / "var/lib/gofallback" / SERVICE / "journal.jsonl"
+        if part.exists():
+            lines.append(_chain(part, f"{host.name}'s journal"))
+    return "; ".join(line for line in lines if line)
+
+
+def _verify(path: Path, run: str, controller: Controller) -> str:
+    """By the product's command, and by the few lines that docs/journal.md says are enough."""
+    if not path.exists():
+        return f"run {run} has no journal"
+    if problem := _chain(path, f"journal of {run}"):
+        return problem
+    command = [str(Path(sys.executable).with_name("gofallback")), "journal", "verify", str(path)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    said = (done.stdout + done.stderr).strip().splitlines()
+    return "" if done.returncode == 0 else f"gofallback journal verify: {said[-1] if said else done.returncode}"
+
+
+def _chain(path: Path, name: str) -> str:
+    before = ZERO
+    lines = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines[:-1], 1):
+        head, mark, tail = line.rpartition(b',"hash":"')
+        digest = hashlib.sha256(head).hexdigest()
+        try:
+            stated = json.loads(line)
+        except ValueError:
+            return f"{name}: line {number} is no JSON"
+        if not mark or tail != digest.encode() + b'"}' or stated["prev"] != before or stated["seq"] != number:
+            return f"{name}: line {number} does not fit the chain"
+        before = digest
+    return f"{name}: its last line is torn" if lines[-1] else ""
