@@ -48,12 +48,14 @@ def plan(members: Sequence[Member], strategy: Rollout, known: Collection[str] = 
         known: names of all targets of the inventory, also those that `--limit` leaves out.
 
     Raises:
-        WaveError: a canary that is no target, or a label no target has.
+        WaveError: a canary that is no target; or a label or value no target has, unless `--limit` left some out.
     """
     canaries = _canaries(members, strategy, {*known, *(member.name for member in members)})
     groups: list[tuple[str, tuple[str, ...]]] = [("canary", canaries)] if canaries else []
     left = [member for member in members if member.name not in set(canaries)]
     for wanted in strategy.waves:
+        if isinstance(wanted, LabelWave) and {*known} <= {member.name for member in members}:
+            _check_label(wanted, members)
         for note, hosts in list(_chosen(wanted, left, members)):
             groups.append((note, tuple(hosts)))
             left = [member for member in left if member.name not in set(hosts)]
@@ -78,7 +80,7 @@ def _chosen(
     wanted: int | str | LabelWave, left: Sequence[Member], members: Sequence[Member]
 ) -> Iterator[tuple[str, list[str]]]:
     if isinstance(wanted, LabelWave):
-        yield from _labelled(wanted, left, members)
+        yield from _labelled(wanted, left)
     elif isinstance(wanted, int):
         yield "", [member.name for member in left[:wanted]]
     else:
@@ -87,9 +89,17 @@ def _chosen(
         yield f"to {wanted}", [member.name for member in left[: max(0, share - done)]]
 
 
-def _labelled(wanted: LabelWave, left: Sequence[Member], members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
-    if members and not any(wanted.label in member.labels for member in members):
+def _check_label(wanted: LabelWave, members: Sequence[Member]) -> None:
+    values = _first_seen(members, wanted.label)
+    if members and not values:
         raise WaveError(f"rollout.waves: no target has the label {wanted.label!r}; set target.labels, or mend its name")
+    if members and wanted.value is not None and wanted.value not in values:
+        raise WaveError(
+            f"rollout.waves: no target has {wanted.label} {wanted.value!r}; there are {', '.join(sorted(values))}"
+        )
+
+
+def _labelled(wanted: LabelWave, left: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
     values = [wanted.value] if wanted.value is not None else _first_seen(left, wanted.label)
     for value in values:
         yield f"{wanted.label} {value}", [member.name for member in left if member.labels.get(wanted.label) == value]

@@ -1,0 +1,90 @@
+"""When a rollout stops, and what becomes of the targets then."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gofallback.model.rollout import Budget
+from gofallback.rollout.decide import FALLEN, Decision, Standing, allowance, decide, one_version, stop
+from gofallback.rollout.waves import Wave
+
+CANARY, REST = Wave(0, "canary", ("t1",), canary=True), Wave(1, "wave 1", ("t2", "t3", "t4"))
+STANDINGS: list[Standing] = [
+    "waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"
+]  # fmt: skip
+
+
+def standing(*how: Standing) -> dict[str, Standing]:
+    return {f"t{place}": one for place, one in enumerate(how, 1)}
+
+
+@pytest.mark.parametrize(
+    ("budget", "total", "allowed"),
+    [
+        (Budget(), 50, 0),
+        (Budget(count=3), 50, 3),
+        (Budget(percent=10), 50, 5),
+        (Budget(percent=10), 9, 0),
+        (Budget(count=3, percent=10), 20, 2),
+        (Budget(count=1, percent=10), 50, 1),
+        (Budget(count=0, percent=100), 50, 0),
+    ],
+)
+def test_the_tighter_of_count_and_percent_is_the_budget(budget: Budget, total: int, allowed: int) -> None:
+    assert allowance(budget, total) == allowed
+
+
+@example(tenths=184, total=375)
+@given(tenths=st.integers(0, 1000), total=st.integers(0, 1000))
+def test_a_percent_that_comes_out_even_is_not_lost_to_floating_point(tenths: int, total: int) -> None:
+    assert allowance(Budget(percent=tenths / 10), total) == tenths * total // 1000
+
+
+@pytest.mark.parametrize("how", sorted(FALLEN))
+def test_a_canary_may_not_fail_whatever_the_budget(how: Standing) -> None:
+    found = stop(standing(how, "waiting", "waiting", "waiting"), (CANARY, REST), Budget(percent=100))
+    assert found == f"canary t1 {how}"
+
+
+@pytest.mark.parametrize("how", sorted(FALLEN))
+def test_others_may_fail_as_often_as_the_budget_allows_over_the_whole_rollout(how: Standing) -> None:
+    waves, budget = (CANARY, REST), Budget(count=1)
+    assert stop(standing("provisional", how, "waiting", "waiting"), waves, budget) is None
+    found = stop(standing("provisional", how, "provisional", "failed"), waves, budget)
+    assert found == f"2 of 4 targets failed, the budget is 1: t2 {how}, t4 failed"
+
+
+def test_without_a_budget_the_first_failure_is_the_end() -> None:
+    assert stop(standing("provisional", "lost", "waiting", "waiting"), (CANARY, REST), Budget()) == "t2 lost"
+
+
+@pytest.mark.parametrize("how", sorted({*STANDINGS} - FALLEN))
+def test_targets_that_did_not_fail_use_up_nothing(how: Standing) -> None:
+    assert stop(standing(how, how, how, how), (CANARY, REST), Budget()) is None
+
+
+def test_of_many_failures_the_first_are_named() -> None:
+    waves = (Wave(0, "all", tuple(f"t{place}" for place in range(1, 6))),)
+    found = stop(standing(*["failed"] * 5), waves, Budget(count=1))  # type: ignore[arg-type]
+    assert found == "5 of 5 targets failed, the budget is 1: t1 failed, t2 failed, t3 failed and more"
+
+
+def test_a_rollout_that_was_not_stopped_is_confirmed_where_it_is_live() -> None:
+    found = decide(standing("provisional", "lost", "provisional", "unchanged"), None, "all")
+    assert found == Decision(confirm=("t1", "t3"))
+
+
+def test_past_the_budget_the_policy_says_what_becomes_of_the_others() -> None:
+    now = standing("provisional", "reverted", "confirmed", "untouched")
+    assert decide(now, "t2 reverted", "all") == Decision(back=("t1",), reason="t2 reverted")
+    for revert in ("failed", "none"):
+        assert decide(now, "t2 reverted", revert) == Decision(confirm=("t1",), reason="t2 reverted")
+
+
+def test_one_version_is_told_of_those_that_are_asked_about() -> None:
+    versions = {"t1": "v1", "t2": "v1", "t3": None}
+    assert not one_version(versions)
+    assert one_version(versions, ["t1", "t2"])
+    assert one_version({})
