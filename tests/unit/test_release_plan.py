@@ -139,6 +139,17 @@ def test_what_does_not_run_as_it_should_is_activated_again(changes: dict[str, An
     assert expected in steps[0].text
 
 
+@pytest.mark.parametrize("how", ["intended", "provisional"])
+def test_a_live_release_that_a_dead_run_never_confirmed_is_activated_again(how: str) -> None:
+    """It would go back by itself when its window lapses, after this run had called it unchanged."""
+    state = live(files(), outcome={"run_id": "20261122T031244Z-9f3a", "release": files().id, "state": how})
+    assert texts(state, files()) == [
+        f"activate release {files().id} again: run 20261122T031244Z-9f3a never confirmed it, "
+        "and the target would go back by itself"
+    ]
+    assert texts(live(files(), outcome={"run_id": "r", "state": "confirmed"}), files()) == []
+
+
 def test_a_unit_file_changed_by_hand_is_drift_with_its_lines() -> None:
     state = live(files())
     changed = FileFound(state.installed["hello.service"].content + b"Nice=5\n", 0o644)

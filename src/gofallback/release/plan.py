@@ -258,6 +258,8 @@ def _damage(state: ServiceState, desired: ReleaseFiles, service: Service, sha256
 
 def _not_running(state: ServiceState, desired: ReleaseFiles) -> list[str]:
     found = []
+    if state.unsettled is not None:  # live today, gone when its window lapses: "unchanged" would be a lie
+        found.append(f"run {state.unsettled} never confirmed it, and the target would go back by itself")
     if state.unit.active != "active":
         found.append(f"{desired.service}.service is {state.unit.active}")
     elif state.health is not None and not state.health.healthy:

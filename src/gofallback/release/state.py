@@ -121,6 +121,12 @@ class ServiceState:
         """The service's own unit."""
         return self.units.get(f"{self.name}.service", UnitFound())
 
+    @property
+    def unsettled(self) -> str | None:
+        """The run whose release is not confirmed yet, so that the target goes back by itself; None: there is none."""
+        record = self.outcome or {}
+        return str(record.get("run_id", "")) if record.get("state") in ("intended", "provisional", "running") else None
+
     def unwell(self, release: str | None) -> str | None:
         """Why a release is not live and healthy here; None: it is."""
         if self.current != release:

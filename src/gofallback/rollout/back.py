@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from gofallback.errors import GofallbackError
 from gofallback.release.state import ServiceState
 from gofallback.rollout.records import (
-    UNSETTLED,
     Version,
     folder_for,
     healthy,
@@ -68,8 +67,7 @@ def fleet_back(states: Mapping[str, ServiceState], named: str | None = None) -> 
 
 def _back(state: ServiceState, folder: str) -> Back:
     found = version_of(state.releases[folder])
-    settled = (state.outcome or {}).get("state") not in UNSETTLED
-    needed = not (state.current == folder and settled and healthy(state))
+    needed = not (state.current == folder and state.unsettled is None and healthy(state))
     return Back(folder, found.sha256, found.commit, needed)
 
 

@@ -94,7 +94,7 @@ def _forward(run: _Run, state: ServiceState, folder: str) -> Continue:
     mine, there = same_run(str(last.get("run_id")), run.id), last.get("release") == folder
     if mine and there and last.get("state") == "provisional":
         return _continue(state, folder, "confirm", str(last["run_id"]))
-    if state.current == folder and healthy(state) and last.get("state") not in UNSETTLED:
+    if state.current == folder and healthy(state) and state.unsettled is None:
         return _continue(state, folder, "nothing", run.id)
     return _continue(state, folder, "activate", run.id)
 
@@ -138,7 +138,7 @@ def _backward(run: _Run, state: ServiceState, mine: list[Mapping[str, Any]]) -> 
         return _continue(state, state.current, "nothing", run.id)
     before = mine[0].get("previous")
     last = state.outcome or {}
-    if same_run(str(last.get("run_id")), run.id) and last.get("state") in UNSETTLED:
+    if state.unsettled and same_run(state.unsettled, run.id):
         if last.get("release") == before and last.get("state") == "provisional":  # an earlier abort was cut off here
             return _continue(state, before, "confirm", str(last["run_id"]))
         if last.get("previous") == before:
