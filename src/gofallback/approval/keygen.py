@@ -68,7 +68,7 @@ class Keygen:
 
     def _why(self, said: str, signers: Path, principal: str, statement: bytes, signature: Path) -> str:
         """The cause in words (OpenSSH 8.2 to 10: ssh-keygen.c, sshsig.c)."""
-        if "parse signature" in said or "sshsig" in said:
+        if "parse signature" in said or "invalid format" in said:
             return "its signature cannot be read"
         if "namespace does not match" in said:
             return f"its signature was made for another purpose than {NAMESPACE}"

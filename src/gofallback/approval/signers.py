@@ -15,6 +15,7 @@ from gofallback.approval.statement import NAMESPACE
 
 #: One option of a line: name, or name="value" (ssh-keygen(1), ALLOWED SIGNERS).
 _OPTION = re.compile(r'([A-Za-z-]+)(?:="([^"]*)")?,?')
+_OPTIONS = ("cert-authority", "namespaces", "valid-after", "valid-before")
 _KEY_TYPE = re.compile(r"(ssh-|ecdsa-|sk-)\S+")
 
 
@@ -61,7 +62,7 @@ def _signer(line: str) -> Signer | None:
     options: dict[str, str] = {}
     while rest and not _KEY_TYPE.match(rest):
         option = _OPTION.match(rest)
-        if option is None:
+        if option is None or option[1].lower() not in _OPTIONS:
             return None
         options[option[1].lower()] = option[2] or ""
         rest = rest[option.end() :].lstrip()
