@@ -21,8 +21,8 @@ EVIL = "<script>alert('x')</script>"
 
 def test_the_table_shows_every_target_in_one_line() -> None:
     lines = text(table.render(good())).splitlines()
-    assert lines[0].split() == ["target", "release", "commit", "sha256", "health", "seconds", "outcome"]
-    assert lines[2].split() == ["t1", NEW, COMMIT[:8], SHA[:12], "healthy", "4.2", "confirmed"]
+    assert lines[0].split() == ["target", "before", "release", "commit", "sha256", "health", "seconds", "outcome"]
+    assert lines[2].split() == ["t1", "v1.0.0", NEW, COMMIT[:8], SHA[:12], "healthy", "4.2", "confirmed"]
     assert lines[-1] == "done: every target runs the wanted release and is healthy, after 74.2 s"
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_wider_than_a_hundred_columns(report: Report) -> None:
 def test_several_services_are_told_apart() -> None:
     report = good().model_copy(update={"targets": [row("t1"), row("t1", service="other")]})
     lines = text(table.render(report)).splitlines()
-    assert lines[0].split()[:3] == ["target", "service", "release"]
+    assert lines[0].split()[:4] == ["target", "service", "before", "release"]
     assert lines[3].split()[:2] == ["t1", "other"]
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from gofallback.report.model import Report, Stage
+from gofallback.report import audit
+from gofallback.report import model as records
+from gofallback.report.model import Report, Stage, WaveRow
 from gofallback.report.style import (
+    HOLD_COLOUR,
     STAGE_COLOURS,
     STATUS_COLOURS,
     VERDICT_COLOURS,
+    WAVE_COLOURS,
     seconds_text,
     size_text,
     verdict_words,
 )
 from gofallback.report.table import runs_now
-from gofallback.report.timeline import ordered
+from gofallback.report.timeline import begun, hold_colour, hold_of, ordered
 
 # Pixels of the drawing.
 _STAGE = 84
@@ -25,10 +29,24 @@ _CHARACTER = 7
 _LONGEST_HOST = 28  # characters; the whole name is in what a pointer shows
 _PLOT = 760
 _RIGHT = 210
-_ROW = 20
-_BAR = 14
 _GAP = 10
 _AXIS = 26
+#: Height of a row and of its bar, and of its letters; the smaller for a fleet that would fill many screens.
+_ROOMY, _TIGHT = (20, 14, 12), (13, 9, 9)
+_MANY = 60
+_NAMES = 12  # of hosts, in the table of waves
+_PAUSE = 0.05  # seconds
+_ENDED = {"confirmed": "confirmed", "reverted": "reverted", "failed": "failed", "open": "not confirmed"}
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A release that was live and not confirmed yet."""
+
+    x: float
+    width: float
+    colour: str
+    ended: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +63,8 @@ class Bar:
     """Seconds, and what is not well."""
     title: str
     """What a pointer shows."""
+    hold: Hold | None = None
+    """While the release was provisional."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +95,18 @@ class Drawing:
     bottom: float
     bands: list[Band]
     ticks: list[Tick]
+    waves: list[Tick]
+    """Where each wave began, and its name."""
+    bar: float
+    """Height of a bar."""
+    letters: float
+    """Height of the letters of a row."""
 
 
 def render(report: Report) -> str:
     """One self-contained page; every value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(seconds=seconds_text, size=size_text, runs_now=runs_now)
+    environment.filters.update(seconds=seconds_text, size=size_text, runs_now=runs_now, some=_some)
     source = resources.files("gofallback.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         report=report,
@@ -88,51 +114,99 @@ def render(report: Report) -> str:
         colour=VERDICT_COLOURS[report.verdict],
         verdict_words=verdict_words(report),
         legend=[(stage.name, STAGE_COLOURS[stage.name]) for stage in ordered(report)],
-        status_legend=[(status, colour) for status, colour in STATUS_COLOURS.items() if _has(report, status)],
+        status_legend=_statuses(report),
+        audit=audit.lines(report),
+        overrides=audit.overrides(report),
+        wave_colours=WAVE_COLOURS,
     )
 
 
 def draw(report: Report) -> Drawing:
     """Where every bar of the timeline is."""
-    stages = ordered(report)
+    stages, waves = ordered(report), begun(report)
     total = max([report.seconds, 0.001, *(stage.end for stage in stages)])
-    longest = max((len(_host(span.host)) for stage in stages for span in stage.spans), default=0)
-    left = float(_STAGE + max(8, longest) * _CHARACTER + 8)
+    row, bar, letters = _TIGHT if sum(len(stage.spans) for stage in stages) > _MANY else _ROOMY
+    names = [_host(span.host) for stage in stages for span in stage.spans] + [_host(wave.name) for wave in waves]
+    left = float(_STAGE + max([8, *map(len, names)]) * _CHARACTER + 8)
     bands: list[Band] = []
     y = float(_AXIS)
-    for stage in stages:
-        height = _ROW * len(stage.spans)
-        bands.append(Band(stage.name, y, height, _bars(stage, y, left, total)))
-        y += height + _GAP
-    return Drawing(left + _PLOT + _RIGHT, y + 4, left, y, bands, _ticks(left, total))
+    for name, bars in [
+        ("waves", _wave_bars(waves, left, total)),
+        *((one.name, _bars(report, one, left, total)) for one in stages),
+    ]:
+        if bars:
+            placed = [replace(one, y=y + index * row + (row - bar) / 2) for index, one in enumerate(bars)]
+            bands.append(Band(name, y, row * len(bars), placed))
+            y += row * len(bars) + _GAP
+    marks = [Tick(_x(wave.start or 0.0, left, total), wave.name) for wave in waves]
+    return Drawing(left + _PLOT + _RIGHT, y + 4, left, y, bands, _ticks(left, total), marks, bar, letters)
+
+
+def _x(seconds: float, left: float, total: float) -> float:
+    return round(left + seconds / total * _PLOT, 1)
+
+
+def _wave_bars(waves: list[WaveRow], left: float, total: float) -> list[Bar]:
+    bars = []
+    for wave in waves:
+        start, end = wave.start or 0.0, wave.end or wave.start or 0.0
+        hosts = f"{len(wave.hosts)} host{'s' if len(wave.hosts) != 1 else ''}"
+        pause = f", then a pause of {seconds_text(wave.pause)}" if wave.pause >= _PAUSE else ""
+        bars.append(
+            Bar(
+                y=0,
+                x=_x(start, left, total),
+                width=round(max(2.0, (end - start) / total * _PLOT), 1),
+                colour=WAVE_COLOURS[wave.state],
+                status=wave.state.replace(" ", "-"),
+                host=_host(wave.name),
+                label=f"{hosts}, {wave.state}{pause}",
+                title=f"wave {wave.name}: {wave.state}, {hosts}, from {start:.1f} s to {end:.1f} s{pause}",
+            )
+        )
+    return bars
 
 
 def _host(name: str) -> str:
     return name if len(name) <= _LONGEST_HOST else name[: _LONGEST_HOST - 1] + "…"
 
 
-def _bars(stage: Stage, top: float, left: float, total: float) -> list[Bar]:
+def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
     bars = []
-    for index, span in enumerate(sorted(stage.spans, key=lambda span: (span.start, span.host))):
-        x = left + span.start / total * _PLOT
+    for span in sorted(stage.spans, key=lambda span: (span.start, span.host)):
+        x = _x(span.start, left, total)
         width = max(2.0, span.seconds / total * _PLOT)
         word = _host(span.detail) if span.status == "ok" else span.status
-        mark = f" {word}" if word else ""
         times = f"{seconds_text(span.seconds)}, from {span.start:.1f} s to {span.end:.1f} s"
+        held = hold_of(report, stage.name, span)
+        told = (
+            f"\nprovisional for {seconds_text(max(0.0, held.end - span.end))}, then {_ENDED[held.ended]}"
+            if held
+            else ""
+        )
+        if held and held.ended != "confirmed":
+            word = _ENDED[held.ended]
         bars.append(
             Bar(
-                y=top + index * _ROW + (_ROW - _BAR) / 2,
-                x=round(x, 1),
+                y=0,
+                x=x,
                 width=round(width, 1),
                 colour=STATUS_COLOURS.get(span.status, STAGE_COLOURS[stage.name]),
                 status=span.status,
                 host=_host(span.host),
-                label=seconds_text(span.seconds) + mark,
-                title=f"{stage.name} on {span.host}: {span.status}, {times}"
+                label=seconds_text(span.seconds) + (f" {word}" if word else ""),
+                title=f"{stage.name} on {span.host}: {span.status}, {times}{told}"
                 + (f"\n{span.detail}" if span.detail else ""),
+                hold=_hold(held, x + width, left, total) if held else None,
             )
         )
     return bars
+
+
+def _hold(held: records.Hold, after: float, left: float, total: float) -> Hold | None:
+    """From the end of the stage's bar to the confirmation."""
+    end = _x(min(held.end, total), left, total)
+    return Hold(round(after, 1), round(end - after, 1), hold_colour(held), held.ended) if end > after else None
 
 
 def _ticks(left: float, total: float) -> list[Tick]:
@@ -151,5 +225,15 @@ def _axis(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def _has(report: Report, status: str) -> bool:
-    return any(span.status == status for stage in report.stages for span in stage.spans)
+def _statuses(report: Report) -> list[tuple[str, str]]:
+    found: dict[str, str] = {}
+    if any(hold.ended == "confirmed" for hold in report.holds):
+        found["provisional"] = HOLD_COLOUR
+    seen = {span.status for stage in report.stages for span in stage.spans}
+    seen |= {hold.ended for hold in report.holds if hold.ended in STATUS_COLOURS}
+    return [*found.items(), *((status, colour) for status, colour in STATUS_COLOURS.items() if status in seen)]
+
+
+def _some(names: list[str]) -> str:
+    """Names of hosts, as many as one can read."""
+    return ", ".join(names) if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"

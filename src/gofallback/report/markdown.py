@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gofallback.report.model import Report
+from gofallback.report import audit
+from gofallback.report.model import GOOD_OUTCOMES, Report
 from gofallback.report.style import seconds_text, size_text, verdict_words
 from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
@@ -14,7 +15,15 @@ def render(report: Report) -> str:
     """GitHub-flavoured Markdown; every value is escaped."""
     return (
         "\n".join(
-            [*_head(report), *_targets(report), *_evidence(report), *_built(report), *_stages(report), *_notes(report)]
+            [
+                *_head(report),
+                *_targets(report),
+                *_waves(report),
+                *_evidence(report),
+                *_built(report),
+                *_stages(report),
+                *_notes(report),
+            ]
         )
         + "\n"
     )
@@ -24,7 +33,9 @@ def _head(report: Report) -> list[str]:
     lines = [
         f"## {report.verdict}: {verdict_words(report)}",
         "",
-        f"- run: {_code(report.run_id)}, environment {_code(report.environment)}, by {_code(report.who)}",
+        *(f"- **{_cell(line)}**" for line in audit.overrides(report)),
+        f"- run: {_code(report.run_id)}, environment {_code(report.environment)}",
+        *(f"- {label}: {_cell(text)}" for label, text in audit.lines(report)),
         f"- started: {report.started:%Y-%m-%d %H:%M:%S %Z}, took {seconds_text(report.seconds)}",
         f"- command: {_code(report.command)}",
     ]
@@ -56,12 +67,30 @@ def _targets(report: Report) -> list[str]:
         for row in report.targets
     )
     head = ("target", "service", "outcome", "runs now", "before", "commit", "sha256", "health", "seconds")
-    bad = [row for row in report.targets if row.outcome not in ("confirmed", "unchanged")]
+    bad = [row for row in report.targets if row.outcome not in GOOD_OUTCOMES]
     reasons = [
         f"- {_code(row.host)} {row.outcome}: {_cell(row.reason or 'no reason recorded')}; {_cell(runs_now(row))}"
         for row in bad
     ]
     return ["", "### Targets", "", *_table(head, rows), *(["", *reasons] if reasons else [])]
+
+
+def _waves(report: Report) -> list[str]:
+    if len(report.waves) < 2:
+        return []
+    head = ("wave", "state", "hosts", "after (s)", "took", "pause after")
+    rows = (
+        (
+            wave.name,
+            wave.state,
+            f"{len(wave.hosts)}: {', '.join(wave.hosts)}",
+            f"{wave.start:.1f}" if wave.start is not None else "-",
+            seconds_text(wave.end - wave.start) if wave.start is not None and wave.end is not None else "-",
+            seconds_text(wave.pause) if wave.pause else "-",
+        )
+        for wave in report.waves
+    )
+    return ["", "### Waves", "", *_table(head, rows)]
 
 
 def _built(report: Report) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gofallback.report.model import Health, Outcome, Report, StageName, Status, Verdict
+from gofallback.report.model import GOOD_OUTCOMES, Health, Outcome, Report, StageName, Status, Verdict
 
 #: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
 STAGE_COLOURS: dict[StageName, str] = {
@@ -46,6 +46,10 @@ OUTCOME_STYLES: dict[Outcome, str] = {
 }
 HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red", "unknown": "dim"}
 
+#: The time in which a release is provisional; a paler kin of the stage that made it so.
+HOLD_COLOUR = "#d9a8cd"
+WAVE_COLOURS = {"passed": "#66707d", "failed": "#cc3344", "cut off": "#dd7711", "not reached": "#a8adb5"}
+
 _AS_BEFORE = frozenset({"untouched", "unchanged"})
 
 
@@ -70,6 +74,8 @@ def verdict_words(report: Report) -> str:
     """The verdict in words; a run that was about builders only does not speak of targets."""
     if report.targets and report.verdict == "failed" and not {row.outcome for row in report.targets} - _AS_BEFORE:
         return "no target was switched"
+    if report.targets and report.verdict == "failed" and all(row.outcome in GOOD_OUTCOMES for row in report.targets):
+        return "it did not come to its end; every target runs the wanted release"
     if report.targets:
         return VERDICT_WORDS[report.verdict]
     if report.verdict == "unchanged":

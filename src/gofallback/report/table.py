@@ -7,10 +7,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.report.model import GOOD_VERDICTS, Report, TargetRow
+from gofallback.report import audit
+from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, TargetRow, version_of
 from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, verdict_words
 
 _DASH = "-"
+#: What the end of a run says of who and why, when anything was given; the rest is in the other forms.
+_TOLD = frozenset({"by", "because", "approved"})
 
 
 def render(report: Report) -> RenderableType:
@@ -18,6 +21,9 @@ def render(report: Report) -> RenderableType:
     parts: list[RenderableType] = []
     if report.targets:
         parts += [_rows(report), *_reasons(report), Text("")]
+    parts += [Text(line, style="bold red") for line in audit.overrides(report)]
+    if report.why or report.approvals:
+        parts += [Text(f"{label}: {text}") for label, text in audit.lines(report) if label in _TOLD]
     parts.append(_verdict(report))
     parts += [Text(f"note: {note}") for note in report.notes]
     return Group(*parts)
@@ -29,6 +35,7 @@ def _rows(report: Report) -> Table:
     made.add_column("target", overflow="fold")
     if several:
         made.add_column("service", overflow="fold")
+    made.add_column("before", overflow="fold", max_width=16)
     made.add_column("release", overflow="fold", max_width=30)
     made.add_column("commit", no_wrap=True)
     made.add_column("sha256", no_wrap=True)
@@ -39,6 +46,7 @@ def _rows(report: Report) -> Table:
         made.add_row(
             Text(row.host),
             *([Text(row.service)] if several else []),
+            Text(row.version_before or version_of(row.previous) or _DASH),
             Text(row.release or _DASH),
             Text(row.commit[:8] or _DASH),
             Text(row.sha256[:12] or _DASH),
@@ -51,7 +59,7 @@ def _rows(report: Report) -> Table:
 
 def _reasons(report: Report) -> list[Text]:
     several = len({row.service for row in report.targets}) > 1
-    return [_reason(row, several) for row in report.targets if row.outcome not in ("confirmed", "unchanged")]
+    return [_reason(row, several) for row in report.targets if row.outcome not in GOOD_OUTCOMES]
 
 
 def _reason(row: TargetRow, several: bool) -> Text:
@@ -61,6 +69,8 @@ def _reason(row: TargetRow, several: bool) -> Text:
     if row.reason:
         line.append(f", {row.reason}")
     line.append(f"; {runs_now(row)}")
+    if row.outcome == "provisional" and row.deadline:
+        line.append(f"; it goes back by itself at {row.deadline} (the target's clock) unless it is confirmed")
     return line
 
 

@@ -1,4 +1,4 @@
-"""The timeline in a terminal: one bar for each host and stage."""
+"""The timeline in a terminal: one bar for each wave, and for each host and stage."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from gofallback.report.model import STAGES, Report, Span, Stage, StageName
-from gofallback.report.style import STAGE_COLOURS, STATUS_COLOURS, seconds_text
+from gofallback.report.model import STAGES, Hold, Report, Span, Stage, StageName, WaveRow
+from gofallback.report.style import HOLD_COLOUR, STAGE_COLOURS, STATUS_COLOURS, WAVE_COLOURS, seconds_text
 
 #: Bars of one stage that are drawn at most; failures first, then the slowest.
 MOST_BARS = 12
@@ -22,38 +22,122 @@ MOMENT = 0.005
 
 
 @dataclass(frozen=True)
+class _Glyphs:
+    full: str
+    hold: str
+    rest: str
+    mark: str
+
+
+_UNICODE = _Glyphs("█", "▒", "·", "│")
+_ASCII = _Glyphs("#", "=", ".", "|")
+
+
+@dataclass(frozen=True)
 class Timeline:
-    """A rich renderable of one report's stages and hosts."""
+    """A rich renderable of one report's waves, stages and hosts."""
 
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One line a bar, as wide as the console."""
         width = max(10, options.max_width - _LABEL - _SECONDS - 10)
-        full = "#" if options.ascii_only else "█"
-        rest = "." if options.ascii_only else "·"
+        signs = _ASCII if options.ascii_only else _UNICODE
+        reached = begun(self.report)
+        marks = frozenset(int(wave.start / _total(self.report) * width) for wave in reached if wave.start)
+        for index, wave in enumerate(reached[:MOST_BARS]):
+            yield self._wave(wave, width, signs, marks, first=index == 0)
+        if len(reached) > MOST_BARS:
+            yield Text(f"{'':10} and {len(reached) - MOST_BARS} more waves", style="dim")
         for stage in ordered(self.report):
-            yield from self._stage(stage, width, full, rest)
+            yield from self._stage(stage, width, signs, marks)
 
-    def _stage(self, stage: Stage, width: int, full: str, rest: str) -> Iterator[Text]:
+    def _wave(self, wave: WaveRow, width: int, signs: _Glyphs, marks: frozenset[int], *, first: bool) -> Text:
+        start, end = wave.start or 0.0, wave.end or wave.start or 0.0
+        line = self._begin("waves" if first else "", wave.name)
+        at, length = scaled(Span(host="", start=start, end=end), self.report.seconds, width)
+        _cells(line, [(at, length, signs.full, WAVE_COLOURS[wave.state])], width, signs, marks)
+        line.append(f"{seconds_text(end - start):>{_SECONDS - 1}}")
+        if wave.state != "passed":
+            line.append(f" {wave.state}", style=WAVE_COLOURS[wave.state])
+        return line
+
+    def _stage(self, stage: Stage, width: int, signs: _Glyphs, marks: frozenset[int]) -> Iterator[Text]:
         shown, hidden = chosen(stage)
         for index, span in enumerate(shown):
-            yield self._bar(stage.name, span, width, full, rest, first=index == 0)
+            yield self._bar(stage.name, span, width, signs, marks, first=index == 0)
         if hidden:
             slowest = max(span.seconds for span in hidden)
             yield Text(f"{'':10} and {len(hidden)} more hosts, up to {seconds_text(slowest)}", style="dim")
 
-    def _bar(self, name: StageName, span: Span, width: int, full: str, rest: str, *, first: bool) -> Text:
+    def _bar(
+        self, name: StageName, span: Span, width: int, signs: _Glyphs, marks: frozenset[int], *, first: bool
+    ) -> Text:
+        line = self._begin(name if first else "", span.host)
         start, length = scaled(span, self.report.seconds, width)
-        line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"{name if first else '':10} ", style="bold")
-        line.append(fit(span.host, _LABEL - 12) + " ")
-        line.append(rest * start, style="dim")
-        line.append(full * length, style=STATUS_COLOURS.get(span.status, STAGE_COLOURS[name]))
-        line.append(rest * (width - start - length), style="dim")
+        colour = STATUS_COLOURS.get(span.status, STAGE_COLOURS[name])
+        bars = [(start, length, signs.full, colour)]
+        held = hold_of(self.report, name, span)
+        if held is not None:
+            at, to = scaled(Span(host="", start=held.start, end=held.end), self.report.seconds, width)
+            at, end = max(at, start + length), at + to
+            bars += [(at, end - at, signs.hold, hold_colour(held))] if end > at else []
+        _cells(line, bars, width, signs, marks)
         line.append(f"{seconds_text(span.seconds):>{_SECONDS - 1}}")
         line.append(_MARKS[span.status], style=STATUS_COLOURS.get(span.status, ""))
+        if held is not None and held.ended == "open":
+            line.append(" open", style=STATUS_COLOURS["reverted"])
         return line
+
+    def _begin(self, name: str, label: str) -> Text:
+        line = Text(no_wrap=True, overflow="ellipsis")
+        line.append(f"{name:10} ", style="bold")
+        line.append(fit(label, _LABEL - 12) + " ")
+        return line
+
+
+def _cells(
+    line: Text, bars: list[tuple[int, int, str, str]], width: int, signs: _Glyphs, marks: frozenset[int]
+) -> None:
+    """Draw bars (start, length, sign, colour) in order of start; a wave's begin shows where no bar is."""
+    place = 0
+    for start, length, sign, colour in bars:
+        _rest(line, place, start, signs, marks)
+        line.append(sign * length, style=colour)
+        place = start + length
+    _rest(line, place, width, signs, marks)
+
+
+def _rest(line: Text, start: int, end: int, signs: _Glyphs, marks: frozenset[int]) -> None:
+    line.append("".join(signs.mark if cell in marks else signs.rest for cell in range(start, end)), style="dim")
+
+
+def begun(report: Report) -> list[WaveRow]:
+    """The waves that began, where there are several: one wave is the whole rollout."""
+    return [wave for wave in report.waves if wave.start is not None] if len(report.waves) > 1 else []
+
+
+def hold_of(report: Report, stage: StageName, span: Span) -> Hold | None:
+    """How long what this stage switched on this host was provisional: from the end of its first service on."""
+    found = [hold for hold in report.holds if hold.host == span.host] if stage == "activate" else []
+    if not found:
+        return None
+    worst = min(found, key=lambda hold: _ENDS.index(hold.ended))
+    return worst.model_copy(update={"start": min(hold.start for hold in found), "end": max(hold.end for hold in found)})
+
+
+def hold_colour(held: Hold) -> str:
+    """Pale where it was confirmed, loud where it was not."""
+    if held.ended == "confirmed":
+        return HOLD_COLOUR
+    return STATUS_COLOURS["failed" if held.ended == "failed" else "reverted"]
+
+
+_ENDS = ("failed", "reverted", "open", "confirmed")
+
+
+def _total(report: Report) -> float:
+    return max(report.seconds, 0.001)
 
 
 def render(report: Report) -> Timeline:
