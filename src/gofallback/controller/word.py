@@ -58,9 +58,15 @@ def ask(run_folder: Path, question: str) -> None:
     Args:
         run_folder: the run's, below ``$GOFALLBACK_HOME/runs``.
         question: one line, shown to whoever lists or answers it.
+
+    Raises:
+        WordError: the disk refuses.
     """
-    run_folder.mkdir(parents=True, exist_ok=True)
-    (run_folder / WORD).unlink(missing_ok=True)
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        (run_folder / WORD).unlink(missing_ok=True)
+    except OSError as error:
+        raise WordError(f"{run_folder}: cannot be written ({error.strerror})") from None
     asked = Question(
         id=secrets.token_hex(8),
         run=run_folder.name,

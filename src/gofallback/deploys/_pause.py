@@ -50,7 +50,12 @@ def _ask(host: Host, here: Site, step: Step) -> None:
     limit = _waves.strategy(here).pause_timeout
     folder = here.run.home.run(here.run.id)
     here.run.tell("pause", wave=step.wave.name, ask=True, timeout=limit)
-    word.ask(folder, f"{step.wave.name} passed; go on with the next wave?")
+    try:
+        word.ask(folder, f"{step.wave.name} passed; go on with the next wave?")
+    except word.WordError as error:
+        here.memo["stop"] = f"{error}, after {step.wave.name}"
+        here.run.cause = here.run.cause or here.memo["stop"]
+        return
     host.log_styled(
         f"{step.wave.name} passed; waiting for a word, {limit} s at most: "
         f"gofallback continue {here.run.id}  (or: gofallback stop {here.run.id})",

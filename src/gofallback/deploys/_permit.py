@@ -95,7 +95,7 @@ def _frozen(here: Site) -> Iterator[str]:
 def _unapproved(here: Site) -> Iterator[str]:
     if here.run.options.resume:
         return  # it ends what was permitted when it began, with what lies on the targets
-    for environment, rules, service in _demands(here):
+    for environment, rules, service in demands(here):
         glass = here.run.options.break_glass
         try:
             tally = _count(here, environment, rules, service)
@@ -120,7 +120,7 @@ def _unapproved(here: Site) -> Iterator[str]:
         )
 
 
-def _demands(here: Site) -> Iterator[tuple[str, Approval, Service]]:
+def demands(here: Site) -> Iterator[tuple[str, Approval, Service]]:
     """Each service in each environment whose rules ask for approvals; of several rules all count."""
     seen: list[tuple[str, Approval, str]] = []
     for service in services_in_use(here):

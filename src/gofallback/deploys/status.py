@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ from typing import Any
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
+from gofallback.deploys._approval_rows import approval_rows, freeze_rows
 from gofallback.deploys._site import Site, cli_parameters
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
-from gofallback.model import DataError, Service
+from gofallback.model import DataError, Service, Strict
 from gofallback.release import templates
 from gofallback.release.plan import changed_by_hand, live_units
 from gofallback.release.render import render
 from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
-from gofallback.report.fleet import Condition, StatusRow, status_table
+from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_table
 
 
 @stage("status", "targets")
@@ -43,10 +44,14 @@ def _show(here: Site, rows: list[StatusRow]) -> None:
         StatusRow(host=name, service="-", condition="unknown", reason="cannot be reached")
         for name in here.unreachable_targets
     ]
+    freezes, approvals = freeze_rows(here), approval_rows(here, rows)
     if cli_parameters().get("json_output"):
-        print(json.dumps({"status": [row.model_dump(mode="json") for row in rows]}, indent=2))
+        told: dict[str, Sequence[Strict]] = {"status": rows, "freeze": freezes, "approvals": approvals}
+        print(json.dumps({key: [row.model_dump(mode="json") for row in part] for key, part in told.items()}, indent=2))
     else:
         screen.console().print(status_table(rows))
+        for line in rules_lines(freezes, approvals):
+            screen.console().print(line, soft_wrap=True)
     # There is nothing to execute, so pyinfra's question whether to go on is spared. A SystemExit in a greenlet ends the
     # program through pyinfra's own way out (gevent throws it into the main greenlet), which disconnects.
     sys.exit(0 if all(row.condition == "healthy" for row in rows) else 1)

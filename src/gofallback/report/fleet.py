@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -43,6 +44,51 @@ class StatusRow(Strict):
     bad: list[str] = Field(default_factory=list)
     """Releases that failed here."""
     leased_to: str | None = None
+
+
+class FreezeRow(Strict):
+    """An environment that is frozen."""
+
+    environment: str
+    name: str
+    """Of the window."""
+    until: str | None
+    """RFC 3339 with offset; None: without an end."""
+    text: str
+
+
+class ApprovalRow(Strict):
+    """How one version stands in one environment that demands approvals."""
+
+    environment: str
+    service: str
+    version: str
+    digest: str | None = None
+    """Of what would be approved; None: that cannot be told."""
+    required: int
+    by: list[str] = Field(default_factory=list)
+    """Whose approvals count."""
+    expires: str | None = None
+    """When the first of them ends; RFC 3339, UTC."""
+    could_sign: list[str] = Field(default_factory=list)
+    refused: list[str] = Field(default_factory=list)
+    """A line for each approval that does not count."""
+    trouble: str = ""
+    """Why they cannot be counted."""
+    text: str = ""
+
+
+def rules_lines(freezes: Sequence[FreezeRow], approvals: Sequence[ApprovalRow]) -> list[Text]:
+    """What freeze windows and approvals let through now, below the table."""
+    lines = [Text(f"{row.environment} is frozen: {row.text}", style="yellow") for row in freezes]
+    for row in approvals:
+        enough = not row.trouble and len(row.by) >= row.required
+        said = row.trouble or row.text
+        until = f", until {row.expires}" if enough else ""
+        head = f"{row.service} {row.version} for {row.environment}: "
+        lines.append(Text(f"{head}{said}{until}", style="green" if enough else "yellow"))
+        lines += [Text(f"    does not count: {line}") for line in row.refused]
+    return lines
 
 
 def status_table(rows: list[StatusRow]) -> Table:
