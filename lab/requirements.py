@@ -107,3 +107,15 @@ def raise_limits(hosts: int, tell: Say = say) -> None:
             ) from None
         return
     tell(f"fs.inotify.max_user_instances {allowed} -> {wanted} until the machine restarts")
+
+
+def download_package(name: str, folder: Path) -> None:
+    """Download a Debian package into a folder, without installing it. LabError with apt's words if that fails."""
+    command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name]
+    done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0:
+        _apt("update")
+        done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
+    if done.returncode != 0 or not list(folder.glob("*.deb")):
+        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {said}")

@@ -7,7 +7,7 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
-from gofallback.deploys import _waves
+from gofallback.deploys import _etcd, _waves
 from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
 from gofallback.deploys._record import writable
@@ -37,6 +37,7 @@ def whole_run(here: Site) -> None:
         raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
     if here.run.command in CHANGES_TARGETS:
         _waves.check(here)
+        _etcd.check(here)
     if here.run.command != "status" and not cli_parameters().get("dry"):
         problem = writable(here)
         if problem:
