@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
-from gofallback.report.model import ArtifactRow, Report, SourceRow, Span, Stage, StageName, TargetRow
+from gofallback.report.model import (
+    ApprovalRow,
+    ArtifactRow,
+    Hold,
+    Identity,
+    JournalRow,
+    OverrideRow,
+    Report,
+    SourceRow,
+    Span,
+    Stage,
+    StageName,
+    TargetRow,
+    WaveRow,
+)
 
 START = datetime(2026, 11, 22, 3, 12, 44, tzinfo=UTC)
 COMMIT = "9b2dbbff27e3a8ff1edfe40a6777eabb89b9e021"
@@ -86,5 +101,104 @@ def bad() -> Report:
             "verdict": "reverted",
             "reason": "t2: not healthy within 20 s",
             "notes": ["the mirror of hello is 3 h old"],
+        }
+    )
+
+
+def rollout(count: int, *, waves: int = 4, name: str = "t{}", fall: int | None = None) -> Report:
+    """A rollout over so many targets, in waves of about the same size; one of them may fall.
+
+    Args:
+        count: targets.
+        waves: after the canary.
+        name: of a target, with its number in it.
+        fall: number of the target that reverts, and ends the rollout.
+    """
+    hosts = [name.format(number + 1) for number in range(count)]
+    size = max(1, -(-(count - 1) // waves))
+    groups = [hosts[:1], *(hosts[at : at + size] for at in range(1, count, size))]
+    at, rows, holds, spans = 10.0, [], [], []
+    shown: list[WaveRow] = []
+    broken = False
+    for number, group in enumerate(groups):
+        label = "canary" if number == 0 else f"wave {number} of region eu-central-{number}"
+        if broken:
+            shown.append(WaveRow(name=label, hosts=group))
+            rows += [
+                row(host, outcome="untouched", running=OLD, version=OLD[:6], reason="the rollout was stopped")
+                for host in group
+            ]
+            continue
+        ends = [at + 3 + (place * 7) % 5 / 4 for place in range(len(group))]
+        broken = fall is not None and hosts[fall] in group
+        stop = max(ends) + 0.4
+        for host, end in zip(group, ends, strict=True):
+            fell = fall is not None and host == hosts[fall]
+            spans.append(Span(host=host, start=at, end=end, status="reverted" if fell else "ok"))
+            if not fell:
+                holds.append(Hold(host=host, service="hello", start=end, end=stop, ended="confirmed"))
+            rows.append(
+                row(host, outcome="reverted", running=OLD, version=OLD[:6], reason="not healthy within 20 s")
+                if fell
+                else row(host, version=NEW[:6], version_before=OLD[:6])
+            )
+        state: Literal["failed", "passed"] = "failed" if broken else "passed"
+        shown.append(
+            WaveRow(
+                name=label,
+                hosts=group,
+                start=at,
+                end=stop,
+                state=state,
+                pause=0.0 if broken or group is groups[-1] else 2.0,
+            )
+        )
+        at = stop + 2
+    back = [hold.model_copy(update={"end": at, "ended": "reverted"}) for hold in holds]
+    return good().model_copy(
+        update={
+            "command": "rollout",
+            "ended": START + timedelta(seconds=at + 4),
+            "stages": [
+                stage("preflight", *(Span(host=host, start=0, end=0.8) for host in hosts)),
+                stage("release", *(Span(host=host, start=1, end=4 + n % 7 / 2) for n, host in enumerate(hosts))),
+                stage("activate", *spans),
+                stage("confirm", *(Span(host=span.host, start=at, end=at + 1) for span in spans)),
+            ],
+            "targets": rows,
+            "waves": shown,
+            "holds": back if fall is not None else holds,
+            "verdict": "done" if fall is None else "reverted",
+            "reason": "" if fall is None else f"hello on {hosts[fall]}: not healthy within 20 s",
+        }
+    )
+
+
+def audited(report: Report) -> Report:
+    """The same with everything that says who, why and by whose leave."""
+    return report.model_copy(
+        update={
+            "identity": Identity(
+                user="root",
+                uid=0,
+                sudo_user="alice",
+                host="ctl1",
+                pid=4711,
+                keys=["SHA256:2uqd6vVTRtNRCY4lU9N9nyK2hSu/wYSGd1zxRHvDvHY alice@ctl1 (ED25519, id_ed25519)"],
+                commit=COMMIT,
+                dirty=True,
+                gofallback="0.1.0",
+            ),
+            "why": "INC-4711: the mirror answers 500",
+            "approvals": [
+                ApprovalRow(
+                    principal="bob@example.com",
+                    key="SHA256:u6dhqKcNNrAbNyPf0cCbRjSLAXo8AZHNAaZyL3NqBK4",
+                    at="2026-11-22T02:10:00Z",
+                    expires="2026-11-23T02:10:00Z",
+                )
+            ],
+            "overrides": [OverrideRow(kind="freeze", what="year end, until 2026-12-31", why="INC-4711")],
+            "journal": JournalRow(lines=23, head=SHA),
         }
     )

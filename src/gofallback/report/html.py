@@ -18,6 +18,7 @@ from gofallback.report.style import (
     WAVE_COLOURS,
     seconds_text,
     size_text,
+    some,
     verdict_words,
 )
 from gofallback.report.table import runs_now
@@ -34,7 +35,6 @@ _AXIS = 26
 #: Height of a row and of its bar, and of its letters; the smaller for a fleet that would fill many screens.
 _ROOMY, _TIGHT = (20, 14, 12), (13, 9, 9)
 _MANY = 60
-_NAMES = 12  # of hosts, in the table of waves
 _PAUSE = 0.05  # seconds
 _ENDED = {"confirmed": "confirmed", "reverted": "reverted", "failed": "failed", "open": "not confirmed"}
 
@@ -106,7 +106,7 @@ class Drawing:
 def render(report: Report) -> str:
     """One self-contained page; every value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(seconds=seconds_text, size=size_text, runs_now=runs_now, some=_some)
+    environment.filters.update(seconds=seconds_text, size=size_text, runs_now=runs_now, some=some)
     source = resources.files("gofallback.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source).render(
         report=report,
@@ -168,12 +168,16 @@ def _wave_bars(waves: list[WaveRow], left: float, total: float) -> list[Bar]:
 
 
 def _host(name: str) -> str:
-    return name if len(name) <= _LONGEST_HOST else name[: _LONGEST_HOST - 1] + "…"
+    """A name cut in its middle: begin and end are what tells hosts and waves apart."""
+    if len(name) <= _LONGEST_HOST:
+        return name
+    tail = _LONGEST_HOST // 3
+    return f"{name[: _LONGEST_HOST - tail - 1]}…{name[-tail:]}"
 
 
 def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
     bars = []
-    for span in sorted(stage.spans, key=lambda span: (span.start, span.host)):
+    for span in sorted(stage.spans, key=lambda span: span.start):
         x = _x(span.start, left, total)
         width = max(2.0, span.seconds / total * _PLOT)
         word = _host(span.detail) if span.status == "ok" else span.status
@@ -232,8 +236,3 @@ def _statuses(report: Report) -> list[tuple[str, str]]:
     seen = {span.status for stage in report.stages for span in stage.spans}
     seen |= {hold.ended for hold in report.holds if hold.ended in STATUS_COLOURS}
     return [*found.items(), *((status, colour) for status, colour in STATUS_COLOURS.items() if status in seen)]
-
-
-def _some(names: list[str]) -> str:
-    """Names of hosts, as many as one can read."""
-    return ", ".join(names) if len(names) <= _NAMES else f"{', '.join(names[:_NAMES])} and {len(names) - _NAMES} more"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gofallback.report.model import GOOD_OUTCOMES, Health, Outcome, Report, StageName, Status, Verdict
 
 #: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
@@ -68,6 +70,16 @@ def size_text(size: int) -> str:
     if size < 1000:
         return f"{size} B"
     return f"{size / 1000:.1f} kB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"
+
+
+def some(names: Sequence[str], characters: int = 90) -> str:
+    """As many names as fit into so many characters, the first in any case, and how many more there are."""
+    shown = list(names[:1])
+    for name in names[1:]:
+        if sum(map(len, shown)) + len(name) > characters:
+            return f"{', '.join(shown)} and {len(names) - len(shown)} more"
+        shown.append(name)
+    return ", ".join(shown)
 
 
 def verdict_words(report: Report) -> str:

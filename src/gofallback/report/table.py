@@ -9,7 +9,7 @@ from rich.text import Text
 
 from gofallback.report import audit
 from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, TargetRow, version_of
-from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, verdict_words
+from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, some, verdict_words
 
 _DASH = "-"
 #: What the end of a run says of who and why, when anything was given; the rest is in the other forms.
@@ -58,13 +58,20 @@ def _rows(report: Report) -> Table:
 
 
 def _reasons(report: Report) -> list[Text]:
+    """One line a reason, with all the targets it holds for: forty that were not reached are one line."""
     several = len({row.service for row in report.targets}) > 1
-    return [_reason(row, several) for row in report.targets if row.outcome not in GOOD_OUTCOMES]
+    alike: dict[tuple[str, ...], list[TargetRow]] = {}
+    for row in report.targets:
+        if row.outcome not in GOOD_OUTCOMES:
+            alike.setdefault((row.outcome, row.reason, runs_now(row), row.deadline), []).append(row)
+    return [_reason(rows, several) for rows in alike.values()]
 
 
-def _reason(row: TargetRow, several: bool) -> Text:
+def _reason(rows: list[TargetRow], several: bool) -> Text:
+    row = rows[0]
+    names = [f"{one.host}{' ' + one.service if several else ''}" for one in rows]
     line = Text()
-    line.append(f"{row.host}{' ' + row.service if several else ''}: ", style="bold")
+    line.append(f"{some(names, 60)}: ", style="bold")
     line.append(row.outcome, style=OUTCOME_STYLES[row.outcome])
     if row.reason:
         line.append(f", {row.reason}")

@@ -160,7 +160,7 @@ def chosen(stage: Stage) -> tuple[list[Span], list[Span]]:
     """The spans to draw (in order of start) and those there is no room for."""
     ranked = sorted(stage.spans, key=lambda span: (span.status == "ok", -span.seconds))
     shown = ranked[:MOST_BARS]
-    return sorted(shown, key=lambda span: (span.start, span.host)), ranked[MOST_BARS:]
+    return sorted(shown, key=lambda span: span.start), ranked[MOST_BARS:]
 
 
 def scaled(span: Span, total: float, width: int) -> tuple[int, int]:
