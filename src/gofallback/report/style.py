@@ -76,7 +76,7 @@ def some(names: Sequence[str], characters: int = 90) -> str:
     """As many names as fit into so many characters, the first in any case, and how many more there are."""
     shown = list(names[:1])
     for name in names[1:]:
-        if sum(map(len, shown)) + len(name) > characters:
+        if len(", ".join([*shown, name])) > characters:
             return f"{', '.join(shown)} and {len(names) - len(shown)} more"
         shown.append(name)
     return ", ".join(shown)
