@@ -71,7 +71,7 @@ def _reason(rows: list[TargetRow], several: bool) -> Text:
     row = rows[0]
     names = [f"{one.host}{' ' + one.service if several else ''}" for one in rows]
     line = Text()
-    line.append(f"{some(names, 60)}: ", style="bold")
+    line.append(f"{some(names, 50)}: ", style="bold")
     line.append(row.outcome, style=OUTCOME_STYLES[row.outcome])
     if row.reason:
         line.append(f", {row.reason}")
