@@ -206,7 +206,7 @@ def test_a_second_run_is_refused_and_names_the_first(running: Fleet) -> None:
     first.wait_for(r"\[t1\].*gate")
     second = running.rollout("v1.0.0", unit={"memory_max": "77M"})
     assert_told_as_it_is(second)
-    line = second.line("being changed by|locked by|under way")
+    line = second.line("leased to run")
     ended = first.end()
     assert ended.code == 0, ended.output
     run_id = Path(ended.line(r"^report: ").removeprefix("report: ")).parent.name

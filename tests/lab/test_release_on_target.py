@@ -1,12 +1,9 @@
-"""Releases on a real target: upload, smoke test, lock, activation, and what happens when each is disturbed."""
+"""Releases on a real target: upload, smoke test, activation, and what happens when each is disturbed."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.operations import lock
 from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
@@ -266,60 +262,6 @@ def test_an_activation_of_the_same_release_is_joined_and_of_another_refused(targ
         assert joined.ok and joined.run_id == "run-dead" and "joined the activation of run run-dead" in said.text
     begun.join()
     assert results[0].ok
-
-
-HOLDER = """
-from gevent import monkey; monkey.patch_all()
-import sys, time
-from lab import Lab
-from tests.lab.pyinfra_host import connected
-from gofallback.operations import lock
-with connected(Lab.load(sys.argv[1])) as (state, hosts, said):
-    print("held" if lock.acquire(state, hosts[0], ["hello"], "run-1", "al@ctl") else said.text, flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.fixture
-def other_controller(target: Target) -> Iterator[subprocess.Popen[str]]:
-    """Another run, in a process of its own, that has the lock."""
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", HOLDER, target.lab.name]
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline().strip() == "held"
-        yield process
-        process.kill()
-
-
-def test_a_second_run_is_refused_with_the_name_of_the_first_until_that_is_killed(
-    target: Target, other_controller: subprocess.Popen[str]
-) -> None:
-    took = lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl")
-    assert not took and not lock.is_held(target.host)
-    assert "hello is locked by run run-1 of al@ctl since 20" in target.said.lines[-1]
-    assert str(target.see(hello()).lock).startswith("run run-1 of al@ctl since 20")
-    other_controller.send_signal(signal.SIGKILL)
-    other_controller.wait()
-    wait(lambda: lock.acquire(target.state, target.host, ["hello", "shop"], "run-2", "bo@ctl"), 5)
-    assert str(target.see(hello()).lock).startswith("run run-2 of bo@ctl")
-    assert lock.release(target.state, target.host)
-    assert target.see(hello()).lock is None
-
-
-def test_a_lock_outlives_silence_as_long_as_its_holder_lives_and_ends_when_its_link_is_cut(
-    target: Target, other_controller: subprocess.Popen[str]
-) -> None:
-    machine = target.lab.targets[0]
-    taken = "flock -n /run/gofallback/hello.lock true"
-    time.sleep(35)
-    assert machine.run(taken, check=False).returncode == 1, "heartbeats keep it"
-    machine.cut()
-    try:
-        time.sleep(10)
-        assert machine.run(taken, check=False).returncode == 1, "a short cut does not lose it"
-        wait(lambda: machine.run(taken, check=False).returncode == 0, 35)
-    finally:
-        machine.uncut()
 
 
 def test_what_a_killed_upload_left_is_removed_by_the_next(target: Target) -> None:
