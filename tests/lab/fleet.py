@@ -42,9 +42,9 @@ class Result:
 class Running:
     """A command that is still at work."""
 
-    def __init__(self, argv: list[str], env: dict[str, str]) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], project: Path = ROOT) -> None:
         self.process = subprocess.Popen(
-            argv, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            argv, cwd=project, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         self.lines: list[str] = []
         self._news = threading.Condition()
@@ -103,6 +103,8 @@ class Fleet:
     lab: Lab
     home: Path
     data: dict[str, Any] = field(default_factory=dict)
+    project: Path = ROOT
+    """The checkout in which the commands are given."""
 
     def start(self, deploy: str, *args: str, data: dict[str, Any] | None = None, home: Path | None = None) -> Running:
         """Start ``pyinfra -y`` with a deploy; ``data`` is group data, ``hello`` in it overrides the service."""
@@ -126,7 +128,7 @@ class Fleet:
         rest = [arg for arg in args if arg not in flags]
         yes = [] if flags or deploy == "status" else ["-y"]
         inventory = str(Path(__file__).with_name("fleet_inventory.py"))
-        return Running([str(PYINFRA), *yes, *flags, inventory, f"deploys/{deploy}.py", *rest], env)
+        return Running([str(PYINFRA), *yes, *flags, inventory, f"deploys/{deploy}.py", *rest], env, self.project)
 
     def run(self, deploy: str, *args: str, data: dict[str, Any] | None = None, seconds: float = 400) -> Result:
         """Run a deploy to its end."""
@@ -136,7 +138,7 @@ class Fleet:
         """Run `gofallback` beside a run of this controller."""
         env = {**os.environ, "GOFALLBACK_HOME": str(self.home)}
         program = Path(sys.executable).with_name("gofallback")
-        done = subprocess.run([program, *words], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([program, *words], cwd=self.project, env=env, capture_output=True, text=True, timeout=60)
         return Result(done.returncode, done.stdout + done.stderr)
 
     def rollout(self, version: str, *args: str, **hello: Any) -> Result:
