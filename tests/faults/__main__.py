@@ -35,7 +35,7 @@ def main() -> int:
     console = Console(width=max(150, Console().width)) if not sys.stdout.isatty() else Console()
     began = time.monotonic()
     try:
-        cells = _play_all(wanted, given.labs, given.lab, console)
+        cells = _play_all(wanted, given.labs, given.lab, console, given.logs)
     except LabError as error:
         print(f"faults: {error}", file=sys.stderr)
         return 2
@@ -55,7 +55,9 @@ def main() -> int:
     return 0 if all(cell.holds for cell in cells) else 1
 
 
-def _play_all(wanted: list[tuple[str, Moment]], labs: int, name: str, console: Console) -> list[Cell]:
+def _play_all(
+    wanted: list[tuple[str, Moment]], labs: int, name: str, console: Console, logs: Path | None
+) -> list[Cell]:
     """Play cell after cell, in several labs at once if asked to."""
     waiting: queue.SimpleQueue[tuple[str, Moment]] = queue.SimpleQueue()
     for cell in wanted:
@@ -71,6 +73,9 @@ def _play_all(wanted: list[tuple[str, Moment]], labs: int, name: str, console: C
             turn = list(FAULTS).index(fault) + list(MOMENTS).index(moment)
             cell = play(ground, fault, moment, resume=turn % 2 == 0)
             played.append(cell)
+            if logs:
+                logs.mkdir(parents=True, exist_ok=True)
+                (logs / f"{fault}-{moment}.txt").write_text("\n".join([*cell.said, cell.error]))
             console.print(show.line(cell, len(played), len(wanted)))
 
     with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
@@ -105,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--labs", type=int, default=2, help="labs that are played in at once (default: 2)")
     parser.add_argument("--lab", default="fault", help="name of the lab, at most 5 characters (default: fault)")
     parser.add_argument("--json", type=Path, help="keep every cell in this file")
+    parser.add_argument("--logs", type=Path, help="keep what the commands of every cell printed in this folder")
     parser.add_argument("--docs", action="store_true", help="write the table into docs/faults.md")
     return parser.parse_args()
 

@@ -80,11 +80,16 @@ def _clock(scene: Scene) -> None:
 
 
 def _etcd_gone(scene: Scene) -> None:
-    scene.ground.etcd_stop()
+    assert scene.ground.etcd is not None
+    for member in scene.ground.etcd.members:
+        member.kill()
 
 
 def _etcd_back(scene: Scene) -> None:
-    scene.ground.etcd_start()
+    assert scene.ground.etcd is not None
+    for member in scene.ground.etcd.members:
+        member.start()
+    scene.ground.etcd.wait_up()
 
 
 LONGER = WINDOW + 3.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import Lab
+from lab.etcd import Etcd
 from lab.linux.host import LinuxHost
 from lab.stock import stock
 from tests.faults.model import CellError, Command
@@ -46,12 +47,17 @@ class Controller:
     home: Path
     rollout: dict[str, Any]
     environment: dict[str, str] = field(default_factory=dict)
+    hello: dict[str, Any] = field(default_factory=dict)
+    """What differs from the service's own group data."""
+    hosts: dict[str, Any] = field(default_factory=dict)
+    """Data of single targets."""
 
     def start(self, deploy: str, **data: str) -> Running:
         """Start `pyinfra -y INVENTORY deploys/<deploy>.py --data key=value`."""
         self.home.mkdir(parents=True, exist_ok=True)
         file = self.home / f"data-{time.monotonic_ns()}.json"
-        file.write_text(json.dumps({"hello": {"health": HEALTH}, "rollout": self.rollout}))
+        hello = {**self.hello, "health": {**HEALTH, **self.hello.get("health", {})}}
+        file.write_text(json.dumps({"hello": hello, "rollout": self.rollout, "hosts": self.hosts}))
         environment = {
             **os.environ,
             "GOFALLBACK_LAB": self.lab,
@@ -100,12 +106,13 @@ class Ground:
     lab: Lab
     folder: Path
     rollout: dict[str, Any] = field(default_factory=lambda: dict(ROLLOUT))
+    etcd: Etcd | None = None
 
     @classmethod
-    def up(cls, name: str, folder: Path, targets: int = 4) -> Ground:
+    def up(cls, name: str, folder: Path, targets: int = 4, versions: tuple[str, ...] = VERSIONS) -> Ground:
         """Raise the lab, fill the artifact store."""
         lab = Lab.up(name, targets=targets, builders=0)
-        stock(folder / "store", VERSIONS, clock=True)
+        stock(folder / "store", versions, clock=True)
         return cls(lab, folder)
 
     @property
@@ -205,16 +212,12 @@ class Ground:
         return True
 
     def use_etcd(self, wanted: bool) -> None:
-        """Whether the next rollouts hold their lease in etcd too. CellError if there is none."""
+        """Whether the next rollouts hold their lease in etcd too."""
         self.rollout = dict(ROLLOUT)
         if wanted:
-            raise CellError("no etcd in this lab yet")
-
-    def etcd_stop(self) -> None:
-        """Kill the lab's etcd."""
-
-    def etcd_start(self) -> None:
-        """Start it again with what it had."""
+            if self.etcd is None:
+                self.etcd = Etcd.start(self.lab)
+            self.rollout["lease"] = self.etcd.url()
 
     def down(self) -> None:
         """End the lab, forget the controllers."""

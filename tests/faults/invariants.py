@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def check(found: Evidence) -> dict[str, str]:
     problems = {
         "good": _good(found),
         "one": _one(found),
-        "lease": _lease(found.ground.targets),
+        "lease": _lease(found.ground),
         "status": _status(found),
         "journal": _journals(found),
     }
@@ -87,25 +86,27 @@ def _left(host: LinuxHost) -> str:
 
 
 def _one(found: Evidence) -> str:
+    """Exactly: a target the report says nothing against runs what it says; one it speaks against has a reason."""
     final = found.final
     if len(set(final.values())) == 1:
         return ""
     rows = {row["host"]: row for row in found.report.get("targets", [])}
-    if not rows:
-        return f"{_kinds(final)}, and no report says so"
-    # What the report says of a target has to be what it runs, or will run once it has gone back by itself.
-    wrong = [
-        f"{name} runs {version}, the report says {rows.get(name, {}).get('running') or 'nothing'}"
-        for name, version in final.items()
-        if not str(rows.get(name, {}).get("running", "")).startswith(f"{version}-")
-        or not _told(rows, name, version, found)
-    ]
+    wrong = [line for name, version in final.items() if (line := _misnamed(rows.get(name), name, version))]
+    if len(rows) == len(final) and all(row["outcome"] in ("confirmed", "unchanged") for row in rows.values()):
+        wrong.append("the report names none of them")
     return f"{_kinds(final)}: {'; '.join(wrong)}" if wrong else ""
 
 
-def _told(rows: dict[str, Any], name: str, version: str, found: Evidence) -> bool:
-    """A target that is not where the run wanted it needs a reason."""
-    return version == found.new or bool(rows[name].get("reason"))
+def _misnamed(row: dict[str, Any] | None, name: str, version: str) -> str:
+    if row is None:
+        return f"{name} is not in the report"
+    said = {"confirmed": row["release"], "unchanged": row["release"], "reverted": row["previous"]}
+    expected = said.get(row["outcome"], "")  # failed, provisional: it may go back by itself yet
+    if expected and not expected.startswith(f"{version}-"):
+        return f"{name} runs {version}, the report says {row['outcome']}: {expected}"
+    if row["outcome"] not in ("confirmed", "unchanged") and not row["reason"]:
+        return f"{name}: the report says {row['outcome']}, and not why"
+    return ""
 
 
 def _kinds(versions: dict[str, str]) -> str:
@@ -115,14 +116,17 @@ def _kinds(versions: dict[str, str]) -> str:
     )
 
 
-def _lease(hosts: Iterable[LinuxHost]) -> str:
+def _lease(ground: Ground) -> str:
     """Nobody is at work any more: a lease that is not given back has to end by itself, renewed by nobody."""
     end = time.monotonic() + TTL + 2
-    held = {host.name: line for host in hosts if (line := _held(host))}
-    while held and time.monotonic() < end:
+    while (held := _all_held(ground)) and time.monotonic() < end:
         time.sleep(0.3)
-        held = {host.name: line for host in hosts if (line := _held(host))}
-    return "; ".join(f"{name}: {line}" for name, line in held.items())
+    return "; ".join(held)
+
+
+def _all_held(ground: Ground) -> list[str]:
+    held = [f"{host.name}: {line}" for host in ground.targets if (line := _held(host))]
+    return held + [f"etcd: {key} is still held" for key in (ground.etcd.keys() if ground.etcd else ())]
 
 
 def _held(host: LinuxHost) -> str:
@@ -174,7 +178,7 @@ def _journals(found: Evidence) -> str:
     lines = []
     for controller in found.controllers:
         for run in controller.runs():
-            lines.append(_verify(run / "journal.jsonl", run.name, controller))
+            lines.append(_verify(run / "journal.jsonl"))
     for host in found.ground.targets:
         part = host.root / "var/lib/gofallback" / SERVICE / "journal.jsonl"
         if part.exists():
@@ -182,16 +186,25 @@ def _journals(found: Evidence) -> str:
     return "; ".join(line for line in lines if line)
 
 
-def _verify(path: Path, run: str, controller: Controller) -> str:
+def _verify(path: Path) -> str:
     """By the product's command, and by the few lines that docs/journal.md says are enough."""
-    if not path.exists():
-        return f"run {run} has no journal"
-    if problem := _chain(path, f"journal of {run}"):
+    if not path.exists():  # a refused run wrote nothing anywhere; a continued one writes where the first part did
+        return (
+            "" if list(path.parent.parent.glob("*/journal.jsonl")) or _refused(path.parent) else f"{path}: is not there"
+        )
+    if problem := _chain(path, f"journal of {path.parent.name}"):
         return problem
     command = [str(Path(sys.executable).with_name("gofallback")), "journal", "verify", str(path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     said = (done.stdout + done.stderr).strip().splitlines()
     return "" if done.returncode == 0 else f"gofallback journal verify: {said[-1] if said else done.returncode}"
+
+
+def _refused(run: Path) -> bool:
+    try:
+        return bool(json.loads((run / "report.json").read_text())["verdict"] == "refused")
+    except (OSError, ValueError):
+        return False
 
 
 def _chain(path: Path, name: str) -> str:

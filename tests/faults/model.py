@@ -65,6 +65,8 @@ class Cell:
     hosts: list[str] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    said: list[str] = field(default_factory=list, repr=False)
+    """What the commands printed, and the journals: for whoever has to find out why."""
 
     @property
     def holds(self) -> bool:
@@ -85,4 +87,5 @@ class Cell:
 
     def as_json(self) -> dict[str, Any]:
         """The form that is kept."""
-        return {**asdict(self), "outcome": self.outcome, "holds": self.holds}
+        kept = {key: value for key, value in asdict(self).items() if key != "said"}
+        return {**kept, "outcome": self.outcome, "holds": self.holds}

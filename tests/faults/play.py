@@ -64,6 +64,12 @@ def _play(ground: Ground, cell: Cell, fault: Fault, moment: Moment, resume: bool
     cell.versions = ground.versions()
     cell.seconds = watch.stop(struck)
     cell.problems = check(evidence)
+    cell.said = [*(f"== {c.what}: {c.code}\n{c.output}" for c in evidence.commands)]
+    if evidence.rival:
+        cell.said.append(f"== {evidence.rival.what}: {evidence.rival.code}\n{evidence.rival.output}")
+    cell.said += [
+        path.read_text() for c in evidence.controllers for path in sorted(c.home.glob("runs/*/journal.jsonl"))
+    ]
 
 
 def _until(ground: Ground, fault: Fault, moment: Moment, old: str, new: str) -> tuple[Scene, Event]:
