@@ -104,8 +104,9 @@ class AgentTarget:
     def wipe(self) -> None:
         """Take the service away: a target that never had it."""
         self.sh(
-            "systemctl stop 'gofallback-activate-*' 'hello*' --all; systemctl disable -q hello hello.socket "
-            "hello-health.timer; rm -rf /opt/hello /var/lib/gofallback /etc/systemd/system/*hello*; "
+            "systemctl stop 'gofallback-*.timer' --all; systemctl stop 'gofallback-*' 'hello*' --all; "
+            "systemctl disable -q hello hello.socket hello-health.timer; rm -rf /opt/hello /var/lib/gofallback "
+            "/run/gofallback /etc/systemd/system/*hello* /etc/systemd/system/*.wants/*hello*; "
             "systemctl daemon-reload; systemctl reset-failed",
             check=False,
         )
@@ -124,13 +125,14 @@ class AgentTarget:
         )
         return name
 
-    def start(self, release: str, run_id: str = "", heal: bool = True) -> str:
+    def start(self, release: str, run_id: str = "", heal: bool = True, flags: str = "") -> str:
         """Start an activation as the controller does, and return its run id at once."""
         run_id = run_id or f"run-{next(self.runs)}-{os.getpid()}"
         properties = "-p KillMode=mixed" + (" -p Restart=on-abnormal -p RestartSec=100ms" if heal else "")
         self.sh(
             f"systemd-run --quiet --collect --unit=gofallback-activate-hello --service-type=exec {properties} {AGENT} "
-            f"activate -plan /opt/hello/releases/{release}/conf/activation.json -run-id {run_id} -started-by test"
+            f"activate -plan /opt/hello/releases/{release}/conf/activation.json -run-id {run_id} -started-by test "
+            f"{flags}"
         )
         return run_id
 
@@ -140,9 +142,9 @@ class AgentTarget:
         assert done.stdout, f"{done.returncode}: {done.stderr}"
         return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
-    def activate(self, release: str, run_id: str = "") -> tuple[int, dict[str, Any]]:
+    def activate(self, release: str, run_id: str = "", flags: str = "") -> tuple[int, dict[str, Any]]:
         """Run an activation to its end: exit status and record."""
-        code, lines = self.follow(self.start(release, run_id))
+        code, lines = self.follow(self.start(release, run_id, flags=flags))
         return code, lines[-1] if lines else {}
 
     def record(self) -> dict[str, Any]:

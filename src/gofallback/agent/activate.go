@@ -3,12 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"syscall"
 )
 
 // Activation is one run of `activate` or `recover`.
@@ -21,6 +17,14 @@ type Activation struct {
 	probe   func(Health) Probe
 	again   bool // an earlier run, or this one, was cut off and may have left anything half done
 	touched bool // something on the target was changed by this process
+
+	fence      int64   // number of the lease; 0: not checked
+	window     Seconds // to be confirmed in; 0: needs no confirmation
+	why        string
+	keepFailed bool
+
+	returning bool    // on the way back
+	problems  []error // what did not work there, and did not matter
 }
 
 func newActivation(paths Paths, plan Plan) *Activation {
@@ -30,45 +34,15 @@ func newActivation(paths Paths, plan Plan) *Activation {
 // maxAttempts: an agent killed this often in one run (out of memory, say) goes back instead of forward.
 const maxAttempts = 3
 
-func activateCommand(args []string, paths Paths, out io.Writer) (int, error) {
-	flags := flag.NewFlagSet("activate", flag.ContinueOnError)
-	path := flags.String("plan", "", "activation.json")
-	runID := flags.String("run-id", "", "id of the run")
-	by := flags.String("started-by", "", "who started it")
-	release := flags.String("release", "", "folder in releases/; default: the plan's own")
-	if err := flags.Parse(args); err != nil {
-		return exitRefused, err
-	}
-	plan, err := loadPlan(*path)
-	if err != nil {
-		return exitRefused, err
-	}
-	for _, given := range []struct{ flag, field *string }{{runID, &plan.RunID}, {by, &plan.StartedBy}, {release, &plan.Release}} {
-		if *given.flag != "" {
-			*given.field = *given.flag
-		}
-	}
-	if err := plan.resolve(); err != nil {
-		return exitRefused, fmt.Errorf("%s: %w", *path, err)
-	}
-	if err := checkFolder(plan.Home, plan.Release); err != nil {
-		return exitRefused, err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	record, err := newActivation(paths, plan).Run(ctx)
-	return conclude(record, err, out)
-}
-
 // Run switches to the plan's release or goes back; the record says which. An error without a record means that nothing was touched.
 func (a *Activation) Run(ctx context.Context) (*Record, error) {
-	lock, err := takeLock(a.paths, a.plan.Service)
+	lock, err := takeLock(a.paths, a.plan.Service, startPatience)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close()
 	removeStale(a.paths.service(a.plan.Service))
-	last, err := loadRecord(a.paths.record(a.plan.Service))
+	last, err := loadRecord(a.paths, a.plan.Service)
 	if err != nil {
 		return nil, err
 	}
@@ -76,23 +50,32 @@ func (a *Activation) Run(ctx context.Context) (*Record, error) {
 		if last.Release != a.plan.Release {
 			return nil, fmt.Errorf("run %s is of release %s; give another -run-id for %s", last.RunID, last.Release, a.plan.Release)
 		}
-		if last.final() {
-			return last, nil
+		if last.final() || last.waits() {
+			a.record = last
+			return last, a.settle(ctx)
 		}
 	}
 	resumed := last != nil && !last.final() && last.RunID == a.plan.RunID
+	late := fenced(a.paths, a.plan.Service, a.fence)
+	if late != nil && !resumed {
+		return nil, late
+	}
 	if err := a.begin(ctx, last, resumed); err != nil {
 		return nil, err
 	}
-	return a.record, a.drive(ctx, resumed)
+	return a.record, a.drive(ctx, resumed, late)
 }
 
 // begin writes the first record: from here on the run can be taken back.
 func (a *Activation) begin(ctx context.Context, last *Record, resumed bool) error {
 	now := stamp(a.clock.Now())
 	a.record = &Record{Schema: 1, Service: a.plan.Service, Home: a.plan.Home, RunID: a.plan.RunID,
-		StartedBy: a.plan.StartedBy, State: stateRunning, Stage: stagePrepare, Release: a.plan.Release, Attempt: 1,
-		Timings: map[string]float64{}, Started: now, Plan: a.plan.toKeep()}
+		StartedBy: a.plan.StartedBy, State: stateIntended, Stage: stagePrepare, Release: a.plan.Release, Attempt: 1,
+		Timings: map[string]float64{}, Started: now, Plan: a.plan.toKeep(),
+		Why: a.why, Fence: a.fence, KeepFailed: a.keepFailed}
+	if a.window > 0 {
+		a.record.Confirm = &Confirm{Window: a.window}
+	}
 	var undo *Undo
 	if resumed {
 		a.record = last
@@ -100,6 +83,11 @@ func (a *Activation) begin(ctx context.Context, last *Record, resumed bool) erro
 	}
 	if last != nil && !last.final() {
 		undo, a.again = last.Undo, true
+	}
+	if last != nil && !resumed {
+		if err := a.takeOver(last); err != nil {
+			return err
+		}
 	}
 	a.record.PID, a.record.PIDStart, a.record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
 	undo, err := a.capture(ctx, undo)
@@ -116,10 +104,18 @@ func (a *Activation) begin(ctx context.Context, last *Record, resumed bool) erro
 	return a.enter(stage, "")
 }
 
-// drive goes forward, or on from where a killed agent was.
-func (a *Activation) drive(ctx context.Context, resumed bool) error {
-	if err := a.armRecovery(); err != nil {
+// drive goes forward, or on from where a killed agent was. late: another run has taken over since.
+func (a *Activation) drive(ctx context.Context, resumed bool, late error) error {
+	back := resumed && (a.record.Stage == stageRestore || a.record.Stage == stageVerify || a.record.Stage == stageFinish)
+	err := errors.Join(a.written(a.record), a.armRecovery())
+	if err == nil && a.record.Confirm != nil && !back {
+		err = a.armDeadman(ctx, a.record.Confirm.Window)
+	}
+	switch {
+	case err != nil && !back:
 		return a.back(ctx, fail("error", "%v", err))
+	case late != nil && !back:
+		return a.back(ctx, fail("fenced", "%v", late))
 	}
 	if resumed {
 		switch stage := a.record.Stage; {
@@ -132,9 +128,36 @@ func (a *Activation) drive(ctx context.Context, resumed bool) error {
 		}
 	}
 	if failure := a.forward(ctx); failure != nil {
+		if a.keeps(ctx, failure) {
+			return a.leave(ctx, failure)
+		}
 		return a.back(ctx, failure)
 	}
+	if a.record.Confirm != nil {
+		return a.awaitConfirmation(ctx)
+	}
 	return a.finish(ctx)
+}
+
+// awaitConfirmation ends this process's part: the timer goes back unless `confirm` comes.
+func (a *Activation) awaitConfirmation(ctx context.Context) error {
+	a.openWindow()
+	a.record.State = stateProvisional
+	err := a.enter(stageConfirm, "")
+	if err == nil {
+		err = a.written(a.record)
+	}
+	if err != nil { // what cannot be written down cannot be confirmed either
+		return a.back(ctx, fail("error", "%v", err))
+	}
+	return nil
+}
+
+// openWindow counts the window from now.
+func (a *Activation) openWindow() {
+	c, now := a.record.Confirm, a.clock.Now()
+	c.Since, c.Deadline = stamp(now), stamp(now.Add(c.Window.Duration()))
+	c.SinceUptime, c.BootID = Seconds(a.clock.Uptime().Seconds()), a.paths.bootID()
 }
 
 // forward switches, restarts and waits for health.
@@ -152,6 +175,9 @@ func (a *Activation) forward(ctx context.Context) *Failure {
 	}
 	a.record.Units = changes(want, other)
 	a.record.Checks = Checks{}
+	if err := a.layReady(want, other); err != nil {
+		return asFailure(ctx, err)
+	}
 	if err := a.apply(ctx, want, other); err != nil {
 		return asFailure(ctx, err)
 	}
@@ -180,6 +206,9 @@ func (a *Activation) finish(ctx context.Context) error {
 	if err := a.enter(stageFinish, ""); err != nil {
 		return err
 	}
+	if a.record.Confirm != nil {
+		a.mark("confirmed")
+	}
 	want, err := a.wanted()
 	if err == nil {
 		var other Want
@@ -190,9 +219,9 @@ func (a *Activation) finish(ctx context.Context) error {
 		writeFile(a.paths.lastKnownGood(a.plan.Service), []byte(a.plan.Release+"\n"), 0o644), a.prune())
 	if err != nil {
 		// The release runs and is healthy: what could not be tidied is said, and does not undo it.
-		a.record.Reason = pointer("activated, but: " + firstLine([]byte(err.Error())))
+		a.record.Reason = pointer("confirmed, but: " + firstLine([]byte(err.Error())))
 	}
-	return a.close(stateActivated)
+	return a.close(ctx, stateConfirmed)
 }
 
 func (a *Activation) prune() error {
@@ -210,28 +239,16 @@ func (a *Activation) prune() error {
 	return removeReleases(a.plan.Home, a.record.Pruned)
 }
 
-// close writes the outcome, last: whoever sees it finds everything else in place.
-func (a *Activation) close(state string) error {
-	a.record.State = state
-	a.record.RunsNow = optional(currentRelease(a.plan.Home))
-	now := stamp(a.clock.Now())
-	a.record.Finished, a.record.Updated = &now, now
-	err := appendHistory(a.paths.history(a.plan.Service), a.record)
-	err = errors.Join(err, a.record.save(a.paths.record(a.plan.Service)))
-	if err == nil {
-		a.forgetSaved()
-		err = a.disarmRecovery()
-	}
-	return err
-}
-
 // enter writes the next stage into the record.
 func (a *Activation) enter(stage, detail string) error {
 	now := a.clock.Now()
 	a.record.Stage, a.record.Updated = stage, stamp(now)
 	a.record.Stages = append(a.record.Stages,
 		Stage{Stage: stage, At: stamp(now), Elapsed: since(a.record.startedAt(), now), Detail: detail})
-	return a.record.save(a.paths.record(a.plan.Service))
+	if a.returning {
+		return a.record.saveSomewhere(a.paths)
+	}
+	return a.record.save(a.paths)
 }
 
 func (a *Activation) mark(what string) {

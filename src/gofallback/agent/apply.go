@@ -16,25 +16,26 @@ func (a *Activation) apply(ctx context.Context, want, other Want) error {
 	a.touched = true
 	names := unique(append(keys(want.Files), want.Main))
 	status, err := a.systemd.Show(ctx, names...)
-	if err != nil {
+	if err := a.tolerate(err); err != nil {
 		return err
 	}
-	if err := a.retire(ctx, want, status); err != nil {
+	if err := a.tolerate(a.retire(ctx, want, status)); err != nil {
 		return err
 	}
 	reload := a.again // a killed agent may have written files and not come to the reload
 	for _, name := range names {
 		changed, err := a.placeUnit(name, want.Files)
-		if err != nil {
+		if err := a.tolerate(err); err != nil {
 			return err
 		}
 		reload = reload || changed || status[name].NeedReload
 	}
 	if reload {
-		if err := a.systemd.Control(ctx, reloadLimit, "daemon-reload"); err != nil {
-			return err
+		err := a.systemd.Control(ctx, reloadLimit, "daemon-reload")
+		if err == nil {
+			status, err = a.systemd.Show(ctx, names...)
 		}
-		if status, err = a.systemd.Show(ctx, names...); err != nil {
+		if err := a.tolerate(err); err != nil {
 			return err
 		}
 	}
@@ -44,7 +45,7 @@ func (a *Activation) apply(ctx context.Context, want, other Want) error {
 	if !want.Start {
 		return nil
 	}
-	if err := a.enable(ctx, want, status); err != nil {
+	if err := a.tolerate(a.enable(ctx, want, status)); err != nil {
 		return err
 	}
 	if a.record.Stage == stageSwitch {
@@ -54,6 +55,16 @@ func (a *Activation) apply(ctx context.Context, want, other Want) error {
 		}
 	}
 	return a.restart(ctx, want, other, status)
+}
+
+// tolerate lets nothing but the start itself keep the earlier release from running.
+func (a *Activation) tolerate(err error) error {
+	if err != nil && a.returning {
+		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
+		a.problems = append(a.problems, err)
+		return nil
+	}
+	return err
 }
 
 // retire stops and disables units that the wanted state does not have, and the service if it is not to run.
@@ -90,7 +101,11 @@ func (a *Activation) placeUnit(name string, files map[string][]byte) (changed bo
 	}
 	path := filepath.Join(a.paths.Units, name)
 	if content != nil {
-		return writeIfDifferent(path, content, 0o644)
+		changed, err := writeIfDifferent(path, content, 0o644)
+		if err != nil && useSpare(path, content) {
+			return true, syncFolder(a.paths.Units)
+		}
+		return changed, err
 	}
 	if err := os.Remove(path); err != nil {
 		return false, ignoreMissing(err)

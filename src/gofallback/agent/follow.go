@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// Refused is the last line of `follow` when a run never began, or was not done.
+type Refused struct {
+	Event string `json:"event"` // "refused"
+	Why   string `json:"why"`
+	RunID string `json:"run_id"`
+}
+
 // Event is one line of `follow` before the last.
 type Event struct {
 	Event   string  `json:"event"` // "stage"
@@ -31,6 +38,7 @@ func followCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	service := flags.String("service", "", "name of the service")
 	runID := flags.String("run-id", "", "id of the run")
 	timeout := flags.Float64("timeout", 600, "seconds")
+	final := flags.Bool("final", false, "a release that waits to be confirmed is not the end")
 	if err := flags.Parse(args); err != nil {
 		return exitRefused, err
 	}
@@ -40,14 +48,14 @@ func followCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	if err := os.MkdirAll(paths.service(*service), 0o755); err != nil {
 		return exitRefused, err
 	}
-	changed, stop, err := watchFolder(paths.service(*service))
+	changed, stop, err := watchFolders(paths.service(*service))
 	if err != nil {
 		return exitRefused, err
 	}
 	defer stop()
 	ctx, cancel := context.WithTimeout(context.Background(), Seconds(*timeout).Duration())
 	defer cancel()
-	follower := &follower{paths: paths, service: *service, runID: *runID, out: out, systemd: Systemctl{}, began: time.Now()}
+	follower := &follower{paths: paths, service: *service, runID: *runID, final: *final, out: out, systemd: Systemctl{}, began: time.Now()}
 	return follower.run(ctx, changed)
 }
 
@@ -55,6 +63,7 @@ type follower struct {
 	paths   Paths
 	service string
 	runID   string
+	final   bool
 	out     io.Writer
 	systemd Systemd
 	began   time.Time
@@ -72,8 +81,12 @@ func (f *follower) run(ctx context.Context, changed <-chan struct{}) (int, error
 			return exitRefused, err
 		}
 		f.print(record)
-		if record != nil && record.final() {
-			return record.exitCode(), f.printRecord(record)
+		if f.settled(record) {
+			return f.end(record)
+		}
+		if why := f.refused(record); why != nil {
+			_, err := f.out.Write(why)
+			return exitRefused, err
 		}
 		var again <-chan time.Time
 		if record == nil || !record.alive(f.paths) {
@@ -95,10 +108,39 @@ func (f *follower) run(ctx context.Context, changed <-chan struct{}) (int, error
 	}
 }
 
+// settled is true when nothing more is to be waited for.
+func (f *follower) settled(record *Record) bool {
+	return record != nil && (record.final() || (record.waits() && !f.final))
+}
+
+// end lets the writer put everything in line with the record first.
+func (f *follower) end(record *Record) (int, error) {
+	if record.alive(f.paths) {
+		select {
+		case <-processEnd(record.PID):
+		case <-time.After(tidyLimit):
+		}
+	}
+	return record.exitCode(), f.printRecord(record)
+}
+
+// tidyLimit is far longer than an agent needs to end after it has written the outcome.
+const tidyLimit = 3 * time.Second
+
+// refused is what an agent that did not take the run left behind.
+func (f *follower) refused(record *Record) []byte {
+	var found Refused
+	if (record != nil && record.alive(f.paths)) || readJSON(f.paths.refusal(f.service), &found) != nil || found.RunID != f.runID {
+		return nil
+	}
+	line, _ := encodeLine(found)
+	return line
+}
+
 // find returns the run's record, or its line in the history when a later run has taken its place.
 func (f *follower) find() (*Record, error) {
-	record, err := loadRecord(f.paths.record(f.service))
-	if err != nil || (record != nil && record.RunID == f.runID) {
+	record, err := loadRecord(f.paths, f.service)
+	if err != nil || (record != nil && (record.RunID == f.runID || (f.final && sameRun(record.RunID, f.runID)))) {
 		return record, err
 	}
 	history, err := readHistory(f.paths.history(f.service))
@@ -119,10 +161,14 @@ func (f *follower) watchProcess(record *Record) {
 
 // unitGone is only asked while nobody lives who could write the record.
 func (f *follower) unitGone(ctx context.Context) bool {
-	if record, err := f.find(); err != nil || (record != nil && (record.final() || record.alive(f.paths))) {
+	if record, err := f.find(); err != nil || f.settled(record) || (record != nil && record.alive(f.paths)) {
 		return false
 	}
-	units := []string{"gofallback-activate-" + f.service + ".service", recoveryName(f.service)}
+	units := []string{"gofallback-activate-" + f.service + ".service", "gofallback-revert-" + f.service + ".service",
+		deadmanName(f.service, "service"), recoveryName(f.service)}
+	if f.final {
+		units = append(units, deadmanName(f.service, "timer")) // it will end the run
+	}
 	status, err := f.systemd.Show(ctx, units...)
 	if err != nil {
 		return false
@@ -171,4 +217,9 @@ func (f *follower) late(record *Record) (int, error) {
 		return exitTimeout, f.printRecord(record)
 	}
 	return exitTimeout, fmt.Errorf("run %s has not begun", f.runID)
+}
+
+func encodeLine(value any) ([]byte, error) {
+	line, err := json.Marshal(value)
+	return append(line, '\n'), err
 }

@@ -3,12 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
 // Clock is time as the gate sees it.
 type Clock interface {
 	Now() time.Time
+	// Uptime counts from boot, whatever happens to the clock on the wall.
+	Uptime() time.Duration
 	// Sleep returns early with the context's error when that ends.
 	Sleep(ctx context.Context, span time.Duration) error
 }
@@ -16,6 +21,14 @@ type Clock interface {
 type realClock struct{}
 
 func (realClock) Now() time.Time { return time.Now() }
+
+// Uptime is the first number of /proc/uptime, proc(5); shell scripts on the target read the same.
+func (realClock) Uptime() time.Duration {
+	data, _ := os.ReadFile("/proc/uptime")
+	word, _, _ := strings.Cut(string(data), " ")
+	seconds, _ := strconv.ParseFloat(word, 64)
+	return Seconds(seconds).Duration()
+}
 
 func (realClock) Sleep(ctx context.Context, span time.Duration) error {
 	timer := time.NewTimer(span)
@@ -30,7 +43,8 @@ func (realClock) Sleep(ctx context.Context, span time.Duration) error {
 
 // Failure is why a release is not taken.
 type Failure struct {
-	Cause  string // crashed, unhealthy, deadline, not-started, interrupted, error
+	// crashed, unhealthy, deadline, not-started, interrupted, error; unconfirmed, asked, fenced, superseded
+	Cause  string
 	Reason string
 }
 

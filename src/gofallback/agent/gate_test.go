@@ -9,12 +9,18 @@ import (
 )
 
 // fakeClock moves only when somebody sleeps.
-type fakeClock struct{ now time.Time }
+type fakeClock struct {
+	now time.Time
+	up  time.Duration
+}
 
 func (c *fakeClock) Now() time.Time { return c.now }
 
+func (c *fakeClock) Uptime() time.Duration { return c.up }
+
 func (c *fakeClock) Sleep(ctx context.Context, span time.Duration) error {
 	c.now = c.now.Add(span)
+	c.up += span
 	return ctx.Err()
 }
 

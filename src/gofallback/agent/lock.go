@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,20 +10,16 @@ import (
 	"time"
 )
 
-// lockPatience lets a run that systemd started again wait for the end of the process that was killed.
-const lockPatience = 3 * time.Second
+// startPatience lets a run that systemd started again wait for the end of the process that was killed.
+const startPatience = 3 * time.Second
 
 // takeLock holds a service for one agent; the kernel gives it back when the process ends, however it ends.
-func takeLock(paths Paths, service string) (*os.File, error) {
-	path := paths.lock(service)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+func takeLock(paths Paths, service string, patience time.Duration) (*os.File, error) {
+	file, err := openLock(paths, service)
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(lockPatience); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return file, nil
@@ -32,9 +29,33 @@ func takeLock(paths Paths, service string) (*os.File, error) {
 		}
 	}
 	file.Close()
-	if record, _ := loadRecord(paths.record(service)); record != nil && !record.final() {
+	if record, _ := loadRecord(paths, service); record != nil && !record.final() {
 		return nil, fmt.Errorf("%s is being activated by run %s (%s, since %s, process %d): wait for it, or follow it",
 			service, record.RunID, record.StartedBy, record.Started, record.PID)
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	return nil, fmt.Errorf("%s: %w", paths.lock(service), err)
+}
+
+// awaitLock waits in the kernel for as long as it takes.
+func awaitLock(ctx context.Context, paths Paths, service string) (*os.File, error) {
+	file, err := openLock(paths, service)
+	if err != nil {
+		return nil, err
+	}
+	got := make(chan error, 1)
+	go func() { got <- syscall.Flock(int(file.Fd()), syscall.LOCK_EX) }()
+	select {
+	case err := <-got:
+		return file, err
+	case <-ctx.Done(): // the process ends, and with it the waiting
+		return nil, ctx.Err()
+	}
+}
+
+func openLock(paths Paths, service string) (*os.File, error) {
+	path := paths.lock(service)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
 }

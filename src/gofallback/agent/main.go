@@ -28,8 +28,11 @@ var version = "unstamped"
 var commands = map[string]func(args []string, paths Paths, out io.Writer) (int, error){
 	"activate": activateCommand,
 	"check":    checkCommand,
+	"confirm":  confirmCommand,
+	"deadman":  deadmanCommand,
 	"follow":   followCommand,
 	"recover":  recoverCommand,
+	"revert":   revertCommand,
 	"state":    stateCommand,
 	"version":  versionCommand,
 }
@@ -40,7 +43,7 @@ func main() {
 
 func run(args []string, out, errs io.Writer) int {
 	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprintln(errs, "gofallback-agent: expected one of: activate, check, follow, recover, state, version")
+		fmt.Fprintln(errs, "gofallback-agent: expected one of: activate, check, confirm, deadman, follow, recover, revert, state, version")
 		return exitRefused
 	}
 	code, err := commands[args[0]](args[1:], defaultPaths(), out)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,7 +16,6 @@ func conclude(record *Record, err error, out io.Writer) (int, error) {
 	if record == nil {
 		return exitRefused, err
 	}
-	logOutcome(record)
 	line, _ := json.Marshal(record.summary())
 	fmt.Fprintf(out, "%s\n", line)
 	return record.exitCode(), err
@@ -37,14 +38,17 @@ func deref(text *string) string {
 	return *text
 }
 
-func logOutcome(record *Record) {
+// logOutcome tells journald what the host's journal says.
+func logOutcome(record *Record, line Line) {
 	fields := map[string]string{
-		"MESSAGE":  fmt.Sprintf("%s %s: %s %s", record.Service, record.State, record.Release, deref(record.Reason)),
-		"PRIORITY": "5", "SYSLOG_IDENTIFIER": "gofallback", "GOFALLBACK_SERVICE": record.Service,
-		"GOFALLBACK_RELEASE": record.Release, "GOFALLBACK_RUN": record.RunID, "GOFALLBACK_OUTCOME": record.State,
-		"GOFALLBACK_STARTED_BY": record.StartedBy, "GOFALLBACK_PREVIOUS": deref(record.Previous),
+		"MESSAGE":  strings.TrimSpace(fmt.Sprintf("%s %s: %s %s", line.Service, line.Event, line.Release, line.Reason)),
+		"PRIORITY": "5", "SYSLOG_IDENTIFIER": "gofallback", "GOFALLBACK_SERVICE": line.Service,
+		"GOFALLBACK_RELEASE": line.Release, "GOFALLBACK_RUN": line.Run, "GOFALLBACK_OUTCOME": line.Event,
+		"GOFALLBACK_STARTED_BY": record.StartedBy, "GOFALLBACK_BY": line.By, "GOFALLBACK_PREVIOUS": deref(line.Previous),
+		"GOFALLBACK_REASON": line.Reason, "GOFALLBACK_CAUSE": line.Cause, "GOFALLBACK_WHY": line.Why,
+		"GOFALLBACK_FENCE": strconv.FormatInt(line.Fence, 10),
 	}
-	if record.State != stateActivated {
+	if line.Event == stateReverted || line.Event == stateFailed {
 		fields["PRIORITY"] = "3"
 	}
 	if err := sendJournal(journalSocket, fields); err != nil {

@@ -27,6 +27,26 @@ func (p Paths) record(service string) string {
 	return filepath.Join(p.service(service), "outcome.json")
 }
 
+// spilled is in memory: the record when the disk is full.
+func (p Paths) spilled(service string) string {
+	return filepath.Join(p.Run, service+".outcome.json")
+}
+
+// refusal says in one line why the last run that was refused on this service was.
+func (p Paths) refusal(service string) string {
+	return filepath.Join(p.Run, service+".refused")
+}
+
+// lease and renewed belong to the controllers; the agent reads them.
+func (p Paths) lease(service string) string { return filepath.Join(p.service(service), "lease") }
+
+func (p Paths) renewed(service string) string { return filepath.Join(p.Run, service+".renewed") }
+
+// journal is the host's part of the journal.
+func (p Paths) journal(service string) string {
+	return filepath.Join(p.service(service), "journal.jsonl")
+}
+
 func (p Paths) history(service string) string {
 	return filepath.Join(p.service(service), "history.jsonl")
 }

@@ -14,11 +14,15 @@ import (
 
 // States of a run.
 const (
-	stateRunning   = "intended"
-	stateActivated = "confirmed"
-	stateReverted  = "reverted"
-	stateFailed    = "failed"
+	stateIntended    = "intended"    // it is written down that the target will switch
+	stateProvisional = "provisional" // switched, healthy, goes back by itself unless it is confirmed
+	stateConfirmed   = "confirmed"
+	stateReverted    = "reverted"
+	stateFailed      = "failed"
 )
+
+// oldStates are the words of agents before there was a confirmation.
+var oldStates = map[string]string{"running": stateIntended, "activated": stateConfirmed}
 
 // Stages of a run, in order; the last two are the way back.
 const (
@@ -26,6 +30,7 @@ const (
 	stageSwitch  = "switch"
 	stageRestart = "restart"
 	stageGate    = "gate"
+	stageConfirm = "confirm" // only with a window: waits to be confirmed
 	stageFinish  = "finish"
 	stageRestore = "restore"
 	stageVerify  = "verify"
@@ -41,49 +46,85 @@ type Stage struct {
 
 // Record is outcome.json: what a run did, does, and how to take it back. docs/agent.md explains each key.
 type Record struct {
-	Schema    int                `json:"schema"`
-	Service   string             `json:"service"`
-	Home      string             `json:"home"`
-	RunID     string             `json:"run_id"`
-	StartedBy string             `json:"started_by"`
-	State     string             `json:"state"`
-	Stage     string             `json:"stage"`
-	Stages    []Stage            `json:"stages,omitempty"`
-	Release   string             `json:"release"`
-	Previous  *string            `json:"previous"`
-	RunsNow   *string            `json:"runs_now"`
-	Healthy   *bool              `json:"healthy"`
-	Cause     *string            `json:"cause"`
-	Reason    *string            `json:"reason"`
-	Journal   []string           `json:"journal,omitempty"`
-	Checks    Checks             `json:"checks"`
-	Timings   map[string]float64 `json:"timings"`
-	Units     map[string]string  `json:"units,omitempty"`
-	Pruned    []string           `json:"pruned,omitempty"`
-	PID       int                `json:"pid"`
-	PIDStart  uint64             `json:"pid_start"`
-	BootID    string             `json:"boot_id"`
-	Attempt   int                `json:"attempt"`
-	Started   string             `json:"started"`
-	Updated   string             `json:"updated"`
-	Finished  *string            `json:"finished"`
-	Plan      *Plan              `json:"plan,omitempty"`
-	Undo      *Undo              `json:"undo,omitempty"`
+	Schema     int                `json:"schema"`
+	Service    string             `json:"service"`
+	Home       string             `json:"home"`
+	RunID      string             `json:"run_id"`
+	StartedBy  string             `json:"started_by"`
+	State      string             `json:"state"`
+	Stage      string             `json:"stage"`
+	Stages     []Stage            `json:"stages,omitempty"`
+	Release    string             `json:"release"`
+	Previous   *string            `json:"previous"`
+	RunsNow    *string            `json:"runs_now"`
+	Healthy    *bool              `json:"healthy"`
+	Cause      *string            `json:"cause"`
+	Reason     *string            `json:"reason"`
+	Journal    []string           `json:"journal,omitempty"`
+	Checks     Checks             `json:"checks"`
+	Timings    map[string]float64 `json:"timings"`
+	Units      map[string]string  `json:"units,omitempty"`
+	Pruned     []string           `json:"pruned,omitempty"`
+	PID        int                `json:"pid"`
+	PIDStart   uint64             `json:"pid_start"`
+	BootID     string             `json:"boot_id"`
+	Attempt    int                `json:"attempt"`
+	Started    string             `json:"started"`
+	Updated    string             `json:"updated"`
+	Finished   *string            `json:"finished"`
+	Why        string             `json:"why,omitempty"`         // of the whole run, as its controller said
+	Fence      int64              `json:"fence,omitempty"`       // number of the lease it was started under
+	KeepFailed bool               `json:"keep_failed,omitempty"` // a failed gate takes nothing back
+	Confirm    *Confirm           `json:"confirm"`               // null: no confirmation is asked for
+	Decided    *Decided           `json:"decided,omitempty"`     // who ended the wait for it
+	Superseded *Record            `json:"superseded,omitempty"`  // unfinished run that this one took over from
+	Plan       *Plan              `json:"plan,omitempty"`
+	Undo       *Undo              `json:"undo,omitempty"`
+}
+
+// Confirm is the window within which a release has to be confirmed. Only the uptimes count; the stamps are for people.
+type Confirm struct {
+	Window      Seconds `json:"window"`
+	Since       string  `json:"since,omitempty"`
+	Deadline    string  `json:"deadline,omitempty"` // without renewals of the lease
+	SinceUptime Seconds `json:"since_uptime"`
+	BootID      string  `json:"boot_id,omitempty"` // the boot that SinceUptime is of
+}
+
+// Decided is who confirmed a release or had it taken back, when it was not the activation itself.
+type Decided struct {
+	By    string `json:"by"`
+	Fence int64  `json:"fence,omitempty"`
+	Head  string `json:"head,omitempty"` // of the controller's journal
 }
 
 // final is true once the run's outcome stands.
-func (r *Record) final() bool { return r.State != stateRunning }
+func (r *Record) final() bool { return r.State != stateIntended && r.State != stateProvisional }
+
+// waits is true while the release is live and only its confirmation is missing.
+func (r *Record) waits() bool { return r.State == stateProvisional && r.Stage == stageConfirm }
+
+// sameRun: the continuations of a run have its id and a further hyphen, so the ids are equal up to the second one.
+func sameRun(one, other string) bool { return familyOf(one) == familyOf(other) }
+
+func familyOf(runID string) string {
+	parts := strings.SplitN(runID, "-", 3)
+	return strings.Join(parts[:min(2, len(parts))], "-")
+}
 
 func (r *Record) exitCode() int {
 	switch r.State {
-	case stateActivated:
+	case stateConfirmed:
 		return exitOK
 	case stateReverted:
 		return exitReverted
-	case stateRunning:
-		return exitInterrupted
+	case stateFailed:
+		return exitFailed
 	}
-	return exitFailed
+	if r.waits() {
+		return exitOK
+	}
+	return exitInterrupted
 }
 
 func (r *Record) startedAt() time.Time {
@@ -92,28 +133,59 @@ func (r *Record) startedAt() time.Time {
 }
 
 // loadRecord returns nil when there never was a run.
-func loadRecord(path string) (*Record, error) {
-	var record Record
-	if err := readJSON(path, &record); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
+func loadRecord(paths Paths, service string) (*Record, error) {
+	for _, path := range []string{paths.spilled(service), paths.record(service)} {
+		var record Record
+		err := readJSON(path, &record)
+		if err == nil {
+			record.State = inNewWords(record.State)
+			return &record, nil
 		}
-		return nil, err
+		if !errors.Is(err, fs.ErrNotExist) && path != paths.spilled(service) {
+			return nil, err
+		}
 	}
-	return &record, nil
+	return nil, nil
 }
 
-func (r *Record) save(path string) error {
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
+func inNewWords(state string) string {
+	if word, old := oldStates[state]; old {
+		return word
 	}
-	return writeFile(path, append(data, '\n'), 0o600) // it quotes the journal
+	return state
+}
+
+// save writes the record to the disk.
+func (r *Record) save(paths Paths) error {
+	data, err := r.encode()
+	if err == nil {
+		err = writeFile(paths.record(r.Service), data, 0o600) // it quotes the journal
+	}
+	if err == nil {
+		err = ignoreMissing(os.Remove(paths.spilled(r.Service)))
+	}
+	return err
+}
+
+// saveSomewhere is save for the way back, which a full disk must not stop: the record then lies in memory until a later
+// agent finds room for it, or until the next boot, where the older record on the disk leads to the same end.
+func (r *Record) saveSomewhere(paths Paths) error {
+	err := r.save(paths)
+	if err == nil {
+		return nil
+	}
+	data, encodeErr := r.encode()
+	return errors.Join(err, encodeErr, os.MkdirAll(paths.Run, 0o755), writeFile(paths.spilled(r.Service), data, 0o600))
+}
+
+func (r *Record) encode() ([]byte, error) {
+	data, err := json.MarshalIndent(r, "", " ")
+	return append(data, '\n'), err
 }
 
 // summary is the record's line in history.jsonl.
 func (r Record) summary() Record {
-	r.Stages, r.Journal, r.Units, r.Undo, r.Plan = nil, nil, nil, nil, nil
+	r.Stages, r.Journal, r.Units, r.Undo, r.Plan, r.Superseded = nil, nil, nil, nil, nil, nil
 	return r
 }
 
@@ -166,6 +238,7 @@ func readHistory(path string) ([]Record, error) {
 	for scanner.Scan() {
 		var line Record
 		if json.Unmarshal(scanner.Bytes(), &line) == nil && line.RunID != "" {
+			line.State = inNewWords(line.State)
 			lines = append(lines, line)
 		}
 	}

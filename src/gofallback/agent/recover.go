@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -74,30 +75,62 @@ func recoverCommand(args []string, paths Paths, out io.Writer) (int, error) {
 
 // recoverRun takes back a run whose agent is gone; nil without an error: there is none.
 func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
-	lock, err := takeLock(a.paths, a.plan.Service)
+	lock, err := takeLock(a.paths, a.plan.Service, startPatience)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Close()
-	a.record, err = loadRecord(a.paths.record(a.plan.Service))
-	if err != nil || a.record == nil {
+	record, err := loadRecord(a.paths, a.plan.Service)
+	switch {
+	case err != nil || record == nil:
 		return nil, err
-	}
-	if a.record.final() || a.record.Plan == nil || a.record.Undo == nil {
+	case record.final():
+		a.record = record
+		return nil, a.settle(ctx)
+	case record.Plan == nil || record.Undo == nil:
 		return nil, a.disarmRecovery()
+	case record.waits():
+		return nil, a.rearm(ctx, record)
 	}
-	a.plan, a.again = *a.record.Plan, true
+	a.adopt(record, true)
+	a.record.Decided = &Decided{By: "boot"}
+	return a.record, a.goOn(ctx, fail("interrupted", "the host went down in stage %s", record.Stage))
+}
+
+// rearm lets the window begin anew with this boot; the timer does the rest.
+func (a *Activation) rearm(ctx context.Context, record *Record) error {
+	a.record, a.plan = record, *record.Plan
+	var err error
+	if record.Confirm.BootID != a.paths.bootID() {
+		a.openWindow()
+		err = record.save(a.paths)
+	}
+	timer := deadmanName(a.plan.Service, "timer")
+	status, showErr := a.systemd.Show(ctx, timer)
+	if showErr != nil || !status[timer].running() {
+		err = errors.Join(err, a.armDeadman(ctx, record.Confirm.Window))
+	}
+	return err
+}
+
+// adopt takes a run over whose agent is gone.
+func (a *Activation) adopt(record *Record, again bool) {
+	a.record, a.plan, a.again, a.touched = record, *record.Plan, again, true
 	// Without the new release's files the old one still comes back: its own check decides.
 	if err := a.plan.resolve(); err != nil {
-		fmt.Fprintln(os.Stderr, "gofallback-agent recover:", err)
+		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
 	}
-	a.record.Attempt++
-	a.record.PID, a.record.PIDStart, a.record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
+	record.Attempt++
+	record.PID, record.PIDStart, record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
+}
+
+// goOn ends what a killed agent had decided, or else goes back.
+func (a *Activation) goOn(ctx context.Context, failure *Failure) error {
 	switch a.record.Stage {
 	case stageFinish:
-		return a.record, a.finish(ctx)
+		return a.finish(ctx)
 	case stageRestore, stageVerify:
-		return a.record, a.back(ctx, fail(deref(a.record.Cause), "%s", deref(a.record.Reason)))
+		failure = fail(deref(a.record.Cause), "%s", deref(a.record.Reason))
 	}
-	return a.record, a.back(ctx, fail("interrupted", "the host went down in stage %s", a.record.Stage))
+	return a.back(ctx, failure)
 }

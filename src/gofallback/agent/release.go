@@ -54,12 +54,19 @@ func setCurrent(home, release string) error {
 		}
 		return syncFolder(home)
 	}
-	target := filepath.Join("releases", release)
+	target := releaseLink(release)
 	if now, err := os.Readlink(link); err == nil && now == target {
 		return nil
 	}
-	return moveLink(link, target)
+	err := moveLink(link, target)
+	if err != nil && useSpareLink(link, target) {
+		return syncFolder(home)
+	}
+	return err
 }
+
+// releaseLink is what `current` says.
+func releaseLink(release string) string { return filepath.Join("releases", release) }
 
 // Folder is one release on the target, as pruning sees it.
 type Folder struct {

@@ -67,20 +67,21 @@ func TestReleaseIsTheFolderAFileLiesInThroughLinksToo(t *testing.T) {
 }
 
 func TestRecordKeepsEverythingAndHistoryHasEachRunOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "outcome.json")
-	record := &Record{Schema: 1, RunID: "r1", State: stateReverted, Release: "v2", Previous: pointer("v1"), Reason: pointer("line\nline"),
+	paths := Paths{State: t.TempDir(), Run: t.TempDir()}
+	must(t, os.Mkdir(paths.service("hello"), 0o755))
+	record := &Record{Schema: 1, Service: "hello", RunID: "r1", State: stateReverted, Release: "v2", Previous: pointer("v1"), Reason: pointer("line\nline"),
 		Timings: map[string]float64{"failed": 1.25}, Stages: []Stage{{Stage: "gate", Elapsed: 1}}, Started: stamp(epoch),
 		Journal: []string{"ü"}, Undo: &Undo{Release: "v1", Units: map[string]SavedUnit{"a.service": {Exists: true}}}}
-	must(t, record.save(path))
-	again, err := loadRecord(path)
+	must(t, record.save(paths))
+	again, err := loadRecord(paths, "hello")
 	must(t, err)
 	if !reflect.DeepEqual(record, again) {
 		t.Errorf("%+v\n%+v", record, again)
 	}
-	if none, err := loadRecord(path + ".none"); none != nil || err != nil {
+	if none, err := loadRecord(paths, "other"); none != nil || err != nil {
 		t.Error(none, err)
 	}
-	history := filepath.Join(filepath.Dir(path), "history.jsonl")
+	history := paths.history("hello")
 	must(t, os.WriteFile(history, []byte(`{"run_id":"torn by a pow`), 0o644))
 	for i := 0; i < 4; i++ {
 		record.RunID = fmt.Sprintf("r%d", i/2)

@@ -20,7 +20,7 @@ func (a *Activation) back(ctx context.Context, failure *Failure) error {
 		a.mark("failed")
 	}
 	a.record.Cause, a.record.Reason = &failure.Cause, &failure.Reason
-	a.record.Healthy = nil
+	a.record.Healthy, a.returning = nil, true
 	if err := a.enter(stageRestore, failure.Reason); err != nil {
 		// A full disk must not keep the old release from running: go on without the record.
 		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
@@ -29,11 +29,11 @@ func (a *Activation) back(ctx context.Context, failure *Failure) error {
 	case down:
 		return a.leaveToBoot() // the unit of recover.go goes on at the next boot
 	case !a.touched && !a.again:
-		return a.close(stateReverted) // the earlier release was not even restarted
+		return a.close(ctx, stateReverted) // the earlier release was not even restarted
 	}
 	want, err := a.earlier()
 	if err != nil {
-		return errors.Join(err, a.close(stateFailed))
+		return errors.Join(err, a.close(ctx, stateFailed))
 	}
 	other, err := a.wanted()
 	if err != nil {
@@ -44,18 +44,44 @@ func (a *Activation) back(ctx context.Context, failure *Failure) error {
 		return a.leaveToBoot()
 	}
 	a.record.RunsNow = optional(currentRelease(a.plan.Home))
-	if len(a.record.Journal) == 0 {
+	if len(a.record.Journal) == 0 && failure.ofTheRelease() {
 		a.record.Journal = a.evidence(ctx, failedAt)
 	}
 	a.blame(failure)
 	if worse != nil {
 		a.record.Reason = pointer(failure.Reason + "; then " + worse.Reason)
-		return a.close(stateFailed)
+		return a.close(ctx, stateFailed)
 	}
-	if err := a.settleTimer(ctx, want, other); err != nil {
-		a.record.Reason = pointer(failure.Reason + "; restored, but: " + err.Error())
+	_ = a.tolerate(a.settleTimer(ctx, want, other))
+	if len(a.problems) > 0 {
+		a.record.Reason = pointer(failure.Reason + "; restored, but: " + firstLine([]byte(errors.Join(a.problems...).Error())))
 	}
-	return a.close(stateReverted)
+	return a.close(ctx, stateReverted)
+}
+
+// leave is the end of a failed gate when the release is to be kept as it is.
+func (a *Activation) leave(ctx context.Context, failure *Failure) error {
+	ctx = context.WithoutCancel(ctx)
+	a.mark("failed")
+	a.record.Cause, a.record.Reason, a.record.Healthy = &failure.Cause, &failure.Reason, pointer(false)
+	a.record.Journal = a.evidence(ctx, a.clock.Now())
+	a.blame(failure)
+	return a.close(ctx, stateFailed)
+}
+
+// keeps says whether a failure leaves the release where it is: its own failures only, and only once it was started.
+func (a *Activation) keeps(ctx context.Context, failure *Failure) bool {
+	started := a.record.Stage == stageRestart || a.record.Stage == stageGate
+	return a.record.KeepFailed && started && failure.ofTheRelease() && failure.Cause != "error" && ctx.Err() == nil
+}
+
+// ofTheRelease: the release is to blame, and not who asked for it or what cut it off.
+func (f *Failure) ofTheRelease() bool {
+	switch f.Cause {
+	case "interrupted", "unconfirmed", "asked", "fenced":
+		return false
+	}
+	return true
 }
 
 // restoreAndVerify returns why the target is not well after all.
@@ -113,7 +139,7 @@ func (a *Activation) earlierHealth(release string) Health {
 
 // blame marks the failed release, unless it was only interrupted, or is the one that ran before.
 func (a *Activation) blame(failure *Failure) {
-	if failure.Cause == "interrupted" || a.record.Undo.Release == a.plan.Release {
+	if !failure.ofTheRelease() || a.record.Undo.Release == a.plan.Release {
 		return
 	}
 	bad := Bad{Reason: failure.Reason, Cause: failure.Cause, RunID: a.plan.RunID, At: stamp(a.clock.Now())}

@@ -76,7 +76,7 @@ func stateCommand(args []string, paths Paths, out io.Writer) (int, error) {
 }
 
 func readState(ctx context.Context, paths Paths, systemd Systemd, service, home string, all bool) (*State, error) {
-	record, err := loadRecord(paths.record(service))
+	record, err := loadRecord(paths, service)
 	if err != nil {
 		return nil, err
 	}

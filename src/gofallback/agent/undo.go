@@ -95,11 +95,14 @@ func (a *Activation) saveUnit(name string) (SavedUnit, error) {
 
 // forgetSaved removes the copies that no record refers to any more.
 func (a *Activation) forgetSaved() {
-	used := map[string]bool{a.plan.RunID: true}
+	if a.record.Undo == nil {
+		return
+	}
+	used := map[string]bool{a.record.RunID: true}
 	for _, unit := range a.record.Undo.Units {
 		used[filepath.Dir(unit.Saved)] = true
 	}
-	folder := filepath.Dir(a.paths.saved(a.plan.Service, a.plan.RunID))
+	folder := filepath.Dir(a.paths.saved(a.plan.Service, a.record.RunID))
 	entries, _ := os.ReadDir(folder)
 	for _, entry := range entries {
 		if !used[entry.Name()] {

@@ -5,15 +5,17 @@ import (
 	"syscall"
 )
 
-// watchFolder signals when a file of the folder was replaced (inotify(7)). A signal may stand for several changes.
-func watchFolder(path string) (changed <-chan struct{}, stop func(), err error) {
+// watchFolders signals when a file of the folders was replaced (inotify(7)). A signal may stand for several changes.
+func watchFolders(paths ...string) (changed <-chan struct{}, stop func(), err error) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("inotify_init1", err)
 	}
-	if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_MOVED_TO); err != nil {
-		syscall.Close(fd)
-		return nil, nil, os.NewSyscallError("inotify_add_watch", err)
+	for _, path := range paths {
+		if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_MOVED_TO); err != nil {
+			syscall.Close(fd)
+			return nil, nil, os.NewSyscallError("inotify_add_watch", err)
+		}
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
 	signal := make(chan struct{}, 1)

@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// provisional switches to a release that has to be confirmed within 60 s.
+func (h *host) provisional(name, runID string) *Record {
+	h.t.Helper()
+	a := h.activation(h.release(name, "hello.service"), runID)
+	a.window = 60
+	record, err := a.Run(context.Background())
+	must(h.t, err)
+	if !record.waits() || record.exitCode() != exitOK || currentRelease(h.home) != name {
+		h.t.Fatalf("%s %s, %s is live", record.State, record.Stage, currentRelease(h.home))
+	}
+	return record
+}
+
+// agent is one that knows nothing but the service, as the commands start it.
+func (h *host) agent() *Activation {
+	a := newActivation(h.paths, Plan{Service: "hello"})
+	a.systemd, a.clock, a.probe = h.systemd, h.clock, h.probe
+	return a
+}
+
+func (h *host) decide(name, runID string, decided Decided) (*Record, error) {
+	how := map[string]func(*Activation, context.Context, decision) (*Record, error){
+		"confirm": (*Activation).confirmed, "revert": (*Activation).takenBack}[name]
+	return h.agent().decide(context.Background(), decision{service: "hello", runID: runID, reason: "no good", decided: decided}, how)
+}
+
+func (h *host) events() (events []string) {
+	data, _ := os.ReadFile(h.paths.journal("hello"))
+	for _, text := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		line, hash := readLine([]byte(text))
+		if hash == "" {
+			h.t.Errorf("not whole: %q", text)
+		}
+		events = append(events, line.Run+" "+line.Event)
+	}
+	return events
+}
+
+func (h *host) expectEvents(events ...string) {
+	h.t.Helper()
+	if got := fmt.Sprint(h.events()); got != fmt.Sprint(events) {
+		h.t.Errorf("expected %v, got %v", events, got)
+	}
+}
+
+func (h *host) armed() bool {
+	_, err := os.Lstat(filepath.Join(h.paths.Units, "timers.target.wants", deadmanName("hello", "timer")))
+	return err == nil && h.systemd.status[deadmanName("hello", "timer")].ActiveState == "active"
+}
+
+func (h *host) lease(number int, runID string, renewed float64) {
+	must(h.t, os.MkdirAll(h.paths.service("hello"), 0o755))
+	must(h.t, os.WriteFile(h.paths.lease("hello"), []byte(fmt.Sprintf("%d\t%s\tal@ctl\t2026\t30\n", number, runID)), 0o644))
+	must(h.t, os.WriteFile(h.paths.renewed("hello"), []byte(fmt.Sprintf("%d\t%.2f\n", number, renewed)), 0o644))
+}
+
+func TestAReleaseWaitsToBeConfirmedAndThenIsLastKnownGood(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	record := h.provisional("v2", "20261122T031244Z-9f3a")
+	if !h.armed() || record.Confirm.Window != 60 || readLastKnownGood(h.paths.lastKnownGood("hello")) != "v1" {
+		t.Errorf("armed %v, %+v", h.armed(), record.Confirm)
+	}
+	again, err := h.activation("v2", "20261122T031244Z-9f3a").Run(context.Background())
+	if err != nil || !again.waits() {
+		t.Error("the same run again changes nothing:", again.State, err)
+	}
+	record, err = h.decide("confirm", "20261122T031244Z-9f3a-r1", Decided{Head: strings.Repeat("a", 64), By: "al@ctl", Fence: 7})
+	must(t, err)
+	h.expect(record, stateConfirmed, "v2")
+	if h.armed() || readLastKnownGood(h.paths.lastKnownGood("hello")) != "v2" {
+		t.Error(h.onDisk())
+	}
+	record, err = h.decide("confirm", "20261122T031244Z-9f3a", Decided{})
+	must(t, err)
+	h.expect(record, stateConfirmed, "v2")
+	h.expectEvents("r1 intended", "r1 confirmed", "20261122T031244Z-9f3a intended", "20261122T031244Z-9f3a provisional", "20261122T031244Z-9f3a confirmed")
+	data, _ := os.ReadFile(h.paths.journal("hello"))
+	if !strings.Contains(string(data), `"fence":7,"by":"al@ctl","head":"`+strings.Repeat("a", 64)) {
+		t.Error(string(data))
+	}
+}
+
+func TestAReleaseThatIsNotWellWhenItIsToBeConfirmedIsTakenBack(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	before := h.onDisk()
+	h.provisional("v2", "r2")
+	h.systemd.serves = "bad"
+	record, err := h.decide("confirm", "r2", Decided{})
+	must(t, err)
+	h.expect(record, stateReverted, "v1")
+	if deref(record.Cause) != "unhealthy" || h.onDisk() != before || h.armed() {
+		t.Error(deref(record.Cause), h.onDisk())
+	}
+	record, err = h.decide("confirm", "r2", Decided{})
+	must(t, err)
+	if record.exitCode() != exitReverted {
+		t.Error("a late confirmation is told that it was:", record.State)
+	}
+}
+
+func TestARunIsTakenBackOnDemandAndTheReleaseIsNotBlamed(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	before := h.onDisk()
+	h.provisional("v2", "r2")
+	record, err := h.decide("revert", "r2", Decided{By: "bo@ctl"})
+	must(t, err)
+	h.expect(record, stateReverted, "v1")
+	if deref(record.Cause) != "asked" || deref(record.Reason) != "no good" || h.onDisk() != before {
+		t.Error(deref(record.Cause), deref(record.Reason), h.onDisk())
+	}
+	if _, err := os.Stat(filepath.Join(h.home, "releases/v2/BAD")); err == nil {
+		t.Error("marked bad")
+	}
+}
+
+func TestWhoeverComesWithAnOldNumberIsRefusedAndNothingChanges(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	h.provisional("v2", "r2")
+	h.lease(8, "r9", 0)
+	before, record := h.onDisk(), h.events()
+	for _, command := range []string{"confirm", "revert"} {
+		found, err := h.decide(command, "r2", Decided{Fence: 7})
+		if found != nil || err == nil || err.Error() != "fenced: run r9 of al@ctl took over (number 8, ours 7)" {
+			t.Error(command, found, err)
+		}
+	}
+	a := h.activation("v1", "r3")
+	a.fence = 7
+	if found, err := a.Run(context.Background()); found != nil || err == nil || !strings.HasPrefix(err.Error(), "fenced: ") {
+		t.Error("activate", found, err)
+	}
+	if h.onDisk() != before || fmt.Sprint(h.events()) != fmt.Sprint(record) {
+		t.Error(h.onDisk(), h.events())
+	}
+	if _, err := h.decide("confirm", "r2", Decided{Fence: 8}); err != nil {
+		t.Error("the holder's own number:", err)
+	}
+}
+
+func TestOnlyUptimeAndRenewalsOfTheSameRunCountForTheWindow(t *testing.T) {
+	h := newHost(t)
+	h.clock.up = 1000 * time.Second
+	h.activate(h.release("v1", "hello.service"), "r1")
+	record := h.provisional("v2", "20261122T031244Z-9f3a")
+	since := record.Confirm.SinceUptime.Duration()
+	for name, c := range map[string]struct {
+		set  func()
+		left time.Duration
+	}{
+		"nobody renews":                        {func() {}, 60 * time.Second},
+		"the clock on the wall jumps a day":    {func() { h.clock.now = h.clock.now.Add(24 * time.Hour) }, 60 * time.Second},
+		"and back two":                         {func() { h.clock.now = h.clock.now.Add(-48 * time.Hour) }, 60 * time.Second},
+		"the run renews":                       {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+20) }, 80 * time.Second},
+		"a continuation of it renews":          {func() { h.lease(3, "20261122T031244Z-9f3a-r1", since.Seconds()+20) }, 80 * time.Second},
+		"another run renews":                   {func() { h.lease(3, "20261122T031244Z-ffff", since.Seconds()+20) }, 60 * time.Second},
+		"a renewal of an earlier boot is left": {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+5000) }, 60 * time.Second},
+	} {
+		_ = os.Remove(h.paths.lease("hello"))
+		h.clock.up = since + 30*time.Second
+		c.set()
+		if left := h.agent().left(record); left.Round(time.Second) != c.left-30*time.Second {
+			t.Errorf("%s: %v left, expected %v", name, left, c.left-30*time.Second)
+		}
+	}
+}
+
+func TestTheDeadMansSwitchGoesBackWhenTheWindowIsOverAndNotBefore(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	before := h.onDisk()
+	h.provisional("v2", "r2")
+	h.clock.up += 59 * time.Second
+	if _, again, err := h.agent().actUnderLock(context.Background()); !again || err != nil || currentRelease(h.home) != "v2" {
+		t.Fatal(again, err, h.onDisk())
+	}
+	h.clock.up += time.Second
+	record, err := h.agent().keepWatch(context.Background(), nil)
+	must(t, err)
+	h.expect(record, stateReverted, "v1")
+	if deref(record.Cause) != "unconfirmed" || h.onDisk() != before || h.armed() {
+		t.Error(deref(record.Cause), h.onDisk())
+	}
+	h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 reverted")
+	if record, err := h.agent().keepWatch(context.Background(), nil); record != nil || err != nil {
+		t.Error("it is over:", record, err)
+	}
+}
+
+func TestAWatchKilledAnywhereOnTheWayBackEndsWellWhenStartedAgain(t *testing.T) {
+	for n := 1; ; n++ {
+		h := newHost(t)
+		h.activate(h.release("v1", "hello.service", "hello-extra.timer"), "r1")
+		before := h.onDisk()
+		h.provisional("v2", "r2")
+		h.clock.up += time.Minute
+		finished := func() (finished bool) {
+			h.systemd.calls, h.systemd.killAt = 0, n
+			defer func() {
+				h.systemd.killAt = 0
+				if thrown := recover(); thrown != nil && thrown != (killed{}) {
+					panic(thrown)
+				}
+			}()
+			_, err := h.agent().keepWatch(context.Background(), nil)
+			must(t, err)
+			return true
+		}()
+		if !finished {
+			h.forgetProcess()
+			_, err := h.agent().keepWatch(context.Background(), nil)
+			must(t, err)
+		}
+		record, err := loadRecord(h.paths, "hello")
+		must(t, err)
+		h.expect(record, stateReverted, "v1")
+		if after := h.onDisk(); after != before || h.armed() {
+			t.Fatalf("killed at %d\nbefore: %s\nafter:  %s", n, before, after)
+		}
+		h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 reverted")
+		if finished {
+			if n < 5 {
+				t.Errorf("only %d places to be killed at", n)
+			}
+			return
+		}
+	}
+}
+
+// forgetProcess makes the record's agent a process that has ended: in a test it is the test itself.
+func (h *host) forgetProcess() {
+	record, err := loadRecord(h.paths, "hello")
+	must(h.t, err)
+	record.PID, record.PIDStart = 0, 0
+	must(h.t, record.save(h.paths))
+}
+
+func TestANewRunTakesOverFromAnUnconfirmedOne(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	before := h.onDisk()
+	h.provisional("v2", "r2")
+	record := h.activate(h.release("bad3", "hello.service"), "r3")
+	h.expect(record, stateReverted, "v1")
+	if after := h.onDisk(); after != before || h.armed() || deref(record.Previous) != "v1" {
+		t.Errorf("before: %s\nafter:  %s", before, after)
+	}
+	h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 reverted", "r3 intended", "r3 reverted")
+	older, err := h.decide("confirm", "r2", Decided{})
+	if err != nil || older.State != stateReverted || deref(older.Cause) != "superseded" {
+		t.Error("the older run is told:", older, err)
+	}
+}
+
+func TestAtBootAnUnconfirmedReleaseRunsAndItsWindowBeginsAnew(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	h.provisional("v2", "r2")
+	h.paths.Boot = filepath.Join(t.TempDir(), "boot")
+	must(t, os.WriteFile(h.paths.Boot, []byte("another\n"), 0o644))
+	h.systemd.status[deadmanName("hello", "timer")] = UnitStatus{}
+	h.clock.up = 5 * time.Second
+	record, err := recoverRun(context.Background(), h.agent())
+	if record != nil || err != nil || currentRelease(h.home) != "v2" || !h.armed() {
+		t.Fatal(record, err, h.onDisk())
+	}
+	now, err := loadRecord(h.paths, "hello")
+	must(t, err)
+	if left := h.agent().left(now); left != 60*time.Second || !now.waits() {
+		t.Error(left, now.State)
+	}
+	record, err = h.decide("confirm", "r2", Decided{})
+	must(t, err)
+	h.expect(record, stateConfirmed, "v2")
+}
+
+func TestAFailedReleaseIsKeptWhenThatIsAsked(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	a := h.activation(h.release("bad2", "hello.service"), "r2")
+	a.keepFailed, a.window = true, 60
+	record, err := a.Run(context.Background())
+	must(t, err)
+	h.expect(record, stateFailed, "bad2")
+	var bad Bad
+	must(t, readJSON(filepath.Join(h.home, "releases/bad2/BAD"), &bad))
+	if bad.Cause != "deadline" || h.armed() {
+		t.Error(bad, h.armed())
+	}
+}
+
+func TestTheChainHoldsAndATornLineIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal.jsonl")
+	for i := 0; i < 3; i++ {
+		for again := 0; again < 2; again++ { // the second time it is there already
+			_, err := appendLine(path, Line{Run: fmt.Sprintf("r%d", i), Event: "intended", Reason: "<&>\n\"ü\"", Previous: pointer("v1")})
+			must(t, err)
+		}
+		if i == 1 {
+			data, _ := os.ReadFile(path)
+			must(t, os.WriteFile(path, append(data, `{"prev":"torn by a power cu`...), 0o600))
+		}
+	}
+	data, _ := os.ReadFile(path)
+	prev, whole := firstPrev, 0
+	for i, text := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		head, hash, found := strings.Cut(text, `,"hash":"`)
+		if !found {
+			if i != 2 {
+				t.Errorf("line %d: %q", i, text)
+			}
+			continue
+		}
+		whole++
+		var line Line
+		must(t, json.Unmarshal([]byte(text), &line))
+		sum := sha256.Sum256([]byte(head))
+		if hash != hex.EncodeToString(sum[:])+`"}` || line.Prev != prev || line.Seq != int64(whole) || line.Torn != (whole == 3) {
+			t.Errorf("line %d: %s", i, text)
+		}
+		if !strings.HasPrefix(text, fmt.Sprintf(`{"prev":"%s","seq":%d,"at":"","run":"r%d","event":"intended","host":"`, prev, whole, whole-1)) {
+			t.Error(text)
+		}
+		prev = strings.TrimSuffix(hash, `"}`)
+	}
+	if whole != 3 {
+		t.Errorf("%d lines:\n%s", whole, data)
+	}
+}
+
+func TestRecordsOfOlderAgentsAreReadInTheNewWords(t *testing.T) {
+	h := newHost(t)
+	must(t, os.MkdirAll(h.paths.service("hello"), 0o755))
+	must(t, os.WriteFile(h.paths.record("hello"), []byte(`{"service":"hello","run_id":"r1","state":"running","stage":"gate"}`), 0o600))
+	must(t, os.WriteFile(h.paths.history("hello"), []byte(`{"run_id":"r0","state":"activated"}`+"\n"), 0o600))
+	record, err := loadRecord(h.paths, "hello")
+	must(t, err)
+	history, err := readHistory(h.paths.history("hello"))
+	must(t, err)
+	if record.State != stateIntended || record.final() || history[0].State != stateConfirmed {
+		t.Error(record.State, history)
+	}
+}
+
+func TestWhatGoingBackNeedsIsThereWhenNothingCanBeWritten(t *testing.T) {
+	folder := t.TempDir()
+	unit, link := filepath.Join(folder, "a.service"), filepath.Join(folder, "current")
+	must(t, os.WriteFile(spareOf(unit), []byte("old"), 0o644))
+	must(t, os.Symlink("releases/v1", spareOf(link)))
+	if useSpare(unit, []byte("other")) || !useSpare(unit, []byte("old")) || useSpareLink(link, "releases/v2") || !useSpareLink(link, "releases/v1") {
+		t.Error("a spare is used for exactly what it is")
+	}
+	if data, err := os.ReadFile(unit); err != nil || string(data) != "old" {
+		t.Error(string(data), err)
+	}
+}
+
+func (h *host) probe(health Health) Probe {
+	return func(context.Context) (string, error) {
+		// The check of a release asks the process that runs, whichever release that is of.
+		if strings.HasPrefix(h.systemd.serves, "bad") || !strings.HasPrefix(health.Check.Address, h.systemd.serves+":") {
+			return "", errors.New("not well")
+		}
+		return "well", nil
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Line is one line of the host's journal before its hash; the order of the keys is the order in the file.
+type Line struct {
+	Prev     string  `json:"prev"`
+	Seq      int64   `json:"seq"`
+	At       string  `json:"at"`
+	Run      string  `json:"run"`
+	Event    string  `json:"event"`
+	Host     string  `json:"host"`
+	Service  string  `json:"service"`
+	Release  string  `json:"release"`
+	Previous *string `json:"previous"`
+	Window   Seconds `json:"window,omitempty"`
+	Reason   string  `json:"reason,omitempty"`
+	Cause    string  `json:"cause,omitempty"`
+	Fence    int64   `json:"fence,omitempty"`
+	By       string  `json:"by,omitempty"`
+	Why      string  `json:"why,omitempty"`
+	Head     string  `json:"head,omitempty"`
+	Torn     bool    `json:"torn,omitempty"` // a power cut tore the line before; the chain goes on from the last whole one
+}
+
+var (
+	firstPrev = strings.Repeat("0", 64)
+	tailHash  = regexp.MustCompile(`,"hash":"([0-9a-f]{64})"\}$`)
+)
+
+// appendLine adds a line to a chained journal once: an agent that was killed may come here again. It says whether it wrote.
+func appendLine(path string, line Line) (bool, error) {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	last, torn, found := lastWhole(data, line.Run, line.Event)
+	if found {
+		return false, nil
+	}
+	line.Prev, line.Seq, line.Torn = last.Prev, last.Seq+1, torn
+	text, err := chained(line)
+	if err != nil {
+		return false, err
+	}
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		text = append([]byte{'\n'}, text...)
+	}
+	_, err = file.Write(text)
+	err = errors.Join(err, file.Sync())
+	if len(data) == 0 {
+		err = errors.Join(err, syncFolder(filepath.Dir(path)))
+	}
+	return err == nil, err
+}
+
+// chained is the line with its hash: SHA-256 of the bytes before it, so that sha256sum can check it.
+func chained(line Line) ([]byte, error) {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(line); err != nil {
+		return nil, err
+	}
+	head := bytes.TrimSuffix(bytes.TrimSpace(text.Bytes()), []byte("}"))
+	return []byte(string(head) + `,"hash":"` + digest(head) + "\"}\n"), nil
+}
+
+// lastWhole finds the end of the chain (its hash as Prev) and whether an event of a run is in it already.
+func lastWhole(data []byte, run, event string) (last Line, torn, found bool) {
+	last.Prev = firstPrev
+	for _, text := range bytes.Split(data, []byte("\n")) {
+		if len(text) == 0 {
+			continue
+		}
+		line, hash := readLine(text)
+		if torn = hash == ""; torn {
+			continue
+		}
+		last.Prev, last.Seq = hash, line.Seq
+		found = found || (line.Run == run && line.Event == event)
+	}
+	return last, torn, found
+}
+
+// readLine gives "" for the hash of a line that is not whole.
+func readLine(text []byte) (line Line, hash string) {
+	match := tailHash.FindSubmatchIndex(text)
+	if match == nil || json.Unmarshal(text, &line) != nil {
+		return line, ""
+	}
+	hash = string(text[match[2]:match[3]])
+	if sum := sha256.Sum256(text[:match[0]]); hex.EncodeToString(sum[:]) != hash {
+		return line, ""
+	}
+	return line, hash
+}
+
+// tell writes the record's state into the host's journal and to journald, once for each state of a run.
+func (r *Record) tell(paths Paths, now time.Time) error {
+	line := r.line(now)
+	wrote, err := appendLine(paths.journal(r.Service), line)
+	if wrote {
+		logOutcome(r, line)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the service's folder was removed by hand: there is nothing to keep
+	}
+	return err
+}
+
+func (r *Record) line(now time.Time) Line {
+	host, _ := os.Hostname()
+	line := Line{At: stamp(now), Run: r.RunID, Event: r.State, Host: host, Service: r.Service, Release: r.Release,
+		Previous: r.Previous, Reason: deref(r.Reason), Cause: deref(r.Cause), Fence: r.Fence, By: r.StartedBy, Why: r.Why}
+	if r.Confirm != nil && !r.final() {
+		line.Window = r.Confirm.Window
+	}
+	if r.Decided != nil && r.final() {
+		line.Fence, line.By, line.Head = r.Decided.Fence, r.Decided.By, r.Decided.Head
+	}
+	return line
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Lease is the one line that controllers keep on a target: who may write there. The agent only reads it.
+type Lease struct {
+	Number int64
+	RunID  string // "": given back
+	Who    string
+}
+
+// readLease returns the zero lease when there never was one.
+func readLease(path string) (Lease, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Lease{}, nil
+	}
+	if err != nil {
+		return Lease{}, err
+	}
+	fields := strings.Split(strings.TrimRight(string(data), "\n"), "\t")
+	number, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil || len(fields) < 3 {
+		return Lease{}, fmt.Errorf("%s: expected number, run, who, since and ttl with tabs between, got %q; remove it if no run is under way",
+			path, firstLine(data))
+	}
+	return Lease{Number: number, RunID: fields[1], Who: fields[2]}, nil
+}
+
+// fenced refuses a writer whose number is older than the lease's. 0: the writer has none and is not checked.
+func fenced(paths Paths, service string, number int64) error {
+	if number == 0 {
+		return nil
+	}
+	lease, err := readLease(paths.lease(service))
+	switch {
+	case err != nil:
+		return err
+	case lease.Number <= number:
+		return nil
+	case lease.RunID == "":
+		return fmt.Errorf("fenced: a later run took over and has ended (number %d, ours %d)", lease.Number, number)
+	}
+	return fmt.Errorf("fenced: run %s of %s took over (number %d, ours %d)", lease.RunID, lease.Who, lease.Number, number)
+}
+
+// renewedAt is the uptime at which the lease was last renewed, if it is a lease of this run; 0 if not.
+func renewedAt(paths Paths, service, runID string, now time.Duration) time.Duration {
+	lease, err := readLease(paths.lease(service))
+	if err != nil || lease.RunID == "" || !sameRun(lease.RunID, runID) {
+		return 0
+	}
+	data, err := os.ReadFile(paths.renewed(service))
+	if err != nil {
+		return 0
+	}
+	number, uptime, _ := strings.Cut(strings.TrimSpace(string(data)), "\t")
+	seconds, err := strconv.ParseFloat(uptime, 64)
+	if err != nil || number != strconv.FormatInt(lease.Number, 10) {
+		return 0
+	}
+	at := Seconds(seconds).Duration()
+	if at > now+time.Second { // of another boot, or nonsense: it would hold for ever
+		return 0
+	}
+	return at
+}
