@@ -128,20 +128,20 @@ def settle(run: Run, *, failed: Collection[str]) -> None:
         if outcome.state != "planned":
             continue
         if outcome.reason == BEGUN:
-            outcome.state, outcome.live, outcome.healthy = "failed", None, None
+            outcome.live, outcome.healthy = None, None
+            run.became(outcome, "failed", BEGUN)
             continue
         others = [one for one in run.outcomes.values() if one.host == outcome.host and one.state in _BAD]
-        outcome.state = "untouched"
         if others:
-            outcome.reason = f"{others[0].service} {others[0].state} here before its turn"
+            run.became(outcome, "untouched", f"{others[0].service} {others[0].state} here before its turn")
         elif outcome.host in failed:
-            outcome.state, outcome.reason = "failed", f"{_last_stage(run, outcome.host)} failed here, see its output"
+            run.became(outcome, "failed", f"{_last_stage(run, outcome.host)} failed here, see its output")
         elif run.refused:
-            outcome.reason = "the run was refused"
+            run.became(outcome, "untouched", "the run was refused")
         elif run.stopped:
-            outcome.reason = f"the run was stopped ({run.stopped})"
+            run.became(outcome, "untouched", f"the run was stopped ({run.stopped})")
         else:
-            outcome.reason = "the run ended before its turn"
+            run.became(outcome, "untouched", "the run ended before its turn")
 
 
 def _last_stage(run: Run, host: str) -> str:
@@ -158,8 +158,7 @@ def _leave_out(site: Site) -> None:
     targets = {host.name: host for host in site.state.inventory}
     for name in site.unreachable_targets:
         for service in site.services(targets[name]):
-            outcome = site.run.outcome(name, service.name)
-            outcome.state, outcome.reason = "untouched", "cannot be reached, left out"
+            site.run.became(site.run.outcome(name, service.name), "untouched", "cannot be reached, left out")
 
 
 def _changed(site: Site) -> bool:

@@ -118,7 +118,7 @@ def _holds(run: Run) -> list[records.Hold]:
         if entry.run != run.id or entry.at is None:
             continue
         at = max(0.0, (entry.at - run.started).total_seconds())
-        if entry.event == "provisional":
+        if entry.event == "provisional" and (key not in holds or holds[key].ended != "open"):
             holds[key] = records.Hold(host=key[0], service=key[1], start=at, end=max(at, run.elapsed))
         elif entry.event in ("confirmed", "reverted", "failed") and key in holds and holds[key].ended == "open":
             holds[key] = holds[key].model_copy(update={"end": max(at, holds[key].start), "ended": entry.event})
