@@ -84,6 +84,29 @@ def test_the_release_of_a_dead_run_that_nobody_confirmed_is_left() -> None:
     assert goals(fleet_back(states)) == {"t1": V2, "t2": V2}
 
 
+def test_a_rollback_that_was_cut_off_is_finished_by_the_next_one() -> None:
+    """t1 went back to v1, by the newest run of all; t2 was not reached."""
+    states = {
+        "t1": target(V1, V1, V2, ran=(*ALL[:2], record(R4, V1, V2))),
+        "t2": target(V2, V1, V2, ran=ALL[:2]),
+    }
+    assert goals(fleet_back(states)) == {"t1": V1, "t2": V1}
+    assert not fleet_back(states)["t1"].needed
+
+
+def test_an_abort_that_one_target_did_not_survive_is_finished_by_a_rollback() -> None:
+    states = {
+        "t1": target(V2, V1, V2, ran=(*ALL[:2], record(f"{R2}-r1", V1, V2, "reverted"))),
+        "t2": target(V1, V1, V2, ran=(*ALL[:2], record(f"{R2}-r1", V1, V2))),
+    }
+    assert goals(fleet_back(states)) == {"t1": V1, "t2": V1}
+
+
+def test_where_all_targets_run_the_same_a_second_rollback_goes_forth_again() -> None:
+    ran = (*ALL[:2], record(R4, V1, V2))
+    assert goals(fleet_back({"t1": target(V1, V1, V2, ran=ran)})) == {"t1": V2}
+
+
 def test_a_target_that_would_still_go_away_from_it_by_itself_needs_the_rollback() -> None:
     """v1 is live on t1 by a rollback that was cut off before it was confirmed."""
     ran = (*ALL[:2], record(R4, V1, V2, "provisional"))

@@ -46,9 +46,9 @@ class Back:
 def fleet_back(states: Mapping[str, ServiceState], named: str | None = None) -> dict[str, Back]:
     """The release every target goes back to, for one service.
 
-    What is to be left is what runs where the newest activation was. The goal is what was good there most recently
-    before it, is there on every target, and is bad on none. The same version means the same version and binary; the
-    folder is found on each target by itself.
+    What is to be left is that live release which came to the fleet last. The goal is what was good most recently where
+    that is live, is there on every target, and is bad on none. The same version means the same version and binary; the
+    folder is found on each target by itself. Where all targets run the same, a second rollback goes forth again.
 
     Args:
         states: what each target of the rollback told, in inventory order.
@@ -71,15 +71,20 @@ def _back(state: ServiceState, folder: str) -> Back:
     return Back(folder, found.sha256, found.commit, needed)
 
 
-def _arrived(state: ServiceState) -> str:
-    """When the live release came."""
-    ran = (record for record in reversed(records(state)) if record.get("state") != "reverted")
-    return next((when(record) for record in ran if record.get("release") == state.current), "")
+def _arrivals(states: Mapping[str, ServiceState]) -> dict[str, str]:
+    """When each live release first came to this fleet: a rollback that was cut off must not look like the news."""
+    first: dict[str, str] = {}
+    for state in states.values():
+        for record in records(state):
+            if record.get("state") != "reverted":
+                name, at = str(record.get("release")), when(record)
+                first[name] = min(at, first.get(name, at))
+    return {host: first.get(state.current, "") for host, state in states.items() if state.current}
 
 
 def _last_good(states: Mapping[str, ServiceState]) -> dict[str, str]:
-    """By target, the folder of what was good before the newest activation."""
-    arrived = {host: _arrived(state) for host, state in states.items() if state.current}
+    """By target, the folder of what was good before that which came last."""
+    arrived = _arrivals(states)
     newest = max(arrived.values(), default="")
     left = {host: str(states[host].current) for host, at in arrived.items() if at == newest}
     problems: dict[str, str] = {}
