@@ -114,6 +114,6 @@ def learn(here: Site, host: Host) -> None:
             )
         except JournalError:
             continue  # that run is over; this one tells it
-        here.run.note(
-            f"{host.name}: {name} was lost by run {run_id}; it is {state} there" + (f": {reason}" * bool(reason))
-        )
+        line = f"{name} was lost by run {run_id}; it is {state} there" + (f": {reason}" if reason else "")
+        here.run.note(f"{host.name}: {line}")
+        host.log_styled(line, fg="yellow")

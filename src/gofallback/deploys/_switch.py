@@ -80,7 +80,13 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
             keep_failed=fleet.rollout.revert == "none",
         )
 
-    good = target.activate_step(state, host, begin, lambda found: keep(run, outcome, switch, found))
+    if switch.how == "revert":
+        keep(run, outcome, switch, begin())
+        good = outcome.state == "confirmed"
+        said = f"back at {outcome.live}" if good else str(outcome.reason)
+        host.log_styled(f"{name}: {said}", fg="green" if good else "red")
+    else:
+        good = target.activate_step(state, host, begin, lambda found: keep(run, outcome, switch, found))
     if not good and not outcome.lost:
         run.blame(host.name, switch.service.name, outcome.reason or outcome.state)
     return good or outcome.lost
