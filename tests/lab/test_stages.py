@@ -226,7 +226,7 @@ def test_a_lease_that_was_lost_to_somebody_else_stops_the_switch(running: Fleet)
         r"printf '99\t%s\n' $up >/run/gofallback/hello.renewed"
     )
     result = run.end()
-    assert result.code != 0, result.output
+    assert result.code == 3, result.output
     result.line(r"\[t2\].*fenced: run 20261122T000000Z-dead of eve@other took over \(number 99, ours \d+\)")
     assert running.answer("t1") == running.answer("t2") == "ok v1.0.0"
     assert outcomes(running) == {("t1", "hello"): "reverted", ("t2", "hello"): "untouched"}

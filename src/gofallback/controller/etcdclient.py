@@ -20,6 +20,7 @@ from etcd3gw.lease import Lease as GatewayLease
 
 from gofallback.controller.etcdurl import EtcdUrl
 from gofallback.errors import GofallbackError
+from gofallback.report.redact import hide, redact
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Cluster:
         self._url = url
         self._timeout = timeout
         self._secret = url.secret()
+        hide([self._secret])
         self._clients = [self._client(host, port) for host, port in url.members]
 
     def get(self, keys: Iterable[str]) -> dict[str, Found | None]:
@@ -179,7 +181,7 @@ def _words(error: Exception) -> str:
             return words
     with contextlib.suppress(ValueError, AttributeError):
         text = str(json.loads(text).get("error") or text)
-    return " ".join(text.split())[:200] or type(error).__name__
+    return redact(" ".join(text.split()))[:200] or type(error).__name__
 
 
 def _is_away(error: Exception, words: str) -> bool:

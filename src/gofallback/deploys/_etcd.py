@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import atexit
+from typing import TYPE_CHECKING
 
 import click
 
-from gofallback.controller.etcd import EtcdLease, LeaseError
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import services_in_use
 from gofallback.deploys._waves import strategy
+from gofallback.errors import GofallbackError
+
+if TYPE_CHECKING:
+    from gofallback.controller.etcd import EtcdLease
 
 
 def check(here: Site) -> None:
@@ -38,7 +42,7 @@ def _take(here: Site) -> str | None:
         return None
     try:
         lease.acquire()
-    except LeaseError as error:
+    except GofallbackError as error:
         return str(error)
     atexit.register(lease.release)  # runs before what was registered earlier: the end of the run, which may take long
     here.memo.setdefault("watch", []).append(lease.lost)
@@ -55,6 +59,8 @@ def _lease(here: Site) -> EtcdLease | None:
     url = strategy(here).lease
     if url == "targets":
         return None
+
+    from gofallback.controller.etcd import EtcdLease  # a client that few runs need, and all would load
 
     def say(line: str) -> None:
         click.secho(f"    {line}", fg="yellow", err=True)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pyinfra.api.host import Host
 
+from gofallback.controller.etcdurl import EtcdUrl
 from gofallback.controller.run import Outcome, WaveTiming
 from gofallback.deploys._site import RefusedError, Site, members
 from gofallback.model.rollout import Rollout
@@ -44,13 +45,17 @@ def check(here: Site) -> None:
             first, other = getattr(strategy(here), key), getattr(here.fleet(host).rollout, key)
             if first != other:
                 raise RefusedError(
-                    f"rollout.{key}: {other} for {host.name}, {first} for {here.targets[0].name}; "
+                    f"rollout.{key}: {_told(other)} for {host.name}, {_told(first)} for {here.targets[0].name}; "
                     "one rollout has one strategy, set it for all targets alike"
                 )
     try:
         plan(here)
     except WaveError as error:
         raise RefusedError(str(error)) from None
+
+
+def _told(value: object) -> str:
+    return str(EtcdUrl.parse(value)) if isinstance(value, str) and "://" in value else str(value)  # no password
 
 
 def plan(here: Site) -> tuple[Wave, ...]:

@@ -102,6 +102,8 @@ def shown(value: object, parts: Sequence[str | int] = ()) -> str:
     if isinstance(value, (list, dict, tuple, set)):
         return kind(value)
     if isinstance(value, str):
+        if parts[-1:] == ["lease"] or parts[-1:] == ("lease",):  # an address that may be mistyped where the password is
+            value = re.sub(r"\S*@", "***@", value)
         clean = redact(value)
         return _short(json.dumps(clean, ensure_ascii=False) if _awkward(clean) else f"'{clean}'")
     if value is None or isinstance(value, (bool, int, float)):
