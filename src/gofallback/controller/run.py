@@ -115,6 +115,8 @@ class Run:
     refused: str | None = None
     executed: bool = False
     """False for --dry and for a plan nobody confirmed."""
+    executing_since: float = 0.0
+    """Seconds after the run began at which its first operation was executed."""
     complete: bool = False
     """Every operation of the plan has ended on every host that had not failed."""
     cause: str | None = None

@@ -53,8 +53,8 @@ def _pyinfra_options(here: Site) -> None:
     for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial"), ("fail_percent", "--fail-percent")):
         if given.get(name) is not None and given[name] is not False:
             raise RefusedError(
-                f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle. Order and budget "
-                "are group data: `rollout: {canary, waves, budget}`"
+                f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
+                "budget are group data: `rollout: {canary, waves, budget}`"
             )
 
 

@@ -1,4 +1,4 @@
-"""The run's journal: opened with the first operation, and closed with what is learned later of targets that were lost."""
+"""The run's journal: opened with the first operation; what is learned later of targets that were lost comes last."""
 
 from __future__ import annotations
 

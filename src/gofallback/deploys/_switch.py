@@ -20,6 +20,9 @@ from gofallback.release.activation import ActivationOutcome
 #: Stands in the report when the run ends while a target is at work.
 BEGUN = "its activation was begun and not followed to the end; the target ends it alone, and goes back unconfirmed"
 
+#: Seconds a target is waited for although the deadline is over: what it did is asked, not guessed.
+_LEAST = 5.0
+
 
 @dataclass(frozen=True)
 class Switch:
@@ -52,7 +55,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     outcome.reason = BEGUN
     run.tell("intended", host=host.name, service=switch.service.name, release=switch.release, previous=outcome.previous)
 
-    name, home, timeout = switch.service.name, switch.service.home, fleet.rollout.activate_timeout
+    name, home, timeout = switch.service.name, switch.service.home, patience(here, host)
     why, sudo = run.options.reason or "", fleet.target.sudo
 
     def begin() -> ActivationOutcome:
@@ -92,6 +95,15 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     return good or outcome.lost
 
 
+def patience(here: Site, host: Host) -> float:
+    """Seconds one target is waited for: a rollback has one deadline for all of it."""
+    rollout = here.fleet(host).rollout
+    if here.run.command != "rollback":
+        return rollout.activate_timeout
+    left = rollout.rollback_deadline - (here.run.elapsed - here.run.executing_since)
+    return max(_LEAST, min(left, rollout.activate_timeout))
+
+
 def window(here: Site, host: Host) -> float:
     """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
     back = here.run.command == "rollback" or here.run.options.abort is not None
@@ -126,7 +138,7 @@ def confirm(state: State, host: Host, here: Site, service: Service, via: Second)
         *(state, host, service.name, service.home, outcome.release or ""),
         run_id=outcome.run_id or here.run.id,
         who=here.run.who,
-        timeout=fleet.rollout.activate_timeout,
+        timeout=patience(here, host),
         sudo=fleet.target.sudo,
         fence=lease.number(host, service.name),
         head=here.run.journal.head,
@@ -177,7 +189,7 @@ def _put_back(state: State, host: Host, here: Site, service: Service, reason: st
         *(state, host, service.name, service.home, outcome.release or ""),
         run_id=outcome.run_id or here.run.id,
         who=here.run.who,
-        timeout=fleet.rollout.activate_timeout,
+        timeout=patience(here, host),
         sudo=fleet.target.sudo,
         fence=lease.number(host, service.name),
         reason=reason,

@@ -22,7 +22,7 @@ class Timing(BaseStateCallback):
     # pyinfra declares these static and calls them on the object, so plain methods do.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
         if not self._run.executed:
-            self._run.executed = True
+            self._run.executed, self._run.executing_since = True, self._run.elapsed
             self._begin()
         if op_hash not in state.ops[host]:
             return

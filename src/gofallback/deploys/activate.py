@@ -1,4 +1,4 @@
-"""Activate: each target switches, restarts, checks and, if it must, goes back, all by itself. Canaries first, then waves."""
+"""Activate: each target switches, restarts, checks and, if it must, goes back, all by itself; wave after wave."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def _verdict(state: State, host: Host, here: Site) -> bool:
 
 
 def _lost(state: State, host: Host, here: Site) -> bool:
-    """Until the target is seen again, or its time is up. What it says then counts, whatever was thought of it before."""
+    """Until the target is seen again, or its time is up. What it says then counts, whatever was thought before."""
     missing = [one for one in here.services(host) if here.run.outcome(host.name, one.name).lost]
     if not missing:
         _close(here, host)
