@@ -182,9 +182,9 @@ def _requester(here: Site, desk: Desk) -> Requester:
 
 def _keep(here: Site, tally: Tally) -> None:
     for one in tally.accepted:
-        here.run.approvals.append(
-            {"principal": one.principal, "key": one.key, "at": one.at, "expires": one.expires, "file": one.file}
-        )
+        row = {"principal": one.principal, "key": one.key, "at": one.at, "expires": one.expires, "file": one.file}
+        about = {"service": tally.release.service, "version": tally.release.version, "digest": tally.release.digest}
+        here.run.approvals.append({**row, **about, "environment": tally.environment, "why": one.reason})
 
 
 def _set_aside(here: Site, kind: str, what: str, why: str) -> None:

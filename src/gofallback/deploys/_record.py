@@ -37,7 +37,8 @@ def begin(here: Site) -> None:
     for row in run.overrides:
         run.tell("override", **row)
     for row in run.approvals:
-        run.tell("approval", **row)
+        # `at` is the line's own key
+        run.tell("approval", **{"signed" if key == "at" else key: value for key, value in row.items()})
 
 
 def _about(here: Site) -> dict[str, Any]:
