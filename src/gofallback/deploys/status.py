@@ -22,7 +22,7 @@ from gofallback.release.plan import changed_by_hand, live_units
 from gofallback.release.render import render
 from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
-from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_table
+from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_table, version_lines
 
 
 @stage("status", "targets")
@@ -50,6 +50,8 @@ def _show(here: Site, rows: list[StatusRow]) -> None:
         print(json.dumps({key: [row.model_dump(mode="json") for row in part] for key, part in told.items()}, indent=2))
     else:
         screen.console().print(status_table(rows))
+        for line in version_lines(rows):
+            screen.console().print(line, soft_wrap=True)
         for line in rules_lines(freezes, approvals):
             screen.console().print(line, soft_wrap=True)
     # There is nothing to execute, so pyinfra's question whether to go on is spared. A SystemExit in a greenlet ends the
@@ -79,7 +81,17 @@ def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
         last_good=found.last_good,
         bad=sorted(found.bad),
         leased_to=_lease(found),
-    )
+    ).model_copy(update=_standing(found))
+
+
+def _standing(found: ServiceState) -> dict[str, str | None]:
+    """What the target keeps of the last run there."""
+    record = found.outcome or {}
+    state = str(record.get("state", ""))
+    if state not in ("intended", "provisional"):
+        return {"standing": state}
+    at = str((record.get("confirm") or {}).get("deadline") or "") or None
+    return {"standing": state, "unfinished": str(record.get("run_id", "")), "goes_back_at": at}
 
 
 def _lease(found: ServiceState) -> str | None:

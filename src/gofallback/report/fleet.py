@@ -44,6 +44,12 @@ class StatusRow(Strict):
     bad: list[str] = Field(default_factory=list)
     """Releases that failed here."""
     leased_to: str | None = None
+    unfinished: str | None = None
+    """Id of the run that switched this target and has not confirmed it."""
+    standing: str = ""
+    """What the target itself keeps of the last run: intended, provisional, confirmed, reverted or failed."""
+    goes_back_at: str | None = None
+    """When a provisional release goes back unless its run is heard of; the target's clock, RFC 3339."""
 
 
 class FreezeRow(Strict):
@@ -91,6 +97,26 @@ def rules_lines(freezes: Sequence[FreezeRow], approvals: Sequence[ApprovalRow]) 
     return lines
 
 
+def version_lines(rows: Sequence[StatusRow]) -> list[Text]:
+    """Which targets run what, for every service that has more than one version on the fleet; and how runs are ended."""
+    lines = []
+    for service in dict.fromkeys(row.service for row in rows if row.version or row.release):
+        on: dict[str, list[str]] = {}
+        for row in rows:
+            if row.service == service:
+                on.setdefault(row.version or row.release or "nothing", []).append(row.host)
+        if len(on) > 1:
+            said = "; ".join(f"{version} on {', '.join(hosts)}" for version, hosts in on.items())
+            lines.append(Text(f"{service} is not on one version: {said}", style="yellow"))
+    for run in dict.fromkeys(row.unfinished for row in rows if row.unfinished):
+        lines.append(
+            Text(
+                f"run {run} has not ended: deploys/rollout.py --data resume={run}, or --data abort={run}", style="cyan"
+            )
+        )
+    return lines
+
+
 def status_table(rows: list[StatusRow]) -> Table:
     """One line a target and service; what is wrong stands below its line."""
     table = Table(header_style="bold")
@@ -102,6 +128,9 @@ def status_table(rows: list[StatusRow]) -> Table:
             notes.insert(0, row.reason)
         if row.leased_to:
             notes.append(f"leased to {row.leased_to}")
+        if row.unfinished:
+            until = f" at {row.goes_back_at} unless it is renewed or confirmed" if row.goes_back_at else ""
+            notes.append(f"{row.standing} since run {row.unfinished}: goes back{until}")
         if row.restarts:
             notes.append(f"restarted {row.restarts} times")
         notes += [f"bad: {name}" for name in row.bad]
