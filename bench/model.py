@@ -22,6 +22,7 @@ class Figure:
         seconds: every measurement, in the order taken.
         round_trips: commands and file transfers of the busiest host in the last run after connecting; None: no meaning.
         note: what else is good to know.
+        unit: `s`; another one (`requests`) where what was measured is no time.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Figure:
     seconds: Sequence[float]
     round_trips: int | None = None
     note: str = ""
+    unit: str = "s"
 
     @property
     def median(self) -> float:
@@ -44,6 +46,7 @@ class Figure:
             "seconds": [round(one, 5) for one in self.seconds],
             "round_trips": self.round_trips,
             "note": self.note,
+            **({"unit": self.unit} if self.unit != "s" else {}),
         }
 
 

@@ -77,9 +77,10 @@ def render(findings: Findings) -> RenderableType:
 
 
 def _cells(figure: Figure) -> list[str]:
-    spread = f"{seconds(min(figure.seconds))} .. {seconds(max(figure.seconds))}"
+    told = seconds if figure.unit == "s" else "{:g}".format
+    spread = f"{told(min(figure.seconds))} .. {told(max(figure.seconds))}"
     trips = "" if figure.round_trips is None else str(figure.round_trips)
-    return [figure.what, seconds(figure.median), spread, str(len(figure.seconds)), trips]
+    return [figure.what, told(figure.median), spread, str(len(figure.seconds)), trips]
 
 
 def _goal_cells(goal: Goal) -> list[str]:
@@ -88,12 +89,12 @@ def _goal_cells(goal: Goal) -> list[str]:
     return [goal.what, f"{number} {goal.unit}", f"{limit} {goal.unit}", goal.peer, "met" if goal.met else "MISSED"]
 
 
-def into_docs(findings: Findings) -> None:
-    """Put the tables between the marks of docs/benchmarks.md."""
+def into_docs(findings: Findings, marks: tuple[str, str] = MARKS) -> None:
+    """Put the tables between these marks of docs/benchmarks.md."""
     text = DOCS.read_text(encoding="utf-8")
-    head, _, rest = text.partition(MARKS[0])
-    _, _, tail = rest.partition(MARKS[1])
-    DOCS.write_text(f"{head}{MARKS[0]}\n\n{markdown(findings)}\n{MARKS[1]}{tail}", encoding="utf-8")
+    head, _, rest = text.partition(marks[0])
+    _, _, tail = rest.partition(marks[1])
+    DOCS.write_text(f"{head}{marks[0]}\n\n{markdown(findings)}\n{marks[1]}{tail}", encoding="utf-8")
 
 
 def markdown(findings: Findings) -> str:

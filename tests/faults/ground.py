@@ -107,6 +107,8 @@ class Ground:
     folder: Path
     rollout: dict[str, Any] = field(default_factory=lambda: dict(ROLLOUT))
     etcd: Etcd | None = None
+    hello: dict[str, Any] = field(default_factory=dict)
+    """What every controller's group data has for the service."""
 
     @classmethod
     def up(cls, name: str, folder: Path, targets: int = 4, versions: tuple[str, ...] = VERSIONS) -> Ground:
@@ -125,7 +127,7 @@ class Ground:
         home = self.folder / f"home-{secrets.token_hex(3)}"
         home.mkdir(parents=True)
         (home / "artifacts").symlink_to(self.folder / "store" / "artifacts")
-        return Controller(self.lab.name, home, dict(self.rollout), environment)
+        return Controller(self.lab.name, home, dict(self.rollout), environment, self.hello)
 
     def version(self, host: LinuxHost) -> str:
         """The version that is live on a target's disk, "" for none; works whatever the host or its link is like."""
@@ -210,6 +212,10 @@ class Ground:
                 return False
             time.sleep(0.1)
         return True
+
+    def another_release(self) -> None:
+        """From now on each version is another release than any before: its files have to be uploaded anew."""
+        self.hello = {"unit": {"environment": {"HELLO_ADDR": ":8080", "HELLO_CELL": secrets.token_hex(4)}}}
 
     def use_etcd(self, wanted: bool) -> None:
         """Whether the next rollouts hold their lease in etcd too."""

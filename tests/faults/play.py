@@ -39,6 +39,7 @@ def play(ground: Ground, fault: str, moment: Moment, *, resume: bool) -> Cell:
 def _play(ground: Ground, cell: Cell, fault: Fault, moment: Moment, resume: bool) -> None:
     old, new = ground.settle()
     cell.wanted = new
+    ground.another_release()
     scene, event = _until(ground, fault, moment, old, new)
     scene.victims = _victims(ground, event, fault.befalls)
     cell.hosts = [host.name for host in scene.victims]
