@@ -8,7 +8,7 @@ LAB ?= demo
 HOSTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench docs clean
+.PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench faults fifty docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -52,8 +52,15 @@ lab-shell: setup ## a shell on a lab host: make lab-shell HOST=t1
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: setup ## side-by-side measurements against the peers
+bench: setup ## side-by-side measurements against the peers, and of rollouts that go wrong
 	@$(PY) -m bench
+	@$(PY) -m bench.rollouts
+
+faults: setup ## every fault at every moment of a rollout, and what must hold after each (about 15 minutes)
+	@$(PY) -m tests.faults --docs
+
+fifty: setup ## a rollout over fifty targets, wave by wave, and back
+	@GOFALLBACK_TEST_TARGETS=50 $(BIN)/pytest -q -s tests/lab/test_fifty_hosts.py
 
 docs: setup ## generated references
 	@$(PY) -m gofallback.docs
