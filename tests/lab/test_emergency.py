@@ -159,7 +159,7 @@ def test_the_report_is_kept_as_json_html_and_markdown(running: Fleet) -> None:
 def test_modes_and_owners_are_as_documented(running: Fleet) -> None:
     look = "stat -L -c '%a %U' /opt/hello/current/bin/hello /opt/hello/current/lib /opt/hello/current/conf/health.json"
     target = running.lab.host("t1")
-    assert target.run(look).stdout.split("\n")[:3] == ["755 root", "755 root", "644 root"]
+    assert target.run(look).stdout.split("\n")[:3] == ["755 root", "755 root", "600 root"]
     assert target.run("stat -c '%a %U' /var/log/hello").stdout.strip() == "750 hello"
     assert target.run("systemctl is-active hello-health.timer").stdout.strip() == "active"
 

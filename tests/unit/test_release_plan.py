@@ -46,7 +46,7 @@ def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
         user_exists=True,
         current=of.id,
         releases={of.id: ReleaseFound(of.id, b"{}", SHA, of.version)},
-        files={path: FileFound(file.content, 0o644) for path, file in of.files.items()},
+        files={path: FileFound(file.content, file.mode) for path, file in of.files.items()},
         installed={name: FileFound(file.content, 0o644) for name, file in of.units.items()},
         hashes={"bin/hello": SHA, AGENT: AGENT_SHA},
         modes=dict.fromkeys(paths, "755 root:root") | {"/var/log/hello": "750 hello:hello"},
@@ -252,7 +252,7 @@ def test_an_upload_holds_the_whole_release_with_its_modes(local: dict[str, Local
     assert content["bin/hello"] == (b"binary" * 1000, 0o755) and content[AGENT] == (b"agent", 0o755)
     assert content["manifest.json"] == (b'{"m": 1}', 0o644)
     assert {path: content[path] for path in of.files} == {
-        path: (file.content, 0o644) for path, file in of.files.items()
+        path: (file.content, file.mode) for path, file in of.files.items()
     }
     assert all(content[folder][1] == 0o755 for folder in ("bin", "lib", "conf"))
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, field_validator
 
 from gofallback.model.base import DataError, Strict
+from gofallback.report.redact import redact
 
 #: Keys of pyinfra's own that also arrive as override data.
 _PYINFRA_PREFIXES = ("ssh_", "_")
@@ -84,13 +85,21 @@ class Options(Strict):
             raise ValueError("is empty; leave it out for the default")
         return value
 
+    @field_validator("reason", "override_freeze", "break_glass")
+    @classmethod
+    def _clean(cls, value: str | None) -> str | None:
+        # It goes to every target, its journal and a command line there: what looks like a secret never leaves here.
+        return value if value is None else redact(value)
+
     def check(self, command: str) -> None:
         """DataError when a wish has no meaning for this deploy file."""
         for key, commands in _ONLY_FOR.items():
             value = getattr(self, key)
             if value and command not in commands:
                 meant = " and ".join(f"deploys/{name}.py" for name in commands)
-                raise DataError(f"--data {key}={value}: deploys/{command}.py does not use it; it is for {meant}")
+                raise DataError(
+                    f"--data {key}={redact(str(value))}: deploys/{command}.py does not use it; it is for {meant}"
+                )
 
 
 def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) -> Options:
@@ -115,7 +124,7 @@ def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) 
         return Options(**own)
     except ValidationError as error:
         first = error.errors()[0]
-        raise DataError(f"--data {first['loc'][0]}={first['input']}: {_plain(first['msg'])}") from None
+        raise DataError(f"--data {first['loc'][0]}={redact(str(first['input']))}: {_plain(first['msg'])}") from None
 
 
 def _plain(message: str) -> str:

@@ -27,6 +27,7 @@ from gofallback.deploys._timing import Timing
 from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
 from gofallback.release.state import ServiceState
+from gofallback.report.redact import hide, secrets_in
 
 FLEET_KEYS = frozenset(
     {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout", "approval", "freeze"},
@@ -173,6 +174,8 @@ def _group(state: State, name: str) -> list[Host]:
 
 
 def _make(state: State, command: str) -> Site:
+    for host in state.inventory:
+        hide(secrets_in(host.data.dict()))
     options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
     # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.

@@ -17,6 +17,8 @@ from gofallback.release import agentfiles, systemd
 
 #: Directives that the release itself is made of; `unit.directives` may not set them.
 OWNED = frozenset({"ExecStart", "User", "EnvironmentFile", "SyslogIdentifier", "LogsDirectory", "StateDirectory"})
+#: Read by systemd and the agent, which are root, and by nobody else: they may hold passwords and tokens.
+PRIVATE = frozenset({"conf/environment", "conf/health.json"})
 #: Below this a port needs a capability (ip(7), ip_unprivileged_port_start).
 FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -218,7 +220,9 @@ def render(
     """
     texts = _texts(service, templates) | agentfiles.render(service)
     texts |= _extra(service, texts)
-    files = {path: Rendered(content.encode()) for path, content in sorted(texts.items())}
+    files = {
+        path: Rendered(content.encode(), 0o600 if path in PRIVATE else 0o644) for path, content in sorted(texts.items())
+    }
     digest = hashlib.sha256(f"{artifact_key}\n{agent_key}\n".encode())
     for path, file in files.items():
         digest.update(f"{path}\0{len(file.content)}\0".encode() + file.content)

@@ -7,8 +7,9 @@ they turn up, such as in what a service says when it fails.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 _HIDDEN = "***"
 #: Names whose value is a secret wherever they stand.
@@ -20,6 +21,9 @@ _LIKELY = re.compile(f"{_STRONG}|{_WEAK}", re.IGNORECASE)
 #: Shorter ones are words that would be cut out of every line.
 _SHORTEST = 6
 _known: set[str] = set()
+#: Mappings whose keys are names that a person gave.
+_GIVEN = frozenset({"environment", "headers"})
+_IN_ADDRESS = re.compile(r"(?i)(?:://[^/\s:@]*:(?P<password>[^/\s@]+)|\bhttps?://(?P<token>[^/\s:@]+))@")
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in an address
@@ -58,6 +62,29 @@ def names_secret(name: str, *, sure: bool = False) -> bool:
 def hide(values: Iterable[str]) -> None:
     """Remember values that are secret: `redact` takes them out wherever they stand, for the rest of this process."""
     _known.update(value for value in values if len(value) >= _SHORTEST)
+
+
+def secrets_in(data: Any, *, likely: bool = False) -> Iterator[str]:
+    """Every secret that group data or a host's data holds, for `hide`: found by its name, or in an address.
+
+    Args:
+        data: mappings, lists and texts.
+        likely: ``key`` and ``auth`` count as names too, as for variables and headers.
+    """
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            name = str(key)
+            if isinstance(value, str) and names_secret(name, sure=not likely):
+                yield value
+                yield from value.split()[1:]  # Authorization: Bearer ...
+            yield from secrets_in(value, likely=name in _GIVEN)
+    elif isinstance(data, (list, tuple)):
+        for value in data:
+            yield from secrets_in(value, likely=likely)
+    elif isinstance(data, str):
+        for found in _IN_ADDRESS.finditer(data):
+            yield found["password"] or found["token"]
+            yield unquote(found["password"] or found["token"])
 
 
 def redact(text: str) -> str:
