@@ -45,6 +45,38 @@ def test_an_activated_release_is_the_only_good_outcome() -> None:
         assert not outcome(code, json.dumps(record)).ok
 
 
+def test_a_provisional_release_is_good_and_says_until_when_it_has_to_be_confirmed() -> None:
+    confirm = {"window": 60, "since": "2026-11-22T03:12:44Z", "deadline": "2026-11-22T03:13:44Z"}
+    record = RECORD | {"state": "provisional", "runs_now": "v2-b", "reason": None, "confirm": confirm}
+    found = outcome(0, json.dumps(record))
+    assert (found.state, found.ok, found.reason, found.deadline) == ("provisional", True, "", confirm["deadline"])
+    assert outcome(0, json.dumps(record | {"state": "confirmed"})).deadline == ""
+    assert outcome(5, json.dumps(record)).state == "interrupted", "it was on its way back"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event":"refused","why":"fenced: run r9 of al@ctl took over (number 8, ours 7)","run_id":"r1"}',
+        "gofallback-agent confirm: fenced: run r9 of al@ctl took over (number 8, ours 7)",
+        "refuse\tfenced: run r9 of al@ctl took over (number 8, ours 7)",
+    ],
+)
+def test_whoever_was_fenced_off_reads_by_whom(line: str) -> None:
+    expected = "v2-b refused: fenced: run r9 of al@ctl took over (number 8, ours 7)"
+    assert describe(outcome(2, line)) == expected
+
+
+def test_an_agent_is_given_only_flags_that_are_set() -> None:
+    def start(**options: Any) -> str:
+        return activation.start("x", "/opt/x", "v1", run_id="r", who="w", timeout=9, sha256=None, **options)
+
+    plain = start()
+    assert not any(flag in plain for flag in ("-fence", "-window", "-keep-failed", "-reason"))
+    full = start(fence=1234567, window=2.5, reason="it's due", keep_failed=True)
+    assert "-fence 1234567 -window 2.5 -reason 'it'\"'\"'s due' -keep-failed" in full
+
+
 def test_a_joined_activation_keeps_the_run_it_belongs_to() -> None:
     assert outcome(0, "join\tr0", json.dumps(RECORD | {"run_id": "r0"})).run_id == "r0"
 
@@ -65,9 +97,16 @@ def test_no_name_can_become_a_command_on_the_target(tmp_path: Path) -> None:
     odd = f"v1'; touch {tmp_path}/x; '$(touch {tmp_path}/x)"
     (tmp_path / "releases" / odd.replace("/", "_")).mkdir(parents=True)
     for release in (odd, odd.replace("/", "_")):
-        text = activation.start("none", str(tmp_path), release, run_id="r1", who=odd, timeout=1, sha256="0" * 64)
-        done = subprocess.run(["dash", "-c", text], capture_output=True, text=True, check=False)
-        assert done.returncode != 0 and done.stdout.startswith("refuse\t"), done
+        texts = [
+            activation.start(
+                "none", str(tmp_path), release, run_id="r1", who=odd, timeout=1, sha256="0" * 64, window=1, reason=odd
+            ),
+            activation.confirm("none", str(tmp_path), release, run_id=odd, who=odd, head=odd),
+            activation.revert("none", str(tmp_path), release, run_id=odd, who=odd, timeout=1, reason=odd),
+        ]
+        for text in texts:
+            done = subprocess.run(["dash", "-c", text], capture_output=True, text=True, check=False)
+            assert done.returncode != 0 and done.stdout.startswith("refuse\t"), done
     assert not (tmp_path / "x").exists()
 
 

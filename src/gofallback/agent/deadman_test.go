@@ -157,6 +157,24 @@ func TestWhoeverComesWithAnOldNumberIsRefusedAndNothingChanges(t *testing.T) {
 	}
 }
 
+func TestALeaseThatWasGivenBackOrIsDamagedStillFences(t *testing.T) {
+	h := newHost(t)
+	must(t, os.MkdirAll(h.paths.service("hello"), 0o755))
+	for content, says := range map[string]string{
+		"9\n": "fenced: a later run took over and has ended (number 9, ours 7)", "9\t\t\t\t\n": "has ended (number 9, ours 7)",
+		"7\t\t\t\t\n": "", "6\tr1\tme\tthen\t30\n": "", "\x00\x00": "expected number, run, who",
+	} {
+		must(t, os.WriteFile(h.paths.lease("hello"), []byte(content), 0o644))
+		err := fenced(h.paths, "hello", 7)
+		if (err == nil) != (says == "") || (err != nil && !strings.Contains(err.Error(), says)) {
+			t.Errorf("%q: %v, expected %q", content, err, says)
+		}
+		if fenced(h.paths, "hello", 0) != nil {
+			t.Errorf("%q: who has no number is not checked", content)
+		}
+	}
+}
+
 func TestOnlyUptimeAndRenewalsOfTheSameRunCountForTheWindow(t *testing.T) {
 	h := newHost(t)
 	h.clock.up = 1000 * time.Second

@@ -26,9 +26,10 @@ func readLease(path string) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
-	fields := strings.Split(strings.TrimRight(string(data), "\n"), "\t")
+	// A lease that was given back has the number alone.
+	fields := append(strings.Split(strings.TrimRight(string(data), "\n"), "\t"), "", "")
 	number, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil || len(fields) < 3 {
+	if err != nil {
 		return Lease{}, fmt.Errorf("%s: expected number, run, who, since and ttl with tabs between, got %q; remove it if no run is under way",
 			path, firstLine(data))
 	}
