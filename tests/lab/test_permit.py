@@ -147,7 +147,9 @@ def test_break_glass_goes_on_loudly_and_is_kept_with_its_reason(production: Flee
     assert production.answer("t1") == "ok v1.1.0"
     for row in (production.report()["overrides"][0], events(production, "override")[0]):
         assert (row["kind"], row["why"]) == ("break-glass", WHY)
-        assert row["what"].startswith("hello v1.1.0 for production: 1 of 2 approvals (alice@example.com)")
+        assert row["what"] == "hello v1.1.0 for production: 1 of 2 approvals (alice@example.com)"
+    there = production.lab.host("t1").run("cat /var/lib/gofallback/hello/journal.jsonl").stdout
+    assert WHY in there
 
 
 def test_break_glass_without_a_reason_worth_the_name_is_refused(production: Fleet) -> None:

@@ -383,7 +383,7 @@ def test_a_claimed_name_that_nobody_has_is_refused_with_those_there_are(project:
 
 def test_somebody_without_a_key_or_name_there_is_nobodys_requester(project: Project) -> None:
     found = find_requester(signers_of(project), None, ["SHA256:x"], {"deploy"})
-    assert found.principals == () and str(found) == "no principal of allowed_signers"
+    assert found.principals == () and str(found) == "nobody in allowed_signers"
 
 
 def test_keys_at_hand_are_those_in_the_home_and_those_named(

@@ -53,14 +53,17 @@ class Tally:
         """Whether the release may go."""
         return len(self.accepted) >= self.required
 
+    def had(self) -> str:
+        """How many there are, and by whom."""
+        by = f" ({', '.join(one.principal for one in self.accepted)})" if self.accepted else ""
+        return f"{len(self.accepted)} of {self.required} approvals{by}"
+
     def line(self) -> str:
-        """How many there are, by whom, and who is missing."""
-        had = f" ({', '.join(one.principal for one in self.accepted)})" if self.accepted else ""
-        said = f"{len(self.accepted)} of {self.required} approvals{had}"
+        """The same, and who is missing."""
         if self.enough:
-            return said
+            return self.had()
         missing = ", ".join(self.could_sign) or "nobody else in allowed_signers"
-        return f"{said}; who could still approve: {missing}"
+        return f"{self.had()}; who could still approve: {missing}"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Requester:
     principals: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
     """Fingerprints of the keys at hand: an approval by one of them is the requester's, whatever name it bears."""
-    how: str = "no principal of allowed_signers"
+    how: str = "nobody in allowed_signers"
     """How that is known."""
 
     def is_own(self, principal: str, key: str) -> bool:

@@ -142,6 +142,12 @@ class Run:
         """The controller's artifact store; a damaged artifact becomes a note of the run."""
         return ArtifactStore(self.home.artifacts, say=self.note)
 
+    @property
+    def why(self) -> str:
+        """Why this run happens, and why it sets rules aside: one line, for the journals of the targets."""
+        aside = [f"{one['kind']}: {one['why']}" for one in self.overrides]
+        return "; ".join(dict.fromkeys([*([self.options.reason] if self.options.reason else []), *aside]))
+
     def note(self, line: str) -> None:
         """Keep a line for the end of the run; once."""
         if line not in self.notes:

@@ -54,7 +54,7 @@ def permit(here: Site) -> None:
         return
     if cli_parameters().get("dry"):
         for line in problems:
-            click.secho(f"    would be refused: {line}", fg="yellow", err=True)
+            click.secho("    would be refused: " + line.replace("\n", "\n    "), fg="yellow", err=True)
         return
     raise RefusedError("\n".join(problems))
 
@@ -81,8 +81,7 @@ def _frozen(here: Site) -> Iterator[str]:
         if found is None:
             continue
         if options.override_freeze is not None or options.break_glass is not None:
-            kind, why = ("freeze", options.override_freeze) if options.override_freeze else ("break-glass", None)
-            _set_aside(here, kind, f"freeze of {environment}: {found}", why or options.break_glass or "")
+            _set_aside(here, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or "")
             continue
         yield (
             f"{environment} is frozen: {found}; wait, or go on with --data override_freeze='why' (audited). "
@@ -103,21 +102,17 @@ def _unapproved(here: Site) -> Iterator[str]:
             if glass is None:
                 yield f"{service.name} for {environment}: {error}"
             else:
-                _set_aside(here, "break-glass", f"approvals of {service.name} for {environment}: {error}", glass)
+                _set_aside(here, "break-glass", f"{service.name} for {environment}: {error}", glass)
             continue
         _keep(here, tally)
         if tally.enough:
             continue
-        what = f"{tally.release.service} {tally.release.version} for {environment}: {tally.line()}"
+        what = f"{tally.release.service} {tally.release.version} for {environment}"
         if glass is not None:
-            _set_aside(here, "break-glass", what, glass)
+            _set_aside(here, "break-glass", f"{what}: {tally.had()}", glass)
             continue
-        yield "\n".join(
-            [
-                f"{what}; each of them: gofallback approve {tally.release.version} --environment {environment}",
-                *(f"    {line}" for line in tally.refused),
-            ]
-        )
+        way = f"gofallback approve {tally.release.version} --environment {environment}"
+        yield "\n".join([f"{what}: {tally.line()}; each of them: {way}", *(f"    {line}" for line in tally.refused)])
 
 
 def demands(here: Site) -> Iterator[tuple[str, Approval, Service]]:
@@ -141,7 +136,8 @@ def _count(here: Site, environment: str, rules: Approval, service: Service) -> T
     if uncommitted(desk.project, rules.signers):
         here.run.note(f"{rules.signers} has changes that are not committed")
     tally = desk.count(release, requester, datetime.now(UTC))
-    click.echo(f"    {service.name} {release.version} for {environment}: {tally.line()}", err=True)
+    if tally.enough:
+        click.echo(f"    {service.name} {release.version} for {environment}: {tally.had()}", err=True)
     return tally
 
 
@@ -190,6 +186,7 @@ def _keep(here: Site, tally: Tally) -> None:
 def _set_aside(here: Site, kind: str, what: str, why: str) -> None:
     """Loud on the screen; the journal, the report and the targets' journals get it from the run."""
     here.run.overrides.append({"kind": kind, "what": what, "why": why})
-    word = "FREEZE OVERRIDDEN" if kind == "freeze" else "GLASS BROKEN"
-    for line in (f"{word} by {here.run.who}", what, f"why: {why}"):
+    word = "GLASS BROKEN" if here.run.options.break_glass else "FREEZE OVERRIDDEN"
+    rule = "freeze" if kind == "freeze" else "approvals"
+    for line in (f"{word} by {here.run.who}", f"{rule} of {what}", f"why: {why}"):
         click.secho(f"  !!  {line}", fg="red", bold=True, err=True)

@@ -56,7 +56,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     run.tell("intended", host=host.name, service=switch.service.name, release=switch.release, previous=outcome.previous)
 
     name, home, timeout = switch.service.name, switch.service.home, patience(here, host)
-    why, sudo = run.options.reason or "", fleet.target.sudo
+    why, sudo = run.why, fleet.target.sudo
 
     def begin() -> ActivationOutcome:
         fence = lease.number(host, name)
