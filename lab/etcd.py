@@ -152,7 +152,7 @@ class Etcd:
         self.ask("auth/enable", {})
         self._token = self.ask("auth/authenticate", {"name": "root", "password": password})["token"]
 
-    def keys(self) -> dict[str, str]:
+    def contents(self) -> dict[str, str]:
         """Every key below /gofallback/, with its value."""
         span = {
             "key": base64.b64encode(b"/gofallback/").decode(),

@@ -36,9 +36,8 @@ _PLAIN = {
     "Name or service not known": "no host of that name",
     "No route to host": "no route to host",
     "Network is unreachable": "the network is unreachable",
-    "closed connection without response": "the connection was closed",
-    "Connection reset by peer": "the connection was closed",
-    "HTTP request to an HTTPS server": "it speaks TLS: write etcds://",
+    "closed connection without response": "the connection was closed; if it speaks TLS, write etcds://",
+    "Connection reset by peer": "the connection was closed; if it speaks TLS, write etcds://",
 }
 
 
