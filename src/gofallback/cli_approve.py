@@ -19,6 +19,7 @@ from gofallback.approval.statement import LONGEST_REASON, Statement, path_part, 
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore
 from gofallback.model.approval import Approval
+from gofallback.report.redact import redact
 from gofallback.report.screen import console
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _approve(given: argparse.Namespace) -> int:
         principal=principal,
         at=written(now),
         expires=written(now + timedelta(hours=given.valid)),
-        reason=given.reason,
+        reason=redact(given.reason),
     )
     console().print(_shown(statement, release, key.fingerprint))
     if not given.yes and not _agreed():

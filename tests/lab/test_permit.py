@@ -66,7 +66,8 @@ def production(old: Fleet, people: Project) -> Fleet:
 def approve(fleet: Fleet, people: Project, *names: str, version: str = "v1.1.0") -> None:
     for name in names:
         key = str(people.keys / name)
-        done = fleet.command("approve", version, "--environment", "production", "--key", key, "--yes")
+        words = ("--service", "hello", "--environment", "production", "--key", key, "--yes")
+        done = fleet.command("approve", version, *words)
         assert done.code == 0, done.output
 
 

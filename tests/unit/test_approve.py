@@ -90,6 +90,11 @@ def test_it_shows_what_is_approved_and_writes_statement_and_signature(
     assert timedelta(hours=4.9) < expires - datetime.now(UTC) < timedelta(hours=5.1)
 
 
+def test_what_looks_like_a_secret_in_the_reason_is_never_written(project: Project) -> None:
+    assert approve("--yes", "--reason", "see https://kim:canary1@ci.example.com token=canary2") == 0
+    assert "canary" not in (project.folder / "alice@example.com.json").read_text()
+
+
 def test_what_two_people_approved_is_enough_for_the_rollout(project: Project, tmp_path: Path) -> None:
     from gofallback.approval.digest import release_of
 

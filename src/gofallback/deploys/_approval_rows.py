@@ -10,10 +10,9 @@ from gofallback.approval.count import Desk, Tally
 from gofallback.approval.digest import ApprovalError, release_of
 from gofallback.approval.requester import Requester, find_requester
 from gofallback.controller.store import StoreError
-from gofallback.deploys._permit import demands
+from gofallback.deploys._permit import demands, frozen
 from gofallback.deploys._site import Site
 from gofallback.model.approval import Approval
-from gofallback.model.freeze import FreezeOnce, FreezeWeekly, active
 from gofallback.report.fleet import ApprovalRow, FreezeRow, StatusRow
 
 #: Versions of a service that are shown; older ones are history.
@@ -22,14 +21,9 @@ _MOST_VERSIONS = 3
 
 def freeze_rows(here: Site) -> list[FreezeRow]:
     """The environments that are frozen now."""
-    windows: dict[str, list[FreezeOnce | FreezeWeekly]] = {}
-    for host in here.targets:
-        windows.setdefault(here.fleet(host).environment, []).extend(here.fleet(host).freeze)
-    found = [(environment, active(one, datetime.now(UTC))) for environment, one in windows.items()]
     return [
         FreezeRow(environment=environment, name=on.name, until=on.until.isoformat() if on.until else None, text=str(on))
-        for environment, on in found
-        if on is not None
+        for environment, on in frozen(here, datetime.now(UTC))
     ]
 
 

@@ -18,7 +18,7 @@ from gofallback.deploys._site import RefusedError, Site, cli_parameters
 from gofallback.deploys._wanted import services_in_use, specs_for, state_of, stored_of
 from gofallback.model import Service
 from gofallback.model.approval import Approval
-from gofallback.model.freeze import FreezeOnce, FreezeWeekly, active
+from gofallback.model.freeze import FreezeOnce, FreezeWeekly, Frozen, active
 
 #: Commands that bring a release. What goes back, or changes no service, is never in the way of safety.
 BRINGS_RELEASE = frozenset({"fallback", "rollout"})
@@ -71,15 +71,21 @@ def _rules_from_group_data(here: Site) -> None:
             )
 
 
-def _frozen(here: Site) -> Iterator[str]:
-    options, now = here.run.options, datetime.now(UTC)
+def frozen(here: Site, now: datetime) -> Iterator[tuple[str, Frozen]]:
+    """The environments of this run's targets in which a freeze is on."""
     every: dict[str, list[FreezeOnce | FreezeWeekly]] = {}
     for host in here.targets:
-        every.setdefault(here.fleet(host).environment, []).extend(here.fleet(host).freeze)
+        known = every.setdefault(here.fleet(host).environment, [])
+        known += [window for window in here.fleet(host).freeze if window not in known]
     for environment, windows in every.items():
         found = active(windows, now)
-        if found is None:
-            continue
+        if found is not None:
+            yield environment, found
+
+
+def _frozen(here: Site) -> Iterator[str]:
+    options, now = here.run.options, datetime.now(UTC)
+    for environment, found in frozen(here, now):
         if options.override_freeze is not None or options.break_glass is not None:
             _set_aside(here, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or "")
             continue
