@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -97,6 +98,8 @@ def revert(
 ) -> ActivationOutcome:
     """Take a provisional release back on one target: `reverted` when the earlier one answers again. Never raises.
 
+    One that is confirmed already is `refused`.
+
     Args:
         state: pyinfra's.
         host: the target.
@@ -116,7 +119,10 @@ def revert(
             service, home, release, run_id=run_id, who=who, timeout=left, fence=fence, reason=reason
         )
 
-    return _watched(state, host, service, release, run_id, script, timeout, sudo)
+    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo)
+    if outcome.state == "confirmed":
+        return replace(outcome, state="refused", reason=f"run {run_id} is confirmed there; roll back instead")
+    return outcome
 
 
 def confirm(
