@@ -51,5 +51,9 @@ production = (
             },
         },
         "rollout": {"revert": "all"},
+        # Two people sign each release before it goes here: docs/approvals.md
+        # "approval": {"required": 2},
+        # Nothing rolls out over the week end: docs/freeze.md
+        # "freeze": [{"name": "weekend", "weekdays": ["fri"], "from": "16:00", "until": "mon 08:00"}],
     },
 )
