@@ -9,6 +9,7 @@ import pytest
 from gofallback.controller.options import parse_options
 from gofallback.report import redact as module
 from gofallback.report.redact import hide, names_secret, redact, redacted, secrets_in
+from tests.unit.services import service
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +96,18 @@ def test_a_reason_is_clean_before_it_goes_anywhere() -> None:
     options = parse_options(said, frozenset())
     assert "canary" not in f"{options.reason} {options.override_freeze} {options.break_glass}"
     assert options.reason == "see https://bob:***@x/y"
+
+
+def test_what_pyinfra_or_a_traceback_prints_of_the_data_holds_no_secret() -> None:
+    given = service(
+        source={"repository": "https://canary-url-1@git.example.com/x"},
+        extra_files={"app.toml": "canary-file-1"},
+        unit={"environment": {"HELLO_ADDR": ":8080", "LICENSE_KEY": "canary-env-1"}},
+        health={
+            "check": {"type": "http", "url": "http://127.0.0.1:8080/", "headers": {"Authorization": "Bearer canary-1"}}
+        },
+    )
+    assert given.unit.environment["LICENSE_KEY"] == "canary-env-1"
+    for shown in (repr(given), str(given), f"{[given]}"):
+        assert "canary" not in shown
+        assert "'HELLO_ADDR': ':8080'" in shown

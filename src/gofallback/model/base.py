@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from gofallback.errors import GofallbackError
+from gofallback.report.redact import GIVEN, redacted
+
+ReprArgs = Iterable[tuple[str | None, Any]]
 
 
 class DataError(GofallbackError):
@@ -21,6 +25,14 @@ class Strict(BaseModel):
     """Frozen, and an unknown key is an error: a misspelt key must never be silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=False)
+
+    def __repr_args__(self) -> ReprArgs:
+        # With -v pyinfra prints the arguments of facts and operations, and Python those of a frame in a traceback.
+        for name, value in super().__repr_args__():
+            if name == "extra_files":  # whole files, of any form
+                yield name, dict.fromkeys(value, "...")
+            else:
+                yield name, redacted(value, likely=name in GIVEN) if isinstance(value, (str, Mapping)) else value
 
 
 def one_line(value: str) -> str:

@@ -22,7 +22,7 @@ _LIKELY = re.compile(f"{_STRONG}|{_WEAK}", re.IGNORECASE)
 _SHORTEST = 6
 _known: set[str] = set()
 #: Mappings whose keys are names that a person gave.
-_GIVEN = frozenset({"environment", "headers"})
+GIVEN = frozenset({"environment", "headers"})
 _IN_ADDRESS = re.compile(r"(?i)(?:://[^/\s:@]*:(?P<password>[^/\s@]+)|\bhttps?://(?P<token>[^/\s:@]+))@")
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -77,7 +77,7 @@ def secrets_in(data: Any, *, likely: bool = False) -> Iterator[str]:
             if isinstance(value, str) and names_secret(name, sure=not likely):
                 yield value
                 yield from value.split()[1:]  # Authorization: Bearer ...
-            yield from secrets_in(value, likely=name in _GIVEN)
+            yield from secrets_in(value, likely=name in GIVEN)
     elif isinstance(data, (list, tuple)):
         for value in data:
             yield from secrets_in(value, likely=likely)
@@ -97,12 +97,17 @@ def redact(text: str) -> str:
     return text
 
 
-def redacted(value: Any) -> Any:
-    """The same of everything a value of JSON holds; what stands under a secret's name is hidden as a whole."""
+def redacted(value: Any, *, likely: bool = False) -> Any:
+    """The same of everything a value of JSON holds; what stands under a secret's name is hidden as a whole.
+
+    Args:
+        value: texts, numbers, mappings, lists; anything else becomes text.
+        likely: ``key`` and ``auth`` count as names too, as for variables and headers.
+    """
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):
-        return {redact(str(key)): _under(str(key), one) for key, one in value.items()}
+        return {redact(str(key)): _under(str(key), one, likely) for key, one in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [redacted(one) for one in value]
     if value is None or isinstance(value, (bool, int, float)):
@@ -110,6 +115,7 @@ def redacted(value: Any) -> Any:
     return redact(str(value))
 
 
-def _under(name: str, value: Any) -> Any:
+def _under(name: str, value: Any, likely: bool) -> Any:
     empty = value is None or value == "" or isinstance(value, bool)
-    return _HIDDEN if names_secret(name, sure=True) and not empty else redacted(value)
+    hidden = names_secret(name, sure=not likely) and not empty
+    return _HIDDEN if hidden else redacted(value, likely=name in GIVEN)
