@@ -173,6 +173,14 @@ def test_what_an_older_run_left_unconfirmed_is_activated_by_the_one_that_is_resu
     assert steps(resume(RUN, "hello", {"t1": state, "t2": CONFIRMED})) == {"t1": "activate", "t2": "nothing"}
 
 
+def test_what_an_older_run_left_unconfirmed_goes_back_with_the_run_that_is_taken_back() -> None:
+    """It would go back by itself a little later, and the target would not be what the abort said."""
+    state = target(V2, V1, V2, ran=(BEFORE, record(f"{OLD}-r1", V2, V1, "provisional")))
+    plan = abort(RUN, "hello", {"t1": state, "t2": CONFIRMED})
+    assert steps(plan) == {"t1": "revert", "t2": "activate"}
+    assert (plan.hosts["t1"].run_id, plan.hosts["t1"].release) == (f"{OLD}-r1", V1)
+
+
 def test_a_history_that_was_lost_leaves_the_record() -> None:
     states = {"t1": replace(CONFIRMED, history=(), last_good=None), "t2": replace(PROVISIONAL, history=())}
     assert steps(resume(RUN, "hello", states)) == {"t1": "nothing", "t2": "confirm"}

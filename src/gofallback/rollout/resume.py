@@ -134,10 +134,12 @@ def abort(
 
 def _backward(run: _Run, state: ServiceState, mine: list[Mapping[str, Any]]) -> Continue | str:
     """What takes the run back on one target, or why that cannot be."""
-    if not mine:
-        return _continue(state, state.current, "nothing", run.id)
-    before = mine[0].get("previous")
     last = state.outcome or {}
+    if not mine and state.unsettled is None:
+        return _continue(state, state.current, "nothing", run.id)
+    if not mine:  # an older run died here; what it left goes back by itself, and so it might as well now
+        return _continue(state, last.get("previous"), "revert", str(state.unsettled))
+    before = mine[0].get("previous")
     if state.unsettled and same_run(state.unsettled, run.id):
         if last.get("release") == before and last.get("state") == "provisional":  # an earlier abort was cut off here
             return _continue(state, before, "confirm", str(last["run_id"]))
