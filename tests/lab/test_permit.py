@@ -215,6 +215,15 @@ def test_in_a_freeze_rollback_and_status_are_not_held_up(old: Fleet) -> None:
     assert old.answer("t1") == old.answer("t2") == "ok v1.0.0"
 
 
+def test_in_a_freeze_a_run_is_not_resumed_but_may_be_taken_back(old: Fleet) -> None:
+    run = str(old.report()["run_id"])
+    data = {"freeze": freeze()}
+    resumed = old.run("rollout", "--data", f"resume={run}", data=data)
+    assert resumed.code == 2 and "is frozen: 'holidays'" in resumed.line("refused: ")
+    aborted = old.run("rollout", "--data", f"abort={run}", data=data)
+    assert "is frozen" not in aborted.output and "Traceback" not in aborted.output
+
+
 def test_after_the_freeze_a_rollout_goes(old: Fleet) -> None:
     result = old.run("rollout", "--data", "version=v1.1.0", data={"freeze": freeze(hours=-0.5)})
     assert result.code == 0, result.output
@@ -228,7 +237,7 @@ def test_an_override_does_not_stand_in_for_approvals(production: Fleet) -> None:
 def test_fallback_brings_what_was_approved_and_refuses_what_is_not_even_built(running: Fleet, people: Project) -> None:
     """With the Windows builder: what a drill has built can be approved; other bytes cannot have been."""
     fleet = dataclasses.replace(running, project=people.root, data=RULES)
-    other = {"hello": {"build": {"tags": ["unheard-of"]}}}
+    other = {"hello": {"build": {"tags": ["unheard_of"]}}}
     result = fleet.run("fallback", "--data", "ref=v1.1.0", data=other)
     assert result.code == 2, result.output
     line = result.line("refused: ")
