@@ -126,7 +126,7 @@ def _lease(ground: Ground) -> str:
 
 def _all_held(ground: Ground) -> list[str]:
     held = [f"{host.name}: {line}" for host in ground.targets if (line := _held(host))]
-    return held + [f"etcd: {key} is still held" for key in (ground.etcd.keys() if ground.etcd else ())]
+    return held + [f"etcd: {key} is still held" for key in (ground.etcd.contents() if ground.etcd else ())]
 
 
 def _held(host: LinuxHost) -> str:
