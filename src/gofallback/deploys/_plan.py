@@ -26,8 +26,12 @@ def from_targets(here: Site) -> bool:
 
 
 def anything(here: Site) -> bool:
-    """Whether this run changes anything on any target."""
-    return any(changes(here, host) for host in here.targets)
+    """Whether this run changes anything on any target, as planned: when it is executed, a target may be gone."""
+    with here.lock:
+        if "anything" not in here.memo:
+            here.memo["anything"] = any(changes(here, host) for host in here.targets)
+        found: bool = here.memo["anything"]
+        return found
 
 
 def changes(here: Site, host: Host) -> bool:
