@@ -16,8 +16,8 @@ from gofallback.release.state import ServiceState
 from gofallback.report.model import TargetRow, verdict_of
 from gofallback.rollout import decide, waves
 from gofallback.rollout.back import fleet_back
-from gofallback.rollout.decide import Standing
-from gofallback.rollout.records import same_run
+from gofallback.rollout.decide import Decision, Standing
+from gofallback.rollout.records import became
 from gofallback.rollout.resume import abort, resume
 from gofallback.rollout.waves import Member, Wave
 from tests.unit.rollout_world import GATE, WINDOW, LostError, RefusedError, Target
@@ -72,6 +72,8 @@ class Controller:
     verdict: str = ""
     why: str = ""
     waves: tuple[Wave, ...] = ()
+    decided: tuple[dict[str, Standing], Decision] | None = None
+    """Where the targets stood at the verdict, and what it was."""
 
     @property
     def window(self) -> int:
@@ -222,6 +224,7 @@ class Controller:
     def _end(self) -> Talk:
         yield from self._look()
         made = decide.decide(self.standing(), self.halt(), self.strategy.revert)
+        self.decided = self.standing(), made
         for host in made.back:
             yield from self._put_back(host, self.outcomes[host])
         for host in made.confirm:
@@ -257,12 +260,9 @@ class Controller:
             except LostError:
                 yield WAIT
                 continue
-            record = state.outcome or {}
-            if not same_run(str(record.get("run_id")), self.id):
-                outcome.state, outcome.lost = "untouched", False
-                return
-            if state.unsettled is None:
-                outcome.state, outcome.lost = str(record["state"]), False
+            found = became(state, self.id, outcome.release)
+            if found is not None:
+                outcome.state, outcome.lost = found, False
                 return
             yield WAIT
 

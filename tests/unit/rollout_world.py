@@ -136,6 +136,8 @@ class Target:
         self._write(run, number)
         if not same_run(self.last["run_id"], run):
             return self._ended(run)
+        if self.last["state"] == "confirmed":
+            raise RefusedError("it is confirmed; activate another release")
         if self.last["state"] in ("intended", "provisional"):
             self._back()
         return str(self.last["state"])

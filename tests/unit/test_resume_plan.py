@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from gofallback.release.state import ServiceState
+from gofallback.rollout.records import became
 from gofallback.rollout.resume import Plan, ResumeError, abort, resume
 from tests.unit.targets import record, release, target
 
@@ -185,3 +187,21 @@ def test_a_history_that_was_lost_leaves_the_record() -> None:
     states = {"t1": replace(CONFIRMED, history=(), last_good=None), "t2": replace(PROVISIONAL, history=())}
     assert steps(resume(RUN, "hello", states)) == {"t1": "nothing", "t2": "confirm"}
     assert steps(abort(RUN, "hello", states)) == {"t1": "activate", "t2": "revert"}
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted", "expected"),
+    [
+        (CONFIRMED, V2, "confirmed"),
+        (REVERTED, V2, "reverted"),
+        (PROVISIONAL, V2, None),
+        (CUT_OFF, V2, None),
+        (UNTOUCHED, V2, "untouched"),
+        (CONFIRMED, V1, "untouched"),  # an abort whose word never arrived: what the run had confirmed is not its answer
+        (REVERTED, V1, "confirmed"),  # an abort whose word did arrive: what it wants is live
+    ],
+)
+def test_a_target_that_was_lost_is_taken_at_its_own_word(
+    state: ServiceState, wanted: str, expected: str | None
+) -> None:
+    assert became(state, f"{RUN}-r1", wanted) == expected

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -26,6 +26,10 @@ RELEASES = ("v2.0-22222222", "v3.0-33333333")
 #: Seconds after which nothing may be pending any more, once every controller is gone.
 SETTLED = WINDOW + TTL + GATE + 4
 FATES = st.sampled_from(["arrives", "arrives", "arrives", "request lost", "answer lost", "late"])
+#: What becomes of a controller's messages: so many arrive, then one has that fate, and so on. And of itself afterwards.
+SCRIPTS = st.tuples(
+    st.lists(st.tuples(st.integers(0, 16), FATES), max_size=4), st.sampled_from(["lives", "lives", "dies", "vanishes"])
+)
 STRATEGIES = st.builds(
     Rollout,
     canary=st.sampled_from([None, 0, 2]),
@@ -33,6 +37,9 @@ STRATEGIES = st.builds(
     budget=st.builds(Budget, count=st.integers(0, 2)),
     revert=st.sampled_from(["all", "all", "failed"]),
 )
+
+
+Script = tuple[list[tuple[int, str]], str]
 
 
 @dataclass
@@ -53,8 +60,11 @@ class RolloutMachine(RuleBasedStateMachine):
 
     targets: dict[str, Target]
 
-    @initialize(count=st.integers(1, 8))
-    def fleet(self, count: int) -> None:
+    @initialize(
+        count=st.sampled_from([2, 3, 1, 4, 2, 3, 8]), repair=st.sampled_from(["resume", "abort", "rollback", ""])
+    )
+    def fleet(self, count: int, repair: Kind | Literal[""]) -> None:
+        self.repair = repair
         self.targets = {f"t{place}": Target(f"t{place}") for place in range(1, count + 1)}
         self.running: list[Running] = []
         self.ended: list[Running] = []
@@ -77,30 +87,53 @@ class RolloutMachine(RuleBasedStateMachine):
         return started
 
     @precondition(lambda self: len(self.running) < 2)
-    @rule(name=st.sampled_from(RELEASES), strategy=STRATEGIES, takeover=st.booleans())
-    def rollout(self, name: str, strategy: Rollout, takeover: bool) -> None:
-        holder = next((target.holder for target in self.targets.values() if target.holder), None)
-        self._start("rollout", strategy, release=name, takeover=holder if takeover else None)
+    @rule(name=st.sampled_from(RELEASES), strategy=STRATEGIES, takeover=st.booleans(), script=SCRIPTS)
+    def rollout(self, name: str, strategy: Rollout, takeover: bool, script: Script) -> None:
+        self._play(
+            self._start("rollout", strategy, release=name, takeover=self._holder() if takeover else None), script
+        )
 
     @precondition(lambda self: len(self.running) < 2 and self.runs)
-    @rule(kind=st.sampled_from(["resume", "abort"]), data=st.data(), strategy=STRATEGIES, takeover=st.booleans())
-    def go_on(self, kind: Kind, data: st.DataObject, strategy: Rollout, takeover: bool) -> None:
-        of = data.draw(st.sampled_from(self.runs[-3:]))
-        self._start(kind, strategy, of=of, takeover=of if takeover else None)
+    @rule(
+        kind=st.sampled_from(["resume", "abort"]),
+        data=st.data(),
+        strategy=STRATEGIES,
+        takeover=st.booleans(),
+        script=SCRIPTS,
+    )
+    def go_on(self, kind: Kind, data: st.DataObject, strategy: Rollout, takeover: bool, script: Script) -> None:
+        of = data.draw(st.sampled_from(self.runs[-2:]))
+        self._play(self._start(kind, strategy, of=of, takeover=self._holder() if takeover else None), script)
 
     @precondition(lambda self: len(self.running) < 2 and self.runs)
-    @rule(strategy=STRATEGIES)
-    def rollback(self, strategy: Rollout) -> None:
-        self._start("rollback", strategy)
+    @rule(strategy=STRATEGIES, takeover=st.booleans(), script=SCRIPTS)
+    def rollback(self, strategy: Rollout, takeover: bool, script: Script) -> None:
+        self._play(self._start("rollback", strategy, takeover=self._holder() if takeover else None), script)
 
     @precondition(lambda self: self.running)
-    @rule(which=st.integers(0, 1), steps=st.integers(1, 25), fate=FATES)
-    def messages(self, which: int, steps: int, fate: str) -> None:
-        """So many messages arrive, and then one has that fate."""
-        chosen = self.running[which % len(self.running)]
-        for step in range(steps):
-            if chosen in self.running:
-                self._step(chosen, fate if step == steps - 1 else "arrives")
+    @rule(which=st.integers(0, 1), script=SCRIPTS)
+    def messages(self, which: int, script: Script) -> None:
+        self._play(self.running[which % len(self.running)], script)
+
+    def _holder(self) -> str | None:
+        return next((target.holder for target in self.targets.values() if target.holder), None)
+
+    def _play(self, one: Running, script: Script) -> None:
+        parts, end = script
+        for steps, fate in parts:
+            for step in range(steps + 1):
+                if one in self.running:
+                    self._step(one, fate if step == steps else "arrives")
+        if end != "lives" and one in self.running:
+            self._kill(one, noticed=end == "dies")
+
+    def _kill(self, one: Running, noticed: bool) -> None:
+        """Targets that notice the end of the connection give the lease back."""
+        self.running.remove(one)
+        one.talk.close()
+        for host in one.controller.channels:
+            if noticed and self.targets[host].reachable:
+                self.targets[host].give_back(one.controller.id, one.controller.numbers[host])
 
     def _step(self, one: Running, fate: str = "arrives") -> None:
         call = one.waits_for
@@ -157,16 +190,6 @@ class RolloutMachine(RuleBasedStateMachine):
         except RefusedError:
             controller.channels.discard(target.name)
 
-    @precondition(lambda self: self.running)
-    @rule(which=st.integers(0, 1), noticed=st.booleans())
-    def a_controller_is_killed(self, which: int, noticed: bool) -> None:
-        """Its targets may notice that the connections end, and free the leases at once."""
-        one = self.running.pop(which % len(self.running))
-        one.talk.close()
-        for host in one.controller.channels:
-            if noticed and self.targets[host].reachable:
-                self.targets[host].give_back(one.controller.id, one.controller.numbers[host])
-
     def _target(self, place: int) -> Target:
         return list(self.targets.values())[place % len(self.targets)]
 
@@ -203,6 +226,19 @@ class RolloutMachine(RuleBasedStateMachine):
         one.seen = {host: len(target.writes) for host, target in self.targets.items()}
         self.ended.append(one)
         self._check_words(one)
+        self._check_policy(controller)
+
+    def _check_policy(self, controller: Controller) -> None:
+        """Past the budget and with `revert: all` nothing is confirmed; within it, nothing is taken back."""
+        if controller.decided is None:
+            return
+        standing, made = controller.decided
+        bad = [host for host, how in standing.items() if how not in ("provisional", "confirmed", "unchanged")]
+        over = len(bad) > (controller.strategy.budget.count or 0)
+        if over and controller.strategy.revert == "all":
+            assert not made.confirm, (standing, made)
+        if not bad:
+            assert not made.back, (standing, made)
 
     def _check_words(self, one: Running) -> None:
         controller = one.controller
@@ -216,7 +252,8 @@ class RolloutMachine(RuleBasedStateMachine):
             if outcome.state in ("confirmed", "unchanged") and not outcome.lost:
                 assert target.current == outcome.release, said
                 assert target.state().unsettled is None, said
-            if outcome.state == "reverted" and not outcome.lost and outcome.then != outcome.release:
+            had = (outcome.then, target.last["previous"])
+            if outcome.state == "reverted" and not outcome.lost and outcome.release not in had:
                 assert target.current != outcome.release, said
             if controller.verdict in ("done", "unchanged"):
                 assert outcome.state in ("confirmed", "unchanged"), said
@@ -237,19 +274,31 @@ class RolloutMachine(RuleBasedStateMachine):
             assert target.free(), f"a lease is left: {target}"
             assert target.state().unsettled is None, f"undecided: {target}"
             assert target.current not in target.sick, f"a bad release runs: {target}"
+            good = {one["release"] for one in target.ran if one["state"] == "confirmed"}
+            assert target.current in good, f"what was never confirmed runs: {target}"
         for one in self.ended:
             self._check_words(one)
 
     def teardown(self) -> None:
         if not getattr(self, "targets", None):
             return
+        self._repair_at_once()
         self._settle()
-        newest = next((run for target in self.targets.values() for run in [self._newest()] if run), None)
+        newest = self._newest()
         if newest is not None and len(self.runs) % 2:
             self._resume(newest)
         if newest is not None:
             self._abort(newest)
         self._roll_back()
+
+    def _repair_at_once(self) -> None:
+        """Every controller dies, and the next one does not wait until the targets went back."""
+        for one in list(self.running):
+            self._kill(one, noticed=True)
+        self.the_network_is_well()
+        if self.runs and self.repair:
+            more = {"of": self._newest() or self.runs[-1]} if self.repair in ("resume", "abort") else {}
+            self._start(self.repair, Rollout(), takeover=self._holder(), **more)
 
     def _newest(self) -> str | None:
         """The run that was the last to do anything."""

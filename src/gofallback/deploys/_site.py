@@ -7,7 +7,7 @@ import secrets
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import click
@@ -28,6 +28,7 @@ from gofallback.errors import GofallbackError
 from gofallback.model import Fleet, Service, parse_fleet
 from gofallback.release.state import ServiceState
 from gofallback.report.redact import hide, secrets_in
+from gofallback.rollout.records import became
 
 FLEET_KEYS = frozenset(
     {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout", "approval", "freeze"},
@@ -108,18 +109,16 @@ class Site:
 
     def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
         """A target that was lost tells what became of it. False: it has not decided yet."""
-        outcome, record = self.run.outcome(host.name, service), found.outcome or {}
-        ours = base_of(str(record.get("run_id", ""))) == base_of(self.run.id)
-        state = str(record.get("state", "")) if ours else ""
-        if state in ("intended", "provisional"):
+        outcome = self.run.outcome(host.name, service)
+        state = became(found, self.run.id, outcome.release)
+        if state is None:
             return False
         outcome.lost, outcome.live = False, found.current
         outcome.healthy = found.health.healthy if found.health else None
-        reason = str(record.get("reason") or "") or None
-        if state in ("confirmed", "reverted", "failed"):
-            self.run.became(outcome, cast(Any, state), reason)
-        else:
-            self.run.became(outcome, "untouched", "it was lost before anything was switched there")
+        reason = str((found.outcome or {}).get("reason") or "") or None
+        if state == "untouched":
+            reason = "it was lost before anything was switched there"
+        self.run.became(outcome, state, reason)
         host.log_styled(f"{service}: seen again: {outcome.state}, {found.current or 'nothing'} is live", fg="yellow")
         return True
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from gofallback.release.state import ReleaseFound, ServiceState
 
@@ -71,6 +71,30 @@ def version_of(found: ReleaseFound) -> Version:
     except (ValueError, KeyError, TypeError):
         commit, platform = None, None
     return Version(found.version or found.id.rpartition("-")[0] or found.id, found.sha256, commit, platform)
+
+
+def became(
+    state: ServiceState, run_id: str, release: str | None
+) -> Literal["confirmed", "reverted", "failed", "untouched"] | None:
+    """What became of a target that a run had lost sight of; None: the target has not decided yet.
+
+    The record of an earlier part of the same run is not taken for an answer: what the run that is taken back had
+    confirmed there does not say that it was taken back.
+
+    Args:
+        state: what the target tells now.
+        run_id: the run that asks.
+        release: what it wants to be live there.
+    """
+    record = state.outcome or {}
+    if not same_run(str(record.get("run_id") or ""), run_id):
+        return "untouched"
+    if state.unsettled is not None:
+        return None
+    how = record.get("state")
+    if record.get("release") == release:
+        return "confirmed" if how in GOOD else "failed" if how == "failed" else "reverted"
+    return "confirmed" if how == "reverted" and state.current == release else "untouched"
 
 
 def healthy(state: ServiceState) -> bool:
