@@ -134,7 +134,10 @@ class Desk:
 
     def _files(self, release: Release) -> Iterator[Path]:
         folder = self.project / self.folder(release.service, release.version)
-        every = sorted(folder.iterdir()) if folder.is_dir() else []
+        try:
+            every = sorted(folder.iterdir()) if folder.is_dir() else []
+        except OSError as error:
+            raise ApprovalError(f"{folder}: cannot be read ({error.strerror})") from None
         if len(every) > _MOST_FILES:
             raise ApprovalError(f"{folder}: has {len(every)} files, more than people can have signed; clear it up")
         for file in every:
