@@ -88,11 +88,15 @@ def _left(host: LinuxHost) -> str:
 def _one(found: Evidence) -> str:
     """Exactly: a target the report says nothing against runs what it says; one it speaks against has a reason."""
     final = found.final
-    if len(set(final.values())) == 1:
-        return ""
     rows = {row["host"]: row for row in found.report.get("targets", [])}
+    if len(set(final.values())) == 1 and (not rows or found.last.code == 2):
+        return ""
     wrong = [line for name, version in final.items() if (line := _misnamed(rows.get(name), name, version))]
-    if len(rows) == len(final) and all(row["outcome"] in ("confirmed", "unchanged") for row in rows.values()):
+    if (
+        len(set(final.values())) > 1
+        and len(rows) == len(final)
+        and all(row["outcome"] in ("confirmed", "unchanged") for row in rows.values())
+    ):
         wrong.append("the report names none of them")
     return f"{_kinds(final)}: {'; '.join(wrong)}" if wrong else ""
 
@@ -145,33 +149,30 @@ def _held(host: LinuxHost) -> str:
 
 
 def _status(found: Evidence) -> str:
-    lines = [_truth(found, command, index == len(found.commands) - 1) for index, command in enumerate(found.commands)]
+    """The last command's status, and a rival's; one that was killed has none of its own."""
+    said = [_truth(found, found.last)]
     if found.rival is not None and found.rival.code == 0 and set(found.final.values()) != {found.old}:
-        lines.append(f"{found.rival.what}: exit status 0, but {_kinds(found.final)}")
-    return "; ".join(line for line in lines if line)
+        said.append(f"{found.rival.what}: exit status 0, but {_kinds(found.final)}")
+    every = [*found.commands, *([found.rival] if found.rival else [])]
+    said += [f"{command.what}: a traceback" for command in every if "Traceback" in command.output]
+    return "; ".join(line for line in said if line)
 
 
-def _truth(found: Evidence, command: Command, last: bool) -> str:
-    """Does an exit status of the contract say what the targets run?"""
-    final, said = found.final, f"{command.what}: exit status {command.code}"
-    if command.code < 0 or not last:
-        return ""  # killed, or another command came after it
-    if "Traceback" in command.output:
-        return f"{command.what}: a traceback"
-    kinds = set(final.values()) | set(found.at_end.values())
-    back = "abort=" in command.what
-    match command.code:
-        case 0:
-            right = kinds == {found.old if back else found.new} or (not back and kinds == {found.new})
-            return "" if right or len(kinds) == 1 else f"{said}, but {_kinds(found.at_end)}, then {_kinds(final)}"
-        case 2:
-            return "" if kinds == {found.old} else f"{said}, but {_kinds(final)}"
-        case 3:
-            return "" if set(final.values()) == {found.old} else f"{said}, but {_kinds(final)}"
-        case 4 | 5:
-            differs = len(kinds) > 1 or found.unreachable
-            return "" if differs else f"{said}, but every target ran {_kinds(final)} and could be reached"
-    return f"{said}: no status of the contract"
+def _truth(found: Evidence, command: Command) -> str:
+    """Does an exit status (docs/exit-status.md) say what the targets run, and the report what they are?"""
+    final, wanted = found.final, found.old if "abort=" in command.what else found.new
+    outcomes = {row["outcome"] for row in found.report.get("targets", [])}
+    live = outcomes & {"confirmed", "unchanged"}
+    right = {
+        0: set(final.values()) == set(found.at_end.values()) == {wanted},
+        2: set(final.values()) == {found.old},
+        3: set(final.values()) == {found.old} and outcomes <= {"reverted", "untouched"},
+        4: not live and bool(outcomes & {"failed", "provisional"}),
+        5: bool(live and outcomes - live),
+    }
+    if right.get(command.code):
+        return ""
+    return f"{command.what}: exit status {command.code}, but {_kinds(final)}; the report: {' '.join(sorted(outcomes))}"
 
 
 def _journals(found: Evidence) -> str:
