@@ -173,10 +173,11 @@ class EtcdLease:
                 if now is None or self._free(now):
                     continue
                 was = before.setdefault(key, now)
-                renewed = now.run_id != was.run_id or (now.expires_in or 0) > (was.expires_in or 0)
-                if renewed:
+                # etcd tells whole seconds: a short lease may show the same number before and after a renewal
+                outlived = time.monotonic() - began > (was.expires_in or 0) + 1.5
+                if now.run_id != was.run_id or (now.expires_in or 0) > (was.expires_in or 0) or outlived:
                     self._refuse(key, now)
-                before[key], waiting = now, True
+                waiting = True
             if not waiting:
                 return
             if time.monotonic() - began > self.ttl / 3 + 1 and not told:

@@ -52,11 +52,25 @@ def hold(state: State, host: Host, here: Site) -> bool:
 
 
 def _first(state: State, host: Host, here: Site) -> bool:
+    _watch(here)
     problem = _etcd.take(here) or _take(state, host, here)
     if problem is not None:
         here.run.refused = here.run.refused or f"{host.name}: {problem}"
         _tell(here, host, problem)
     return problem is None
+
+
+def _watch(here: Site) -> None:
+    """A run that another one took over from on any target switches nothing more on any."""
+
+    def overtaken() -> str | None:
+        found = ((host.name, target.fenced(host)) for host in here.targets)
+        return next((f"{name}: {words}" for name, words in found if words), None)
+
+    with here.lock:
+        if not here.memo.get("lease watched"):
+            here.memo["lease watched"] = True
+            here.memo.setdefault("watch", []).append(overtaken)
 
 
 def _take(state: State, host: Host, here: Site) -> str | None:

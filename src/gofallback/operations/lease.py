@@ -37,6 +37,8 @@ class _Held:
     stop: threading.Event = field(default_factory=threading.Event)
     ended: str | None = None
     """Why there is nothing held any more."""
+    fenced: str | None = None
+    """Who took over, if that is known."""
 
     def lost(self) -> str | None:
         if self.ended is None and time.monotonic() - self.renewed >= self.terms.ttl:
@@ -125,6 +127,12 @@ def lost(host: Host) -> str | None:
     return held.lost() if held is not None else None
 
 
+def fenced(host: Host) -> str | None:
+    """Who took a lease of this process over on a target; None: nobody that is known of."""
+    held = _HELD.get(host)
+    return held.fenced if held is not None else None
+
+
 def number(host: Host, service: str) -> int:
     """The fencing number of this run for a service, held or lost; 0: it never had one."""
     held = _HELD.get(host)
@@ -144,7 +152,10 @@ def _take(
     if not answer.held:
         channel.close()
         if answer.fenced:
-            return f"{'; '.join(map(str, answer.fenced))}; nothing more is changed here"
+            words = "; ".join(map(str, answer.fenced))
+            if host in _HELD:
+                _HELD[host].fenced = words
+            return f"{words}; nothing more is changed here"
         if answer.busy:
             return "; ".join(lease.refusal(name, who, terms.takeover) for name, who in answer.busy)
         return f"{answer.error}; nothing was changed"
@@ -205,7 +216,8 @@ def _keep(held: _Held) -> None:
                 kind, _, rest = line.partition("\t")
                 fence = lease.fenced([line])
                 if fence is not None or not line:
-                    held.ended = str(fence) if fence is not None else "its connection ended"
+                    held.fenced = str(fence) if fence is not None else None
+                    held.ended = held.fenced or "its connection ended"
                     return
                 if kind == "renewed":
                     held.renewed = max(held.renewed, sent.get(rest, 0.0))
