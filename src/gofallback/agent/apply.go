@@ -86,7 +86,8 @@ func (a *Activation) retire(ctx context.Context, want Want, status map[string]Un
 		}
 	}
 	if len(disable) > 0 {
-		return a.systemd.Control(ctx, reloadLimit, append([]string{"disable", "--quiet", "--"}, disable...)...)
+		// systemctl would read every unit file again by itself; apply does so once their files are gone.
+		return a.systemd.Control(ctx, reloadLimit, append([]string{"disable", "--quiet", "--no-reload", "--"}, disable...)...)
 	}
 	return nil
 }

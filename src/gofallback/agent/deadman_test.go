@@ -132,6 +132,19 @@ func TestARunIsTakenBackOnDemandAndTheReleaseIsNotBlamed(t *testing.T) {
 	}
 }
 
+func TestAFirstReleaseThatIsTakenBackLeavesNothingRunningAndIsNotAFailure(t *testing.T) {
+	h := newHost(t)
+	h.provisional("v1", "one")
+	record, err := h.decide("revert", "one", Decided{})
+	must(t, err)
+	if record.State != stateReverted || record.RunsNow != nil || currentRelease(h.home) != "" {
+		t.Fatalf("%s, %s is live: %s", record.State, currentRelease(h.home), deref(record.Reason))
+	}
+	if !strings.Contains(deref(record.Reason), "nothing ran here before") {
+		t.Error(deref(record.Reason))
+	}
+}
+
 func TestWhoeverComesWithAnOldNumberIsRefusedAndNothingChanges(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")

@@ -48,6 +48,11 @@ func (a *Activation) back(ctx context.Context, failure *Failure) error {
 		a.record.Journal = a.evidence(ctx, failedAt)
 	}
 	a.blame(failure)
+	if worse != nil && worse.Cause == causeNothingBefore && !failure.ofTheRelease() {
+		// Nothing ran here, and nothing does again: that is the way back.
+		a.record.Reason = pointer(failure.Reason + "; nothing ran here before, so it is stopped and disabled")
+		return a.close(ctx, stateReverted)
+	}
 	if worse != nil {
 		a.record.Reason = pointer(failure.Reason + "; then " + worse.Reason)
 		return a.close(ctx, stateFailed)
@@ -93,7 +98,7 @@ func (a *Activation) restoreAndVerify(ctx context.Context, want, other Want) *Fa
 	if !want.Start {
 		a.record.Healthy = pointer(false)
 		_ = a.systemd.Control(ctx, askLimit, "reset-failed", "--", want.Main) // else its failure stays listed
-		return fail("error", "there is no earlier release to go back to: %s is stopped and disabled", want.Main)
+		return fail(causeNothingBefore, "there is no earlier release to go back to: %s is stopped and disabled", want.Main)
 	}
 	if err := a.enter(stageVerify, want.Release); err != nil {
 		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
@@ -111,6 +116,9 @@ func (a *Activation) restoreAndVerify(ctx context.Context, want, other Want) *Fa
 	a.record.Healthy = pointer(true)
 	return nil
 }
+
+// causeNothingBefore: the target had no release and no unit of the service before the run.
+const causeNothingBefore = "nothing-before"
 
 func orWhatRanBefore(release string) string {
 	if release == "" {
