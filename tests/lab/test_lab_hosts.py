@@ -191,6 +191,18 @@ def test_a_host_that_reboots_itself_comes_back(two_targets: Lab, t1: Host) -> No
     pytest.fail("not back after 20 s")
 
 
+def test_a_wrong_clock_is_what_date_says_until_it_is_set_right(two_targets: Lab, t1: Host) -> None:
+    def ahead() -> float:
+        return float(ssh(two_targets, "t1", "sudo -n date +%s").stdout) - time.time()
+
+    t1.set_clock(86_400)
+    assert ahead() == pytest.approx(86_400, abs=3)
+    t1.set_clock(-3600)
+    assert ahead() == pytest.approx(-3600, abs=3)
+    t1.set_clock(0)
+    assert ahead() == pytest.approx(0, abs=3)
+
+
 def test_a_full_disk_refuses_writes_until_it_is_freed(two_targets: Lab, t1: Host) -> None:
     t1.fill_disk(leave_mb=1)
     done = ssh(two_targets, "t1", "sudo dd if=/dev/zero of=/opt/big bs=1M count=5")
