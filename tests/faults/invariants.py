@@ -33,8 +33,6 @@ class Evidence:
     report: dict[str, Any]
     """Of the last command that wrote one."""
     controllers: list[Controller]
-    unreachable: set[str]
-    """Targets that could not be reached when the last command ended."""
 
     @property
     def last(self) -> Command:

@@ -115,7 +115,11 @@ def _to_the_end(scene: Scene, fault: Fault, resume: bool) -> Evidence:
         controllers.append(second)
         commands.append(_continue(scene, second, resume))
     rival = ended(f"second rollout {scene.old}", scene.rival) if scene.rival else None
-    reports = [controller.report() for controller in reversed(controllers) if controller is not scene.rival_home]
+    if rival is not None and rival.code == 0 and scene.rival_home and _came_after(scene.rival_home, scene.first):
+        # the first one had ended when the second came to take the lease: two rollouts, one after the other
+        scene.old, scene.new, rival = scene.new, scene.old, None
+        commands.append(Command("second rollout", 0))
+    reports = [one.report() for one in reversed(controllers) if rival is None or one is not scene.rival_home]
     return Evidence(
         ground=scene.ground,
         old=scene.old,
@@ -125,8 +129,18 @@ def _to_the_end(scene: Scene, fault: Fault, resume: bool) -> Evidence:
         at_end=scene.ground.versions(),
         report=next((report for report in reports if report), {}),
         controllers=controllers,
-        unreachable={host.name for host in scene.ground.targets if not host.is_up()},
     )
+
+
+def _came_after(second: Controller, first: Controller) -> bool:
+    """Whether a controller's run took its lease after the other's had ended."""
+    taken = [event["at"] for event in _events(second) if event["event"] == "lease"]
+    over = [event["at"] for event in _events(first) if event["event"] == "ended"]
+    return bool(taken and over and min(taken) >= max(over))
+
+
+def _events(controller: Controller) -> list[Event]:
+    return list(Follower(controller.home).news())
 
 
 def _ended(what: str, scene: Scene) -> Command:
