@@ -1,4 +1,4 @@
-"""The run's leases: taken first, on each target it is going to change; given back by the end of the connection.
+"""The run's leases: taken first, on each of its targets; given back by the end of the connection.
 
 With an etcd URL in `rollout.lease` the run has one lease there before it asks a target (docs/leases.md).
 """
@@ -14,15 +14,19 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _etcd
-from gofallback.deploys._plan import changes
+from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import state_of
 from gofallback.operations import lease as target
 
 
 def needed(here: Site, host: Host) -> bool:
-    """Whether this run changes anything on a target."""
-    return changes(here, host)
+    """Whether this run takes the lease of a target: of each one, if it changes any.
+
+    Two runs that change different targets, such as a rollout and the abort of another one, would else both call the
+    other's targets unchanged.
+    """
+    return anything(here) and bool(here.services(host))
 
 
 @operation()
@@ -35,7 +39,7 @@ def lease(here: Site) -> Generator[FunctionCommand, None, None]:
     if needed(here, host):
         yield FunctionCommand(_first, (here,), {})
     else:
-        host.noop("nothing changes here, so no lease is taken")
+        host.noop("nothing changes, so no lease is taken")
 
 
 def hold(state: State, host: Host, here: Site) -> bool:
