@@ -204,6 +204,9 @@ func (a *Activation) gate(unit string, health Health) *Gate {
 func (a *Activation) finish(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	if err := a.enter(stageFinish, ""); err != nil {
+		if a.record.State == stateIntended { // what cannot be written down would be taken back at the next boot
+			return a.back(ctx, fail("error", "%v", err))
+		}
 		return err
 	}
 	if a.record.Confirm != nil {

@@ -62,7 +62,7 @@ func (a *Activation) armDeadman(ctx context.Context, window Seconds) error {
 	timer, service := deadmanName(a.plan.Service, "timer"), deadmanName(a.plan.Service, "service")
 	for name, content := range map[string]string{
 		timer:   fmt.Sprintf(deadmanTimer, a.plan.Service, window),
-		service: fmt.Sprintf(deadmanService, a.plan.Service, program),
+		service: fmt.Sprintf(deadmanService, a.plan.Service, unitWord(program)),
 	} {
 		if _, err := writeIfDifferent(filepath.Join(a.paths.Units, name), []byte(content), 0o644); err != nil {
 			return err
@@ -203,12 +203,12 @@ func (a *Activation) actUnderLock(ctx context.Context) (record *Record, again bo
 		return nil, false, fmt.Errorf("run %s left no way back in its record", record.RunID)
 	case !record.waits():
 		a.adopt(record, true)
-		a.record.Decided = &Decided{By: "dead-man's switch"}
+		a.decidedBy("dead-man's switch")
 		return a.record, false, a.goOn(ctx, fail("interrupted", "the agent was gone in stage %s", record.Stage))
 	case a.left(record) > 0:
 		return nil, true, nil
 	}
 	a.adopt(record, false)
-	a.record.Decided = &Decided{By: "dead-man's switch"}
+	a.decidedBy("dead-man's switch")
 	return a.record, false, a.back(ctx, fail("unconfirmed", "not confirmed within %g s", record.Confirm.Window))
 }

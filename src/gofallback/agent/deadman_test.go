@@ -277,6 +277,91 @@ func TestAWatchKilledAnywhereOnTheWayBackEndsWellWhenStartedAgain(t *testing.T) 
 	}
 }
 
+func TestAConfirmationKilledAnywhereEndsInOneOutcome(t *testing.T) {
+	for n := 1; ; n++ {
+		h := newHost(t)
+		h.activate(h.release("v1", "hello.service"), "r1")
+		h.provisional("v2", "r2")
+		finished := func() (finished bool) {
+			h.systemd.calls, h.systemd.killAt = 0, n
+			defer func() {
+				h.systemd.killAt = 0
+				if thrown := recover(); thrown != nil && thrown != (killed{}) {
+					panic(thrown)
+				}
+			}()
+			_, err := h.decide("confirm", "r2", Decided{By: "al@ctl"})
+			must(t, err)
+			return true
+		}()
+		if !finished {
+			h.forgetProcess()
+			h.clock.up += time.Hour
+			_, err := h.agent().keepWatch(context.Background(), nil)
+			must(t, err)
+		}
+		record, err := loadRecord(h.paths, "hello")
+		must(t, err)
+		h.expect(record, record.State, map[string]string{stateConfirmed: "v2", stateReverted: "v1"}[record.State])
+		h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 "+record.State)
+		if by := record.line(epoch).By; record.State == stateConfirmed && by != "al@ctl" {
+			t.Errorf("killed at %d: confirmed by %q", n, by)
+		}
+		if finished {
+			if n < 3 {
+				t.Errorf("only %d places to be killed at", n)
+			}
+			return
+		}
+	}
+}
+
+func TestWhatAKilledAgentDidNotWriteIsWrittenByTheNext(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	h.provisional("v2", "r2")
+	must(t, os.Remove(h.paths.journal("hello")))
+	must(t, os.Remove(h.paths.history("hello")))
+	_, err := h.decide("revert", "r2", Decided{})
+	must(t, err)
+	must(t, os.Remove(h.paths.journal("hello")))
+	must(t, os.Remove(h.paths.history("hello")))
+	for i := 0; i < 2; i++ {
+		_, err = h.agent().keepWatch(context.Background(), nil)
+		must(t, err)
+	}
+	h.expectEvents("r2 reverted")
+	if history, _ := readHistory(h.paths.history("hello")); len(history) != 1 || history[0].State != stateReverted {
+		t.Error(history)
+	}
+}
+
+func TestARecordThatFindsNoRoomIsKeptInMemoryAndWrittenLater(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	record := h.provisional("v2", "r2")
+	// A folder in place of the record: nobody can write it, not even root.
+	must(t, os.Rename(h.paths.record("hello"), h.paths.record("hello")+".kept"))
+	must(t, os.MkdirAll(filepath.Join(h.paths.record("hello"), "x"), 0o755))
+	record.State, record.Stage = stateReverted, stageVerify
+	if err := record.saveSomewhere(h.paths); err == nil {
+		t.Fatal("expected that it cannot be written")
+	}
+	found, err := loadRecord(h.paths, "hello")
+	if err != nil || found.State != stateReverted {
+		t.Fatal(found, err)
+	}
+	if _, err := h.agent().keepWatch(context.Background(), nil); err == nil || !h.armed() {
+		t.Error("it is tried again as long as there is no room:", err)
+	}
+	must(t, os.RemoveAll(h.paths.record("hello")))
+	_, err = h.agent().keepWatch(context.Background(), nil)
+	must(t, err)
+	if _, err := os.Stat(h.paths.spilled("hello")); err == nil || h.armed() {
+		t.Error("settled")
+	}
+}
+
 // forgetProcess makes the record's agent a process that has ended: in a test it is the test itself.
 func (h *host) forgetProcess() {
 	record, err := loadRecord(h.paths, "hello")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // The unit that goes back at boot exists only while a run does: a reboot or a power cut in mid-activation must not
@@ -40,7 +41,7 @@ func (a *Activation) armRecovery() error {
 		return err
 	}
 	unit := filepath.Join(a.paths.Units, recoveryName(a.plan.Service))
-	content := fmt.Sprintf(recoveryUnit, a.plan.Service, a.plan.MainUnit, program)
+	content := fmt.Sprintf(recoveryUnit, a.plan.Service, a.plan.MainUnit, unitWord(program))
 	if _, err := writeIfDifferent(unit, []byte(content), 0o644); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
 		return nil, a.rearm(ctx, record)
 	}
 	a.adopt(record, true)
-	a.record.Decided = &Decided{By: "boot"}
+	a.decidedBy("boot")
 	return a.record, a.goOn(ctx, fail("interrupted", "the host went down in stage %s", record.Stage))
 }
 
@@ -122,6 +123,18 @@ func (a *Activation) adopt(record *Record, again bool) {
 	}
 	record.Attempt++
 	record.PID, record.PIDStart, record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
+}
+
+// decidedBy keeps the name of who decided before, and was cut off.
+func (a *Activation) decidedBy(whom string) {
+	if a.record.Decided == nil {
+		a.record.Decided = &Decided{By: whom}
+	}
+}
+
+// unitWord is a program's path as a unit file's ExecStart= takes it, systemd.service(5).
+func unitWord(path string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`).Replace(path) + `"`
 }
 
 // goOn ends what a killed agent had decided, or else goes back.
