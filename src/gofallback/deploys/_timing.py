@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gevent.lock import RLock
 from pyinfra.api.host import Host
 from pyinfra.api.state import BaseStateCallback, State
 
@@ -16,14 +17,16 @@ class Timing(BaseStateCallback):
     def __init__(self, run: Run, begin: Callable[[], None]) -> None:
         self._run = run
         self._begin = begin
+        self._beginning = RLock()
         self._open: dict[tuple[str, str], Span] = {}
         self._ended: set[str] = set()
 
     # pyinfra declares these static and calls them on the object, so plain methods do.
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
-        if not self._run.executed:
-            self._run.executed, self._run.executing_since = True, self._run.elapsed
-            self._begin()
+        with self._beginning:  # the journal's first line is written before any host does anything
+            if not self._run.executed:
+                self._run.executed, self._run.executing_since = True, self._run.elapsed
+                self._begin()
         if op_hash not in state.ops[host]:
             return
         names = state.get_op_meta(op_hash).names
