@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 STATUSES = "exit status: 0 all is well, 1 a problem was found (one line says which), 2 the command line is wrong"
 REPORT = "report.json"
-#: The first line of a controller's journal; a host's part begins with something else and has no end.
-_FIRST = frozenset({"started", "resumed", "aborted"})
+#: Only in a controller's journal; a host's part has no end.
+_CONTROLLERS = frozenset({"started", "resumed", "aborted", "wave", "ended"})
 _BAD = frozenset({"failed", "reverted"})
 
 
@@ -178,8 +178,8 @@ def _table(found: Iterable[Entry]) -> Table:
 
 
 def _is_of_host(lines: list[bytes]) -> bool:
-    first = next(iter(entries(b"\n".join(lines))), None)
-    return first is not None and first.event not in _FIRST and first.seq == 1
+    found = entries(b"\n".join(lines))
+    return bool(found) and not any(entry.event in _CONTROLLERS for entry in found)
 
 
 def _journal(runs: Path, name: str) -> Path:

@@ -47,7 +47,7 @@ def _about(here: Site) -> dict[str, Any]:
     return {
         "command": run.command,
         "who": run.who,
-        "identity": _identity(here),
+        "identity": run.identity.model_dump(mode="json") if run.identity else None,
         "why": run.options.reason or "",
         "environment": run.environment,
         "options": options,
@@ -67,10 +67,10 @@ def _about(here: Site) -> dict[str, Any]:
     }
 
 
-def _identity(here: Site) -> dict[str, Any]:
+def identify(here: Site) -> None:
+    """Learn who runs this, before anything is executed: it asks programs, and other hosts would go on meanwhile."""
     keys = {str(key) for host in here.state.inventory if (key := host.data.get("ssh_key"))}
     here.run.identity = identity.gather(sorted(keys), project=Path.cwd())
-    return here.run.identity.model_dump(mode="json")
 
 
 def writable(here: Site) -> str | None:

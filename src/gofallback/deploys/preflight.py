@@ -11,7 +11,7 @@ from pyinfra.api.host import Host
 from gofallback.deploys import _checks
 from gofallback.deploys._lease import lease
 from gofallback.deploys._quiet import quiet
-from gofallback.deploys._record import learn
+from gofallback.deploys._record import identify, learn
 from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
 from gofallback.refusal import refusal
@@ -45,6 +45,8 @@ def _whole_run(here: Site) -> None:
     with here.lock:
         if "checked" not in here.memo:
             try:
+                if here.run.command != "status":
+                    identify(here)
                 _checks.whole_run(here)
                 here.memo["checked"] = None
             except (GofallbackError, PyinfraError) as error:
