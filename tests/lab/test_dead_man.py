@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gofallback.journal.verify import verify
 from lab import Lab
 from lab.model import DEFAULT_SUITE
 from tests.lab.agent_target import AGENT, AgentTarget, built, service
@@ -354,6 +355,15 @@ def test_a_new_run_takes_over_from_an_unconfirmed_one(good: AgentTarget) -> None
     assert events(good) == ["intended", "provisional", "reverted"] and events(good, OTHER) == ["intended", "reverted"]
     late = decide(good, "confirm")
     assert late.returncode == 3 and json.loads(late.stdout)["cause"] == "superseded"
+
+
+def test_a_journal_that_a_power_cut_tore_goes_on_and_says_so(good: AgentTarget) -> None:
+    good.sh(f'printf \'{{"prev":"torn by a pow\' >> {STATE}/journal.jsonl')
+    good.activate("v1", "second")
+    good.activate("v1", "third")
+    lines = good.sh(f"cat {STATE}/journal.jsonl").encode().splitlines()
+    assert [problem.text.split(":")[:2] for problem in verify(lines, ends=False)] == [["line 3", " torn"]]
+    assert [json.loads(line).get("torn") for line in lines[3:]] == [True, None, None, None]
 
 
 def test_a_failed_release_stays_when_nothing_is_to_be_taken_back(good: AgentTarget) -> None:

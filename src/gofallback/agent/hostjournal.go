@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -100,17 +98,14 @@ func lastWhole(data []byte, run, event string) (last Line, torn, found bool) {
 	return last, torn, found
 }
 
-// readLine gives "" for the hash of a line that is not whole.
+// readLine gives "" for the hash of a line that is not whole. One that was edited keeps its place in the chain: that
+// its hash is wrong is for `gofallback journal verify` to say.
 func readLine(text []byte) (line Line, hash string) {
 	match := tailHash.FindSubmatchIndex(text)
 	if match == nil || json.Unmarshal(text, &line) != nil {
 		return line, ""
 	}
-	hash = string(text[match[2]:match[3]])
-	if sum := sha256.Sum256(text[:match[0]]); hex.EncodeToString(sum[:]) != hash {
-		return line, ""
-	}
-	return line, hash
+	return line, string(text[match[2]:match[3]])
 }
 
 // tell writes the record's state into the host's journal and to journald, once for each state of a run.
