@@ -1,7 +1,7 @@
 """The lab's hosts, with what one test wants on top: a JSON file that GOFALLBACK_TEST_DATA names.
 
 `hello` in it overrides the service, `twin` is a second service of the same repository, `hosts` is data of single hosts,
-and `dead_builder` puts one before the others that answers nobody.
+`repository` stands in place of the lab's, and `dead_builder` puts one before the others that answers nobody.
 """
 
 import copy
@@ -17,6 +17,8 @@ _data = _lab.data()
 _source = _data["service_overrides"]["hello"]["source"]
 _overrides = {**_wanted.pop("hello", {})}
 _overrides["source"] = {**_overrides.get("source", {}), **_source}
+if "repository" in _wanted:
+    _overrides["source"]["repository"] = _wanted.pop("repository")
 _twin, _hosts = _wanted.pop("twin", None), _wanted.pop("hosts", {})
 if _twin is not None:
     _hello = next(one for one in _services(Path("group_data/services")) if one["name"] == "hello")
