@@ -172,6 +172,8 @@ def begin(here: Site, wave: Wave) -> None:
     """The first switch of a wave: note when."""
     timing = here.run.waves[wave.number]
     if timing.state == "waiting":
+        for earlier in plan(here)[: wave.number]:
+            end(here, earlier)
         timing.state, timing.start = "begun", here.run.elapsed
         here.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
 
