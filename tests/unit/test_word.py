@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import threading
@@ -137,8 +138,12 @@ def test_what_is_no_question_is_nobodys(runs: Path, capsys: pytest.CaptureFixtur
 
 def test_a_word_that_cannot_be_written_is_told(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     word.ask(runs / RUN, "go on?")
-    (runs / RUN / "word.json" / "in the way").mkdir(parents=True)  # root may write everywhere, but not over a folder
-    assert "cannot be written" in refused(capsys, "continue")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # a full disk, for root too: no file may grow
+    try:
+        assert "cannot be written" in refused(capsys, "continue")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_other_greenlets_go_on_while_one_waits(runs: Path) -> None:
