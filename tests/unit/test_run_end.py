@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
-from gofallback.controller.run import Outcome, Run
+from gofallback.controller.run import Outcome, Run, WaveTiming
 from gofallback.deploys._finish import settle
 from gofallback.deploys._switch import BEGUN, Switch, keep
 from gofallback.deploys._to_report import to_report
+from gofallback.journal.read import entries
+from gofallback.journal.writer import Journal
 from gofallback.model import Service
 from gofallback.release.activation import ActivationOutcome
 from tests.unit.services import MINIMAL
@@ -123,3 +126,66 @@ def test_a_run_that_is_taken_back_has_done_what_it_was_asked_when_the_target_wen
     back = Switch(Service(**MINIMAL), OLD, None, "revert", "20261122T031244Z-9f3a")
     keep(run, outcome, back, ActivationOutcome("reverted", NEW, live=OLD, healthy=True))
     assert (outcome.state, outcome.release, outcome.live) == ("confirmed", OLD, OLD)
+
+
+def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> None:
+    run.waves = [
+        WaveTiming("canary", ("t1",), start=1.0, end=3.0, state="passed"),
+        WaveTiming("wave 1", ("t2",), start=8.0, end=9.0, state="failed"),
+        WaveTiming("wave 2", ("t3",)),
+    ]
+    rows = to_report(run, failed=True, order={}).waves
+    assert [(row.name, row.state, row.pause) for row in rows] == [
+        ("canary", "passed", 5.0),
+        ("wave 1", "failed", 0.0),
+        ("wave 2", "not reached", 0.0),
+    ]
+
+
+def test_a_wave_in_whose_middle_the_run_ended_was_cut_off(run: Run) -> None:
+    run.waves = [WaveTiming("canary", ("t1",), start=0.0, state="begun")]
+    (row,) = to_report(run, failed=True, order={}).waves
+    assert row.state == "cut off"
+    assert row.end is not None
+
+
+def test_the_report_knows_from_the_journal_how_long_each_release_was_provisional(run: Run) -> None:
+    seconds = iter(range(100))
+    run.journal = Journal(run.home.journal(run.id), run.id, now=lambda: run.started + timedelta(seconds=next(seconds)))
+    for event, host in (("provisional", "t1"), ("provisional", "t2"), ("provisional", "t1"), ("confirmed", "t1")):
+        run.tell(event, host=host, service="hello")
+    run.tell("reverted", host="t2", service="hello")
+    run.tell("seen", host="t2", service="hello")
+    holds = to_report(run, failed=True, order={}).holds
+    assert [(hold.host, round(hold.start), round(hold.end), hold.ended) for hold in holds] == [
+        ("t1", 0, 3, "confirmed"),
+        ("t2", 1, 4, "reverted"),
+    ]
+
+
+def test_who_approved_and_what_was_set_aside_is_in_the_report(run: Run) -> None:
+    run.approvals = [{"principal": "bob@example.com", "key": "SHA256:abc", "at": "", "expires": "", "file": "a.sig"}]
+    run.overrides = [{"kind": "freeze", "what": "year end", "why": "INC-1"}]
+    report = to_report(run, failed=False, order={})
+    assert report.approvals[0].principal == "bob@example.com"
+    assert (report.overrides[0].kind, report.overrides[0].why) == ("freeze", "INC-1")
+
+
+def test_a_release_that_nobody_confirmed_says_until_when_it_stays(run: Run) -> None:
+    outcome = planned(run, "t1")
+    outcome.state, outcome.live, outcome.deadline = "provisional", NEW, "2026-11-22T03:14:00Z"
+    report = to_report(run, failed=True, order={})
+    assert (report.verdict, report.targets[0].outcome, report.targets[0].deadline) == (
+        "failed",
+        "provisional",
+        "2026-11-22T03:14:00Z",
+    )
+    assert (report.targets[0].version_before, report.targets[0].version) == ("v1.0.0", "v1.1.0")
+
+
+def test_what_is_decided_at_the_end_is_written_down_too(run: Run) -> None:
+    run.journal = Journal(run.home.journal(run.id), run.id)
+    planned(run, "t1")
+    settle(run, failed=())
+    (entry,) = entries(run.home.journal(run.id).read_bytes())
+    assert (entry.event, entry.host, entry.data["reason"]) == ("untouched", "t1", "the run ended before its turn")
