@@ -18,6 +18,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.operations import lease
+from gofallback.operations.activate import activate
 from gofallback.operations.channel import reconnect, run
 from gofallback.operations.release import put_release
 from gofallback.release.lease import fenced
@@ -137,6 +138,22 @@ def test_a_run_cut_off_for_longer_than_the_ttl_is_fenced_when_its_network_comes_
         assert written(target)[:2] == ["2", TWO]
 
 
+def test_an_activation_of_a_run_that_was_overtaken_is_refused_by_the_target(target: Target) -> None:
+    assert take(target)
+    old = target.live(hello(), "v1.0.0")
+    new = target.put(hello(), "v1.1.0")
+    lease.release(target.state, target.host)
+    with other_controller(target, TWO) as (_, word):
+        assert word == "held 2"
+        late = activate(
+            target.state, target.host, "hello", "/opt/hello", new.id, run_id=ONE, who="al", timeout=20, fence=1
+        )
+        assert late.state == "refused" and f"fenced: run {TWO} of bo@ctl2 took over (number 2, ours 1)" in str(
+            late.reason
+        )
+        assert target.see(hello()).current == old.id and target.answers() == "ok v1.0.0"
+
+
 def test_a_run_that_was_cut_off_and_overtaken_by_nobody_goes_on_with_its_number(target: Target) -> None:
     machine = target.lab.targets[0]
     _, upload = target.upload(hello(), "v1.0.0")
@@ -146,7 +163,6 @@ def test_a_run_that_was_cut_off_and_overtaken_by_nobody_goes_on_with_its_number(
         wait(lambda: written(target)[1] == "", TTL + 5)
     finally:
         machine.uncut()
-    wait(lambda: reconnect(target.host), 10)
     assert not lease.is_held(target.host)
     assert lease.renew(target.state, target.host) and lease.is_held(target.host)
     assert written(target)[:2] == ["1", ONE]

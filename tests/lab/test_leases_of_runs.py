@@ -102,6 +102,30 @@ def test_a_run_that_is_taken_over_changes_nothing_more(two: Fleet) -> None:
     assert "took the lease over from run" in journal.stdout
 
 
+def test_a_lease_that_ends_while_another_target_is_at_work_is_taken_again(two: Fleet) -> None:
+    run, run_id = paused(two, "v1.1.0")
+    two.lab.host("t2").run("kill $(cat /run/gofallback/hello.keeper)")
+    result = run.end()
+    assert result.code == 0, result.output
+    result.line(r"\[t2\].*lost with its connection.*taken again")
+    numbers = {found["number"] for found in events(two, run_id, "lease") if found["host"] == "t2"}
+    assert len(numbers) == 1, "the same number"
+
+
+def test_a_lease_that_is_lost_to_somebody_else_stops_the_switch_and_takes_the_fleet_back(two: Fleet) -> None:
+    run, _ = paused(two, "v1.1.0")
+    two.lab.host("t2").run(
+        "kill $(cat /run/gofallback/hello.keeper); read -r up rest </proc/uptime; "
+        r"printf '99\t20261122T000000Z-dead\teve@other\tnow\t60\n' >/var/lib/gofallback/hello/lease; "
+        r"printf '99\t%s\n' $up >/run/gofallback/hello.renewed"
+    )
+    result = run.end()
+    assert result.code == 3, result.output
+    result.line(r"\[t2\].*fenced: run 20261122T000000Z-dead of eve@other took over \(number 99, ours \d+\)")
+    assert two.answer("t1") == two.answer("t2") == "ok v1.0.0"
+    assert {row["host"]: row["outcome"] for row in two.report()["targets"]} == {"t1": "reverted", "t2": "untouched"}
+
+
 def test_a_killed_run_leaves_no_lease(two: Fleet) -> None:
     first, _ = paused(two, "v1.1.0")
     first.kill()

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.operations.channel import BrokenError, Channel
+from gofallback.operations.channel import BrokenError, Channel, alive, reconnect
 from gofallback.release import lease
 from gofallback.release.lease_script import HEARTBEAT, Terms, hold
 
@@ -91,6 +91,8 @@ def acquire(
     if held is not None:
         _end(held)
     asked = {name: before.get(name, 0) for name in wanted | before.keys()}
+    if before and not alive(host):
+        reconnect(host)  # where it does not work, the next line says so
     problem = _take(state, host, asked, terms, sudo, tell_event)
     if problem and not quiet:
         host.log_styled(f"lease: {problem}", fg="red")

@@ -70,9 +70,12 @@ read_lease() {
 """
 
 # The lock is opened for each service in a shell of its own, one inside the other: dash has one-digit descriptors only.
+# Who may read a file may lock it: nobody but root.
 _UNDER = rf"""
+private() {{ [ -e "$1" ] || (umask 077; : >>"$1"); }}
 under() {{ # $1: services still to lock; the rest runs once the locks of all of them are held
   case $1 in '') shift; "$@"; return;; esac
+  private "$run/${{1%% *}}.lock"
   ( flock -w {_PATIENCE} 9 || {{ say error "$run/${{1%% *}}.lock is held by a process that does not end"; exit 1; }}
     rest=${{1#* }}; [ "$rest" != "$1" ] || rest=
     shift; under "$rest" "$@" ) 9>>"$run/${{1%% *}}.lock"
@@ -253,9 +256,10 @@ def guard(service: str, number: int, command: str, places: Places = Places()) ->
     """
     if number == 0:
         return command
+    lock = shlex.quote(f"{places.run}/{service}.lock")
     return "\n".join(
         [
-            f"mkdir -p -m 755 {shlex.quote(places.run)} && (",
+            f"mkdir -p -m 755 {shlex.quote(places.run)} && {{ [ -e {lock} ] || (umask 077; : >>{lock}); }} && (",
             *_start(places),
             _READ.strip(),
             f"service={shlex.quote(service)}",
@@ -265,7 +269,7 @@ def guard(service: str, number: int, command: str, places: Places = Places()) ->
             f'[ "$number" -le {number} ] || {{',
             f'  say fenced "$service" "$number" {number} "$holder" "$who"; exit {FENCED}; }}',
             command,
-            f") 9>>{shlex.quote(f'{places.run}/{service}.lock')}",
+            f") 9>>{lock}",
         ]
     )
 
