@@ -72,7 +72,7 @@ class Machine:
     def reboot(self) -> None:
         for keeper in self.keepers:
             self.die(keeper)
-        for file in (self.folder / "run").iterdir():
+        for file in (self.folder / "run").glob("*"):
             file.unlink()
 
     def line(self, service: str = "hello") -> list[str]:
