@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -16,12 +14,24 @@ from lab import Lab
 from lab.model import DEFAULT_SUITE
 from tests.lab.agent_target import AGENT, AgentTarget, built, service
 from tests.lab.conftest import fresh_name
+from tests.lab.dead_man import (
+    KILLER,
+    OTHER,
+    RUN,
+    STATE,
+    assert_v1_is_back,
+    decide,
+    drop_lease,
+    events,
+    final,
+    go_down,
+    hold_lease,
+    journal,
+    provisional,
+    slack,
+)
 
 pytestmark = pytest.mark.lab
-
-RUN = "20261122T031244Z-9f3a"
-OTHER = "20261122T041244Z-0001"
-STATE = "/var/lib/gofallback/hello"
 
 
 @pytest.fixture(scope="module")
@@ -41,80 +51,6 @@ def good(machine: AgentTarget) -> AgentTarget:
     return machine
 
 
-def provisional(target: AgentTarget, window: float, flags: str = "", **changes: Any) -> dict[str, Any]:
-    """Switch to v2, which then waits to be confirmed."""
-    code, record = target.activate(target.release("v2", service(**changes)), RUN, f"-window {window:g} {flags}")
-    assert (code, record["state"], record["stage"]) == (0, "provisional", "confirm"), record
-    assert target.current() == "v2" and target.answers().startswith("ok")
-    return record
-
-
-def final(target: AgentTarget, seconds: float, run_id: str = RUN) -> tuple[int, dict[str, Any]]:
-    """Wait for the run's end: exit status of `follow -final`, record."""
-    done = target.host.run(f"{AGENT} follow -final -service hello -run-id {run_id} -timeout {seconds}", check=False)
-    assert done.stdout, f"{done.returncode}: {done.stderr}"
-    return done.returncode, json.loads(done.stdout.splitlines()[-1])
-
-
-def decide(target: AgentTarget, command: str, flags: str = "", run_id: str = RUN) -> subprocess.CompletedProcess[str]:
-    """Run `confirm` or `revert` directly."""
-    reason = "-reason 'asked for'" if command == "revert" else ""
-    return target.host.run(f"{AGENT} {command} -service hello -run-id {run_id} {reason} {flags}", check=False)
-
-
-def journal(target: AgentTarget) -> list[dict[str, Any]]:
-    """The host's journal; each line's hash and its link to the line before are checked with sha256sum."""
-    assert target.sh(f"stat -c %a {STATE}/journal.jsonl") == "600"
-    lines = target.sh(VERIFY).splitlines()
-    assert lines[-1] == "whole", lines
-    return [json.loads(line) for line in lines[:-1]]
-
-
-VERIFY = f"""prev=$(printf '%064d' 0); seq=0
-while IFS= read -r line; do
-  head=${{line%',"hash":"'*}}; hash=${{line##*',"hash":"'}}; hash=${{hash%'"}}'}}; seq=$((seq+1))
-  [ "$(printf %s "$head" | sha256sum | cut -c 1-64)" = "$hash" ] || {{ echo "hash of $line"; exit; }}
-  case $head in '{{"prev":"'$prev'","seq":'$seq',"at":"'*) ;; *) echo "chain at $line"; exit;; esac
-  prev=$hash; printf '%s\\n' "$line"
-done < {STATE}/journal.jsonl; echo whole"""
-
-
-def events(target: AgentTarget, run_id: str = RUN) -> list[str]:
-    return [line["event"] for line in journal(target) if line["run"] == run_id]
-
-
-def assert_v1_is_back(target: AgentTarget, before: dict[str, str]) -> None:
-    assert target.current() == "v1" and target.answers().startswith("ok")
-    assert target.units() == before, "unit files, timer and links are as they were"
-    states = "active,activating,deactivating,failed"
-    assert (
-        target.sh(f"systemctl list-units --no-legend --plain --state={states} 'gofallback-*hello*'", check=False) == ""
-    )
-    assert target.sh(f"cat {STATE}/last-known-good") == "v1"
-    assert target.sh("ls -A /opt/hello /etc/systemd/system | grep spare", check=False) == ""
-
-
-def hold_lease(target: AgentTarget, run_id: str, number: int = 5) -> None:
-    """What a controller keeps on the target: its lease, renewed every half second until `drop_lease`."""
-    target.sh(f"printf '{number}\\t{run_id}\\tal@ctl\\t2026-11-22T03:12:44Z\\t30\\n' > {STATE}/lease")
-    target.host.put("/root/renew", RENEW.replace("NUMBER", str(number)).encode(), 0o755)
-    target.sh("systemd-run --quiet --collect --unit=renewals /root/renew; sleep 0.2")
-
-
-RENEW = """#!/bin/sh
-mkdir -p /run/gofallback
-while read -r up rest </proc/uptime; do
-  printf 'NUMBER\\t%s\\n' $up >/run/gofallback/.r
-  mv /run/gofallback/.r /run/gofallback/hello.renewed
-  sleep 0.5
-done
-"""
-
-
-def drop_lease(target: AgentTarget) -> None:
-    target.sh("systemctl stop renewals; rm -f /run/gofallback/hello.renewed", check=False)
-
-
 def test_a_release_that_nobody_confirms_is_taken_back_when_the_window_is_over(good: AgentTarget) -> None:
     before = good.units()
     record = provisional(good, 3, "-reason 'ticket 7' -fence 4")
@@ -124,7 +60,7 @@ def test_a_release_that_nobody_confirms_is_taken_back_when_the_window_is_over(go
     times = record["timings"]
     assert (code, record["state"], record["cause"]) == (3, "reverted", "unconfirmed")
     assert record["reason"] == "not confirmed within 3 s" and record["runs_now"] == "v1"
-    assert 3 <= times["answering"] - times["healthy"] < 3 + 2
+    assert 3 <= times["answering"] - times["healthy"] < 3 + slack()
     assert_v1_is_back(good, before)
     assert "BAD" not in good.sh("ls /opt/hello/releases/v2"), "nobody knows that it is bad"
     lines = [line for line in journal(good) if line["run"] == RUN]
@@ -177,7 +113,7 @@ def test_renewals_by_another_run_do_not_put_it_off(good: AgentTarget) -> None:
     provisional(good, 3)
     code, record = final(good, 20)
     drop_lease(good)
-    assert code == 3 and record["timings"]["answering"] - record["timings"]["healthy"] < 3 + 2
+    assert code == 3 and record["timings"]["answering"] - record["timings"]["healthy"] < 3 + slack()
 
 
 def test_a_host_whose_network_is_cut_goes_back_alone(good: AgentTarget) -> None:
@@ -185,10 +121,10 @@ def test_a_host_whose_network_is_cut_goes_back_alone(good: AgentTarget) -> None:
     provisional(good, 2)
     good.host.cut()
     try:
-        time.sleep(5)
+        assert final(good, 30)[0] == 3
+        assert good.current() == "v1"
     finally:
         good.host.uncut()
-    assert good.record()["state"] == "reverted"
     assert_v1_is_back(good, before)
 
 
@@ -210,20 +146,6 @@ def test_an_unconfirmed_release_runs_after_a_reboot_and_its_window_begins_anew(
     assert record["confirm"]["boot_id"] != first["confirm"]["boot_id"]
     assert_v1_is_back(good, before)
     assert events(good) == ["intended", "provisional", "reverted"]
-
-
-def go_down(target: AgentTarget, how: str) -> None:
-    """Reboot or cut the power, and wait until the host and its service are up again."""
-    if how == "reboot":
-        target.sh("systemctl reboot", check=False)
-        time.sleep(2)
-    else:
-        target.host.kill()
-        target.host.boot()
-    target.host.wait_up(60)
-    end = time.monotonic() + 10
-    while not target.answers() and time.monotonic() < end:
-        time.sleep(0.1)
 
 
 def test_a_reboot_in_the_gate_takes_the_release_back_and_disarms_the_timer(good: AgentTarget) -> None:
@@ -261,20 +183,6 @@ def test_a_switch_killed_on_the_way_back_goes_on(good: AgentTarget) -> None:
     assert (code, record["cause"], good.sh("cat /root/killed")) == (3, "unconfirmed", "restore")
     assert_v1_is_back(good, before)
     assert events(good) == ["intended", "provisional", "reverted"]
-
-
-# Kills the agent with SIGKILL as soon as its record says that it goes back.
-KILLER = """#!/bin/bash
-rm -f /root/killed
-record=/var/lib/gofallback/hello/outcome.json
-for ((i = 0; i < 200000; i++)); do
-  read -r -d '' text < $record
-  if [[ $text == *'"stage": "restore",
- "stages"'* && $text =~ \\"pid\\":\\ ([0-9]+) ]]; then
-    kill -9 "${BASH_REMATCH[1]}"; echo restore > /root/killed; exit
-  fi
-done
-"""
 
 
 def test_the_switch_takes_over_when_the_agent_is_killed_for_good(good: AgentTarget) -> None:
