@@ -35,7 +35,7 @@ ROLLOUT: dict[str, Any] = {
     "activate_timeout": 30,
 }
 HEALTH = {"start_deadline": 8, "interval": 0.1, "minimum_healthy": 1.0, "timeout": 1}
-PATIENCE = 150.0
+PATIENCE = 240.0
 """Seconds after which a command that has not ended is a failure of the cell."""
 
 
