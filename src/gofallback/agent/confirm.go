@@ -69,7 +69,10 @@ func revertCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	if err != nil {
 		return exitRefused, err
 	}
-	record, err := newActivation(paths, Plan{Service: d.service}).decide(context.Background(), d, (*Activation).takenBack)
+	// Being stopped is no reason to leave the way back half done.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	record, err := newActivation(paths, Plan{Service: d.service}).decide(ctx, d, (*Activation).takenBack)
 	if record != nil && record.State == stateConfirmed {
 		err = fmt.Errorf("run %s is confirmed: %s is live; roll back instead", record.RunID, record.Release)
 		record = nil

@@ -244,18 +244,7 @@ func TestAWatchKilledAnywhereOnTheWayBackEndsWellWhenStartedAgain(t *testing.T) 
 		before := h.onDisk()
 		h.provisional("v2", "r2")
 		h.clock.up += time.Minute
-		finished := func() (finished bool) {
-			h.systemd.calls, h.systemd.killAt = 0, n
-			defer func() {
-				h.systemd.killAt = 0
-				if thrown := recover(); thrown != nil && thrown != (killed{}) {
-					panic(thrown)
-				}
-			}()
-			_, err := h.agent().keepWatch(context.Background(), nil)
-			must(t, err)
-			return true
-		}()
+		finished := !h.killed(n, func() { _, _ = h.agent().keepWatch(context.Background(), nil) })
 		if !finished {
 			h.forgetProcess()
 			_, err := h.agent().keepWatch(context.Background(), nil)
@@ -282,18 +271,7 @@ func TestAConfirmationKilledAnywhereEndsInOneOutcome(t *testing.T) {
 		h := newHost(t)
 		h.activate(h.release("v1", "hello.service"), "r1")
 		h.provisional("v2", "r2")
-		finished := func() (finished bool) {
-			h.systemd.calls, h.systemd.killAt = 0, n
-			defer func() {
-				h.systemd.killAt = 0
-				if thrown := recover(); thrown != nil && thrown != (killed{}) {
-					panic(thrown)
-				}
-			}()
-			_, err := h.decide("confirm", "r2", Decided{By: "al@ctl"})
-			must(t, err)
-			return true
-		}()
+		finished := !h.killed(n, func() { _, _ = h.decide("confirm", "r2", Decided{By: "al@ctl"}) })
 		if !finished {
 			h.forgetProcess()
 			h.clock.up += time.Hour
@@ -314,6 +292,68 @@ func TestAConfirmationKilledAnywhereEndsInOneOutcome(t *testing.T) {
 			return
 		}
 	}
+}
+
+func TestASwitchToBeConfirmedThatIsKilledAnywhereIsTakenBackByTheTimerAlone(t *testing.T) {
+	for n := 1; ; n++ {
+		h := newHost(t)
+		h.activate(h.release("v1", "hello.service"), "r1")
+		before := h.onDisk()
+		h.release("v2", "hello.service", "hello.socket")
+		a := h.activation("v2", "r2")
+		a.window = 60
+		if !h.killed(n, func() { _, _ = a.Run(context.Background()) }) {
+			if n < 10 {
+				t.Errorf("only %d places to be killed at", n)
+			}
+			return
+		}
+		if !h.armed() {
+			if currentRelease(h.home) != "v1" || h.systemd.serves != "v1" {
+				t.Fatalf("killed at %d, not armed: %s", n, h.onDisk())
+			}
+			continue // nothing was switched yet; the next run or boot clears it away
+		}
+		h.forgetProcess()
+		h.clock.up += time.Hour
+		record, err := h.agent().keepWatch(context.Background(), nil)
+		must(t, err)
+		h.expect(record, stateReverted, "v1")
+		if after := h.onDisk(); after != before || h.armed() {
+			t.Fatalf("killed at %d\nbefore: %s\nafter:  %s", n, before, after)
+		}
+		if events := h.events(); events[len(events)-1] != "r2 reverted" {
+			t.Error(events)
+		}
+	}
+}
+
+func TestAFirstReleaseThatNobodyConfirmsIsStoppedAndRemoved(t *testing.T) {
+	h := newHost(t)
+	h.provisional("v1", "r1")
+	h.clock.up += time.Hour
+	record, err := h.agent().keepWatch(context.Background(), nil)
+	must(t, err)
+	h.expect(record, stateReverted, "") // to what was there before: nothing
+	if h.systemd.status["hello.service"].ActiveState != "inactive" || h.armed() {
+		t.Error(h.onDisk())
+	}
+	h.expectEvents("r1 intended", "r1 provisional", "r1 reverted")
+}
+
+// killed runs something whose process dies before its n-th call of systemd; false: it ended before.
+func (h *host) killed(n int, what func()) (wasKilled bool) {
+	h.systemd.calls, h.systemd.killAt = 0, n
+	defer func() {
+		h.systemd.killAt = 0
+		if thrown := recover(); thrown == (killed{}) {
+			wasKilled = true
+		} else if thrown != nil {
+			panic(thrown)
+		}
+	}()
+	what()
+	return false
 }
 
 func TestWhatAKilledAgentDidNotWriteIsWrittenByTheNext(t *testing.T) {
