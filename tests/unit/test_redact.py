@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from gofallback.controller.options import parse_options
+from gofallback.operations.gocmd import Command, keep
 from gofallback.report import redact as module
 from gofallback.report.redact import hide, names_secret, redact, redacted, secrets_in
 from tests.unit.services import service
@@ -111,3 +114,26 @@ def test_what_pyinfra_or_a_traceback_prints_of_the_data_holds_no_secret() -> Non
     for shown in (repr(given), str(given), f"{[given]}"):
         assert "canary" not in shown
         assert "'HELLO_ADDR': ':8080'" in shown
+
+
+@pytest.mark.parametrize(
+    "environment", [{"GOPROXY": "https://bob:canary-1@proxy.example.com"}, {"NPM_TOKEN": "canary-1"}]
+)
+def test_a_password_for_go_is_sent_where_no_manifest_holds_it(environment: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="should not hold a password") as refused:
+        service(build={"environment": environment})
+    assert "canary" not in str(refused.value).partition("[type=")[0]
+    assert service(build={"environment": {"GOPROXY": "https://proxy.example.com,direct", "GOPRIVATE": "x.com"}})
+
+
+def test_what_a_build_says_is_kept_without_its_secrets(tmp_path: Path) -> None:
+    hide(secrets_in({"builder": {"environment": {"GOPROXY": "https://bob:canary-1@proxy.example.com"}}}))
+    command = Command("hello", "go build .", {}, 60, tmp_path / "build.log")
+    keep(command, "GET https://proxy.example.com: 403 for bob canary-1", 1.0, None)
+    assert command.log.read_text() == ("$ go build .\nGET https://proxy.example.com: 403 for bob ***\n# ok, 1.0 s\n\n")
+
+
+def test_a_long_line_does_not_take_long() -> None:
+    began = time.monotonic()
+    redact("a" * 1_000_000 + " https://" + "b" * 1_000_000 + "token" * 100_000)
+    assert time.monotonic() - began < 5

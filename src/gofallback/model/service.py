@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from gofallback.model.base import AbsolutePath, EnvName, Line, Name, RelativePath, Strict, one_line
 from gofallback.model.health import Health, Port
 from gofallback.model.platform import Platform
+from gofallback.report.redact import names_secret, secrets_in
 
 
 def _ref(value: str) -> str:
@@ -99,6 +100,11 @@ class Build(Strict):
         for key in value:
             if key.upper() in ours:
                 raise ValueError(f"{key} is set by gofallback; remove it")
+            if names_secret(key, sure=True) or any(secrets_in(value[key])):
+                raise ValueError(
+                    f"{key} should not hold a password: it becomes part of the artifact's manifest, which every target "
+                    "gets; builder.environment does not"
+                )
         return value
 
 

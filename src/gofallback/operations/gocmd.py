@@ -16,6 +16,7 @@ from pyinfra.api.state import State
 
 from gofallback.build.failure import Failure, Step, classify
 from gofallback.operations.talk import TROUBLE
+from gofallback.report.redact import redact
 
 _LOCKED = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
@@ -108,14 +109,15 @@ def keep(command: Command, text: str, seconds: float, failure: Failure | None) -
     try:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(f"$ {command.line}\n{text}\n# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
+            said = redact(f"$ {command.line}\n{text}\n")
+            file.write(f"{said}# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
     except OSError:
         return
 
 
 def explain(host: Host, command: Command, failure: Failure) -> bool:
     """Say in at most three lines what went wrong, what to do, and where all of it is; returns False for the step."""
-    host.log_styled(f"{command.label}: {failure.title}: {failure.cause}", fg="red", log_func=logger.error)
+    host.log_styled(f"{command.label}: {failure.title}: {redact(failure.cause)}", fg="red", log_func=logger.error)
     host.log_styled(f"  to do: {failure.remedy}", fg="red", log_func=logger.error)
     host.log(f"  whole output: {command.log}", log_func=logger.error)
     return False

@@ -39,7 +39,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)(\b(?:set-)?cookie[\"']?\s*:\s*[\"']?)[^\s\"'][^\n\"']*"), rf"\1{_HIDDEN}"),
     # token=..., "password": "...", --api-key ...
     (
-        re.compile(rf"(?i)((?:[\w-]*(?:{_STRONG})s?)[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"),
+        re.compile(rf"(?i)((?:{_STRONG})s?[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"),
         rf"\1{_HIDDEN}",
     ),
     # tokens that carry their kind in their name: GitHub, GitLab, AWS, Slack, JSON Web Token
