@@ -8,7 +8,7 @@ from typing import Any, Literal
 Moment = Literal["upload", "gate", "provisional", "between", "confirm"]
 MOMENTS: dict[Moment, str] = {
     "upload": "the first target has the new release's files",
-    "gate": "the first target has begun to switch",
+    "gate": "the first target has switched, its gate has begun",
     "provisional": "the first target runs the new release, unconfirmed",
     "between": "the first wave has passed, the rollout pauses",
     "confirm": "every wave has passed, targets are being confirmed",

@@ -88,10 +88,22 @@ def _until(ground: Ground, fault: Fault, moment: Moment, old: str, new: str) -> 
     run = first.start("rollout", version=new)
     scene = Scene(ground, first, run, old, new, [], clock=clock)
     try:
-        return scene, await_moment(run, Follower(first.home), moment)
+        event = await_moment(run, Follower(first.home), moment)
+        if moment == "gate":
+            _await_gate(ground, str(event["host"]), new)
     except CellError:
         run.kill()
         raise
+    return scene, event
+
+
+def _await_gate(ground: Ground, name: str, version: str) -> None:
+    """The journal says that the target is told to switch; wait until it has and its gate has begun."""
+    host, end = next(host for host in ground.targets if host.name == name), time.monotonic() + 10
+    while ground.record(host).get("stage") != "gate" or ground.version(host) != version:
+        if time.monotonic() > end:
+            raise CellError(f"gate: {name} has not begun its gate: {ground.record(host).get('stage')}")
+        time.sleep(0.005)
 
 
 def _libfaketime() -> Path:
