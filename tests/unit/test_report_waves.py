@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gofallback.report import html, markdown, table, timeline
-from gofallback.report.model import Report
+from gofallback.report.model import Hold, Report, Span, Stage
 from gofallback.report.screen import overview, text
 from tests.unit.reports import SHA, audited, rollout
 from tests.unit.test_report import outline
@@ -40,6 +40,21 @@ def test_a_release_is_drawn_as_provisional_until_it_is_confirmed() -> None:
     assert bar.hold.x == pytest.approx(bar.x + bar.width, abs=0.2)
     assert bar.hold.ended == held.ended == "confirmed"
     assert "then confirmed" in bar.title
+
+
+def test_a_stage_that_waited_for_later_waves_is_drawn_as_provisional_from_its_own_gate_on() -> None:
+    report = rollout(2)
+    spans = [Span(host="t1", start=10, end=20)]
+    holds = [Hold(host="t1", service="hello", start=13, end=21, ended="confirmed")]
+    report = report.model_copy(update={"stages": [Stage(name="activate", spans=spans)], "holds": holds})
+    drawing = html.draw(report)
+    (bar,) = next(band for band in drawing.bands if band.name == "activate").bars
+    assert bar.hold is not None
+    assert bar.width / bar.hold.width == pytest.approx(3 / 8, abs=0.02)
+    assert bar.label.startswith("3.00 s")
+    line = next(line for line in drawn(report) if line.startswith("activate"))
+    assert line.count("█") < line.count("▒")
+    assert line.endswith("3.00 s")
 
 
 def test_what_went_back_is_drawn_in_another_colour_until_then() -> None:

@@ -150,6 +150,8 @@ def decision(here: Site) -> Decision:
             made = decide.decide(_waves.standing(here), _waves.halt(here), _waves.strategy(here).revert)
             if made.confirm or made.back:
                 here.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
+            if made.reason:
+                here.run.cause = here.run.cause or made.reason
             here.memo["decision"] = made
         kept: Decision = here.memo["decision"]
         return kept

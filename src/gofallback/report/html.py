@@ -22,7 +22,7 @@ from gofallback.report.style import (
     verdict_words,
 )
 from gofallback.report.table import runs_now
-from gofallback.report.timeline import begun, hold_colour, hold_of, ordered
+from gofallback.report.timeline import begun, hold_colour, hold_of, ordered, switched
 
 # Pixels of the drawing.
 _STAGE = 84
@@ -177,12 +177,13 @@ def _host(name: str) -> str:
 
 def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
     bars = []
-    for span in sorted(stage.spans, key=lambda span: span.start):
+    for whole in sorted(stage.spans, key=lambda span: span.start):
+        held = hold_of(report, stage.name, whole)
+        span = switched(whole, held)
         x = _x(span.start, left, total)
         width = max(2.0, span.seconds / total * _PLOT)
         word = _host(span.detail) if span.status == "ok" else span.status
         times = f"{seconds_text(span.seconds)}, from {span.start:.1f} s to {span.end:.1f} s"
-        held = hold_of(report, stage.name, span)
         told = (
             f"\nprovisional for {seconds_text(max(0.0, held.end - span.end))}, then {_ENDED[held.ended]}"
             if held

@@ -74,10 +74,11 @@ class Timeline:
         self, name: StageName, span: Span, width: int, signs: _Glyphs, marks: frozenset[int], *, first: bool
     ) -> Text:
         line = self._begin(name if first else "", span.host)
+        held = hold_of(self.report, name, span)
+        span = switched(span, held)
         start, length = scaled(span, self.report.seconds, width)
         colour = STATUS_COLOURS.get(span.status, STAGE_COLOURS[name])
         bars = [(start, length, signs.full, colour)]
-        held = hold_of(self.report, name, span)
         if held is not None:
             at, to = scaled(Span(host="", start=held.start, end=held.end), self.report.seconds, width)
             at, end = max(at, start + length), at + to
@@ -124,6 +125,13 @@ def hold_of(report: Report, stage: StageName, span: Span) -> Hold | None:
         return None
     worst = min(found, key=lambda hold: _ENDS.index(hold.ended))
     return worst.model_copy(update={"start": min(hold.start for hold in found), "end": max(hold.end for hold in found)})
+
+
+def switched(span: Span, held: Hold | None) -> Span:
+    """The part of a bar before its release was provisional; gates and pauses of later waves count in its stage too."""
+    if held is None or not span.start <= held.start < span.end:
+        return span
+    return span.model_copy(update={"end": held.start})
 
 
 def hold_colour(held: Hold) -> str:
