@@ -62,7 +62,7 @@ class Machine:
         """The connection ends: the keeper sees the end of its input."""
         assert keeper.stdin is not None
         keeper.stdin.close()
-        keeper.wait(5)
+        keeper.wait(30)
 
     def die(self, keeper: subprocess.Popen[str]) -> None:
         """Power off: the keeper has no last word."""

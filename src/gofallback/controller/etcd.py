@@ -128,7 +128,7 @@ class EtcdLease:
             self._ended = f"run {other.run_id} of {other.who} took over {key} in {self.where}"
         elif not alive or None in found.values():
             self._ended = f"{self} has expired: it was not renewed for {self.ttl} s"
-        else:
+        elif self.lost() is None:  # an answer that comes too late brings nothing back
             self._renewed = began
             if self._away:
                 self.say(f"{self.where} answers again; the lease was kept")
@@ -217,7 +217,7 @@ class EtcdLease:
             raise LeaseError(f"{error}; nothing was changed") from None
 
     def _keep(self) -> None:
-        while not self._stop.wait(self.ttl / 3) and self._ended is None:
+        while not self._stop.wait(min(1.0, self.ttl / 6) if self._away else self.ttl / 3) and self._ended is None:
             self.renew()
 
 
