@@ -185,7 +185,7 @@ class Controller:
 
     def _follow(self, host: str, outcome: Outcome) -> Talk:
         silent = 0
-        while silent < 4:
+        for _ in range(4 * GATE):  # the way back of a word that was lost would be waited for as long as it is renewed
             try:
                 state = yield from self._ask(host, Target.state)
             except LostError:
@@ -197,6 +197,8 @@ class Controller:
                     self._keep(outcome, str(record["state"]))
                     return
                 silent += not begun
+            if silent == 4:
+                break
             yield WAIT
         outcome.state, outcome.lost = "provisional", True
 
@@ -247,11 +249,14 @@ class Controller:
         try:
             said = yield from self._write(host, lambda at, number: at.confirm(outcome.run_id, number))
         except LostError:
-            outcome.lost = True
+            self.unheard(outcome)
         except RefusedError:
             outcome.state = "failed"
         else:
             outcome.state = said if said in ("confirmed", "reverted") else "failed"
+
+    def unheard(self, outcome: Outcome) -> None:
+        outcome.lost = True
 
     def _found_again(self, host: str, outcome: Outcome) -> Talk:
         for _ in range(WINDOW + GATE + 6):

@@ -77,11 +77,14 @@ class Target:
         elif (
             self.free() or self.holder == takeover or (same_run(self.holder, run) and self._silence() >= SILENT)
         ):  # fmt: skip
-            new = self.number + 1
+            new = self.next_number()
         else:
             raise RefusedError(f"busy: {self.holder}")
         self.number, self.holder, self.renewed = new, run, (new, self.uptime)
         return new
+
+    def next_number(self) -> int:
+        return self.number + 1
 
     def renew(self, run: str, number: int) -> None:
         if self.number != number or self.holder != run:
@@ -92,8 +95,11 @@ class Target:
         if (self.number, self.holder) == (number, run):
             self.holder = ""
 
+    def fenced(self, number: int) -> bool:
+        return self.number > number
+
     def _write(self, run: str, number: int) -> None:
-        if self.number > number:
+        if self.fenced(number):
             raise RefusedError(f"fenced: number {self.number}, yours {number}")
         if self.writes and (
             self.writes[-1][0] > number or (self.writes[-1][0] == number and self.writes[-1][1] != run)
@@ -169,8 +175,11 @@ class Target:
                 last["state"], last["since"] = "provisional", self.uptime
             else:
                 self._good()
-        elif last["state"] == "provisional" and self.uptime - self._heard() >= last["window"]:
+        elif last["state"] == "provisional" and self.lapsed():
             self._back()
+
+    def lapsed(self) -> bool:
+        return bool(self.uptime - self._heard() >= self.last["window"])
 
     def _heard(self) -> int:
         """When the window began: at the end of the gate, or with the last renewal by the same run."""

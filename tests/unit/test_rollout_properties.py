@@ -12,11 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from gofallback.model.rollout import Budget, Rollout
+from gofallback.release.state import ServiceState
+from gofallback.rollout import decide, waves
 from gofallback.rollout.records import root
 from gofallback.rollout.resume import resume
 from tests.unit.rollout_controller import WAIT, Call, Controller, Kind, Talk
@@ -25,10 +28,13 @@ from tests.unit.rollout_world import GATE, TTL, WINDOW, LostError, RefusedError,
 RELEASES = ("v2.0-22222222", "v3.0-33333333")
 #: Seconds after which nothing may be pending any more, once every controller is gone.
 SETTLED = WINDOW + TTL + GATE + 4
-FATES = st.sampled_from(["arrives", "arrives", "arrives", "request lost", "answer lost", "late"])
+FATES = st.sampled_from(["arrives", "arrives", "request lost", "answer lost", "late", "cut off", "reboots"])
+#: Whether a run may take the leases of the one that has them.
+TAKEOVER = st.sampled_from([True, True, False])
 #: What becomes of a controller's messages: so many arrive, then one has that fate, and so on. And of itself afterwards.
 SCRIPTS = st.tuples(
-    st.lists(st.tuples(st.integers(0, 16), FATES), max_size=4), st.sampled_from(["lives", "lives", "dies", "vanishes"])
+    st.lists(st.tuples(st.integers(0, 30), FATES), min_size=1, max_size=4),
+    st.sampled_from(["lives", "lives", "dies", "vanishes"]),
 )
 STRATEGIES = st.builds(
     Rollout,
@@ -61,16 +67,21 @@ class RolloutMachine(RuleBasedStateMachine):
     targets: dict[str, Target]
 
     @initialize(
-        count=st.sampled_from([2, 3, 1, 4, 2, 3, 8]), repair=st.sampled_from(["resume", "abort", "rollback", ""])
+        count=st.sampled_from([2, 3, 1, 4, 2, 3, 8]),
+        repair=st.sampled_from(["resume", "abort", "rollback", "rollout", ""]),
+        strategy=STRATEGIES,
+        script=SCRIPTS,
     )
-    def fleet(self, count: int, repair: Kind | Literal[""]) -> None:
-        self.repair = repair
+    def fleet(self, count: int, repair: Kind | Literal[""], strategy: Rollout, script: Script) -> None:
+        """There is a fleet, a rollout, and a person who will clear up in the end."""
         self.targets = {f"t{place}": Target(f"t{place}") for place in range(1, count + 1)}
+        self.repair = repair
         self.running: list[Running] = []
         self.ended: list[Running] = []
         self.late: list[tuple[int, Target, Callable[[Target], Any]]] = []
         self.runs: list[str] = []
         self.now = 0
+        self._play(self._start("rollout", strategy, release=RELEASES[0]), script)
 
     # -- controllers --------------------------------------------------------------------------------------------
 
@@ -87,26 +98,26 @@ class RolloutMachine(RuleBasedStateMachine):
         return started
 
     @precondition(lambda self: len(self.running) < 2)
-    @rule(name=st.sampled_from(RELEASES), strategy=STRATEGIES, takeover=st.booleans(), script=SCRIPTS)
+    @rule(name=st.sampled_from(RELEASES), strategy=STRATEGIES, takeover=TAKEOVER, script=SCRIPTS)
     def rollout(self, name: str, strategy: Rollout, takeover: bool, script: Script) -> None:
         self._play(
             self._start("rollout", strategy, release=name, takeover=self._holder() if takeover else None), script
         )
 
-    @precondition(lambda self: len(self.running) < 2 and self.runs)
+    @precondition(lambda self: len(self.running) < 2)
     @rule(
         kind=st.sampled_from(["resume", "abort"]),
         data=st.data(),
         strategy=STRATEGIES,
-        takeover=st.booleans(),
+        takeover=TAKEOVER,
         script=SCRIPTS,
     )
     def go_on(self, kind: Kind, data: st.DataObject, strategy: Rollout, takeover: bool, script: Script) -> None:
         of = data.draw(st.sampled_from(self.runs[-2:]))
         self._play(self._start(kind, strategy, of=of, takeover=self._holder() if takeover else None), script)
 
-    @precondition(lambda self: len(self.running) < 2 and self.runs)
-    @rule(strategy=STRATEGIES, takeover=st.booleans(), script=SCRIPTS)
+    @precondition(lambda self: len(self.running) < 2)
+    @rule(strategy=STRATEGIES, takeover=TAKEOVER, script=SCRIPTS)
     def rollback(self, strategy: Rollout, takeover: bool, script: Script) -> None:
         self._play(self._start("rollback", strategy, takeover=self._holder() if takeover else None), script)
 
@@ -159,7 +170,11 @@ class RolloutMachine(RuleBasedStateMachine):
         if not target.reachable or fate in ("request lost", "late"):
             raise LostError
         answer = call.what(target)
-        if fate == "answer lost":
+        if fate == "reboots":
+            target.reboot()
+        if fate == "cut off":
+            target.reachable = False
+        if fate != "arrives":
             raise LostError
         return answer
 
@@ -259,15 +274,16 @@ class RolloutMachine(RuleBasedStateMachine):
                 assert outcome.state in ("confirmed", "unchanged"), said
                 assert not outcome.lost, said
 
-    @precondition(lambda self: self.runs)
     @rule()
     def all_is_over(self) -> None:
         self._settle()
 
     def _settle(self) -> None:
         self.the_network_is_well()
-        while self.running:
-            self._step(self.running[0])
+        for _ in range(10_000):
+            if self.running:
+                self._step(self.running[0])
+        assert not self.running, f"a run that does not end: {self.running}"
         for _ in range(SETTLED):
             self._tick()
         for target in self.targets.values():
@@ -298,6 +314,8 @@ class RolloutMachine(RuleBasedStateMachine):
         self.the_network_is_well()
         if self.runs and self.repair:
             more = {"of": self._newest() or self.runs[-1]} if self.repair in ("resume", "abort") else {}
+            if self.repair == "rollout":
+                more = {"release": RELEASES[0]}
             self._start(self.repair, Rollout(), takeover=self._holder(), **more)
 
     def _newest(self) -> str | None:
@@ -347,9 +365,69 @@ class RolloutMachine(RuleBasedStateMachine):
 
 
 RolloutMachine.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=30,
+    max_examples=600,
+    stateful_step_count=8,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestRollouts = RolloutMachine.TestCase
+
+
+def _forgets_fencing(world: pytest.MonkeyPatch) -> None:
+    world.setattr(Target, "fenced", lambda self, number: False)
+
+
+def _takes_over_with_the_same_number(world: pytest.MonkeyPatch) -> None:
+    world.setattr(Target, "next_number", lambda self: self.number)
+
+
+def _never_goes_back_by_itself(world: pytest.MonkeyPatch) -> None:
+    world.setattr(Target, "lapsed", lambda self: False)
+
+
+def _calls_unchanged_what_nobody_confirmed(world: pytest.MonkeyPatch) -> None:
+    world.setattr(ServiceState, "unsettled", None)
+
+
+def _confirms_past_the_budget(world: pytest.MonkeyPatch) -> None:
+    world.setattr(decide, "stop", lambda *_: None)
+
+
+def _lets_lost_targets_cost_nothing(world: pytest.MonkeyPatch) -> None:
+    world.setattr(decide, "FALLEN", frozenset({"reverted", "failed"}))
+
+
+def _takes_silence_for_a_yes(world: pytest.MonkeyPatch) -> None:
+    world.setattr(Controller, "unheard", lambda self, outcome: setattr(outcome, "state", "confirmed"))
+
+
+def _forgets_a_target(world: pytest.MonkeyPatch) -> None:
+    plan = waves.plan
+    world.setattr(waves, "plan", lambda *given: [wave for wave in plan(*given) if wave.number < 2])
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [
+        _forgets_fencing,
+        _takes_over_with_the_same_number,
+        _never_goes_back_by_itself,
+        _calls_unchanged_what_nobody_confirmed,
+        _confirms_past_the_budget,
+        _lets_lost_targets_cost_nothing,
+        _takes_silence_for_a_yes,
+        _forgets_a_target,
+    ],
+)
+def test_a_bug_that_is_planted_is_found(bug: Callable[[pytest.MonkeyPatch], None]) -> None:
+    quickly = settings(
+        RolloutMachine.TestCase.settings,
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+    )
+    with pytest.MonkeyPatch.context() as world:
+        bug(world)
+        with pytest.raises((AssertionError, ValueError)):
+            run_state_machine_as_test(RolloutMachine, settings=quickly)
