@@ -15,8 +15,8 @@ from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
 from gofallback.release.activation import ActivationOutcome
-from gofallback.release.candidate import candidate
 from gofallback.release.plan import LocalProgram, diff
+from gofallback.rollout.back import fleet_back
 from lab import Lab
 from tests.lab.conftest import fresh_name
 from tests.lab.programs import program
@@ -189,7 +189,7 @@ def test_an_activated_release_is_live_and_healthy_and_one_can_go_back_to_the_one
     state = target.see(hello())
     assert (state.current, state.last_good) == (second.id, second.id)
     assert state.unit.active == "active" and state.unit.enabled == "enabled"
-    assert candidate(state) == first.id
+    assert fleet_back({"target": state})["target"].release == first.id
     outcome = target.activate(hello(), first.id, "run-back")
     assert outcome.ok and (outcome.previous, outcome.live) == (second.id, first.id)
     assert target.answers() == "ok v1.0.0" and target.see(hello()).current == first.id
