@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pyinfra.api.host import Host
 
+from gofallback.controller.run import base_of
 from gofallback.deploys import _release_plan
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._switch import Switch
@@ -103,7 +104,7 @@ def _continued(here: Site, service: Service, states: dict[str, ServiceState]) ->
 
 def _journalled(here: Site, run_id: str, service: str) -> dict[str, str] | None:
     """The release each target was to get, as the run's own journal says, if this controller has it."""
-    path = here.run.home.journal(run_id)
+    path = here.run.home.journal(base_of(run_id))  # a continuation's own plan may be that of an abort
     if not path.is_file():
         return None
     for entry in read.entries(path.read_bytes()):
