@@ -43,10 +43,15 @@ def etcd(lab: Lab) -> Etcd:
 
 
 def lease_of(
-    url: str, run_id: str = ONE, *services: str, takeover: str | None = None, say: Callable[[str], None] | None = None
+    url: str,
+    run_id: str = ONE,
+    *services: str,
+    ttl: int = TTL,
+    takeover: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> EtcdLease:
     said = say or (lambda line: None)
-    return EtcdLease(url, "prod", services or ("hello",), TTL, run_id, "al@ctl1", takeover, said)
+    return EtcdLease(url, "prod", services or ("hello",), ttl, run_id, "al@ctl1", takeover, said)
 
 
 def until(condition: Callable[[], bool], seconds: float) -> float:
@@ -138,16 +143,16 @@ def test_a_killed_controllers_lease_expires_and_preflight_waits_for_it(etcd: Etc
 
 def test_a_restart_of_etcd_in_mid_run_is_a_note_and_no_more(etcd: Etcd) -> None:
     said: list[str] = []
-    lease = lease_of(etcd.url(), say=said.append)
+    lease = lease_of(etcd.url(), say=said.append, ttl=12)
     lease.acquire()
     etcd.members[0].kill()
-    until(lambda: bool(said), TTL)
+    until(lambda: bool(said), 12)
     assert lease.lost() is None
     etcd.members[0].start()
-    until(lambda: len(said) == 2, TTL)
+    until(lambda: len(said) == 2, 12)
     assert "does not answer (connection refused); the run goes on" in said[0]
     assert "answers again; the lease was kept" in said[1]
-    time.sleep(TTL + 1)
+    time.sleep(13)
     assert lease.lost() is None
     lease.release()
 
@@ -220,11 +225,11 @@ def test_a_login_is_needed_used_renewed_and_never_shown(etcd: Etcd, caplog: pyte
         with pytest.raises(LeaseError, match=words) as refused:
             lease_of(etcd.url(login)).acquire()
         said.append(str(refused.value))
-    lease = lease_of(etcd.url("gofallback:correct%20horse@"), say=said.append)
+    lease = lease_of(etcd.url("gofallback:correct%20horse@"), say=said.append, ttl=9)
     lease.acquire()
     etcd.members[0].kill()  # and with it every token it has given
     etcd.members[0].start()
-    time.sleep(TTL + 1)
+    time.sleep(10)
     assert lease.lost() is None, said
     lease.release()
     everything = "\n".join([*said, caplog.text, repr(lease)])
@@ -233,14 +238,14 @@ def test_a_login_is_needed_used_renewed_and_never_shown(etcd: Etcd, caplog: pyte
 
 def test_every_member_is_tried(lab: Lab) -> None:
     etcd = Etcd.start(lab, members=3)
-    lease = lease_of(etcd.url())
+    lease = lease_of(etcd.url(), ttl=9)
     lease.acquire()
     for member in etcd.members[:2]:
         member.kill()
         time.sleep(TTL)  # with one of three gone the others elect a leader; with two gone nobody can
         if member is etcd.members[0]:
             assert lease.lost() is None, "two of three are enough"
-    until(lambda: lease.lost() is not None, TTL + 3)
+    until(lambda: lease.lost() is not None, 12)
 
 
 def test_tls_with_an_authority_of_ones_own(lab: Lab) -> None:
