@@ -154,7 +154,7 @@ def test_abort_refuses_when_a_target_has_nothing_to_go_back_to() -> None:
 
 def test_a_first_release_that_is_provisional_can_be_taken_back_to_nothing() -> None:
     plan = abort(RUN, "hello", {"t1": target(V2, V2, ran=(record(RUN, V2, None, "provisional"),))})
-    assert (steps(plan), plan.hosts["t1"].release) == ({"t1": "revert"}, None)
+    assert (steps(plan), plan.hosts["t1"].release, plan.hosts["t1"].of) == ({"t1": "revert"}, None, V2)
 
 
 def test_abort_says_when_the_targets_do_not_have_one_version_afterwards() -> None:

@@ -77,7 +77,7 @@ def _of_service(here: Site, service: Service) -> list[tuple[Switch, str]]:
         if found is None:
             here.leave(host, service.name, f"no release of {service.name} was ever brought here")
             continue
-        switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id)
+        switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id, found.of or "")
         _note(here, host, switch, found, state)
         made.append((switch, host.name))
     return made

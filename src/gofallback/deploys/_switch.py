@@ -36,6 +36,8 @@ class Switch:
     """`confirm`: it is live and provisional already; `revert`: what is provisional there goes back to it."""
     run_id: str = ""
     """The run whose release is provisional there, if it is not this one."""
+    of: str = ""
+    """Folder of that release. Its agent can take it back; the one it goes back to may be older, or not there at all."""
 
     @property
     def needed(self) -> bool:
@@ -62,7 +64,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
         fence = lease.number(host, name)
         if switch.how == "revert":
             return target.revert(
-                *(state, host, name, home, switch.release),
+                *(state, host, name, home, switch.of or switch.release),
                 run_id=switch.run_id,
                 who=run.who,
                 timeout=timeout,

@@ -41,6 +41,8 @@ class Continue:
     how: How
     run_id: str
     """For `confirm` and `revert`: the run id of the target's record. Otherwise the run that was asked for."""
+    of: str | None = None
+    """For `confirm` and `revert`: folder of the release that waits, whose agent is the one to be told."""
 
 
 @dataclass(frozen=True)
@@ -169,11 +171,12 @@ def _differ(run: _Run, plan: Plan) -> None:
 
 
 def _continue(state: ServiceState, folder: str | None, how: How, run_id: str) -> Continue:
+    waits = str((state.outcome or {}).get("release")) if how in ("confirm", "revert") else None
     found = state.releases.get(folder or "")
     if found is None:
-        return Continue(folder, None, None, how, run_id)
+        return Continue(folder, None, None, how, run_id, waits)
     version = version_of(found)
-    return Continue(folder, version.sha256, version.commit, how, run_id)
+    return Continue(folder, version.sha256, version.commit, how, run_id, waits)
 
 
 class _Run:
