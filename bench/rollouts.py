@@ -202,7 +202,12 @@ def controller_killed(ground: Ground, findings: Findings, rounds: int) -> None:
     findings.figures.append(figure)
     findings.goals.append(
         Goal(
-            "kill", "the same, more than the confirm window", figure.median - WINDOW, 5.0, "s", f"{figure.median:.2f} s"
+            "kill",
+            "from the kill of the controller to one version, more than the confirm window",
+            figure.median - WINDOW,
+            5.0,
+            "s",
+            f"{figure.median:.2f} s",
         )
     )
 
