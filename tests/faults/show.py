@@ -53,7 +53,6 @@ def line(cell: Cell, number: int, count: int) -> Text:
     """One cell, as soon as it has been played."""
     said = Text(f"{number:3}/{count} {cell.fault:8} {cell.moment:12} ")
     said.append(_drawn(cell))
-    said.plain  # noqa: B018
     return Text(" ").join(part for part in said.split("\n")) + Text(f"  (cell {cell.took:.1f} s)", style="dim")
 
 
