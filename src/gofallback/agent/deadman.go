@@ -178,7 +178,7 @@ func (a *Activation) left(record *Record) time.Duration {
 	if record.Confirm.BootID != a.paths.bootID() {
 		from = now - record.Confirm.Window.Duration() // the timer has waited a window since the boot
 	}
-	if renewed := renewedAt(a.paths, a.plan.Service, record.RunID, now); renewed > from {
+	if renewed := renewedAt(a.paths, a.plan.Service, record, now); renewed > from {
 		from = renewed
 	}
 	return from + record.Confirm.Window.Duration() - now

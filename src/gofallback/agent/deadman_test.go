@@ -194,6 +194,7 @@ func TestOnlyUptimeAndRenewalsOfTheSameRunCountForTheWindow(t *testing.T) {
 	h.activate(h.release("v1", "hello.service"), "r1")
 	record := h.provisional("v2", "20261122T031244Z-9f3a")
 	since := record.Confirm.SinceUptime.Duration()
+	record.Fence = 3
 	for name, c := range map[string]struct {
 		set  func()
 		left time.Duration
@@ -204,6 +205,8 @@ func TestOnlyUptimeAndRenewalsOfTheSameRunCountForTheWindow(t *testing.T) {
 		"the run renews":                       {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+20) }, 80 * time.Second},
 		"a continuation of it renews":          {func() { h.lease(3, "20261122T031244Z-9f3a-r1", since.Seconds()+20) }, 80 * time.Second},
 		"another run renews":                   {func() { h.lease(3, "20261122T031244Z-ffff", since.Seconds()+20) }, 60 * time.Second},
+		"the run gave its lease back":          {func() { h.lease(3, "", since.Seconds()+20) }, 80 * time.Second},
+		"another run did":                      {func() { h.lease(4, "", since.Seconds()+20) }, 60 * time.Second},
 		"a renewal of an earlier boot is left": {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+5000) }, 60 * time.Second},
 	} {
 		_ = os.Remove(h.paths.lease("hello"))

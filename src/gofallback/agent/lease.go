@@ -54,9 +54,11 @@ func fenced(paths Paths, service string, number int64) error {
 }
 
 // renewedAt is the uptime at which the lease was last renewed, if it is a lease of this run; 0 if not.
-func renewedAt(paths Paths, service, runID string, now time.Duration) time.Duration {
+// One that was given back, because its controller died or its network was cut, was renewed until then: the run has the whole window to come back.
+func renewedAt(paths Paths, service string, record *Record, now time.Duration) time.Duration {
 	lease, err := readLease(paths.lease(service))
-	if err != nil || lease.RunID == "" || !sameRun(lease.RunID, runID) {
+	givenBack := lease.RunID == "" && record.Fence != 0 && lease.Number == record.Fence
+	if err != nil || !(givenBack || (lease.RunID != "" && sameRun(lease.RunID, record.RunID))) {
 		return 0
 	}
 	data, err := os.ReadFile(paths.renewed(service))
