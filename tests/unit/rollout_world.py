@@ -122,7 +122,9 @@ class Target:
         previous = self.current
         if self.last["state"] == "provisional":  # superseded: its way back becomes ours
             self.last["state"], previous = "reverted", self.last["previous"]
-        self.ran.append(record(run, name, previous, "intended") | {"window": window, "since": self.uptime})
+        self.ran.append(
+            record(run, name, previous, "intended") | {"window": window, "since": self.uptime, "fence": number}
+        )
         self.current = name
 
     def confirm(self, run: str, number: int) -> str:
@@ -183,7 +185,9 @@ class Target:
 
     def _heard(self) -> int:
         """When the window began: at the end of the gate, or with the last renewal by the same run."""
-        ours = self.renewed and self.renewed[0] == self.number and same_run(self.holder, self.last["run_id"])
+        ended = not self.holder and self.number == self.last.get("fence")
+        ours = self.renewed and self.renewed[0] == self.number
+        ours = ours and (ended or same_run(self.holder, self.last["run_id"]))
         return max(int(self.last["since"]), self.renewed[1] if ours and self.renewed else 0)
 
     def reboot(self) -> None:
