@@ -392,3 +392,20 @@ def test_a_full_disk_leaves_the_old_release_running(good: AgentTarget) -> None:
     assert good.current() == "v1" and good.answers().startswith("ok")
     assert good.sh("systemctl show -P MainPID hello.service") == pid, "it was not even restarted"
     assert good.activate("v2", "room")[0] == 0
+
+
+def test_a_disk_that_fills_up_in_the_gate_does_not_keep_the_old_release_from_coming_back(good: AgentTarget) -> None:
+    before = good.units()
+    run_id = good.start(good.release("v2", service("flap", "2s", socket=True, minimum_healthy=4)))
+    good.await_stage(run_id, "gate")
+    good.host.fill_disk()
+    try:
+        code, lines = good.follow(run_id)
+        assert (code, lines[-1]["state"]) == (3, "reverted"), lines[-1]
+        assert good.current() == "v1" and good.answers().startswith("ok")
+    finally:
+        good.host.free_disk()
+    good.activate("v1", "room")  # whoever comes next writes down what could not be written
+    assert good.units() == before
+    history = [json.loads(line) for line in good.sh("cat /var/lib/gofallback/hello/history.jsonl").splitlines()]
+    assert [(run["run_id"], run["state"]) for run in history][1:] == [(run_id, "reverted"), ("room", "confirmed")]
