@@ -12,7 +12,6 @@ from tests.faults.ground import WINDOW, Controller, Ground
 from tests.lab.fleet import Running
 
 DAY = 86_400
-LIBFAKETIME = "faketime/libfaketime.so.1"
 
 
 @dataclass

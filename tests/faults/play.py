@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
+from lab import faketime
 from lab.linux.host import LinuxHost
 from lab.model import LabError
-from tests.faults.faults import FAULTS, LIBFAKETIME, Fault, Scene
+from tests.faults.faults import FAULTS, Fault, Scene
 from tests.faults.ground import WINDOW, Controller, Ground, ended
 from tests.faults.invariants import Evidence, check
 from tests.faults.model import Cell, CellError, Command, Moment
@@ -79,12 +79,7 @@ def _until(ground: Ground, fault: Fault, moment: Moment, old: str, new: str) -> 
     if fault.clocked:
         clock = first.home / "clock"
         clock.write_text("+0\n")
-        first.environment = {
-            "LD_PRELOAD": str(_libfaketime()),
-            "FAKETIME_TIMESTAMP_FILE": str(clock),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+        first.environment = faketime.environment(clock)
     run = first.start("rollout", version=new)
     scene = Scene(ground, first, run, old, new, [], clock=clock)
     try:
@@ -104,13 +99,6 @@ def _await_gate(ground: Ground, name: str, version: str) -> None:
         if time.monotonic() > end:
             raise CellError(f"gate: {name} has not begun its gate: {ground.record(host).get('stage')}")
         time.sleep(0.005)
-
-
-def _libfaketime() -> Path:
-    found = next(Path("/usr/lib").glob(f"*/{LIBFAKETIME}"), None)
-    if found is None:
-        raise CellError("libfaketime is not on this machine; apt-get install libfaketime")
-    return found
 
 
 def _victims(ground: Ground, event: Event, count: int) -> list[LinuxHost]:
