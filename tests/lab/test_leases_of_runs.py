@@ -186,3 +186,17 @@ def test_a_run_that_changes_nothing_takes_no_lease(two: Fleet) -> None:
     before = [target.run("cat /var/lib/gofallback/hello/lease").stdout for target in two.lab.targets]
     assert two.rollout("v1.0.0").code == 0
     assert [target.run("cat /var/lib/gofallback/hello/lease").stdout for target in two.lab.targets] == before
+
+
+def test_a_takeover_in_the_middle_of_an_activation_ends_on_one_version(two: Fleet) -> None:
+    known = {path.name for path in (two.home / "runs").iterdir()}
+    first = two.start(
+        "rollout", "--data", "version=v1.1.0", data={"hello": {"health": {"minimum_healthy": 12, "start_deadline": 20}}}
+    )
+    first.wait_for(r"\[t1\].*gate")
+    (run_id,) = {path.name for path in (two.home / "runs").iterdir()} - known
+    second = two.rollout("v1.2.0", "--data", f"takeover={run_id}")
+    result = first.end()
+    assert result.code not in (0, 1), result.output
+    assert second.code == 0, second.output
+    assert two.answer("t1") == two.answer("t2") == "ok v1.2.0"

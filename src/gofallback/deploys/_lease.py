@@ -5,8 +5,10 @@ With an etcd URL in `rollout.lease` the run has one lease there before it asks a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 
+import gevent
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -18,6 +20,7 @@ from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import state_of
 from gofallback.operations import lease as target
+from gofallback.release.state import TargetState
 
 
 def needed(here: Site, host: Host) -> bool:
@@ -108,7 +111,7 @@ def _tell(here: Site, host: Host, why: str) -> None:
 def _changed_since_planned(host: Host, here: Site) -> str | None:
     """The plan is as old as the question whether to go on: another run may have been here since."""
     try:
-        found = state_of(here, host, refresh=True)
+        found = _at_rest(host, here)
     except PyinfraError as error:
         return str(error)
     for service in here.services(host):
@@ -119,3 +122,22 @@ def _changed_since_planned(host: Host, here: Site) -> str | None:
                 "nothing was changed, run again"
             )
     return None
+
+
+def _at_rest(host: Host, here: Site) -> TargetState:
+    """What a target tells, once it has ended what a run that was taken over had begun there.
+
+    That run is fenced and begins nothing more; what it began ends by itself, one way or the other.
+    """
+    deadline = time.monotonic() + here.fleet(host).rollout.activate_timeout
+    told = False
+    while True:
+        found = state_of(here, host, refresh=True)
+        busy = [(name, one.activating) for name, one in found.services.items() if one.activating is not None]
+        if not busy or not here.run.options.takeover or time.monotonic() > deadline:
+            return found
+        if not told:
+            name, release = busy[0]
+            host.log(f"{name}: {release} is just being activated here; waiting for the end of that")
+            told = True
+        gevent.sleep(0.5)

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import Site
+from gofallback.deploys._wanted import state_of
 from gofallback.model import Service
 from gofallback.operations import activate as target
 from gofallback.operations import lease
@@ -200,9 +202,21 @@ def _put_back(state: State, host: Host, here: Site, service: Service, reason: st
         outcome.lost = True
         here.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
         return
-    outcome.live, outcome.healthy = found.live, found.healthy
+    if found.state == "refused":  # fenced: what runs there now is another run's doing
+        _ask(here, host, outcome)
+    else:
+        outcome.live, outcome.healthy = found.live, found.healthy
     if found.state == "reverted":
         here.run.became(outcome, "reverted", f"went back, because of {reason}")
     else:
         here.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
         host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
+
+
+def _ask(here: Site, host: Host, outcome: Outcome) -> None:
+    outcome.healthy = None
+    try:
+        found = state_of(here, host, refresh=True).services[outcome.service]
+    except PyinfraError:
+        return  # the reason says enough
+    outcome.live, outcome.healthy = found.current, found.health.healthy if found.health else None
