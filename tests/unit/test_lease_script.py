@@ -337,3 +337,8 @@ def test_the_state_of_a_target_shows_the_lease_as_its_script_judges_it(
 ) -> None:
     found = lease.seen(fields, renewed, uptime)
     assert (found and (found.silent, found.expires_in, found.lapsed)) == expected
+
+
+def test_no_script_of_a_lease_asks_a_target_for_the_time_of_day() -> None:
+    words = f"{hold({'hello': 0}, Terms('r', 'w', 's'))} {guard('hello', 1, 'true')}".split()
+    assert not {"date", "$(date", "stat", "EPOCHSECONDS"} & set(words) and "uptime=/proc/uptime" in words

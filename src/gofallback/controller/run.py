@@ -83,7 +83,7 @@ def base_of(run_id: str) -> str:
 
 
 def who_runs() -> str:
-    """``user@host`` of the controller, for locks and reports."""
+    """``user@host`` of the controller, for leases and reports."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

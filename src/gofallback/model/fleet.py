@@ -30,7 +30,7 @@ MOST_LINES = 3
 class Fleet(Strict):
     """What one host's group data says."""
 
-    environment: str = Field(default="default", description="name of the environment, for locks and reports")
+    environment: str = Field(default="default", description="name of the environment, for leases and reports")
     services: dict[str, Service]
     toolchain: Toolchain | None = Field(default=None, description="what builders get; needed where something is built")
     builder: Builder = Field(default=Builder(), description="this host as a builder")

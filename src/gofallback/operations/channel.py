@@ -1,6 +1,6 @@
 """One command on a Linux target over a channel of its own: bytes in as they are made, lines out as they come.
 
-`host.run_shell_command` takes its input as text and gives its output when all is over; an upload, a lock and a watch
+`host.run_shell_command` takes its input as text and gives its output when all is over; an upload, a lease and a watch
 need more. The command is built by pyinfra, so `sudo` works as everywhere else.
 """
 
