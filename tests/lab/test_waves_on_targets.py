@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def test_a_controller_that_is_gone_for_good_leaves_the_old_version_everywhere(fo
     run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {**QUICK, "canary": 1, "pause": 600}})
     run.wait_for("the next wave follows")
     run.kill()
-    back = "until grep -q '\"state\": \"reverted\"' /var/lib/gofallback/hello/outcome.json; do sleep 0.2; done"
+    back = 'until grep -q \'"state": "reverted"\' /var/lib/gofallback/hello/outcome.json; do sleep 0.2; done'
     four.lab.host("t1").run(f"timeout 20 sh -c {shlex.quote(back)}")
     assert versions(four) == OLD
     status = four.run("status")
@@ -185,3 +186,37 @@ def test_a_rollback_brings_targets_that_differ_to_one_version(four: Fleet) -> No
     assert result.code == 0, result.output
     assert versions(four) == OLD
     assert outcomes(four)["t3"] == "unchanged"
+
+
+def connections(fleet: Fleet, host: str) -> int:
+    """Logins that a target's sshd has accepted so far."""
+    found = fleet.lab.host(host).run("journalctl --no-pager -q _COMM=sshd | grep -c 'Accepted publickey'", check=False)
+    return int(found.stdout)
+
+
+def test_a_rollback_needs_neither_builder_nor_store_and_one_connection_to_each_target(
+    four: Fleet, tmp_path: Path
+) -> None:
+    assert roll(four).code == 0
+    before = {host: connections(four, host) for host in LABELS}
+    empty = Fleet(four.lab, tmp_path / "another", four.data)
+    result = empty.run("rollback")
+    assert result.code == 0, result.output
+    assert versions(four) == OLD
+    assert {host: connections(four, host) - before[host] for host in LABELS} == dict.fromkeys(LABELS, 1)
+    order = [line["event"] for line in journal(empty) if line["event"] in ("wave", "intended", "confirmed")]
+    assert order[:5] == ["wave", *["intended"] * 4]  # no canary: all at once
+
+
+def test_a_rollback_has_a_deadline_for_all_targets_together(four: Fleet) -> None:
+    assert roll(four).code == 0
+    run = four.start("rollback", data={"rollout": {**QUICK, "rollback_deadline": 8}})
+    run.wait_for(r"\[t3\].*gate")
+    four.lab.host("t3").cut()
+    began = time.monotonic()
+    result = run.end()
+    assert time.monotonic() - began < 60
+    assert result.code == 5, result.output
+    result.line(r"^t3: ")
+    four.lab.host("t3").uncut()
+    assert versions(four) == OLD  # t3 went on alone
