@@ -153,7 +153,7 @@ class Controller:
         begun = []
         for host in wave.hosts:
             outcome = self.outcomes[host]
-            if outcome.state == "planned" and self.halt() is not None:
+            if outcome.state == "planned" and self.window and self.halt() is not None:
                 outcome.state = "untouched"
             elif outcome.state == "planned" and (yield from self._begin(host, outcome)):
                 begun.append(host)

@@ -2,53 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from gofallback.controller.options import Options
-from gofallback.controller.paths import Home
-from gofallback.controller.run import Run
 from gofallback.deploys._order import in_program_order
-from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._waves import check, halt, in_order, plan, schedule, standing
+from gofallback.deploys._site import RefusedError
+from gofallback.deploys._waves import begin, check, fallen_here, halt, in_order, plan, schedule, standing
 from gofallback.model import Fleet
 from gofallback.model.rollout import Rollout
-from gofallback.model.target import Target
-
-
-@dataclass(frozen=True)
-class Named:
-    """As much of pyinfra's host as the order of hosts needs."""
-
-    name: str
-
-
-class Inventory(list[Any]):
-    """As much of pyinfra's inventory as the order of hosts needs."""
-
-    def get_group(self, name: str) -> list[Any]:
-        return list(self)
-
-
-def site(
-    tmp_path: Path,
-    *names: str,
-    marked: tuple[str, ...] = (),
-    builder: str | None = None,
-    command: str = "fallback",
-    rollout: dict[str, Any] | None = None,
-) -> Site:
-    strategy = Rollout.model_validate(rollout or {})
-    fleets = {name: Fleet(services={}, target=Target(canary=name in marked), rollout=strategy) for name in names}
-    run = Run(command=command, home=Home(tmp_path), options=Options(), fleets=fleets, builder=builder)
-    targets: list[Any] = [Named(name) for name in names]
-    builders: list[Any] = [Named(builder)] if builder else []
-    state = SimpleNamespace(active_hosts={*targets, *builders}, inventory=Inventory([*targets, *builders]))
-    return Site(run=run, state=cast(Any, state), targets=targets, builders=builders)
+from tests.unit.sites import site
 
 
 def test_everybody_else_keeps_the_order_of_the_inventory(tmp_path: Path) -> None:
@@ -135,3 +100,22 @@ def test_targets_that_disagree_about_the_rollout_are_refused_with_the_key(tmp_pa
     here.run.fleets["t2"] = Fleet(services={}, rollout=Rollout(pause=3))
     with pytest.raises(RefusedError, match=r"rollout\.pause: 3\.0 for t2, 0\.0 for t1"):
         check(here)
+
+
+def test_a_target_without_a_service_of_this_run_is_nobodys_canary(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", "t2", "t3", services=("api", "web"), only={"t1": []})
+    assert [(wave.name, wave.hosts) for wave in plan(here)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
+
+
+def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", "t2", command="rollback")
+    here.run.outcome("t1", "hello").state = "failed"
+    assert halt(here) == "t1 failed"  # nothing was changed yet
+    begin(here, plan(here)[0])
+    assert halt(here) is None
+
+
+def test_a_service_that_was_never_brought_to_a_target_leaves_its_other_services_alone(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", command="rollback", services=("hello", "twin"))
+    here.run.outcome("t1", "twin").state = "untouched"
+    assert fallen_here(here, here.targets[0]) is None

@@ -63,10 +63,10 @@ def plan(here: Site) -> tuple[Wave, ...]:
     if "waves" not in here.memo:
         found: tuple[Wave, ...]
         if at_once(here):
-            found = (Wave(0, "all", tuple(host.name for host in here.targets)),)
+            found = (Wave(0, "all", tuple(host.name for host in _concerned(here))),)
         else:
             everybody = [host.name for host in members(here.state, "targets")]
-            found = waves.plan([_member(here, host) for host in here.targets], strategy(here), everybody)
+            found = waves.plan([_member(here, host) for host in _concerned(here)], strategy(here), everybody)
         here.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
         here.memo["waves"] = found
     kept: tuple[Wave, ...] = here.memo["waves"]
@@ -76,6 +76,11 @@ def plan(here: Site) -> tuple[Wave, ...]:
 def at_once(here: Site) -> bool:
     """Whether all targets are switched together."""
     return here.run.command in _AT_ONCE or here.run.options.abort is not None
+
+
+def _concerned(here: Site) -> list[Host]:
+    """Targets with a service of this run: one without any is nobody's canary, and no part of a percentage."""
+    return [host for host in here.targets if here.services(host)]
 
 
 def _member(here: Site, host: Host) -> Member:
@@ -102,7 +107,7 @@ def schedule(here: Site, services: tuple[str, ...]) -> list[Step]:
 
 
 def in_order(here: Site) -> list[Host]:
-    """All targets, by wave."""
+    """All targets that have a service of this run, by wave."""
     by_name = {host.name: host for host in here.targets}
     return [by_name[name] for wave in plan(here) for name in wave.hosts]
 
@@ -134,16 +139,25 @@ def halt(here: Site) -> str | None:
     """Why nothing more may be switched; None while all is well.
 
     A builder that failed stops everything: there is nothing to switch to. Targets that failed stop it past the budget,
-    whatever they were doing, so that a release which cannot be uploaded somewhere is not switched elsewhere.
+    whatever they were doing, so that a release which cannot be uploaded somewhere is not switched elsewhere. On the way
+    back nobody who failed keeps the others on what they are to leave, once it has begun.
     """
     if here.builder is not None and here.builder not in here.state.active_hosts:
         return here.run.cause or f"{here.builder.name} failed (see above)"
     if here.memo.get("stop"):
         return str(here.memo["stop"])
-    found = decide.stop(standing(here), plan(here), strategy(here).budget)
+    found = None if at_once(here) and _begun(here) else _past_budget(here)
     if found is None:
         return _outside(here)
     return here.run.cause or found
+
+
+def _begun(here: Site) -> bool:
+    return bool(plan(here)) and here.run.waves[0].state != "waiting"
+
+
+def _past_budget(here: Site) -> str | None:
+    return decide.stop(standing(here), plan(here), strategy(here).budget)
 
 
 def _outside(here: Site) -> str | None:
@@ -163,7 +177,7 @@ def stopped(here: Site, host: Host) -> bool:
 def fallen_here(here: Site, host: Host) -> Outcome | None:
     """What went wrong on this target already; it is left out of what follows."""
     for (name, _), outcome in here.run.outcomes.items():
-        if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted", "untouched")):
+        if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted")):
             return outcome
     return None
 
@@ -183,6 +197,6 @@ def end(here: Site, wave: Wave) -> None:
     timing = here.run.waves[wave.number]
     if timing.state != "begun":
         return
-    reason = halt(here)
+    reason = halt(here) or _past_budget(here)
     timing.state, timing.end = ("failed" if reason else "passed"), here.run.elapsed
     here.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")
