@@ -14,8 +14,8 @@ from gofallback.journal import read
 from gofallback.model import Service
 from gofallback.release.state import ServiceState
 from gofallback.rollout import back, resume
-from gofallback.rollout.back import CandidateError
-from gofallback.rollout.resume import Continue, ResumeError
+from gofallback.rollout.back import CandidateError, NeverReleasedError
+from gofallback.rollout.resume import Continue, ResumeError, UnknownRunError
 
 _SWITCHES = ("switch", "restart", "upload", "repair")
 
@@ -52,13 +52,39 @@ def switches(here: Site, host: Host) -> list[Switch]:
         return [_from_artifact(here, host, want) for want in _release_plan.wanted(here, host)]
     with here.lock:
         if "switches" not in here.memo:
-            found: dict[str, list[Switch]] = {}
-            for service in services_in_use(here):
-                for switch, name in _of_service(here, service):
-                    found.setdefault(name, []).append(switch)
-            here.memo["switches"] = found
+            here.memo["switches"] = _all(here)
         mine: list[Switch] = here.memo["switches"].get(host.name, [])
         return mine
+
+
+def _all(here: Site) -> dict[str, list[Switch]]:
+    """By target, over all services. Those this is not about are left out, unless it is about none at all."""
+    found: dict[str, list[Switch]] = {}
+    strange: dict[str, str] = {}
+    services = services_in_use(here)
+    for service in services:
+        try:
+            for switch, name in _of_service(here, service):
+                found.setdefault(name, []).append(switch)
+        except (NeverReleasedError, UnknownRunError) as error:
+            strange[service.name] = str(error)
+        except (CandidateError, ResumeError) as error:
+            others = ",".join(one.name for one in services if one.name != service.name)
+            alone = f"; without {service.name}: --data service={others}" if others else ""
+            raise RefusedError(f"{error}{alone}") from None
+    if len(strange) == len(services):
+        raise RefusedError("; ".join(strange.values()))
+    for name, why in strange.items():
+        here.run.note(f"{why}; {name} is left as it is")
+        _left(here, name)
+    return found
+
+
+def _left(here: Site, service: str) -> None:
+    """A service that this is not about: what is not brought to its end counts, what needs no way back does not."""
+    for host in here.targets:
+        if here.run.options.resume and any(one.name == service for one in here.services(host)):
+            here.leave(host, service, f"nobody knows what run {here.run.options.resume} was to bring; roll it out anew")
 
 
 def _from_artifact(here: Site, host: Host, want: Wanted) -> Switch:
@@ -75,7 +101,12 @@ def _of_service(here: Site, service: Service) -> list[tuple[Switch, str]]:
     for host in hosts:
         state, found = states[host.name], planned.get(host.name)
         if found is None:
-            here.leave(host, service.name, f"no release of {service.name} was ever brought here")
+            continued = here.run.options.resume or here.run.options.abort
+            here.leave(
+                host,
+                service.name,
+                f"no target of run {continued}" if continued else f"no release of {service.name} was ever brought here",
+            )
             continue
         switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id, found.of or "")
         _note(here, host, switch, found, state)
@@ -85,17 +116,14 @@ def _of_service(here: Site, service: Service) -> list[tuple[Switch, str]]:
 
 def _continued(here: Site, service: Service, states: dict[str, ServiceState]) -> dict[str, Continue]:
     options = here.run.options
-    try:
-        if options.resume or options.abort:
-            run_id = str(options.resume or options.abort)
-            plan = resume.resume if options.resume else resume.abort
-            found = plan(run_id, service.name, states, _journalled(here, run_id, service.name))
-            for note in found.notes:
-                here.run.note(note)
-            return found.hosts
-        goal = back.fleet_back(states, options.release)
-    except (CandidateError, ResumeError) as error:
-        raise RefusedError(str(error)) from None
+    if options.resume or options.abort:
+        run_id = str(options.resume or options.abort)
+        plan = resume.resume if options.resume else resume.abort
+        found = plan(run_id, service.name, states, _journalled(here, run_id, service.name))
+        for note in found.notes:
+            here.run.note(note)
+        return found.hosts
+    goal = back.fleet_back(states, options.release)
     return {
         host: Continue(one.release, one.sha256, one.commit, "activate" if one.needed else "nothing", "")
         for host, one in goal.items()

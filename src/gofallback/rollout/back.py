@@ -30,6 +30,10 @@ class CandidateError(GofallbackError):
     """There is nothing all targets can go back to; one line with what is there."""
 
 
+class NeverReleasedError(CandidateError):
+    """No target has any release of the service."""
+
+
 @dataclass(frozen=True)
 class Back:
     """What one target goes back to."""
@@ -58,9 +62,13 @@ def fleet_back(states: Mapping[str, ServiceState], named: str | None = None) -> 
         By target; those without any release of the service are left out.
 
     Raises:
+        NeverReleasedError: no target has any release of it.
         CandidateError: there is no such release on all of them; one line says what is where and what to do.
     """
     mine = {host: state for host, state in states.items() if state.releases or state.current}
+    if not mine:
+        service = next((state.name for state in states.values()), "service")
+        raise NeverReleasedError(f"{service}: no target has any release of the service; deploys/rollout.py sends one")
     chosen = _last_good(mine) if named is None else _named(mine, named)
     return {host: _back(mine[host], folder) for host, folder in chosen.items()}
 
@@ -122,8 +130,6 @@ def _missing(states: Mapping[str, ServiceState], version: Version, hosts: Sequen
 
 def _nothing(states: Mapping[str, ServiceState], left: Collection[str], problems: Mapping[str, str]) -> str:
     service = next((state.name for state in states.values()), "service")
-    if not states:
-        return "rollback: no target has any release of the service; deploys/rollout.py sends one"
     before = f" before {names(sorted(left))}" if left else ""
     why = "; ".join([*problems.values()][:3])
     return (
@@ -146,10 +152,9 @@ def _named(states: Mapping[str, ServiceState], named: str) -> dict[str, str]:
         for host, state in states.items()
     }
     missing = [host for host, folder in found.items() if folder is None]
-    if missing or not states:
+    if missing:
         raise CandidateError(
-            f"{service}: release {named} is not on {names(missing) or 'any target'}; "
-            f"there: {listings(states)}; {REMEDY}"
+            f"{service}: release {named} is not on {names(missing)}; there: {listings(states)}; {REMEDY}"
         )
     return {host: folder for host, folder in found.items() if folder}
 

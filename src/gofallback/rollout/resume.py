@@ -29,6 +29,10 @@ class ResumeError(GofallbackError):
     """A run that cannot be finished, or not be taken back; one line with the targets concerned and what to do."""
 
 
+class UnknownRunError(ResumeError):
+    """Neither the targets nor this controller know the run as one of that service."""
+
+
 @dataclass(frozen=True)
 class Continue:
     """What is done on one target."""
@@ -67,7 +71,8 @@ def resume(
             targets' own records tell.
 
     Raises:
-        ResumeError: no target knows the run; another run came after it; or a target lacks the release.
+        UnknownRunError: no target knows the run.
+        ResumeError: another run came after it; or a target lacks the release.
     """
     run = _Run(run_id, service, states, planned)
     goal, lacking = run.goal(), []
@@ -113,7 +118,8 @@ def abort(
         planned: as for `resume`.
 
     Raises:
-        ResumeError: no target knows the run; another run came after it; or a target has nothing to go back to.
+        UnknownRunError: no target knows the run.
+        ResumeError: another run came after it; or a target has nothing to go back to.
     """
     run = _Run(run_id, service, states, planned)
     plan, stuck = Plan({}, run.notes), []
@@ -195,7 +201,7 @@ class _Run:
             )
         self.mine = {host: of_run(state, run_id) for host, state in self.states.items()}
         if not planned and not any(self.mine.values()):
-            raise ResumeError(self._unknown(states.values()))
+            raise UnknownRunError(self._unknown(states.values()))
         self._refuse_overtaken()
 
     def begun(self, host: str) -> str | None:
