@@ -96,7 +96,8 @@ func TestRecordKeepsEverythingAndHistoryHasEachRunOnce(t *testing.T) {
 
 func TestSpansAsSystemctlPrintsThem(t *testing.T) {
 	for text, span := range map[string]time.Duration{
-		"1min 30s": 90 * time.Second, "5s": 5 * time.Second, "1min 2s 500ms": 62500 * time.Millisecond, "infinity": 0, "": 0,
+		"1min 30s": 90 * time.Second, "5s": 5 * time.Second, "1min 2s 500ms": 62500 * time.Millisecond, "infinity": 10 * time.Minute, "": 0,
+		"1h 30min": 90 * time.Minute, "20us": 20 * time.Microsecond, "1y 2month": 10 * time.Minute, "999999999999min": 10 * time.Minute,
 	} {
 		if got := parseSpan(text); got != span {
 			t.Errorf("%q: %v", text, got)

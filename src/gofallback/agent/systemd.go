@@ -95,16 +95,26 @@ func parseStamp(text string) string {
 
 // parseSpan reads systemd.time(7) spans as systemctl prints them: "1min 30s", "20s", "infinity".
 func parseSpan(text string) time.Duration {
+	if text == "infinity" {
+		return endless
+	}
 	var total time.Duration
 	for _, word := range strings.Fields(text) {
-		span, err := time.ParseDuration(strings.Replace(word, "min", "m", 1))
-		if err != nil {
-			return 0
+		unit := strings.TrimLeft(word, "0123456789")
+		number, err := strconv.Atoi(strings.TrimSuffix(word, unit))
+		if err != nil || spans[unit] == 0 || number > int(24*time.Hour/spans[unit]) {
+			return endless // days, months: nobody waits for that
 		}
-		total += span
+		total += time.Duration(number) * spans[unit]
 	}
 	return total
 }
+
+// endless is how long a service that may take for ever to stop is waited for.
+const endless = 10 * time.Minute
+
+var spans = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute,
+	"h": time.Hour}
 
 func (Systemctl) Control(ctx context.Context, limit time.Duration, words ...string) error {
 	_, err := command(ctx, limit, "systemctl", append([]string{"--no-ask-password"}, words...)...)
