@@ -57,5 +57,12 @@ func openLock(paths Paths, service string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		return os.OpenFile(path, os.O_RDONLY|syscall.O_CLOEXEC, 0) // enough for flock(2): going back may still be possible
+	}
+	if err == nil {
+		_ = file.Chmod(0o600) // who may read it may hold it, and older agents let everybody
+	}
+	return file, err
 }

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,6 +90,7 @@ type Confirm struct {
 	Deadline    string  `json:"deadline,omitempty"` // without renewals of the lease
 	SinceUptime Seconds `json:"since_uptime"`
 	BootID      string  `json:"boot_id,omitempty"` // the boot that SinceUptime is of
+	Boots       int     `json:"boots,omitempty"`   // how often the host was started while it waited
 }
 
 // Decided is who confirmed a release or had it taken back, when it was not the activation itself.
@@ -138,14 +140,36 @@ func loadRecord(paths Paths, service string) (*Record, error) {
 		var record Record
 		err := readJSON(path, &record)
 		if err == nil {
-			record.State = inNewWords(record.State)
+			err = record.sound(path, service)
+		}
+		if err == nil {
 			return &record, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && path != paths.spilled(service) {
-			return nil, err
+			return nil, fmt.Errorf("%w; see what runs on this host, move the file away, and activate a release anew", err)
 		}
 	}
 	return nil, nil
+}
+
+// sound puts a record that was read into today's form, and refuses what no agent has written.
+func (r *Record) sound(path, service string) error {
+	r.State = inNewWords(r.State)
+	switch r.State {
+	case stateIntended, stateProvisional, stateConfirmed, stateReverted, stateFailed:
+	default:
+		return fmt.Errorf("%s: expected the record of a run, got state %q", path, r.State)
+	}
+	if r.Service != service {
+		return fmt.Errorf("%s: expected a record of %s, got one of %q", path, service, r.Service)
+	}
+	if r.Timings == nil {
+		r.Timings = map[string]float64{}
+	}
+	if r.State == stateProvisional && r.Confirm == nil {
+		r.Confirm = &Confirm{}
+	}
+	return nil
 }
 
 func inNewWords(state string) string {
@@ -227,22 +251,19 @@ func endsInMidLine(file *os.File) bool {
 
 // readHistory leaves out lines that a power cut tore.
 func readHistory(path string) ([]Record, error) {
-	file, err := os.Open(path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, ignoreMissing(err)
 	}
-	defer file.Close()
 	var lines []Record
-	scanner := bufio.NewScanner(file)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
+	for _, text := range bytes.Split(data, []byte("\n")) {
 		var line Record
-		if json.Unmarshal(scanner.Bytes(), &line) == nil && line.RunID != "" {
+		if json.Unmarshal(text, &line) == nil && line.RunID != "" {
 			line.State = inNewWords(line.State)
 			lines = append(lines, line)
 		}
 	}
-	return lines, scanner.Err()
+	return lines, nil
 }
 
 func readLastKnownGood(path string) string {

@@ -23,6 +23,8 @@ Type=oneshot
 ExecStart=%[3]s recover -service %[1]s
 SuccessExitStatus=3
 TimeoutStartSec=infinity
+Restart=on-abnormal
+RestartSec=100ms
 
 [Install]
 WantedBy=multi-user.target
@@ -90,8 +92,12 @@ func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
 		return nil, a.settle(ctx)
 	case record.Plan == nil || record.Undo == nil:
 		return nil, a.disarmRecovery()
-	case record.waits():
+	case record.waits() && (record.Confirm.BootID == a.paths.bootID() || record.Confirm.Boots+1 < maxAttempts):
 		return nil, a.rearm(ctx, record)
+	case record.waits(): // it may be the release that brings the host down: not for ever
+		a.adopt(record, true)
+		a.decidedBy("boot")
+		return a.record, a.back(ctx, fail("unconfirmed", "the host was started %d times before it was confirmed", maxAttempts))
 	}
 	a.adopt(record, true)
 	a.decidedBy("boot")
@@ -104,6 +110,7 @@ func (a *Activation) rearm(ctx context.Context, record *Record) error {
 	var err error
 	if record.Confirm.BootID != a.paths.bootID() {
 		a.openWindow()
+		record.Confirm.Boots++
 		err = record.save(a.paths)
 	}
 	timer := deadmanName(a.plan.Service, "timer")

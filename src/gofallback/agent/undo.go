@@ -150,14 +150,13 @@ func (a *Activation) earlier() (Want, error) {
 		if !unit.Exists {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(a.paths.service(a.plan.Service), "saved", unit.Saved))
-		if err == nil && digest(data) != unit.SHA256 {
-			err = fmt.Errorf("saved copy of %s was changed", name)
-		}
-		if err != nil {
+		data, err := a.savedUnit(name, unit)
+		if err := a.tolerate(err); err != nil {
 			return want, err
 		}
-		want.Files[name] = data
+		if want.Files[name] = data; data == nil {
+			delete(want.Files, name) // on the way back: whatever is installed stays
+		}
 	}
 	for _, unit := range []*string{&want.Socket, &want.Timer} {
 		if want.Files[*unit] == nil {
@@ -165,6 +164,23 @@ func (a *Activation) earlier() (Want, error) {
 		}
 	}
 	return want, nil
+}
+
+// savedUnit is a unit file as it was. Without the saved copy the same bytes may lie elsewhere; on the way back the release's own
+// file is better than none, and comes with the error.
+func (a *Activation) savedUnit(name string, unit SavedUnit) ([]byte, error) {
+	installed, own := filepath.Join(a.paths.Units, name), configFile(a.plan.Home, a.record.Undo.Release, name)
+	saved := filepath.Join(a.paths.service(a.plan.Service), "saved", unit.Saved)
+	for _, path := range []string{saved, installed, spareOf(installed), own} {
+		if data, err := os.ReadFile(path); err == nil && digest(data) == unit.SHA256 {
+			return data, nil
+		}
+	}
+	var data []byte
+	if a.returning && a.record.Undo.Release != "" {
+		data, _ = os.ReadFile(own)
+	}
+	return data, fmt.Errorf("the copy of %s as it was is gone or was changed: %s", name, saved)
 }
 
 func digest(data []byte) string {
