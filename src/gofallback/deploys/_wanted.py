@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.build import agent_source, plan
@@ -40,10 +41,18 @@ class Wanted:
 def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
     """What a target told last, or with ``refresh`` tells now.
 
+    A target that is gone while the run is executed does not end the whole run: what it told last stays.
+
     Raises:
         FactError: it does not answer.
     """
-    return target_state(host, site.services(host), sudo=site.fleet(host).target.sudo, refresh=refresh)
+    told: dict[str, TargetState] = site.memo.setdefault("told", {})
+    try:
+        told[host.name] = target_state(host, site.services(host), sudo=site.fleet(host).target.sudo, refresh=refresh)
+    except PyinfraError:
+        if refresh or host.name not in told:
+            raise
+    return told[host.name]
 
 
 def source_of(site: Site, service: Service) -> ResolvedSource:
