@@ -23,6 +23,10 @@ from gofallback.release.state import TargetState
 from gofallback.source.model import ResolvedSource
 
 
+#: Bytes; record, history and journal of a run are some ten KiB.
+_LEAST_FREE = 256 * 1024
+
+
 @dataclass(frozen=True)
 class Wanted:
     """One release of one service on one target."""
@@ -53,6 +57,18 @@ def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
         if refresh or host.name not in told:
             raise
     return told[host.name]
+
+
+def unwell(found: TargetState, service: Service, release: str | None) -> str | None:
+    """Why a target's release cannot stay, by what it tells now; None: it can.
+
+    A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.
+    """
+    reason = found.services[service.name].unwell(release)
+    free = found.free.get(service.home)
+    if reason is None and free is not None and free < _LEAST_FREE:
+        reason = f"disk full: {free >> 10} KiB free below {service.home}, it cannot write down how this run ends"
+    return reason
 
 
 def source_of(site: Site, service: Service) -> ResolvedSource:
