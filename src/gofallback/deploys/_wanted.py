@@ -22,7 +22,6 @@ from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.state import TargetState
 from gofallback.source.model import ResolvedSource
 
-
 #: Bytes; record, history and journal of a run are some ten KiB.
 _LEAST_FREE = 256 * 1024
 
