@@ -11,12 +11,13 @@ from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Outcome, Run, WaveTiming
 from gofallback.deploys._finish import settle
-from gofallback.deploys._switch import BEGUN, Switch, keep
+from gofallback.deploys._switch import Switch, begun, keep
 from gofallback.deploys._to_report import to_report
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.model import Service
 from gofallback.release.activation import ActivationOutcome
+from gofallback.report.table import runs_now
 from tests.unit.services import MINIMAL
 
 NEW, OLD = "v1.1.0-1a2b3c4d", "v1.0.0-aaaabbbb"
@@ -57,12 +58,32 @@ def test_a_service_after_the_one_that_failed_on_its_host_is_untouched(run: Run) 
     assert (twin.state, twin.reason) == ("untouched", "hello reverted here before its turn")
 
 
-def test_an_activation_nobody_followed_to_its_end_is_not_said_to_run_the_old_release(run: Run) -> None:
+@pytest.mark.parametrize(("seconds", "state"), [(60, "provisional"), (0, "failed")])
+def test_an_activation_nobody_followed_to_its_end_is_not_said_to_run_the_old_release(
+    run: Run, seconds: int, state: str
+) -> None:
     outcome = planned(run, "t1")
-    outcome.reason = BEGUN
+    outcome.reason = begun(seconds)
     run.stopped = "SIGINT"
     settle(run, failed=())
-    assert (outcome.state, outcome.live, outcome.healthy, outcome.reason) == ("failed", None, None, BEGUN)
+    assert (outcome.state, outcome.live, outcome.healthy, outcome.lost) == (state, None, None, bool(seconds))
+    assert ("goes back 60 s after" in str(outcome.reason)) is bool(seconds)
+    (row,) = to_report(run, failed=True, order={}).targets
+    assert runs_now(row) == "what runs there now is not known"
+
+
+def test_the_end_of_a_window_is_told_as_the_last_renewal_put_it_off(run: Run) -> None:
+    seconds = iter([5.0, 605.0, 605.0])
+    run.clock, run._t0 = lambda: next(seconds), 0.0
+    outcome = planned(run, "t1")
+    keep(
+        run,
+        outcome,
+        Switch(Service(**MINIMAL), NEW, None, "activate"),
+        ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00.250Z"),
+    )
+    settle(run, failed=())
+    assert outcome.deadline == "2026-11-22T03:10:00Z"
 
 
 def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: Run) -> None:

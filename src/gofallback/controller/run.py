@@ -46,8 +46,21 @@ class Outcome:
     """The run whose activation this is, where it is not this run's own (an earlier part of a resumed one)."""
     deadline: str = ""
     """When a provisional release goes back by itself unless it is confirmed; the target's clock, RFC 3339."""
+    deadline_told: float = 0.0
+    """Seconds since the run began at which that was said: every renewal of the lease since has put it off."""
     lost: bool = False
     """The target does not answer: what it told last may no longer be so."""
+    lost_since: float = 0.0
+    """Seconds since the run began."""
+
+    def lose(self, since: float) -> None:
+        """The target does not answer any more.
+
+        Args:
+            since: seconds since the run began.
+        """
+        if not self.lost:
+            self.lost, self.lost_since = True, since
 
 
 @dataclass

@@ -9,15 +9,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gevent
 import pyinfra
 
-from gofallback.controller.run import Run
+from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import cli_parameters
-from gofallback.deploys._switch import BEGUN
+from gofallback.deploys._switch import BEGUN, begun
 from gofallback.deploys._to_report import to_report
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
@@ -125,11 +126,12 @@ def settle(run: Run, *, failed: Collection[str]) -> None:
         failed: names of hosts that failed.
     """
     for outcome in run.outcomes.values():
+        if outcome.state == "provisional":
+            _put_off(run, outcome)
         if outcome.state != "planned":
             continue
-        if outcome.reason == BEGUN:
-            outcome.live, outcome.healthy = None, None
-            run.became(outcome, "failed", BEGUN)
+        if (outcome.reason or "").startswith(BEGUN):
+            _begun(run, outcome)
             continue
         others = [one for one in run.outcomes.values() if one.host == outcome.host and one.state in _BAD]
         if others:
@@ -142,6 +144,25 @@ def settle(run: Run, *, failed: Collection[str]) -> None:
             run.became(outcome, "untouched", f"the run was stopped ({run.stopped})")
         else:
             run.became(outcome, "untouched", "the run ended before its turn")
+
+
+def _begun(run: Run, outcome: Outcome) -> None:
+    """A target at work whose end nobody has seen: with a window it goes back, and a later run will see that it did."""
+    outcome.live, outcome.healthy = None, None
+    goes_back = outcome.reason != begun(0)
+    if goes_back:
+        outcome.lose(run.elapsed)
+    run.became(outcome, "provisional" if goes_back else "failed", outcome.reason)
+
+
+def _put_off(run: Run, outcome: Outcome) -> None:
+    """The window began anew with every renewal since it was told: at the latest now."""
+    try:
+        told = datetime.fromisoformat(outcome.deadline)
+    except ValueError:
+        return  # nothing was told
+    put_off = told + timedelta(seconds=max(0.0, run.elapsed - outcome.deadline_told))
+    outcome.deadline = put_off.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _last_stage(run: Run, host: str) -> str:

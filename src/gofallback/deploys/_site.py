@@ -102,7 +102,8 @@ class Site:
         """Note and say that a target with a provisional release does not answer: it goes back by itself."""
         outcome = self.run.outcome(host.name, service)
         if outcome.state == "provisional":
-            outcome.lost, outcome.healthy = True, None
+            outcome.lose(self.run.elapsed)
+            outcome.healthy = None
         self.run.became(outcome, outcome.state, reason)
         self.run.blame(host.name, service, reason)
         host.log_styled(f"{service}: {reason}", fg="red")

@@ -19,8 +19,10 @@ from gofallback.operations import lease
 from gofallback.operations.channel import Second
 from gofallback.release.activation import ActivationOutcome
 
-#: Stands in the report when the run ends while a target is at work.
-BEGUN = "its activation was begun and not followed to the end; the target ends it alone, and goes back unconfirmed"
+#: Begins what stands in the report when the run ends while a target is at work.
+BEGUN = "its activation was begun and not followed to the end"
+#: Seconds beyond all that a target does alone, for connecting and for a busy machine.
+_MARGIN = 30.0
 
 #: Seconds a target is waited for although the deadline is over: what it did is asked, not guessed.
 _LEAST = 5.0
@@ -56,7 +58,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     """
     fleet, run = here.fleet(host), here.run
     outcome = run.outcome(host.name, switch.service.name)
-    outcome.reason = BEGUN
+    outcome.reason = begun(window(here, host))
     run.tell("intended", host=host.name, service=switch.service.name, release=switch.release, previous=outcome.previous)
 
     name, home, timeout = switch.service.name, switch.service.home, patience(here, host)
@@ -73,6 +75,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
                 sudo=sudo,
                 fence=fence,
                 reason=why or f"taken back by run {run.id}",
+                silence=silence(here, host, switch.service),
             )
         return target.activate(
             *(state, host, name, home, switch.release),
@@ -85,6 +88,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
             window=window(here, host),
             reason=why,
             keep_failed=fleet.rollout.revert == "none",
+            silence=silence(here, host, switch.service),
         )
 
     if switch.how == "revert":
@@ -114,6 +118,18 @@ def window(here: Site, host: Host) -> float:
     return 0.0 if back else float(here.fleet(host).rollout.confirm_window)
 
 
+def silence(here: Site, host: Host, service: Service) -> float:
+    """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
+    return window(here, host) + 2 * service.health.start_deadline + _MARGIN
+
+
+def begun(seconds: float) -> str:
+    """What stands in the report when the run ends while a target is at work; for a window of so many seconds."""
+    if not seconds:
+        return f"{BEGUN}; the target ends it alone, deploys/status.py says how"
+    return f"{BEGUN}; the target ends it alone, and goes back {seconds:g} s after it was well, as nobody confirms it"
+
+
 def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
     """What the target said becomes the outcome. Where it refused, what ran before runs on."""
     outcome.release = switch.release
@@ -122,12 +138,13 @@ def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -
     outcome.seconds += found.seconds
     outcome.evidence = tuple(found.evidence)
     if found.state == "provisional":
-        outcome.deadline = found.deadline
+        outcome.deadline, outcome.deadline_told = found.deadline, run.elapsed
         run.became(outcome, "provisional")
     elif found.state == "confirmed" or (switch.how == "revert" and found.state == "reverted"):
         run.became(outcome, "confirmed")  # what this run wants there is live and healthy
     elif found.state == "unknown":
-        outcome.lost, outcome.healthy = True, None
+        outcome.live, outcome.healthy = None, None
+        outcome.lose(run.elapsed - found.silent)
         run.became(outcome, "provisional", f"lost: {found.reason}")
     elif found.state == "reverted":
         run.became(outcome, "reverted", found.reason)
@@ -142,7 +159,7 @@ def confirm(state: State, host: Host, here: Site, service: Service, via: Second)
         *(state, host, service.name, service.home, outcome.release or ""),
         run_id=outcome.run_id or here.run.id,
         who=here.run.who,
-        timeout=patience(here, host),
+        timeout=min(patience(here, host), silence(here, host, service)),
         sudo=fleet.target.sudo,
         fence=lease.number(host, service.name),
         head=here.run.journal.head,
@@ -155,7 +172,7 @@ def confirm(state: State, host: Host, here: Site, service: Service, via: Second)
     outcome.live = found.live or outcome.live
     outcome.healthy = found.healthy
     if found.state == "unknown":
-        outcome.lost = True
+        outcome.lose(here.run.elapsed)
         here.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
     else:
         here.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
@@ -175,15 +192,15 @@ def put_back(state: State, host: Host, here: Site, services: Iterable[Service], 
         reason: what failed, and where.
 
     Returns:
-        True when there was nothing to take back.
+        True when there was nothing to take back, or when the target was lost on the way: it is waited for at the end.
     """
-    stays = True
+    taken = []
     for service in services:
         outcome = here.run.outcome(host.name, service.name)
         if outcome.state == "provisional" and not outcome.lost:
             _put_back(state, host, here, service, reason)
-            stays = False
-    return stays
+            taken.append(outcome)
+    return not taken or any(outcome.lost for outcome in taken)
 
 
 def _put_back(state: State, host: Host, here: Site, service: Service, reason: str) -> None:
@@ -197,9 +214,10 @@ def _put_back(state: State, host: Host, here: Site, service: Service, reason: st
         sudo=fleet.target.sudo,
         fence=lease.number(host, service.name),
         reason=reason,
+        silence=silence(here, host, service),
     )
     if found.state == "unknown":
-        outcome.lost = True
+        outcome.lose(here.run.elapsed - found.silent)
         here.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
         return
     if found.state == "refused":  # fenced: what runs there now is another run's doing

@@ -35,6 +35,7 @@ def to_report(
     trips = round_trips or {}
     outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
     targets = [_target(run, outcome) for outcome in outcomes]
+    verdict = records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed)
     return records.Report(
         run_id=run.id,
         command=run.command,
@@ -46,8 +47,9 @@ def to_report(
         sources=_sources(run),
         artifacts=_artifacts(run),
         targets=targets,
-        verdict=records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed),
-        reason=_stopped(run) or run.refused or _reason(run),
+        verdict=verdict,
+        # what went wrong on the way to a good end (an answer that was lost) is no reason of it
+        reason=_stopped(run) or ("" if verdict in records.GOOD_VERDICTS else run.refused or _reason(run)),
         notes=list(run.notes),
         round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
         identity=run.identity,

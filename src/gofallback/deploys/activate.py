@@ -17,8 +17,9 @@ from gofallback.deploys._plan import anything, switches
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._switch import Switch, put_back, start
-from gofallback.deploys._wanted import services_in_use, state_of
+from gofallback.deploys._wanted import services_in_use, state_of, unwell
 from gofallback.deploys._waves import Step
+from gofallback.operations import lease
 
 
 @stage("activate", "targets")
@@ -65,6 +66,10 @@ def advance(here: Site, step: Step, switch: Switch | None) -> Generator[Function
 def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -> bool:
     name = switch.service.name
     reason = _waves.halt(here)
+    if switch.how == "confirm":  # it is live already; where the run is stopped it goes back with the others
+        if reason is None:
+            _waves.begin(here, step.wave)
+        return True
     if reason is not None:
         here.leave(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
@@ -73,17 +78,29 @@ def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -
         here.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
         return True
     _waves.begin(here, step.wave)
-    if switch.how == "confirm":
-        return True
     if not hold(state, host, here):
-        return False
+        return _lost_with_its_lease(here, host)
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
     sha256 = switch.sha256 or here.run.outcome(host.name, name).sha256
     if start(state, host, here, replace(switch, sha256=sha256)):
         return True
     # One service failed: the others that this run switched here go back, as later operations leave this host out.
     put_back(state, host, here, here.services(host), f"{name} on {host.name}")
-    return False
+    return _any_lost(here, host)
+
+
+def _lost_with_its_lease(here: Site, host: Host) -> bool:
+    """What was switched here before cannot be confirmed; unless somebody took over, it is waited for at the end."""
+    if lease.fenced(host) is None:
+        for service in here.services(host):
+            if here.run.outcome(host.name, service.name).state == "provisional":
+                here.lose(host, service.name, "its lease was lost, and could not be taken again")
+    return _any_lost(here, host)
+
+
+def _any_lost(here: Site, host: Host) -> bool:
+    """A target that failed is left out of what follows, and would not be waited for either."""
+    return any(here.run.outcome(host.name, service.name).lost for service in here.services(host))
 
 
 def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
@@ -100,8 +117,7 @@ def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
             here.lose(host, service.name, str(error))
         return True
     for service in mine:
-        outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
-        reason = now.unwell(outcome.release)
+        reason = unwell(found, service, here.run.outcome(host.name, service.name).release)
         if reason is not None:
             here.run.blame(host.name, service.name, reason)
             host.log_styled(f"{service.name}: gate of {step.wave.name}: {reason}", fg="red")

@@ -15,8 +15,9 @@ from gofallback.deploys import _switch, _waves
 from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import state_of
+from gofallback.deploys._wanted import state_of, unwell
 from gofallback.model import Service
+from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Second
 from gofallback.release import probe
 from gofallback.release.state import TargetState
@@ -98,7 +99,7 @@ def _look(state: State, host: Host, here: Site) -> bool:
         return here.run.outcome(host.name, mine[0].name).lost
     for service in mine:
         outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
-        reason = now.unwell(outcome.release)
+        reason = unwell(found, service, outcome.release)
         if reason is None:
             outcome.live, outcome.healthy = now.current, True
             continue
@@ -176,13 +177,13 @@ def _verdict(state: State, host: Host, here: Site) -> bool:
 
 def _lost(state: State, host: Host, here: Site) -> bool:
     """Until the target is seen again, or its time is up. What it says then counts, whatever was thought before."""
+    _close(here, host)
     missing = [one for one in here.services(host) if here.run.outcome(host.name, one.name).lost]
     if not missing:
-        _close(here, host)
         return True
-    fleet = here.fleet(host)
-    patience = _switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
-    host.log_styled(f"lost on the way; it goes back by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
+    lease.release(state, host)  # where only the connection was bad, its renewals would put the way back off for ever
+    fleet, patience = here.fleet(host), _patience(here, host, missing)
+    host.log_styled(f"lost on the way; it ends that by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
     end = time.monotonic() + patience
     while missing and time.monotonic() < end:
         try:
@@ -195,8 +196,16 @@ def _lost(state: State, host: Host, here: Site) -> bool:
         missing = [one for one in missing if not here.found_again(host, one.name, found.services[one.name])]
         if missing:
             time.sleep(1.0)
-    _close(here, host)
-    return False
+    # One that was confirmed, and whose answer alone was lost, has not failed.
+    states = {here.run.outcome(host.name, service.name).state for service in here.services(host)}
+    return not missing and states <= {"confirmed", "unchanged"}
+
+
+def _patience(here: Site, host: Host, missing: list[Service]) -> float:
+    """Seconds until a target that was lost must have gone back, since it was lost; and a little to see it."""
+    alone = _switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
+    since = min(here.run.outcome(host.name, one.name).lost_since for one in missing)
+    return max(_GRACE, alone - (here.run.elapsed - since))
 
 
 def _close(here: Site, host: Host) -> None:

@@ -41,6 +41,7 @@ def activate(
     window: float = 0.0,
     reason: str = "",
     keep_failed: bool = False,
+    silence: float | None = None,
 ) -> ActivationOutcome:
     """Make a release live on one target, or learn why not. Never raises.
 
@@ -62,6 +63,7 @@ def activate(
         window: seconds within which `confirm` has to come, else the target goes back by itself; 0: no confirmation.
         reason: why the run is made; kept in the target's journal.
         keep_failed: a release that fails its gate stays (`rollout.revert: none`).
+        silence: seconds a target that does not answer any more is waited for; default: until `timeout`.
     """
 
     def script(left: float) -> str:
@@ -79,7 +81,7 @@ def activate(
             keep_failed=keep_failed,
         )
 
-    return _watched(state, host, service, release, run_id, script, timeout, sudo)
+    return _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
 
 
 def revert(
@@ -95,6 +97,7 @@ def revert(
     sudo: bool = True,
     fence: int = 0,
     reason: str,
+    silence: float | None = None,
 ) -> ActivationOutcome:
     """Take a provisional release back on one target: `reverted` when the earlier one answers again. Never raises.
 
@@ -112,6 +115,7 @@ def revert(
         sudo: `target.sudo`.
         fence: number of the run's lease; 0: not checked.
         reason: why; one line.
+        silence: as for `activate`.
     """
 
     def script(left: float) -> str:
@@ -119,7 +123,7 @@ def revert(
             service, home, release, run_id=run_id, who=who, timeout=left, fence=fence, reason=reason
         )
 
-    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo)
+    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
     if outcome.state == "confirmed":
         return replace(outcome, state="refused", reason=f"run {run_id} is confirmed there; roll back instead")
     return outcome
@@ -227,24 +231,31 @@ def _watched(
     script: Callable[[float], str],
     timeout: float,
     sudo: bool,
+    silence: float | None,
 ) -> ActivationOutcome:
     """Run a script that starts or joins, `script(seconds left)`, as often as the connection breaks."""
     forget(host)
     deadline = time.monotonic() + timeout
-    lost = ""
+    lost, gone = "", 0.0
     while (left := deadline - time.monotonic()) > 0:
         try:
             return _follow(state, host, script(left), release, run_id, deadline + GRACE, sudo)
         except BrokenError as error:
             lost = str(error)
-            host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
-            _wait_for(state, host, deadline)
+        host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
+        broke = time.monotonic()
+        back = _wait_for(state, host, deadline if silence is None else min(deadline, broke + silence))
+        gone = time.monotonic() - broke
+        if not back:
+            break
     reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
     return ActivationOutcome(
         "unknown",
         release,
-        reason=f"{reason}; {timeout:g} s are over, the target decides alone; run `status` once it can be reached",
+        reason=f"{reason}; {gone or timeout:.0f} s are over, the target decides alone; "
+        "run `status` once it can be reached",
         run_id=run_id,
+        silent=gone,
     )
 
 
@@ -271,11 +282,13 @@ def _follow(
         return activation.outcome(release, run_id, lines, channel.status())
 
 
-def _wait_for(state: State, host: Host, deadline: float) -> None:
+def _wait_for(state: State, host: Host, deadline: float) -> bool:
+    """Whether the target is connected again before then."""
     pause = 0.2
     while time.monotonic() < deadline:
         if reconnect(host):
             renew(state, host)  # the unit's name keeps others from this activation should it not work
-            return
+            return True
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2.0, pause * 2)
+    return False

@@ -45,6 +45,8 @@ class ActivationOutcome:
     deadline: str = ""
     """While `provisional`: when the target goes back by itself (RFC 3339, by the target's own clock; renewals of the
     run's lease put it off)."""
+    silent: float = 0.0
+    """While `unknown`: seconds for which the target had not answered when it was given up."""
 
     @property
     def ok(self) -> bool:

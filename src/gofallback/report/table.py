@@ -83,6 +83,8 @@ def _reason(rows: list[TargetRow], several: bool) -> Text:
 
 def runs_now(row: TargetRow) -> str:
     """What runs on the target now, in words."""
+    if not row.running and row.outcome in ("provisional", "failed") and row.health == "unknown":
+        return "what runs there now is not known"
     if not row.running:
         return "nothing was changed there" if row.outcome == "untouched" else "no release runs there now"
     same = " (as before)" if row.running == row.previous else ""

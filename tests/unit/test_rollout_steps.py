@@ -1,0 +1,146 @@
+"""The steps of a rollout on one target that fails, is lost, or comes back; the targets' answers are made up here."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gofallback.controller.options import Options
+from gofallback.deploys import _switch
+from gofallback.deploys._site import Site
+from gofallback.deploys._switch import Switch
+from gofallback.deploys._waves import Step, halt, plan
+from gofallback.operations import activate as operation
+from gofallback.operations import lease
+from gofallback.operations.channel import BrokenError
+from gofallback.release.activation import ActivationOutcome
+from gofallback.release.state import TargetState
+from tests.unit.sites import site
+from tests.unit.targets import record, target
+
+OLD, NEW = "v1.0-aaaaaaaa", "v2.0-bbbbbbbb"
+#: The modules: the package has the stages under these names.
+activate: Any = import_module("gofallback.deploys.activate")
+confirm: Any = import_module("gofallback.deploys.confirm")
+
+
+def switched(here: Site, host: str, service: str = "hello") -> None:
+    outcome = here.run.outcome(host, service)
+    outcome.release, outcome.previous, outcome.live, outcome.state = NEW, OLD, NEW, "provisional"
+
+
+def step(here: Site, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
+    known = here.fleet(here.targets[0]).services[service]
+    return Step("switch", plan(here)[wave], service), Switch(known, NEW, None, how)
+
+
+@pytest.fixture
+def says(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
+    """What every target answers to `activate` and `revert`."""
+    answers: dict[str, ActivationOutcome] = {}
+    monkeypatch.setattr(operation, "activate", lambda *args, **_: answers["activate"])
+    monkeypatch.setattr(operation, "revert", lambda *args, **_: answers["revert"])
+    monkeypatch.setattr(activate, "hold", lambda *_: answers.get("lease") is None)
+    return answers
+
+
+def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
+    tmp_path: Path, says: dict[str, ActivationOutcome]
+) -> None:
+    here = site(tmp_path, "t1")
+    switched(here, "t1")
+    says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
+    host = here.targets[0]
+    assert _switch.put_back(here.state, host, here, here.services(host), "why")  # pyinfra would leave it out otherwise
+    assert here.run.outcome("t1", "hello").lost
+
+
+def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_for(
+    tmp_path: Path, says: dict[str, ActivationOutcome]
+) -> None:
+    here = site(tmp_path, "t1", services=("api", "web"))
+    switched(here, "t1", "api")
+    says["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
+    says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
+    assert activate._go_live(here.state, here.targets[0], here, *step(here, service="web"))
+    assert (here.run.outcome("t1", "api").lost, here.run.outcome("t1", "web").state) == (True, "reverted")
+
+
+def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
+    tmp_path: Path, says: dict[str, ActivationOutcome]
+) -> None:
+    here = site(tmp_path, "t1", services=("api", "web"))
+    switched(here, "t1", "api")
+    says["lease"] = ActivationOutcome("unknown", "")
+    assert activate._go_live(here.state, here.targets[0], here, *step(here, service="web"))
+    assert here.run.outcome("t1", "api").lost
+
+
+def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped_before_its_wave(
+    tmp_path: Path, says: dict[str, ActivationOutcome]
+) -> None:
+    here = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
+    here.run.outcome("t1", "hello").state = "reverted"
+    switched(here, "t2")
+    assert halt(here)
+    assert activate._go_live(here.state, here.targets[1], here, *step(here, "confirm", wave=1))
+    assert here.run.outcome("t2", "hello").state == "provisional"
+    assert confirm.decision(here).back == ("t2",)
+
+
+@pytest.mark.parametrize(("state", "good"), [("confirmed", True), ("reverted", False)])
+def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, good: bool
+) -> None:
+    here = site(tmp_path, "t1")
+    switched(here, "t1")
+    here.run.outcome("t1", "hello").lose(0.0)
+    found = target(NEW if good else OLD, OLD, NEW, ran=(record(here.run.id, NEW, OLD, state),))
+
+    class Second:
+        def __init__(self, *_: object) -> None: ...
+        def __enter__(self) -> Second:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def run(self, *_: object, **__: object) -> tuple[int, list[str]]:
+            return 0, []
+
+    given_back: list[Any] = []
+    monkeypatch.setattr(confirm, "Second", Second)
+    monkeypatch.setattr(confirm.probe, "parse", lambda *_: TargetState(services={"hello": found}))
+    monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
+    assert confirm._lost(here.state, here.targets[0], here) is good
+    assert here.run.outcome("t1", "hello").state == state
+    assert given_back == ["t1"]  # its renewals would put the way back off
+
+
+def test_a_lost_target_is_given_no_more_time_at_the_end_than_it_needs_since_it_was_lost(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", rollout={"confirm_window": 60})
+    host = here.targets[0]
+    services = here.services(host)
+    alone = 60 + services[0].health.start_deadline
+    here.run.outcome("t1", "hello").lose(here.run.elapsed)
+    assert confirm._patience(here, host, services) == pytest.approx(alone + 15, abs=1)
+    here.run.outcome("t1", "hello").lost_since = here.run.elapsed - 1000
+    assert confirm._patience(here, host, services) == 15
+
+
+def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Any:
+        raise BrokenError("no route")
+
+    monkeypatch.setattr(operation, "_follow", broken)
+    monkeypatch.setattr(operation, "forget", lambda _: None)
+    monkeypatch.setattr(operation, "reconnect", lambda _: False)
+    host: Any = SimpleNamespace(log_styled=lambda *_, **__: None)
+    began = time.monotonic()
+    found = operation._watched(host, host, "hello", NEW, "run", lambda _: "", 300, True, 0.3)
+    assert time.monotonic() - began < 5
+    assert found.state == "unknown"
+    assert 0.3 <= found.silent < 5
