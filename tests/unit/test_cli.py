@@ -46,6 +46,13 @@ def artifact(folder: Path, inside: str = "hello", **changes: object) -> Path:
     return folder / inside
 
 
+@pytest.fixture(autouse=True)
+def nobody_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key of this machine's own controller, and of no project: artifacts without provenance are described."""
+    monkeypatch.setenv("GOFALLBACK_HOME", str(tmp_path / "no-home"))
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The records of two runs."""

@@ -230,6 +230,7 @@ def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]
         agent=local["agent"],
         run_id="r1",
         minimum_free_mb=64,
+        beside={"provenance.json": b"{}", "sbom.json": b"[]"},
     )
 
 
@@ -251,6 +252,7 @@ def test_an_upload_holds_the_whole_release_with_its_modes(local: dict[str, Local
     content = sent(upload)
     assert content["bin/hello"] == (b"binary" * 1000, 0o755) and content[AGENT] == (b"agent", 0o755)
     assert content["manifest.json"] == (b'{"m": 1}', 0o644)
+    assert content["provenance.json"] == (b"{}", 0o644) and content["sbom.json"] == (b"[]", 0o644)
     assert {path: content[path] for path in of.files} == {
         path: (file.content, file.mode) for path, file in of.files.items()
     }

@@ -24,6 +24,19 @@ _SENTINEL = 16
 _LARGEST_STRING = 16 << 20
 
 
+class Module(Strict):
+    """A module whose packages were linked in: a `dep` line, with the `=>` line behind it."""
+
+    path: str
+    """Import path; where go.mod replaces it by another module, that one's."""
+    version: str
+    """Empty for a folder that replaces a module."""
+    sum: str = ""
+    """Such as ``h1:47DEQ...=``, as go.sum has it; empty for vendored and local modules."""
+    replaces: str = ""
+    """``path@version`` of the module that go.mod asked for and replaced; mostly empty."""
+
+
 class BuildInfo(Strict):
     """What `go version -m` prints."""
 
@@ -37,6 +50,8 @@ class BuildInfo(Strict):
     """Such as ``(devel)`` or ``v1.1.0``."""
     dependencies: list[tuple[str, str]] = Field(default_factory=list)
     """(module, version), as `dep` lines."""
+    modules: list[Module] = Field(default_factory=list)
+    """What was linked in: dependencies, replaced ones by what replaces them."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Such as GOOS, CGO_ENABLED, -trimpath, -tags, vcs.revision, vcs.modified."""
 
@@ -108,6 +123,7 @@ def _string(data: bytes, at: int) -> tuple[bytes, int] | None:
 
 def _module_info(version: str, text: str) -> BuildInfo:
     path = module = module_version = ""
+    modules: list[Module] = []
     dependencies: list[tuple[str, str]] = []
     settings: dict[str, str] = {}
     for line in text.split("\n"):
@@ -118,6 +134,9 @@ def _module_info(version: str, text: str) -> BuildInfo:
             module, module_version = fields[0], fields[1] if len(fields) > 1 else ""
         elif word == "dep" and len(fields) > 1:
             dependencies.append((fields[0], fields[1]))
+            modules.append(Module(path=fields[0], version=fields[1], sum=fields[2] if len(fields) > 2 else ""))
+        elif word == "=>" and fields and modules:
+            modules[-1] = _replaced(modules[-1], *fields[:3])
         elif word == "build" and fields:
             key, value = _setting("\t".join(fields))
             settings[key] = value
@@ -127,8 +146,16 @@ def _module_info(version: str, text: str) -> BuildInfo:
         module=module,
         module_version=module_version,
         dependencies=dependencies,
+        modules=modules,
         settings=settings,
     )
+
+
+def _replaced(module: Module, path: str, version: str = "", sum: str = "") -> Module:
+    asked = f"{module.path}@{module.version}"
+    if version:
+        return Module(path=path, version=version, sum=sum, replaces=asked)
+    return Module(path=module.path, version="", replaces=asked)  # a folder: its name says nothing elsewhere
 
 
 def _setting(text: str) -> tuple[str, str]:

@@ -35,6 +35,11 @@ class Home:
         """The artifact store."""
         return self.root / "artifacts"
 
+    @property
+    def keys(self) -> Path:
+        """The controller's own keys."""
+        return self.root / "keys"
+
     def run(self, run_id: str) -> Path:
         """Folder of one run's records."""
         return self.root / "runs" / run_id

@@ -2,7 +2,8 @@
 
 Layout below the root (``$GOFALLBACK_HOME/artifacts``)::
 
-    <service>/<version>/<goos>-<goarch>/<first 16 of the key>/{<binary>, manifest.json}
+    <service>/<version>/<goos>-<goarch>/<first 16 of the key>/
+        {<binary>, manifest.json, provenance.json, sbom.json, checksums.txt}
 
 Safe for several runs at once: a folder appears complete by one rename, and writers of a service take turns (flock).
 """
@@ -16,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +56,13 @@ class ArtifactStore:
         self.root = root
         self._say = say
 
-    def add(self, manifest: Manifest, file: Path) -> Stored:
+    def add(self, manifest: Manifest, file: Path, beside: Mapping[str, bytes] | None = None) -> Stored:
         """Copy ``file`` into the store; the bytes that were written have to be those the manifest names.
+
+        Args:
+            manifest: of the artifact.
+            file: the binary.
+            beside: further files of the artifact's folder, such as its provenance; they appear together with it.
 
         Raises:
             StoreError: the content, the key or a name is wrong, or the disk refuses.
@@ -68,9 +74,26 @@ class ArtifactStore:
                 present = self._read(folder, report=True)
                 if present:
                     return present
-                return self._place(manifest, file, folder)
+                return self._place(manifest, file, folder, beside or {})
         except OSError as error:
             raise StoreError(f"artifact {_label(manifest)}: cannot be stored in {folder}: {error.strerror}") from None
+
+    def attach(self, stored: Stored, beside: Mapping[str, bytes]) -> None:
+        """Put further files beside an artifact that is there already; each appears whole.
+
+        Raises:
+            StoreError: the disk refuses.
+        """
+        folder = stored.path.parent
+        try:
+            with self._locked(stored.manifest.spec.service):
+                for name, content in beside.items():
+                    _write(folder / f".{name}", content)
+                for name in beside:
+                    (folder / f".{name}").replace(folder / name)
+                _sync_folder(folder)
+        except OSError as error:
+            raise StoreError(f"{folder}: cannot be written ({error.strerror})") from None
 
     def find(self, service: str, key: str) -> Stored | None:
         """The artifact of a key, re-hashed; None when there is none or it is damaged."""
@@ -115,7 +138,7 @@ class ArtifactStore:
                     removed += [folder for folder in self._folders(service, version) if self._drop(folder, protect)]
         return removed
 
-    def _place(self, manifest: Manifest, file: Path, folder: Path) -> Stored:
+    def _place(self, manifest: Manifest, file: Path, folder: Path, beside: Mapping[str, bytes]) -> Stored:
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
         try:
             binary = temporary / manifest.spec.file_name
@@ -125,7 +148,8 @@ class ArtifactStore:
                     f"artifact {_label(manifest)}: {file} has sha256 {digest} and {size} bytes, its manifest says "
                     f"{manifest.sha256} and {manifest.size} bytes; it changed on the way, run again"
                 )
-            _write(temporary / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+            for name, content in {**beside, MANIFEST: manifest_text(manifest)}.items():
+                _write(temporary / name, content)
             temporary.chmod(0o755)
             if folder.exists():  # damaged: reported by add
                 shutil.rmtree(folder)
@@ -185,6 +209,11 @@ class ArtifactStore:
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def manifest_text(manifest: Manifest) -> bytes:
+    """The bytes of manifest.json."""
+    return manifest.model_dump_json(indent=2).encode() + b"\n"
 
 
 def file_sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ from pyinfra.api.host import Host
 from gofallback.controller.store import Stored
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
+from gofallback.provenance.attest import beside
 from gofallback.release.plan import LocalProgram, Step, diff, upload_for
 from gofallback.release.receive import Upload
 from gofallback.report.redact import names_secret, redact
@@ -86,6 +87,7 @@ def upload(here: Site, host: Host, want: Wanted, binary: Stored, agent: Stored) 
         want.service,
         want.files,
         manifest=_manifest(want, binary, agent),
+        beside=beside(binary.path.parent),
         binary=_program(binary),
         agent=_program(agent),
         run_id=here.run.id,

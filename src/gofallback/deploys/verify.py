@@ -19,6 +19,7 @@ from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys import _release_plan as releases
+from gofallback.deploys._attest import attested
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
@@ -74,10 +75,11 @@ def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
     try:
         if not host.get_file(built.path, str(local), print_output=False, print_input=False):
             return f"{name}: cannot be fetched from {host.name} (see above); run the same command again"
-        found = problems(inspect(local), manifest.spec, sha256=manifest.sha256, size=manifest.size)
+        info = inspect(local)
+        found = problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
         if found:
             return "; ".join(found)
-        here.run.artifacts[manifest.key] = here.run.store.add(manifest, local)
+        here.run.artifacts[manifest.key] = here.run.store.add(manifest, local, attested(here, host, manifest, info))
         if not built.reused:
             here.run.built.add(manifest.key)
     except (GofallbackError, *TROUBLE) as error:

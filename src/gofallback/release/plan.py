@@ -136,6 +136,7 @@ def upload_for(
     agent: LocalProgram,
     run_id: str,
     minimum_free_mb: int,
+    beside: Mapping[str, bytes] | None = None,
 ) -> Upload | None:
     """What has to be sent so that a release is there, or None when it is there and undamaged.
 
@@ -148,6 +149,7 @@ def upload_for(
         agent: the agent's program.
         run_id: the run that uploads.
         minimum_free_mb: `target.minimum_free_mb`.
+        beside: further files of the release's folder, which its name says nothing of: provenance.json and sbom.json.
     """
     state = target.services[service.name]
     there = files.id in state.releases
@@ -172,6 +174,7 @@ def upload_for(
         ),
         minimum_free_mb=minimum_free_mb,
         replace=there,
+        beside=beside or {},
     )
 
 

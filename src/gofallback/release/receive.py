@@ -53,7 +53,8 @@ class Upload:
     """A folder of that name is there and damaged: put the new one in its place."""
     number: int = 0
     """Of the run's lease: what it fences is written only while no later run has one. 0: not fenced."""
-    extra: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    """Name to content of files that lie beside manifest.json: what proves where the binary came from."""
 
     @property
     def temporary(self) -> str:
@@ -64,7 +65,8 @@ class Upload:
     def needed(self) -> int:
         """Bytes that are sent."""
         sent = sum(program.size for program in self.programs if not program.have)
-        return sent + sum(len(file.content) for file in self.files.files.values()) + len(self.manifest)
+        small = [file.content for file in self.files.files.values()] + [self.manifest, *self.beside.values()]
+        return sent + sum(len(content) for content in small)
 
 
 def receive(upload: Upload) -> str:
@@ -142,7 +144,8 @@ def abandon(upload: Upload) -> str:
 def archive(upload: Upload) -> Iterator[bytes]:
     """The tar that `receive` reads, in pieces; a program is read as it is sent, never held whole."""
     programs = {program.path: program for program in upload.programs if not program.have}
-    files = {path: file.content for path, file in upload.files.files.items()} | {"manifest.json": upload.manifest}
+    files = {path: file.content for path, file in upload.files.files.items()}
+    files |= {"manifest.json": upload.manifest, **upload.beside}
     folders = {str(parent) for path in files for parent in Path(path).parents if str(parent) != "."}
     for folder in sorted(folders | {"bin", "lib", "conf", ".verify"}):
         yield _header(folder, 0o755, kind=tarfile.DIRTYPE)

@@ -1,0 +1,66 @@
+"""What a run knows of a build, signed: provenance, SBOM and checksums of an artifact on its way into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyinfra.api.exceptions import FactError
+from pyinfra.api.host import Host
+
+from gofallback.artifact.binary import BinaryInfo
+from gofallback.artifact.manifest import Manifest
+from gofallback.build.spec import BuildSpec
+from gofallback.controller.store import manifest_text
+from gofallback.deploys._site import Site
+from gofallback.facts.builder import builder_state
+from gofallback.provenance.attest import attestations
+from gofallback.provenance.keys import controller_key
+from gofallback.provenance.statement import Checkout, Materials, Tool
+
+
+def attested(here: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
+    """File name to content, for the artifact's folder; signed with the controller's key.
+
+    Args:
+        here: the run.
+        host: the builder.
+        manifest: of the artifact; the binary was checked against it.
+        info: of the binary.
+
+    Raises:
+        ProvenanceError: the key cannot be read or made.
+    """
+    signer = controller_key(here.run.home.keys)
+    return attestations(manifest, manifest_text(manifest), info, _materials(here, host, manifest.spec), signer)
+
+
+def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:
+    source = here.run.sources.get(spec.service)
+    tools = tuple(_tools(here, host, spec.go_version))
+    if source is None:  # our own agent
+        return Materials(run_id=here.run.id, tools=tools)
+    return Materials(
+        run_id=here.run.id,
+        ref=source.ref,
+        source=Checkout(source.repository, source.commit),
+        submodules=tuple(Checkout(one.repository, one.commit, one.path) for one in source.below()),
+        tools=tools,
+    )
+
+
+def _tools(here: Site, host: Host, go_version: str) -> Iterator[Tool]:
+    """Go and Git: the pin they were unpacked from, or that they were on the builder before."""
+    fleet = here.fleet(host)
+    if fleet.toolchain is None:
+        return
+    try:
+        state = builder_state(host, fleet.builder.root)
+    except FactError:
+        return  # it went away after the binary was fetched: nothing is claimed
+    for name, version in (("go", go_version), ("git", fleet.toolchain.git)):
+        found = state.find(name, version, use_installed=fleet.builder.use_installed)
+        pin = fleet.toolchain.pin(name, version, state.arch)
+        if found is not None and found.origin == "ours" and pin is not None:
+            yield Tool(name, version, url=pin.url, sha256=found.sha256 or pin.sha256)
+        elif found is not None:
+            yield Tool(name, found.version)

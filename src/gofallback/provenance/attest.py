@@ -1,0 +1,57 @@
+"""Makes what lies beside an artifact: SBOM, provenance, checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gofallback.artifact.binary import BinaryInfo
+from gofallback.artifact.manifest import Manifest
+from gofallback.controller.store import MANIFEST
+from gofallback.provenance import CHECKSUMS, PROVENANCE, SBOM, ProvenanceError, checksums, envelope, sbom, statement
+from gofallback.provenance.statement import Materials
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
+
+
+def attestations(
+    manifest: Manifest, text: bytes, info: BinaryInfo, materials: Materials, signer: Signer
+) -> dict[str, bytes]:
+    """File name to content, for the artifact's folder.
+
+    Args:
+        manifest: of the artifact; `artifact.verify.problems` found nothing.
+        text: the bytes of its manifest.json.
+        info: of the binary.
+        materials: what the run knows.
+        signer: the controller's key.
+
+    Raises:
+        ProvenanceError: the binary is not the manifest's, or Go did not build it.
+    """
+    if info.sha256 != manifest.sha256:
+        raise ProvenanceError(f"{manifest.spec.file_name}: has sha256 {info.sha256}, not {manifest.sha256}; not signed")
+    if info.build is None:
+        raise ProvenanceError(f"{manifest.spec.file_name}: has no Go build info, so nobody can say what is in it")
+    files = {MANIFEST: text, SBOM: sbom.make(manifest, info.build)}
+    made = statement.make(manifest, info.build, materials, {name: _sha256(data) for name, data in files.items()})
+    files[PROVENANCE] = envelope.seal(statement.payload(made), signer)
+    digests = {name: _sha256(data) for name, data in files.items()} | {manifest.spec.file_name: manifest.sha256}
+    del files[MANIFEST]  # it is there
+    return files | {CHECKSUMS: checksums.render(digests)}
+
+
+def beside(folder: Path) -> dict[str, bytes]:
+    """What goes with a binary to a target, of its artifact's folder; nothing of what cannot be read there."""
+    found = {}
+    for name in (PROVENANCE, SBOM):
+        with contextlib.suppress(OSError):  # `verify` calls it missing; a release does not wait for it
+            found[name] = (folder / name).read_bytes()
+    return found
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,166 @@
+"""Is a folder what its signed provenance says? Reads files, asks nobody, changes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gofallback.artifact.binary import BinaryInfo
+from gofallback.artifact.manifest import Manifest
+from gofallback.controller.store import MANIFEST, file_sha256
+from gofallback.provenance import CHECKSUMS, PROVENANCE, SBOM, ProvenanceError, checksums, envelope, sbom, statement
+from gofallback.provenance.keys import TrustedKey
+from gofallback.provenance.statement import Statement
+
+if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
+
+#: Bytes; the largest SBOM of a Go program seen has a few hundred kB.
+_LARGEST = 64 << 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is checked."""
+
+    folder: Path
+    """Holds provenance.json and sbom.json."""
+    binary: Path
+    info: BinaryInfo | None
+    """None: it is no binary (any more)."""
+    manifest: Manifest | None
+    release: bool = False
+    """A release folder of a target: its manifest.json names the release too, and it has no checksums.txt."""
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    problems: list[str] = field(default_factory=list)
+    """One line each; empty: all is well."""
+    signed_by: list[TrustedKey] = field(default_factory=list)
+    statement: Statement | None = None
+    """What the provenance says; to be believed only when `signed_by` is not empty."""
+    attested: bool = True
+    """False: there is nothing to check, and nobody asked for it."""
+
+
+def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Result:
+    """Compare binary, manifest, SBOM, checksums and provenance with one another, and the signature with the keys.
+
+    Args:
+        case: the folder.
+        trusted: whose signatures count.
+        required: whether a folder without any attestation is a problem.
+    """
+    there = [name for name in (PROVENANCE, SBOM, CHECKSUMS) if (case.folder / name).exists()]
+    if not there and not required:
+        return Result(attested=False)
+    result = Result()
+    if CHECKSUMS in there and not case.release:
+        wanted = [name for name in (MANIFEST, PROVENANCE, SBOM) if (case.folder / name).exists()]
+        result.problems += checksums.problems(case.folder, [*wanted, case.binary.name])
+    _provenance(case, trusted, result)
+    result.problems += _sbom(case, result.statement)
+    return result
+
+
+def _provenance(case: Case, trusted: Sequence[TrustedKey], result: Result) -> None:
+    try:
+        content = _read(case.folder / PROVENANCE)
+        if content is None:
+            result.problems.append(_missing(PROVENANCE, case, "nothing proves who built this, and from what"))
+            return
+        sealed = envelope.unseal(content)
+        result.signed_by = envelope.signers(sealed, trusted)
+        if not result.signed_by:
+            result.problems.append(f"{PROVENANCE}: {_unsigned(sealed, trusted)}")
+        result.statement = statement.read(sealed.payload)
+    except ProvenanceError as error:
+        result.problems.append(f"{PROVENANCE}: {error}; copy it again, or attest the artifact again")
+        return
+    result.problems += [f"{PROVENANCE}: {line}" for line in _compared(case, result.statement)]
+
+
+def _unsigned(sealed: Envelope, trusted: Sequence[TrustedKey]) -> str:
+    """Why no signature counts."""
+    if not sealed.signatures:
+        return "is not signed"
+    known = {one.fingerprint: one for one in trusted}
+    changed = [known[keyid].name for keyid in sealed.signatures if keyid in known]
+    if changed:
+        return f"was changed after it was signed with {changed[0]}"
+    named = ", ".join(keyid if re.fullmatch("[0-9a-f]{64}", keyid) else f"{keyid!r:.80}" for keyid in sealed.signatures)
+    whose = ", ".join(f"{one.name} ({one.fingerprint[:16]})" for one in trusted) or "none"
+    return (
+        f"was signed with the unknown key {named}; trusted: {whose}; if the key is one you know, name its .pub with "
+        "--key or put it into trusted_keys/"
+    )
+
+
+def _compared(case: Case, made: Statement) -> Iterator[str]:
+    digest = case.info.sha256 if case.info else _digest(case.binary)
+    if digest not in made.digests():
+        about = ", ".join(f"{one.name} with sha256 {(one.digest or {}).get('sha256')}" for one in made.subject)
+        yield f"is about another subject ({about:.300}); {case.binary.name} has sha256 {digest}"
+    if case.manifest is None:
+        return
+    if case.manifest.sha256 not in made.digests():
+        yield f"does not name the binary of {MANIFEST}, sha256 {case.manifest.sha256}"
+    yield from statement.differences(made, case.manifest)
+    if not case.release:
+        yield from _byproduct(case, made, MANIFEST)
+
+
+def _byproduct(case: Case, made: Statement, name: str) -> Iterator[str]:
+    wanted = made.byproduct(name)
+    have = _digest(case.folder / name)
+    if wanted is None:
+        yield f"does not name {name}, so nothing proves whose it is"
+    elif have != wanted:
+        yield f"{name} has sha256 {have}, it was signed with {wanted}"
+
+
+def _sbom(case: Case, made: Statement | None) -> Iterator[str]:
+    try:
+        content = _read(case.folder / SBOM)
+    except ProvenanceError as error:
+        yield f"{SBOM}: {error}"
+        return
+    if content is None:
+        yield _missing(SBOM, case, "nothing says what is inside the binary")
+        return
+    if made is not None:
+        yield from (f"{PROVENANCE}: {line}" for line in _byproduct(case, made, SBOM))
+    if case.info is not None and case.info.build is not None:
+        yield from sbom.problems(content, case.info.sha256, case.info.build)
+
+
+def _missing(name: str, case: Case, so: str) -> str:
+    version = case.manifest.spec.version if case.manifest else "VERSION"
+    return f"{name}: missing, so {so}; on the controller that has it: gofallback attest {version}, then copy it again"
+
+
+def _read(path: Path) -> bytes | None:
+    """None: it is not there."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ProvenanceError(f"cannot be read ({error.strerror})") from None
+    if len(content) > _LARGEST:
+        raise ProvenanceError(f"is larger than {_LARGEST >> 20} MiB")
+    return content
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        return f"of nothing ({error.strerror})"

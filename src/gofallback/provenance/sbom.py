@@ -1,0 +1,140 @@
+"""What is inside a binary: CycloneDX 1.6 from the build info that Go's linker put there. Same binary, same bytes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from gofallback.artifact.buildinfo import BuildInfo, Module
+from gofallback.artifact.manifest import Manifest
+from gofallback.provenance import SBOM
+from gofallback.provenance.statement import h1, purl
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
+
+#: https://github.com/CycloneDX/cyclonedx-property-taxonomy/blob/main/cdx/gomod.md
+_ENVIRONMENT = "cdx:gomod:build:env:"
+_TAG = "cdx:gomod:build:tag"
+#: Settings of the build info that say what code was chosen.
+_SETTINGS = ("CGO_ENABLED", "GOOS", "GOARCH")
+
+
+def make(manifest: Manifest, build: BuildInfo) -> bytes:
+    """The SBOM of one artifact, as JSON.
+
+    Args:
+        manifest: of the artifact.
+        build: of its binary.
+    """
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.output.json import JsonV1Dot6
+
+    parts = [_part(module) for module in linked(build)]
+    program = _program(manifest, build)
+    made = Bom(
+        components=parts,
+        serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"urn:gofallback:sbom:{manifest.sha256}"),
+    )
+    made.metadata.component = program
+    made.register_dependency(program, parts)
+    at = _commit_time(build)
+    if at is not None:
+        made.metadata.timestamp = at
+    content = json.loads(JsonV1Dot6(made).output_as_string())
+    if at is None:
+        del content["metadata"]["timestamp"]  # the library's: now
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def linked(build: BuildInfo) -> list[Module]:
+    """Every module of a binary, Go's standard library first."""
+    return [Module(path="std", version=build.release), *build.modules]
+
+
+def problems(content: bytes, sha256: str, build: BuildInfo) -> Iterator[str]:
+    """What an SBOM says of a binary that is not so; a line each.
+
+    Args:
+        content: the SBOM, by whatever version of this program.
+        sha256: of the binary.
+        build: of the binary.
+    """
+    try:
+        program, parts = _read(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        yield f"{SBOM}: is no CycloneDX SBOM of gofallback ({type(error).__name__}); attest the artifact again"
+        return
+    if program != sha256:
+        yield f"{SBOM}: is about a binary with sha256 {program or 'none'}, this one has {sha256}"
+    wanted = {purl(module): h1(module) for module in linked(build)}
+    for name in sorted(wanted.keys() - parts.keys()):
+        yield f"{SBOM}: does not name {name}, which is in the binary"
+    for name in sorted(parts.keys() - wanted.keys()):
+        yield f"{SBOM}: names {name!r:.200}, which is not in the binary"
+    for name in sorted(parts.keys() & wanted.keys()):
+        if parts[name] != wanted[name]:
+            yield f"{SBOM}: {name} has the hash {parts[name] or 'none'}, the binary says {wanted[name] or 'none'}"
+
+
+def _read(content: bytes) -> tuple[str, dict[str, str]]:
+    """SHA-256 of the program; purl of each component to its hash."""
+    data = json.loads(content)
+    if data["bomFormat"] != "CycloneDX":
+        raise ValueError(data["bomFormat"])
+    return _hash(data["metadata"]["component"]), {str(one["purl"]): _hash(one) for one in data.get("components", [])}
+
+
+def _hash(component: dict[str, Any]) -> str:
+    return next((str(one["content"]) for one in component.get("hashes", []) if one["alg"] == "SHA-256"), "")
+
+
+def _part(module: Module) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component
+    from packageurl import PackageURL
+
+    reference, digest = purl(module), h1(module)
+    notes = {"gofallback:gosum": module.sum, "gofallback:replaces": module.replaces}
+    return Component(
+        name=module.path,
+        version=module.version or None,
+        bom_ref=reference,
+        purl=PackageURL.from_string(reference),
+        # As cyclonedx-gomod has it: go.sum's h1 is a SHA-256, of the list of files.
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else [],
+        properties=[Property(name=name, value=value) for name, value in notes.items() if value],
+    )
+
+
+def _program(manifest: Manifest, build: BuildInfo) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    spec, settings = manifest.spec, build.settings
+    path = build.module or build.path or spec.service
+    namespace, _, name = path.rpartition("/")
+    inside = build.path.removeprefix(build.module).strip("/")
+    reference = PackageURL("golang", namespace or None, name, spec.version, None, inside or None)
+    notes = [(_ENVIRONMENT + key, settings[key]) for key in _SETTINGS if key in settings]
+    notes += [(_ENVIRONMENT + "GOVERSION", build.go_version), *((_TAG, tag) for tag in spec.tags)]
+    return Component(
+        type=ComponentType.APPLICATION,
+        name=path,
+        version=spec.version,
+        bom_ref="program",
+        purl=reference,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=manifest.sha256)],
+        properties=[Property(name=key, value=value) for key, value in notes],
+    )
+
+
+def _commit_time(build: BuildInfo) -> datetime | None:
+    try:
+        return datetime.fromisoformat(build.settings.get("vcs.time", "")).astimezone(UTC)
+    except ValueError:
+        return None

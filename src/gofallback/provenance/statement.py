@@ -1,0 +1,330 @@
+"""SLSA v1 provenance (https://slsa.dev/spec/v1.0/provenance) as an in-toto v1 statement. Pure.
+
+The build type is ours; what its parameters mean is in docs/provenance.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from gofallback.artifact.buildinfo import BuildInfo, Module
+from gofallback.artifact.manifest import Manifest
+from gofallback.build.spec import BuildSpec
+from gofallback.provenance import ProvenanceError
+from gofallback.report.redact import redact
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://slsa.dev/provenance/v1"
+BUILD_TYPE = "urn:gofallback:build:go:v1"
+BUILDER = "urn:gofallback:builder:"
+_COMMIT = 40  # hex digits; the agent's "commit" is the SHA-256 of its sources
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class _Slsa(BaseModel):
+    """Consumers have to ignore fields that they do not know (SLSA v1, parsing rules)."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Descriptor(_Slsa):
+    """An in-toto resource descriptor: something with a digest."""
+
+    name: str | None = None
+    uri: str | None = None
+    digest: dict[str, str] | None = None
+    annotations: dict[str, Any] | None = None
+
+
+class BuildDefinition(_Slsa):
+    """What was asked for, and what it was made of."""
+
+    build_type: str
+    external_parameters: dict[str, Any]
+    internal_parameters: dict[str, Any] = Field(default_factory=dict)
+    resolved_dependencies: list[Descriptor] = Field(default_factory=list)
+
+
+class BuilderId(_Slsa):
+    """Who is to be trusted for it."""
+
+    id: str
+
+
+class Metadata(_Slsa):
+    """When, and in which run."""
+
+    invocation_id: str | None = None
+    started_on: str | None = None
+    finished_on: str | None = None
+    attested_afterwards: bool | None = Field(default=None, alias="gofallback_attestedAfterwards")
+    """True: signed later, from the store, by ``gofallback attest``; so nothing is said of run and repository."""
+
+
+class RunDetails(_Slsa):
+    """One build."""
+
+    builder: BuilderId
+    metadata: Metadata = Metadata()
+    byproducts: list[Descriptor] = Field(default_factory=list)
+
+
+class Predicate(_Slsa):
+    """The provenance."""
+
+    build_definition: BuildDefinition
+    run_details: RunDetails
+
+
+class Statement(_Slsa):
+    """What is signed."""
+
+    type: str = Field(alias="_type")
+    subject: list[Descriptor]
+    predicate_type: str
+    predicate: Predicate
+
+    def digests(self) -> frozenset[str]:
+        """SHA-256 of what it is about."""
+        return frozenset(one.digest["sha256"] for one in self.subject if one.digest and "sha256" in one.digest)
+
+    def byproduct(self, name: str) -> str | None:
+        """SHA-256 of a file that belongs to the subject."""
+        found = (one.digest for one in self.predicate.run_details.byproducts if one.name == name and one.digest)
+        return next((digest.get("sha256") for digest in found), None)
+
+    def dependency(self, name: str) -> Descriptor | None:
+        """What it was made of, by name."""
+        return next((one for one in self.predicate.build_definition.resolved_dependencies if one.name == name), None)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A toolchain of the builder."""
+
+    name: str
+    version: str
+    url: str = ""
+    sha256: str = ""
+    """Of the archive it was unpacked from; empty: a machine-wide installation, whose bytes nobody pinned."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository at a commit."""
+
+    url: str
+    commit: str
+    path: str = ""
+    """Of a submodule: where it is checked out."""
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run knows of a build and the manifest does not. Empty: attested afterwards."""
+
+    run_id: str = ""
+    ref: str = ""
+    source: Checkout | None = None
+    submodules: tuple[Checkout, ...] = ()
+    tools: tuple[Tool, ...] = ()
+
+
+def make(manifest: Manifest, build: BuildInfo, materials: Materials, byproducts: dict[str, str]) -> Statement:
+    """The provenance of one artifact.
+
+    Args:
+        manifest: of the artifact, checked against the binary.
+        build: of the binary.
+        materials: what the run knows beyond that.
+        byproducts: name to SHA-256 of the files beside the binary.
+    """
+    spec = manifest.spec
+    return Statement(
+        type=STATEMENT,
+        subject=[Descriptor(name=spec.file_name, digest={"sha256": manifest.sha256})],
+        predicate_type=PREDICATE,
+        predicate=Predicate(
+            build_definition=BuildDefinition(
+                build_type=BUILD_TYPE,
+                external_parameters=_asked(spec, materials),
+                internal_parameters={"key": manifest.key},
+                resolved_dependencies=list(_dependencies(spec, build, materials)),
+            ),
+            run_details=RunDetails(
+                builder=BuilderId(id=builder_id(manifest.builder)),
+                metadata=_metadata(manifest, materials),
+                byproducts=[
+                    Descriptor(name=name, digest={"sha256": digest}) for name, digest in sorted(byproducts.items())
+                ],
+            ),
+        ),
+    )
+
+
+def payload(statement: Statement) -> bytes:
+    """The statement as JSON."""
+    return statement.model_dump_json(by_alias=True, exclude_none=True).encode()
+
+
+def read(content: bytes) -> Statement:
+    """Read a payload.
+
+    Raises:
+        ProvenanceError: it is no in-toto v1 statement with SLSA v1 provenance.
+    """
+    try:
+        statement = Statement.model_validate_json(content)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in detail["loc"]) or "content"
+        raise ProvenanceError(f"is no SLSA v1 provenance ({where}: {detail['msg'].lower()})") from None
+    for what, got, wanted in (
+        ("_type", statement.type, STATEMENT),
+        ("predicateType", statement.predicate_type, PREDICATE),
+    ):
+        if got != wanted:
+            raise ProvenanceError(f"{what} is {got!r:.80}, should be {wanted}")
+    return statement
+
+
+def builder_id(host: str) -> str:
+    """URI of a builder."""
+    return BUILDER + quote(host, safe="")
+
+
+def differences(statement: Statement, manifest: Manifest) -> Iterator[str]:
+    """What a manifest says that its provenance says otherwise; a line each. Only for our build type."""
+    definition, details = statement.predicate.build_definition, statement.predicate.run_details
+    if definition.build_type != BUILD_TYPE:
+        yield f"has the build type {definition.build_type!r:.80}, should be {BUILD_TYPE}"
+        return
+    told, asked = definition.external_parameters, _asked(manifest.spec, Materials())
+    for name in sorted(told.keys() - asked.keys() - {"repository", "ref"}):
+        yield f"has the parameter {name!r:.40}, which this build type does not know"
+    wanted: dict[str, tuple[object, object]] = {name: (told.get(name), value) for name, value in asked.items()}
+    wanted["key"] = (definition.internal_parameters.get("key"), manifest.key)
+    wanted["builder"] = (details.builder.id, builder_id(manifest.builder))
+    wanted["finishedOn"] = (details.metadata.finished_on, manifest.built_at)
+    source = statement.dependency("source")
+    algorithm, commit = _commit(manifest.spec)
+    wanted["commit"] = ((source.digest or {}).get(algorithm) if source else None, commit)
+    for name, (got, expected) in wanted.items():
+        if got != expected:
+            yield f"{name} is {got!r:.120}, the manifest says {expected!r:.120}"
+
+
+def public_url(url: str) -> str:
+    """An address without user, password and token."""
+    parts = urlsplit(url) if "://" in url else None
+    if parts is None:
+        return redact(url)  # a path, or git@host:path
+    host = parts.netloc.rpartition("@")[2]
+    user = parts.username if parts.scheme == "ssh" and parts.username else ""
+    query = "" if parts.scheme in ("http", "https") else parts.query
+    return redact(urlunsplit((parts.scheme, f"{user}@{host}" if user else host, parts.path, query, "")))
+
+
+def git_uri(checkout: Checkout) -> str:
+    """``git+https://host/path@commit``, as SPDX and pip write it."""
+    url = public_url(checkout.url)
+    scp = re.fullmatch(r"([^/:]+@)?([^/:]{2,}):(?!//)(.+)", url)
+    if scp:  # git@host:path (git-clone(1))
+        url = f"ssh://{scp[1] or ''}{scp[2]}/{scp[3].lstrip('/')}"
+    elif "://" not in url:
+        url = f"file://{quote(url)}"
+    return f"git+{url}@{checkout.commit}"
+
+
+def purl(module: Module) -> str:
+    """``pkg:golang/path@version`` (https://github.com/package-url/purl-spec)."""
+    from packageurl import PackageURL
+
+    namespace, _, name = module.path.rpartition("/")
+    return PackageURL("golang", namespace or None, name, module.version or None).to_string()
+
+
+def h1(module: Module) -> str:
+    """go.sum's ``h1:`` hash in hex; empty where there is none.
+
+    It is the SHA-256 of the module's list of files and their hashes, in-toto's ``dirHash``
+    (https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md).
+    """
+    if not module.sum.startswith("h1:"):
+        return ""
+    try:
+        found = base64.b64decode(module.sum.removeprefix("h1:"), validate=True)
+    except ValueError:  # not base64, or not even ASCII
+        return ""
+    return found.hex() if len(found) == 32 else ""
+
+
+def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
+    """External parameters: all that a user decides."""
+    asked: dict[str, Any] = {
+        "service": spec.service,
+        "version": spec.version,
+        "package": spec.package,
+        "directory": spec.directory,
+        "platform": spec.platform,
+        "go": spec.go_version,
+        "flags": spec.flags(),
+        "tags": list(spec.tags),
+        "linkage": spec.linkage,
+        "environment": dict(spec.environment),
+    }
+    if materials.source is not None:
+        asked |= {"repository": public_url(materials.source.url), "ref": materials.ref}
+    return asked
+
+
+def _commit(spec: BuildSpec) -> tuple[str, str]:
+    """Algorithm and digest of the source."""
+    return ("gitCommit" if len(spec.commit) == _COMMIT else "sha256"), spec.commit
+
+
+def _dependencies(spec: BuildSpec, build: BuildInfo, materials: Materials) -> Iterator[Descriptor]:
+    algorithm, commit = _commit(spec)
+    uri = git_uri(materials.source) if materials.source else None
+    yield Descriptor(name="source", uri=uri, digest={algorithm: commit})
+    for one in materials.submodules:
+        yield Descriptor(name=f"source/{one.path}", uri=git_uri(one), digest={"gitCommit": one.commit})
+    for tool in materials.tools:
+        yield Descriptor(
+            name=tool.name,
+            uri=public_url(tool.url) if tool.url else None,
+            digest={"sha256": tool.sha256} if tool.sha256 else None,
+            annotations={"version": tool.version}
+            | ({} if tool.sha256 else {"origin": "installed on the builder before, by somebody else"}),
+        )
+    for module in build.modules:
+        digest = h1(module)
+        yield Descriptor(
+            name=module.path,
+            uri=purl(module),
+            digest={"dirHash": digest} if digest else None,
+            annotations={"replaces": module.replaces} if module.replaces else None,
+        )
+
+
+def _metadata(manifest: Manifest, materials: Materials) -> Metadata:
+    try:
+        began = datetime.strptime(manifest.built_at, _TIME) - timedelta(seconds=manifest.seconds)
+        started = began.strftime(_TIME)
+    except (ValueError, OverflowError):
+        started = None
+    return Metadata(
+        invocation_id=materials.run_id or None,
+        started_on=started,
+        finished_on=manifest.built_at,
+        attested_afterwards=None if materials.run_id else True,
+    )
