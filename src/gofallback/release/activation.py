@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gofallback.release import told
 from gofallback.release.agentfiles import ACTIVATION, AGENT
 from gofallback.release.probe import ACTIVATING, activation_unit
+from gofallback.release.told import seconds
 
 State = Literal["provisional", "confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
 #: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). 0 may be `provisional` too: the record
@@ -98,7 +99,7 @@ def start(
     return f"""{_HEAD}
 release={quote(release)} own={quote(run_id)} agent={quote(f"{folder}/{AGENT}")}
 cd {quote(folder)} 2>/dev/null || refuse "release $release is not on this target"
-{_newer_agent(home) if options else ":"}
+{_able_agent(service, home, "activate -h", "-window") if options else ":"}
 what=$(systemctl show -p ActiveState -p Description {unit} | sort | tr '\\n' ' ')
 case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*|ActiveState=deactivating*)
   what=${{what#*{ACTIVATING}}}; what=${{what% }}
@@ -131,7 +132,7 @@ def confirm(service: str, home: str, release: str, *, run_id: str, who: str, fen
     options = shlex.join([*_given("fence", fence), *_given("head", head)])
     return f"""{_HEAD}
 release={shlex.quote(release)} agent={shlex.quote(f"{home}/releases/{release}/{AGENT}")}
-[ -x "$agent" ] || refuse "release $release is not on this target"
+{_able_agent(service, home, "confirm -h", "-head")}
 exec "$agent" confirm -service {shlex.quote(service)} -run-id {shlex.quote(run_id)} -by {shlex.quote(who)} {options}
 """
 
@@ -156,7 +157,7 @@ def revert(
     options = shlex.join(["-by", who, "-reason", reason, *_given("fence", fence)])
     return f"""{_HEAD}
 release={quote(release)} own={quote(run_id)} agent={quote(f"{home}/releases/{release}/{AGENT}")}
-[ -x "$agent" ] || refuse "release $release is not on this target"
+{_able_agent(service, home, "revert -h", "-reason")}
 case $(systemctl show -p ActiveState {unit}) in ActiveState=inactive|ActiveState=failed)
   {_transient(service, unit, f"Go back from release {release}, run {run_id}")} \\
     "$agent" revert -service {quote(service)} -run-id "$own" {options} 2>&1) ||
@@ -174,15 +175,20 @@ def _given(name: str, value: float | str) -> list[str]:
     return [f"-{name}", str(value)] if value else []
 
 
-def _newer_agent(home: str) -> str:
-    """An older release may come with an agent that cannot do what is asked; the live release's agent is newer."""
-    current = shlex.quote(f"{home}/current/{AGENT}")
-    return (
-        'knows() { "$1" activate -h 2>&1 | grep -q -e -window; }\n'
-        f'knows "$agent" || {{ agent=$(readlink -f {current}) && knows "$agent"; }} ||\n'
-        '  refuse "the agent of release $release knows no confirm window, nor does the live'
-        " release's; upload it again\""
-    )
+def _able_agent(service: str, home: str, command: str, flag: str) -> str:
+    """An older release may come with an agent that cannot do what is asked: then that which armed the dead-man's
+    switch, the live release's, or any that ever came here. By its real path: `current` moves."""
+    unit = shlex.quote(f"/etc/systemd/system/gofallback-deadman-{service}.service")
+    live = shlex.quote(f"{home}/current/{AGENT}")
+    return f"""able() {{ [ -x "$1" ] && "$1" {command} 2>&1 | grep -q -e {flag}; }}
+armed=$(sed -n 's/^ExecStart="\\(.*\\)" deadman .*/\\1/p' {unit} 2>/dev/null)
+able "$agent" || for agent in "$armed" "$(readlink -f {live})" {_AGENTS}/* ""; do
+  ! able "$agent" || break; done
+[ -n "$agent" ] ||
+  refuse "release $release is not on this target, or its agent is too old (no {flag}); upload it again\""""
+
+
+_AGENTS = "/opt/gofallback/agent"
 
 
 def _transient(service: str, unit: str, description: str) -> str:
@@ -206,7 +212,7 @@ def stage(line: str) -> tuple[str, float, str] | None:
     event = _object(line)
     if event.get("event") != "stage":
         return None
-    return str(event.get("stage", "")), float(event.get("elapsed") or 0.0), str(event.get("detail") or "")
+    return str(event.get("stage") or ""), seconds(event.get("elapsed")), str(event.get("detail") or "")
 
 
 def outcome(release: str, run_id: str, lines: list[str], code: int) -> ActivationOutcome:
@@ -249,15 +255,8 @@ _AGENT_SAYS = re.compile(r"^gofallback-agent( \w+)?: ")
 
 
 def _elapsed(record: Mapping[str, Any]) -> float:
-    times = [value for value in (record.get("timings") or {}).values() if isinstance(value, (int, float))]
-    return max((float(value) for value in times), default=0.0)
+    return max((seconds(value) for value in (record.get("timings") or {}).values()), default=0.0)
 
 
 def _object(line: str) -> dict[str, Any]:
-    if not line.startswith("{"):
-        return {}
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return (told.record(line) if line.startswith("{") else None) or {}

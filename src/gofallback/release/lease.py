@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from gofallback.release.lease_script import SILENT
 from gofallback.release.state import Holder
+from gofallback.release.told import number, seconds
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def read(lines: Iterable[str]) -> Answer:
         if word == "held":
             return Answer(held=True, numbers=numbers, takeovers=tuple(takeovers))
         if word == "taken" and len(parts) == 2:
-            numbers[parts[0]] = int(parts[1])
+            numbers[parts[0]] = number(parts[1])
         elif word == "takeover" and len(parts) == 5:
-            takeovers.append(Takeover(parts[0], int(parts[1]), *parts[2:]))
+            takeovers.append(Takeover(parts[0], number(parts[1]), *parts[2:]))
         elif word == "busy" and len(parts) == 8:
             busy.append((parts[0], _busy(parts)))
         elif word == "fenced":
@@ -88,8 +89,8 @@ def fenced(lines: Iterable[str]) -> Fenced | None:
     """The line of a write that was refused; None without one."""
     for line in lines:
         word, *parts = line.split("\t")
-        if word == "fenced" and len(parts) == 5 and parts[1].isdigit() and parts[2].isdigit():
-            return Fenced(parts[0], int(parts[1]), int(parts[2]), parts[3], parts[4])
+        if word == "fenced" and len(parts) == 5 and number(parts[1]):
+            return Fenced(parts[0], number(parts[1]), number(parts[2]), parts[3], parts[4])
     return None
 
 
@@ -109,13 +110,13 @@ def seen(lease: Sequence[str], renewed: Sequence[str], uptime: float) -> Holder 
         renewed: number and uptime, in seconds, of the last renewal; empty: not there.
         uptime: of the target now, seconds.
     """
-    number, run_id, who, since, ttl, *_ = [*lease, *[""] * 5]
+    ours, run_id, who, since, ttl, *_ = [*lease, *[""] * 5]
     if not run_id:
         return None
-    allowed = int(ttl) if ttl.isdigit() else 0
+    allowed = number(ttl)
     silent: float | None = None
-    if len(renewed) >= 2 and renewed[0] == number:
-        silent = uptime - _float(renewed[1])
+    if len(renewed) >= 2 and renewed[0] == ours:
+        silent = uptime - seconds(renewed[1])
         if silent < 0:  # written before a reboot
             silent = None
     left = allowed - (uptime if silent is None else silent)
@@ -123,7 +124,7 @@ def seen(lease: Sequence[str], renewed: Sequence[str], uptime: float) -> Holder 
         run_id,
         who,
         since,
-        number=int(number) if number.isdigit() else 0,
+        number=number(ours),
         silent=silent,
         expires_in=max(0.0, left),
         lapsed=left <= 0,
@@ -154,13 +155,6 @@ def refusal(service: str, holder: Holder, takeover: str | None = None) -> str:
 
 
 def _busy(parts: Sequence[str]) -> Holder:
-    _, number, run_id, who, since, _, age, left = parts
-    silent = int(age) / 100 if age.isdigit() else None
-    return Holder(run_id, who, since, number=int(number), silent=silent, expires_in=_float(left))
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+    _, ours, run_id, who, since, _, age, left = parts
+    silent = number(age) / 100 if age.isdigit() else None
+    return Holder(run_id, who, since, number=number(ours), silent=silent, expires_in=seconds(left))

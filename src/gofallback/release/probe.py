@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import shlex
 import tarfile
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
+from gofallback.release import told
 from gofallback.release.lease import seen
 from gofallback.release.render import unit_names
 from gofallback.release.state import (
@@ -34,6 +35,8 @@ RECORDS = "/var/lib/gofallback"
 _PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,NRestarts,UnitFileState,ActiveEnterTimestampMonotonic"
 #: Small files come whole; a larger one is not one of ours.
 _LARGEST = 1 << 20
+#: All of them together: some hundred releases' manifests are a few megabytes.
+_TOGETHER = 1 << 26
 
 
 class StateError(GofallbackError):
@@ -154,6 +157,13 @@ def parse(lines: Iterable[str], services: Iterable[Service]) -> TargetState:
     Raises:
         StateError: the answer is cut short or is not the script's.
     """
+    try:
+        return _parse(lines, services)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise StateError(f"the target's answer is not the script's ({error}); look at its shell and programs") from None
+
+
+def _parse(lines: Iterable[str], services: Iterable[Service]) -> TargetState:
     rows: dict[str, list[list[str]]] = {}
     ended = False
     for line in lines:
@@ -202,8 +212,7 @@ def _units(rows: list[list[str]], uptime: float) -> dict[str, dict[str, str]]:
 
 def _unit(block: dict[str, str]) -> UnitFound:
     def number(name: str) -> int:
-        value = block.get(name, "")
-        return int(value) if value.isdigit() else 0
+        return told.number(block.get(name, ""))
 
     active = block.get("ActiveState", "inactive")
     entered = number("ActiveEnterTimestampMonotonic") / 1e6
@@ -222,29 +231,28 @@ def _files(encoded: str) -> dict[str, FileFound]:
     """Absolute path to file."""
     if not encoded:
         return {}
-    found = {}
+    found, size = {}, 0
     try:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(encoded, validate=True)), mode="r:gz") as archive:
             for member in archive:
+                size += member.size
+                if size > _TOGETHER:
+                    raise tarfile.ReadError("larger than anything of ours")
                 reader = archive.extractfile(member) if member.isfile() and member.size <= _LARGEST else None
                 if reader is not None:
                     path = "/" + member.name.lstrip("/")
                     found[path] = FileFound(reader.read(), member.mode & 0o7777, member.uname or str(member.uid))
-    except (tarfile.TarError, binascii.Error, EOFError, OSError) as error:
+    except (tarfile.TarError, binascii.Error, zlib.error, EOFError, OSError) as error:
         raise StateError(f"the target's answer holds no readable archive ({error}); run again") from None
     return found
 
 
 def _json(file: FileFound | None) -> dict[str, Any] | None:
-    return _object(file.content) if file else None
+    return told.json_object(file.content) if file else None
 
 
-def _object(text: str | bytes) -> dict[str, Any] | None:
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return None
-    return content if isinstance(content, dict) else None
+def _record(file: FileFound | None) -> dict[str, Any] | None:
+    return told.record(file.content) if file else None
 
 
 def _release(home: str, name: str, files: dict[str, FileFound]) -> ReleaseFound:
@@ -304,8 +312,8 @@ def _service(
         hashes={path.removeprefix(inside): digest for path, digest in sums.items() if path.startswith(inside)},
         modes={path: mode for path, mode in modes.items() if path.startswith(own)},
         units={unit: _unit(units[unit]) for unit in unit_names(name) if unit in units},
-        history=tuple(found for row in mine("history") if (found := _object("\t".join(row))) is not None),
-        outcome=_json(files.get(f"{RECORDS}/{name}/outcome.json")),
+        history=tuple(found for row in mine("history") if (found := told.record("\t".join(row))) is not None),
+        outcome=_record(files.get(f"{RECORDS}/{name}/outcome.json")),
         last_good=good.content.decode(errors="replace").strip() or None if good else None,
         lease=_lease(next(iter(mine("lease")), []), next(iter(mine("renewed")), [])),
         activating=(activation.get("Description", "").removeprefix(ACTIVATING) or "unknown") if busy else None,
