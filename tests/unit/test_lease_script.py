@@ -284,7 +284,13 @@ def test_two_controllers_that_ask_at_once_never_both_get_it(machine: Machine) ->
         assert machine.line() == [str(turn), "", "", "", ""]
 
 
-@pytest.mark.parametrize("content", ["", "\n", "seven\tr\tw\ts\t30\n", "7\tr\tw\ts\tlong\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "\n", "seven\tr\tw\ts\t30\n", "7\tr\tw\ts\tlong\n", "08\n", "010\n", f"{2**63 - 1}\n", f"{'9' * 30}\n"),
+        *("7\tr\tw\ts\t08\n", f"7\tr\tw\ts\t{'9' * 30}\n"),
+    ],
+)
 def test_a_lease_file_without_a_number_is_not_taken_for_a_free_lease(machine: Machine, content: str) -> None:
     file = machine.folder / "records" / "hello" / "lease"
     file.parent.mkdir(parents=True)
@@ -293,6 +299,22 @@ def test_a_lease_file_without_a_number_is_not_taken_for_a_free_lease(machine: Ma
     assert not answer.held and str(file) in answer.error and "write a number there" in answer.error
     assert file.read_text() == content
     assert run_guarded(machine, 3).returncode not in (0, BUSY)
+
+
+@pytest.mark.parametrize(
+    "renewed", ["", "x", "3\tx", "3\tx.yz", "3\t08.10", "3\t1.2.3", "3\t1e5", "3\t-5.00", "\0" * 9]
+)
+def test_a_damaged_renewal_keeps_nobody_from_the_lease_for_ever(machine: Machine, renewed: str) -> None:
+    for folder, name, content in [
+        ("records/hello", "lease", f"3\t{OTHER}\tw\ts\t30\n"),
+        ("run", "hello.renewed", renewed),
+    ]:
+        (machine.folder / folder).mkdir(parents=True)
+        (machine.folder / folder / name).write_text(content)
+    machine.up(20)
+    assert [name for name, _ in machine.take(ME).busy] == ["hello"], "held as after a reboot"
+    machine.up(31)
+    assert machine.take(ME).numbers == {"hello": 4}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_and_changes_nothing(machine: Machine) -> None:

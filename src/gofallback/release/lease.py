@@ -64,10 +64,11 @@ def read(lines: Iterable[str]) -> Answer:
     error = other = ""
     for line in lines:
         word, *parts = line.split("\t")
-        if word == "held":
+        if word == "held" and not error:
             return Answer(held=True, numbers=numbers, takeovers=tuple(takeovers))
         if word == "taken" and len(parts) == 2:
             numbers[parts[0]] = number(parts[1])
+            error = error if numbers[parts[0]] else f"{parts[0]}: the target gave the lease without a number; run again"
         elif word == "takeover" and len(parts) == 5:
             takeovers.append(Takeover(parts[0], number(parts[1]), *parts[2:]))
         elif word == "busy" and len(parts) == 8:

@@ -56,16 +56,18 @@ t=$(printf '\t')
 say() { printf '%s' "$1"; shift; [ $# = 0 ] || printf '\t%s' "$@"; echo; }
 """
 
-# number, holder, who, since, ttl: as the file of service $1 says; a file that says nothing of the kind is no free lease
+# number, holder, who, since, ttl: as the file of service $1 says; one that says nothing of the kind is no free lease. A
+# leading 0 would make it octal, and past 18 digits the shell counts from 1 again or goes below 0.
 _READ = r"""
+count() { case $1 in ''|*[!0-9]*|0?*|??????????????????*) return 1;; esac; }
 read_lease() {
   number=0 holder= who= since= ttl=
   [ -e "$records/$1/lease" ] || return 0
   number=
   IFS=$t read -r number holder who since ttl _ <"$records/$1/lease"
-  case $number in ''|*[!0-9]*) say damaged "$1" "$records/$1/lease"; return 1;; esac
+  count "$number" || { say damaged "$1" "$records/$1/lease"; return 1; }
   [ -n "$holder" ] || return 0
-  case $ttl in ''|*[!0-9]*) say damaged "$1" "$records/$1/lease"; return 1;; esac
+  count "$ttl" && [ ${#ttl} -le 9 ] || { say damaged "$1" "$records/$1/lease"; return 1; }
 }
 """
 
@@ -90,7 +92,7 @@ look() { # the lease of service $1, and in hundredths of a second: left (until i
   read_lease "$1" || return 1
   read -r up _ <"$uptime"; hundredths "$up"; now=$hs age= n= at=
   [ ! -e "$run/$1.renewed" ] || IFS=$t read -r n at _ <"$run/$1.renewed"
-  if [ "$n" = "$number" ] && [ -n "$at" ]; then
+  if [ "$n" = "$number" ] && count "${at%.*}" && case $at in *.[0-9][0-9]) ;; *) false;; esac; then
     hundredths "$at"; age=$((now - hs)); [ $age -ge 0 ] || age=; fi
   [ -n "$holder" ] || return 0
   left=$((ttl * 100 - ${age:-$now}))

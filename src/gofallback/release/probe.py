@@ -235,11 +235,11 @@ def _files(encoded: str) -> dict[str, FileFound]:
     try:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(encoded, validate=True)), mode="r:gz") as archive:
             for member in archive:
-                size += member.size
-                if size > _TOGETHER:
-                    raise tarfile.ReadError("larger than anything of ours")
                 reader = archive.extractfile(member) if member.isfile() and member.size <= _LARGEST else None
                 if reader is not None:
+                    size += member.size
+                    if size > _TOGETHER:
+                        raise tarfile.ReadError("larger than anything of ours")
                     path = "/" + member.name.lstrip("/")
                     found[path] = FileFound(reader.read(), member.mode & 0o7777, member.uname or str(member.uid))
     except (tarfile.TarError, binascii.Error, zlib.error, EOFError, OSError) as error:
