@@ -45,5 +45,12 @@ def test_a_wish_for_another_deploy_is_not_left_out_in_silence(key: str, value: s
     parse_options({key: value}, GROUP_DATA).check(meant.split("/")[1].split(".")[0])
 
 
+@pytest.mark.parametrize("way", ["resume", "abort"])
+def test_a_version_beside_a_run_that_has_its_own_is_not_left_out_in_silence(way: str) -> None:
+    options = parse_options({"version": "v1.1.0", way: "20261122T031244Z-9f3a"}, GROUP_DATA)
+    with pytest.raises(DataError, match=f"version=v1.1.0: {way} knows its releases"):
+        options.check("rollout")
+
+
 def test_group_data_and_pyinfras_own_keys_pass() -> None:
     parse_options({"rollout": {"revert": "all"}, "ssh_user": "deploy"}, GROUP_DATA).check("status")

@@ -92,7 +92,12 @@ class Options(Strict):
         return value if value is None else redact(value)
 
     def check(self, command: str) -> None:
-        """DataError when a wish has no meaning for this deploy file."""
+        """DataError when a wish has no meaning for this deploy file, or beside another one."""
+        if self.version and (self.resume or self.abort):
+            way = "resume" if self.resume else "abort"
+            raise DataError(
+                f"--data version={self.version}: {way} knows its releases from the run it names; leave it out"
+            )
         for key, commands in _ONLY_FOR.items():
             value = getattr(self, key)
             if value and command not in commands:
