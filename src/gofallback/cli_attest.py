@@ -11,7 +11,7 @@ from gofallback.artifact.verify import problems
 from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST, ArtifactStore, Stored
 from gofallback.errors import GofallbackError
-from gofallback.provenance import PROVENANCE
+from gofallback.provenance import PROVENANCE, ProvenanceError
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.statement import Materials
@@ -84,4 +84,7 @@ def _sign(store: ArtifactStore, stored: Stored, name: str, signer: CryptoSigner)
         text = (stored.path.parent / MANIFEST).read_bytes()
     except OSError as error:
         raise AttestCommandError(f"{name}: {MANIFEST} cannot be read ({error.strerror})") from None
-    store.attach(stored, attestations(manifest, text, info, Materials(), signer))
+    try:
+        store.attach(stored, attestations(manifest, text, info, Materials(), signer))
+    except ProvenanceError as error:
+        raise AttestCommandError(f"{name}: {error}; not signed") from None

@@ -13,7 +13,8 @@ from gofallback.controller.store import manifest_text
 from gofallback.provenance import CHECKSUMS
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
-from gofallback.provenance.statement import Checkout, Materials, Tool
+from gofallback.provenance.names import Checkout
+from gofallback.provenance.statement import Materials, Tool
 from tests.unit.binaries import ElfMaker, build_info, module_text
 
 #: h1 of an empty module: the example of in-toto's DigestSet.
@@ -24,7 +25,7 @@ EXTRA = (
     "dep\texample.com/asked\tv1.0.0\n"
     f"=>\texample.com/given\tv1.0.1\th1:{EMPTY}\n"
     "dep\texample.com/local\tv0.0.0\n"
-    "=>\t./local\t\t\n"
+    "=>\t./local\t(devel)\t\n"
 )
 PROGRAM = ElfMaker(info=build_info(module_text(extra=EXTRA))).bytes()
 SPEC = BuildSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -18,7 +19,8 @@ from gofallback.controller.store import ArtifactStore, manifest_text
 from gofallback.provenance import ProvenanceError, sbom, statement
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import PRIVATE, PUBLIC, controller_key, read_public, trusted_keys
-from gofallback.provenance.statement import Checkout, Materials, git_uri
+from gofallback.provenance.names import Checkout, git_uri
+from gofallback.provenance.statement import Materials
 from tests.unit.attested import EMPTY, EMPTY_HEX, FILES, MATERIALS, PROGRAM, artifact, manifest
 from tests.unit.binaries import ElfMaker, build_info, module_text
 
@@ -129,23 +131,25 @@ def test_the_reference_implementations_of_in_toto_and_slsa_read_it(tmp_path: Pat
     assert read.build_definition.resolved_dependencies[0].digest["gitCommit"] == "c" * 40
 
 
-def test_the_signature_is_good_by_openssl_alone(tmp_path: Path, keys: Path) -> None:
-    """The commands of docs/provenance.md."""
-    openssl = shutil.which("openssl")
-    assert openssl, "openssl is missing; apt-get install openssl"
-    envelope = json.loads((artifact(tmp_path / "a", keys) / "provenance.json").read_bytes())
-    payload, kind = base64.b64decode(envelope["payload"]), envelope["payloadType"].encode()
-    (signature,) = envelope["signatures"]
-    (tmp_path / "pae").write_bytes(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
-    (tmp_path / "sig").write_bytes(base64.b64decode(signature["sig"]))
-    argv = [openssl, "pkeyutl", "-verify", "-pubin", "-inkey", str(keys / PUBLIC), "-rawin"]
-    argv += ["-in", str(tmp_path / "pae"), "-sigfile", str(tmp_path / "sig")]
-    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
-    (tmp_path / "pae").write_bytes((tmp_path / "pae").read_bytes() + b" ")
-    assert subprocess.run(argv, capture_output=True, check=False).returncode != 0
-    argv = [openssl, "pkey", "-pubin", "-in", str(keys / PUBLIC), "-outform", "DER"]
-    der = subprocess.run(argv, capture_output=True, check=True).stdout
-    assert signature["keyid"] == hashlib.sha256(der).hexdigest()
+def test_the_signature_is_good_by_openssl_alone_as_the_documentation_says(tmp_path: Path, keys: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "provenance.md").read_text()
+    (commands,) = re.findall(r"```bash\n(.*?)```", page, re.DOTALL)
+    folder = artifact(tmp_path / "a", keys)
+    shutil.copy(keys / PUBLIC, folder)
+
+    def check() -> int:
+        return subprocess.run(["bash", "-euc", commands], cwd=folder, capture_output=True, check=False).returncode
+
+    assert check() == 0
+    assert json.loads((folder / "statement.json").read_bytes()) == statement_of(folder)
+    envelope = json.loads((folder / "provenance.json").read_bytes())
+    der = subprocess.run(
+        ["openssl", "pkey", "-pubin", "-in", PUBLIC, "-outform", "DER"], cwd=folder, capture_output=True, check=True
+    ).stdout
+    assert envelope["signatures"][0]["keyid"] == hashlib.sha256(der).hexdigest()
+    envelope["payload"] = base64.b64encode(base64.b64decode(envelope["payload"]) + b" ").decode()
+    (folder / "provenance.json").write_text(json.dumps(envelope))
+    assert check() != 0
 
 
 def test_the_sbom_is_valid_cyclonedx_and_names_every_module_with_its_hash(tmp_path: Path, keys: Path) -> None:

@@ -153,9 +153,10 @@ def _module_info(version: str, text: str) -> BuildInfo:
 
 def _replaced(module: Module, path: str, version: str = "", sum: str = "") -> Module:
     asked = f"{module.path}@{module.version}"
-    if version:
-        return Module(path=path, version=version, sum=sum, replaces=asked)
-    return Module(path=module.path, version="", replaces=asked)  # a folder: its name says nothing elsewhere
+    # A folder begins so (https://go.dev/ref/mod#go-mod-file-replace), and its name says nothing on another machine.
+    if path.startswith((".", "/", "\\")) or path[1:2] == ":":
+        return Module(path=module.path, version="", replaces=asked)
+    return Module(path=path, version=version, sum=sum, replaces=asked)
 
 
 def _setting(text: str) -> tuple[str, str]:

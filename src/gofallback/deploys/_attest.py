@@ -15,7 +15,8 @@ from gofallback.deploys._site import Site
 from gofallback.facts.builder import builder_state
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
-from gofallback.provenance.statement import Checkout, Materials, Tool
+from gofallback.provenance.names import Checkout
+from gofallback.provenance.statement import Materials, Tool
 
 
 def attested(here: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:

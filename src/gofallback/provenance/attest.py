@@ -33,7 +33,7 @@ def attestations(
         ProvenanceError: the binary is not the manifest's, or Go did not build it.
     """
     if info.sha256 != manifest.sha256:
-        raise ProvenanceError(f"{manifest.spec.file_name}: has sha256 {info.sha256}, not {manifest.sha256}; not signed")
+        raise ProvenanceError(f"{manifest.spec.file_name}: has sha256 {info.sha256}, not {manifest.sha256}")
     if info.build is None:
         raise ProvenanceError(f"{manifest.spec.file_name}: has no Go build info, so nobody can say what is in it")
     files = {MANIFEST: text, SBOM: sbom.make(manifest, info.build)}

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from gofallback.artifact.buildinfo import BuildInfo, Module
 from gofallback.artifact.manifest import Manifest
-from gofallback.provenance import SBOM
-from gofallback.provenance.statement import h1, purl
+from gofallback.provenance import SBOM, ProvenanceError
+from gofallback.provenance.names import h1, package, purl
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -70,7 +70,11 @@ def problems(content: bytes, sha256: str, build: BuildInfo) -> Iterator[str]:
         return
     if program != sha256:
         yield f"{SBOM}: is about a binary with sha256 {program or 'none'}, this one has {sha256}"
-    wanted = {purl(module): h1(module) for module in linked(build)}
+    try:
+        wanted = {purl(module): h1(module) for module in linked(build)}
+    except ProvenanceError as error:
+        yield f"the binary {error}; it is damaged or was changed"
+        return
     for name in sorted(wanted.keys() - parts.keys()):
         yield f"{SBOM}: does not name {name}, which is in the binary"
     for name in sorted(parts.keys() - wanted.keys()):
@@ -95,15 +99,14 @@ def _hash(component: dict[str, Any]) -> str:
 def _part(module: Module) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component
-    from packageurl import PackageURL
 
-    reference, digest = purl(module), h1(module)
+    reference, digest = package(module.path, module.version), h1(module)
     notes = {"gofallback:gosum": module.sum, "gofallback:replaces": module.replaces}
     return Component(
         name=module.path,
         version=module.version or None,
-        bom_ref=reference,
-        purl=PackageURL.from_string(reference),
+        bom_ref=reference.to_string(),
+        purl=reference,
         # As cyclonedx-gomod has it: go.sum's h1 is a SHA-256, of the list of files.
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else [],
         properties=[Property(name=name, value=value) for name, value in notes.items() if value],
@@ -113,13 +116,10 @@ def _part(module: Module) -> Component:
 def _program(manifest: Manifest, build: BuildInfo) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
-    from packageurl import PackageURL
 
     spec, settings = manifest.spec, build.settings
     path = build.module or build.path or spec.service
-    namespace, _, name = path.rpartition("/")
-    inside = build.path.removeprefix(build.module).strip("/")
-    reference = PackageURL("golang", namespace or None, name, spec.version, None, inside or None)
+    reference = package(path, spec.version, build.path.removeprefix(build.module).strip("/"))
     notes = [(_ENVIRONMENT + key, settings[key]) for key in _SETTINGS if key in settings]
     notes += [(_ENVIRONMENT + "GOVERSION", build.go_version), *((_TAG, tag) for tag in spec.tags)]
     return Component(

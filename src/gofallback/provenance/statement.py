@@ -5,22 +5,20 @@ The build type is ours; what its parameters mean is in docs/provenance.md.
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from gofallback.artifact.buildinfo import BuildInfo, Module
+from gofallback.artifact.buildinfo import BuildInfo
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.spec import BuildSpec
 from gofallback.provenance import ProvenanceError
-from gofallback.report.redact import redact
+from gofallback.provenance.names import Checkout, git_uri, h1, public_url, purl
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -119,16 +117,6 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class Checkout:
-    """A repository at a commit."""
-
-    url: str
-    commit: str
-    path: str = ""
-    """Of a submodule: where it is checked out."""
-
-
-@dataclass(frozen=True)
 class Materials:
     """What a run knows of a build and the manifest does not. Empty: attested afterwards."""
 
@@ -221,51 +209,6 @@ def differences(statement: Statement, manifest: Manifest) -> Iterator[str]:
     for name, (got, expected) in wanted.items():
         if got != expected:
             yield f"{name} is {got!r:.120}, the manifest says {expected!r:.120}"
-
-
-def public_url(url: str) -> str:
-    """An address without user, password and token."""
-    parts = urlsplit(url) if "://" in url else None
-    if parts is None:
-        return redact(url)  # a path, or git@host:path
-    host = parts.netloc.rpartition("@")[2]
-    user = parts.username if parts.scheme == "ssh" and parts.username else ""
-    query = "" if parts.scheme in ("http", "https") else parts.query
-    return redact(urlunsplit((parts.scheme, f"{user}@{host}" if user else host, parts.path, query, "")))
-
-
-def git_uri(checkout: Checkout) -> str:
-    """``git+https://host/path@commit``, as SPDX and pip write it."""
-    url = public_url(checkout.url)
-    scp = re.fullmatch(r"([^/:]+@)?([^/:]{2,}):(?!//)(.+)", url)
-    if scp:  # git@host:path (git-clone(1))
-        url = f"ssh://{scp[1] or ''}{scp[2]}/{scp[3].lstrip('/')}"
-    elif "://" not in url:
-        url = f"file://{quote(url)}"
-    return f"git+{url}@{checkout.commit}"
-
-
-def purl(module: Module) -> str:
-    """``pkg:golang/path@version`` (https://github.com/package-url/purl-spec)."""
-    from packageurl import PackageURL
-
-    namespace, _, name = module.path.rpartition("/")
-    return PackageURL("golang", namespace or None, name, module.version or None).to_string()
-
-
-def h1(module: Module) -> str:
-    """go.sum's ``h1:`` hash in hex; empty where there is none.
-
-    It is the SHA-256 of the module's list of files and their hashes, in-toto's ``dirHash``
-    (https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md).
-    """
-    if not module.sum.startswith("h1:"):
-        return ""
-    try:
-        found = base64.b64decode(module.sum.removeprefix("h1:"), validate=True)
-    except ValueError:  # not base64, or not even ASCII
-        return ""
-    return found.hex() if len(found) == 32 else ""
 
 
 def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
