@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,46 @@ def test_a_rollout_waits_for_a_persons_word(four: Fleet, word: str) -> None:
     assert versions(four) == (NEW if word == "continue" else OLD)
 
 
+def test_a_canary_that_falls_ill_in_the_pause_is_seen_before_the_next_wave(four: Fleet) -> None:
+    run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {**QUICK, "canary": 1, "pause": 6}})
+    run.wait_for("the next wave follows")
+    four.lab.host("t1").run("systemctl stop hello")
+    result = run.end()
+    assert result.code == 3, result.output
+    assert outcomes(four) == {"t1": "reverted", "t2": "untouched", "t3": "untouched", "t4": "untouched"}
+    assert versions(four) == OLD
+
+
+def test_a_connection_that_ends_in_a_pause_ends_no_rollout(four: Fleet) -> None:
+    run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {**QUICK, "canary": 1, "pause": 14}})
+    run.wait_for("the next wave follows")
+    four.lab.host("t1").run("pkill -f '^sshd(-session)?: deploy'")
+    result = run.end()
+    assert result.code == 0, result.output
+    assert versions(four) == NEW
+    again = [line["host"] for line in journal(four) if line["event"] == "lease" and line["again"]]
+    assert again == ["t1"]
+
+
+def test_a_run_that_is_stopped_says_which_target_goes_back_and_the_next_one_has_seen_that_it_did(four: Fleet) -> None:
+    run = four.start("rollout", "--data", "version=v1.1.0", data={"hello": {"health": {"minimum_healthy": 4}}})
+    run.wait_for(r"\[t1\].*gate")
+    run.process.send_signal(signal.SIGINT)
+    result = run.end(60)
+    assert result.code == 130, result.output
+    assert "what runs there now is not known" in " ".join(result.output.split())
+    assert outcomes(four) == {"t1": "provisional", "t2": "untouched", "t3": "untouched", "t4": "untouched"}
+    gone_back(four, "t1")
+    assert versions(four) == OLD
+    assert "it is reverted there" in four.run("status").line("t1.*was lost by run")
+
+
+def gone_back(fleet: Fleet, host: str) -> None:
+    """Wait until a target has gone back alone."""
+    back = 'until grep -q \'"state": "reverted"\' /var/lib/gofallback/hello/outcome.json; do sleep 0.2; done'
+    fleet.lab.host(host).run(f"timeout 30 sh -c {shlex.quote(back)}")
+
+
 def test_a_limit_counts_only_the_targets_in_it(four: Fleet) -> None:
     result = four.run(
         "rollout",
@@ -170,8 +211,7 @@ def test_a_controller_that_is_gone_for_good_leaves_the_old_version_everywhere(fo
     run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {**QUICK, "canary": 1, "pause": 600}})
     run.wait_for("the next wave follows")
     run.kill()
-    back = 'until grep -q \'"state": "reverted"\' /var/lib/gofallback/hello/outcome.json; do sleep 0.2; done'
-    four.lab.host("t1").run(f"timeout 20 sh -c {shlex.quote(back)}")
+    gone_back(four, "t1")
     assert versions(four) == OLD
     status = four.run("status")
     assert "it is reverted there" in status.line(r"t1.*was lost by run")

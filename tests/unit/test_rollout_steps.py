@@ -9,9 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pyinfra.api.exceptions import FactError
 
 from gofallback.controller.options import Options
-from gofallback.deploys import _switch
+from gofallback.deploys import _again, _pause, _switch
 from gofallback.deploys._site import Site
 from gofallback.deploys._switch import Switch
 from gofallback.deploys._waves import Step, halt, plan
@@ -144,3 +145,56 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
     assert time.monotonic() - began < 5
     assert found.state == "unknown"
     assert 0.3 <= found.silent < 5
+
+
+def waiting(tmp_path: Path, pause: Any) -> Site:
+    """A run in the pause after its canary."""
+    here = site(tmp_path, "t1", "t2", rollout={"pause": pause})
+    switched(here, "t1")
+    here.run.outcome("t2", "hello")
+    return here
+
+
+def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = waiting(tmp_path, "ask")
+    monkeypatch.setattr(_pause, "keep_leases", lambda *_: here.memo.update(watch=[lambda: "t1: taken over"]))
+    began = time.monotonic()
+    _pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    assert time.monotonic() - began < 5
+    assert halt(here) == "t1: taken over"
+    assert not list(here.run.home.run(here.run.id).glob("*.json"))  # nobody is asked any more
+
+
+def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_back_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = waiting(tmp_path, 1)
+    taken: list[str] = []
+    monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
+    monkeypatch.setattr(_again, "acquire", lambda _, host, __: taken.append(host.name))
+    _pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    assert taken == ["t1"]  # nothing was switched on t2, which takes its own before it is
+
+
+def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = waiting(tmp_path, 0)
+    connected: list[str] = []
+
+    def state_of(*_: object, **__: object) -> TargetState:
+        if not connected:
+            raise FactError("the connection is closed")
+        return TargetState(services={"hello": target(NEW, OLD, NEW)})
+
+    def reconnect(host: Any) -> bool:
+        connected.append(host.name)
+        return True
+
+    monkeypatch.setattr(_again, "state_of", state_of)
+    monkeypatch.setattr(_again, "reconnect", reconnect)
+    assert activate._gate(here.state, here.targets[0], here, Step("gate", plan(here)[0]))
+    assert here.run.outcome("t1", "hello").state == "provisional"
+    assert not here.run.outcome("t1", "hello").lost

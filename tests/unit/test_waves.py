@@ -60,8 +60,10 @@ def test_the_schedule_is_the_same_for_every_target_wave_by_wave_with_a_gate_betw
     here = site(tmp_path, "t1", "t2", "t3", rollout={"waves": [1], "pause": 5})
     steps = [(step.kind, step.wave.name, step.service) for step in schedule(here, ("api", "web"))]
     assert steps == [
-        *(("switch", "canary", "api"), ("switch", "canary", "web"), ("gate", "canary", ""), ("pause", "canary", "")),
-        *(("switch", "wave 1", "api"), ("switch", "wave 1", "web"), ("gate", "wave 1", ""), ("pause", "wave 1", "")),
+        *(("switch", "canary", "api"), ("switch", "canary", "web")),
+        *(("gate", "canary", ""), ("pause", "canary", ""), ("look", "canary", "")),
+        *(("switch", "wave 1", "api"), ("switch", "wave 1", "web")),
+        *(("gate", "wave 1", ""), ("pause", "wave 1", ""), ("look", "wave 1", "")),
         *(("switch", "wave 2", "api"), ("switch", "wave 2", "web")),
     ]
 

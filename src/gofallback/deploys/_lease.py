@@ -82,6 +82,11 @@ def _watch(here: Site) -> None:
 
 def _take(state: State, host: Host, here: Site) -> str | None:
     """Why there is no lease; None: there is."""
+    return acquire(state, host, here) or _changed_since_planned(host, here)
+
+
+def acquire(state: State, host: Host, here: Site) -> str | None:
+    """Take, or take again, the leases of a target; why they could not be had, or None."""
     fleet, said = here.fleet(host), list[str]()
     taken = target.acquire(
         state,
@@ -96,7 +101,7 @@ def _take(state: State, host: Host, here: Site) -> str | None:
         tell=said.append,
         tell_event=here.run.tell,
     )
-    return _changed_since_planned(host, here) if taken else said[0]
+    return None if taken else said[0]
 
 
 def _tell(here: Site, host: Host, why: str) -> None:

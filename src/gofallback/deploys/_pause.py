@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gevent
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.controller import word
 from gofallback.deploys import _waves
+from gofallback.deploys._again import keep_leases
 from gofallback.deploys._site import Site
 from gofallback.deploys._waves import Step
 
@@ -27,11 +30,11 @@ def pause(state: State, host: Host, here: Site, step: Step) -> bool:
         if _waves.halt(here) is not None or not _more(here):
             return True
         if wanted == "ask":
-            _ask(host, here, step)
+            _ask(state, host, here, step)
         else:
             here.run.tell("pause", wave=step.wave.name, seconds=wanted)
             host.log(f"{step.wave.name} passed; the next wave follows in {wanted:g} s")
-            _wait(here, float(wanted))
+            _wait(state, here, float(wanted))
             here.run.tell("continued", wave=step.wave.name)
     return True
 
@@ -40,13 +43,23 @@ def _more(here: Site) -> bool:
     return any(outcome.state == "planned" for outcome in here.run.outcomes.values())
 
 
-def _wait(here: Site, seconds: float) -> None:
+def _wait(state: State, here: Site, seconds: float) -> None:
     end = here.run.elapsed + seconds
     while (left := end - here.run.elapsed) > 0 and _waves.halt(here) is None:
+        keep_leases(state, here)
         gevent.sleep(min(_LOOK, left))
 
 
-def _ask(host: Host, here: Site, step: Step) -> None:
+def _heard(state: State, here: Site, folder: Path, seconds: float) -> word.Word | None:
+    """A person's word; None when none came in time, or when the run may not go on whatever is said."""
+    end, said = here.run.elapsed + seconds, None
+    while said is None and (left := end - here.run.elapsed) > 0 and _waves.halt(here) is None:
+        keep_leases(state, here)
+        said = word.wait_for_word(folder, min(_LOOK, left))
+    return said
+
+
+def _ask(state: State, host: Host, here: Site, step: Step) -> None:
     limit = _waves.strategy(here).pause_timeout
     folder = here.run.home.run(here.run.id)
     here.run.tell("pause", wave=step.wave.name, ask=True, timeout=limit)
@@ -62,12 +75,14 @@ def _ask(host: Host, here: Site, step: Step) -> None:
         fg="cyan",
     )
     try:
-        said = word.wait_for_word(folder, limit)
+        said = _heard(state, here, folder, limit)
     finally:
         word.done(folder)
     if said is not None and said.word == "continue":
         here.run.tell("continued", wave=step.wave.name, by=said.who)
         host.log(f"{said.who} said go on")
+        return
+    if said is None and _waves.halt(here) is not None:
         return
     reason = f"{said.who} said stop" if said else f"nobody said go on within {limit} s (rollout.pause_timeout)"
     here.memo["stop"] = f"{reason}, after {step.wave.name}"

@@ -24,7 +24,8 @@ _AT_ONCE = frozenset({"rollback"})
 class Step:
     """One entry of the schedule that every target goes through in the same order."""
 
-    kind: Literal["switch", "gate", "pause"]
+    kind: Literal["switch", "gate", "pause", "look"]
+    """`look`: the gate once more, behind a pause: that is what a pause is for."""
     wave: Wave
     service: str = ""
 
@@ -89,7 +90,7 @@ def _member(here: Site, host: Host) -> Member:
 
 
 def schedule(here: Site, services: tuple[str, ...]) -> list[Step]:
-    """Every wave's switches, its gate and the pause after it, in order: the same list for every target.
+    """Every wave's switches, its gate, the pause after it and a look then: the same list for every target.
 
     Args:
         here: the run and its hosts.
@@ -102,7 +103,7 @@ def schedule(here: Site, services: tuple[str, ...]) -> list[Step]:
         if wave is not order[-1]:
             steps.append(Step("gate", wave))
             if strategy(here).pause:
-                steps.append(Step("pause", wave))
+                steps += [Step("pause", wave), Step("look", wave)]
     return steps
 
 

@@ -12,12 +12,13 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _pause, _waves
+from gofallback.deploys._again import told
 from gofallback.deploys._lease import hold
 from gofallback.deploys._plan import anything, switches
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._switch import Switch, put_back, start
-from gofallback.deploys._wanted import services_in_use, state_of, unwell
+from gofallback.deploys._wanted import services_in_use, unwell
 from gofallback.deploys._waves import Step
 from gofallback.operations import lease
 
@@ -42,7 +43,7 @@ def activate(here: Site, host: Host) -> None:
 
 def _name(here: Site, step: Step) -> str:
     several = len(_waves.plan(here)) > 1
-    what = {"switch": step.service, "gate": "gate", "pause": "pause"}[step.kind]
+    what = {"switch": step.service, "gate": "gate", "pause": "pause", "look": "look again"}[step.kind]
     return f"{step.wave.name}: {what}" if several else what
 
 
@@ -51,7 +52,7 @@ def advance(here: Site, step: Step, switch: Switch | None) -> Generator[Function
     """Take one step of the schedule on one target.
 
     + here: the run and its hosts
-    + step: a switch, a gate or a pause
+    + step: a switch, a gate, a pause or a look
     + switch: what becomes live
     """
     if step.kind == "switch" and switch is not None:
@@ -60,7 +61,7 @@ def advance(here: Site, step: Step, switch: Switch | None) -> Generator[Function
         else:
             here.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
     elif anything(here):
-        yield FunctionCommand(_gate if step.kind == "gate" else _pause.pause, (here, step), {})
+        yield FunctionCommand(_pause.pause if step.kind == "pause" else _gate, (here, step), {})
 
 
 def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -> bool:
@@ -111,7 +112,7 @@ def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
     if not mine:
         return True
     try:
-        found = state_of(here, host, refresh=True)
+        found = told(state, host, here)
     except PyinfraError as error:
         for service in mine:
             here.lose(host, service.name, str(error))

@@ -12,10 +12,11 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _switch, _waves
+from gofallback.deploys._again import PATIENCE, told
 from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import state_of, unwell
+from gofallback.deploys._wanted import unwell
 from gofallback.model import Service
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Second
@@ -24,8 +25,6 @@ from gofallback.release.state import TargetState
 from gofallback.rollout import decide
 from gofallback.rollout.decide import Decision
 
-#: Seconds for which a target that does not answer is asked again before the verdict.
-_PATIENCE = 10.0
 #: Seconds beyond its window that a lost target is given to go back and to be seen.
 _GRACE = 15.0
 
@@ -114,8 +113,8 @@ def _look(state: State, host: Host, here: Site) -> bool:
 def _ask(state: State, host: Host, here: Site) -> TargetState:
     """What the target says now; over a connection of its own where something is to be confirmed."""
     if _switch.window(here, host) == 0:
-        return state_of(here, host, refresh=True)
-    end = time.monotonic() + _PATIENCE
+        return told(state, host, here)
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             return _over(_connection(state, host, here), host, here)
@@ -138,7 +137,7 @@ def _connection(state: State, host: Host, here: Site) -> Second:
 
 def _over(second: Second, host: Host, here: Site) -> TargetState:
     services = here.services(host)
-    _, lines = second.run(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=_PATIENCE)
+    _, lines = second.run(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=PATIENCE)
     return probe.parse(lines, services)
 
 
@@ -188,7 +187,7 @@ def _lost(state: State, host: Host, here: Site) -> bool:
     while missing and time.monotonic() < end:
         try:
             with Second(state, host) as second:
-                _, lines = second.run(probe.script(missing), sudo=fleet.target.sudo, timeout=_PATIENCE)
+                _, lines = second.run(probe.script(missing), sudo=fleet.target.sudo, timeout=PATIENCE)
             found = probe.parse(lines, missing)
         except (BrokenError, probe.StateError):
             time.sleep(1.0)
