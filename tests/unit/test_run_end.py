@@ -163,6 +163,12 @@ def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> No
     ]
 
 
+def test_a_wave_with_nothing_to_do_was_passed(run: Run) -> None:
+    run.waves = [WaveTiming("canary", ("t1",)), WaveTiming("wave 1", ("t2",))]
+    planned(run, "t1").state, planned(run, "t2").state = "unchanged", "untouched"
+    assert [row.state for row in to_report(run, failed=False, order={}).waves] == ["passed", "not reached"]
+
+
 def test_a_wave_in_whose_middle_the_run_ended_was_cut_off(run: Run) -> None:
     run.waves = [WaveTiming("canary", ("t1",), start=0.0, state="begun")]
     (row,) = to_report(run, failed=True, order={}).waves

@@ -94,8 +94,11 @@ def _waves(run: Run) -> list[records.WaveRow]:
     rows = []
     for wave, after in zip_longest(run.waves, run.waves[1:]):
         state: Literal["passed", "failed", "not reached", "cut off"] = "cut off"
-        if wave.state != "begun":
-            state = "not reached" if wave.state == "waiting" else wave.state
+        if wave.state == "waiting":
+            mine = {outcome.state for (host, _), outcome in run.outcomes.items() if host in wave.hosts}
+            state = "passed" if mine == {"unchanged"} else "not reached"  # nothing was to be done there
+        elif wave.state != "begun":
+            state = wave.state
         pause = after.start - wave.end if after and after.start is not None and wave.end is not None else 0.0
         end = run.elapsed if wave.start is not None and wave.end is None else wave.end
         rows.append(
