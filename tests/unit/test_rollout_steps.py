@@ -198,3 +198,32 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
     assert activate._gate(here.state, here.targets[0], here, Step("gate", plan(here)[0]))
     assert here.run.outcome("t1", "hello").state == "provisional"
     assert not here.run.outcome("t1", "hello").lost
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int = 1 << 30) -> None:
+    """What every target tells when it is looked at before the verdict."""
+    found = TargetState(free={"/opt/hello": free}, services={"hello": target(current, OLD, NEW)})
+    monkeypatch.setattr(confirm, "told", lambda *_: found)
+
+
+def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
+    back = Switch(here.services(here.targets[0])[0], "", None, "revert")
+    outcome = here.run.outcome("t1", "hello")
+    _switch.keep(here.run, outcome, back, ActivationOutcome("reverted", NEW))
+    looked_at(monkeypatch, current=None)
+    assert confirm._look(here.state, here.targets[0], here)
+    assert (outcome.state, outcome.live, outcome.release) == ("confirmed", None, None)
+
+
+def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site(tmp_path, "t1", command="rollback")
+    outcome = here.run.outcome("t1", "hello")
+    outcome.release, outcome.state = OLD, "confirmed"
+    looked_at(monkeypatch, current=OLD, free=0)
+    assert confirm._look(here.state, here.targets[0], here)
+    assert (outcome.state, outcome.healthy) == ("confirmed", True)

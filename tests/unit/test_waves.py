@@ -109,6 +109,13 @@ def test_a_target_without_a_service_of_this_run_is_nobodys_canary(tmp_path: Path
     assert [(wave.name, wave.hosts) for wave in plan(here)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
 
 
+def test_where_no_named_canary_can_be_reached_another_target_goes_first(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", "t2", "t3", rollout={"canary": ["t1"]})
+    here.unreachable_targets = [here.targets.pop(0).name]
+    assert [wave.hosts for wave in plan(here)] == [("t2",), ("t3",)]
+    assert here.run.notes == ["t1: no canary can be reached; the first target goes first"]
+
+
 def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
     here = site(tmp_path, "t1", "t2", command="rollback")
     here.run.outcome("t1", "hello").state = "failed"

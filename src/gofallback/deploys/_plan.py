@@ -153,6 +153,7 @@ def _note(here: Site, host: Host, switch: Switch, found: Continue, state: Servic
         outcome.state, outcome.run_id, outcome.previous = "provisional", switch.run_id, _before(state)
         host.log(f"{switch.service.name}: {found.release} is live and waits to be confirmed")
     else:
+        outcome.run_id = switch.run_id if switch.how == "revert" else None
         host.log(f"{switch.service.name}: {state.current or 'nothing'} -> {found.release or 'nothing'}")
 
 

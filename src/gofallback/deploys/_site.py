@@ -111,7 +111,7 @@ class Site:
     def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
         """A target that was lost tells what became of it. False: it has not decided yet."""
         outcome = self.run.outcome(host.name, service)
-        state = became(found, self.run.id, outcome.release)
+        state = became(found, outcome.run_id or self.run.id, outcome.release)
         if state is None:
             return False
         outcome.lost, outcome.live = False, found.current

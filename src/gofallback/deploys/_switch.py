@@ -132,7 +132,7 @@ def begun(seconds: float) -> str:
 
 def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
     """What the target said becomes the outcome. Where it refused, what ran before runs on."""
-    outcome.release = switch.release
+    outcome.release = switch.release or None
     if found.state not in ("refused", "unknown"):
         outcome.live, outcome.healthy = found.live, found.healthy
     outcome.seconds += found.seconds

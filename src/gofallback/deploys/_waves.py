@@ -67,7 +67,7 @@ def plan(here: Site) -> tuple[Wave, ...]:
             found = (Wave(0, "all", tuple(host.name for host in _concerned(here))),)
         else:
             everybody = [host.name for host in members(here.state, "targets")]
-            found = waves.plan([_member(here, host) for host in _concerned(here)], strategy(here), everybody)
+            found = waves.plan([_member(here, host) for host in _concerned(here)], _reachable(here), everybody)
         here.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
         here.memo["waves"] = found
     kept: tuple[Wave, ...] = here.memo["waves"]
@@ -82,6 +82,18 @@ def at_once(here: Site) -> bool:
 def _concerned(here: Site) -> list[Host]:
     """Targets with a service of this run: one without any is nobody's canary, and no part of a percentage."""
     return [host for host in here.targets if here.services(host)]
+
+
+def _reachable(here: Site) -> Rollout:
+    """The strategy; where no named canary can be reached, the first target that can goes first in their place."""
+    wanted, names = strategy(here), {host.name for host in here.targets}
+    if not isinstance(wanted.canary, list) or names & {*wanted.canary}:
+        return wanted
+    gone = [name for name in wanted.canary if name in here.unreachable_targets]
+    if not gone or len(names) < 2:
+        return wanted
+    here.run.note(f"{', '.join(gone)}: no canary can be reached; the first target goes first")
+    return wanted.model_copy(update={"canary": 1})
 
 
 def _member(here: Site, host: Host) -> Member:

@@ -98,12 +98,12 @@ def _look(state: State, host: Host, here: Site) -> bool:
         return here.run.outcome(host.name, mine[0].name).lost
     for service in mine:
         outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
-        reason = unwell(found, service, outcome.release)
+        settled = outcome.state == "confirmed"  # a rollback: written down already, and not undone
+        reason = now.unwell(outcome.release) if settled else unwell(found, service, outcome.release)
+        outcome.live, outcome.healthy = now.current, reason is None
         if reason is None:
-            outcome.live, outcome.healthy = now.current, True
             continue
-        outcome.live, outcome.healthy = now.current, False
-        if outcome.state == "confirmed":  # a rollback is not undone
+        if settled:
             return here.fail(host, service.name, f"not confirmed: {reason}")
         here.run.blame(host.name, service.name, reason)
         return _switch.put_back(state, host, here, here.services(host), f"not confirmed: {reason}")

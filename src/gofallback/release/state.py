@@ -128,9 +128,11 @@ class ServiceState:
         return str(record.get("run_id", "")) if record.get("state") in ("intended", "provisional", "running") else None
 
     def unwell(self, release: str | None) -> str | None:
-        """Why a release is not live and healthy here; None: it is."""
+        """Why a release is not live and healthy here; None: it is, or nothing is live, as wanted."""
         if self.current != release:
             return f"{self.current or 'nothing'} is live"
+        if release is None:
+            return None
         if self.health is None:
             return "no answer to the health check"
         return None if self.health.healthy else self.health.reason or "the health check fails"
