@@ -20,6 +20,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST, file_sha256
 from gofallback.errors import GofallbackError
 from gofallback.model.base import Sha256
+from gofallback.provenance import CHECKSUMS, checksums
 from gofallback.provenance.check import Case, Result, check
 from gofallback.provenance.keys import TrustedKey, trusted_keys
 from gofallback.report.screen import console
@@ -67,7 +68,7 @@ def register(commands: Commands) -> None:
         "path",
         type=Path,
         metavar="FILE|DIR",
-        help="a binary, the folder of an artifact or a release, or a folder that holds such folders",
+        help="a binary, the folder of an artifact or a release, a folder of such folders, or of published files",
     )
     verify.add_argument(
         "--key",
@@ -83,37 +84,43 @@ def register(commands: Commands) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     trusted = trusted_keys(Home.default().keys, Path.cwd(), arguments.key)
-    folders, demanded = _several(arguments.path), bool(arguments.key)
-    if not folders:
+    paths, demanded = _several(arguments.path), bool(arguments.key)
+    if not paths:
         verdict = _judge(arguments.path, trusted, demanded=demanded)
         if arguments.json:
             print(json.dumps(_as_json(verdict), indent=2))
         else:
             _show(verdict)
         return 1 if verdict.problems else 0
-    verdicts = [_judge(folder, trusted, demanded=demanded) for folder in folders]
+    verdicts = [_judge(path, trusted, demanded=demanded) for path in paths]
+    sums = list(checksums.problems(arguments.path, ())) if (arguments.path / CHECKSUMS).exists() else []
     if arguments.json:
-        print(json.dumps([_as_json(verdict) for verdict in verdicts], indent=2))
+        whole = {"path": str(arguments.path), "artifacts": [_as_json(one) for one in verdicts], "problems": sums}
+        print(json.dumps(whole, indent=2))
     else:
-        for verdict in verdicts:
-            _show(verdict)
-            print()
-        bad = sum(bool(verdict.problems) for verdict in verdicts)
-        print(
-            f"{len(verdicts)} artifacts, {bad} with problems" if bad else f"{len(verdicts)} artifacts, all as they say"
-        )
-    return 1 if any(verdict.problems for verdict in verdicts) else 0
+        _show_all(verdicts, sums)
+    return 1 if sums or any(verdict.problems for verdict in verdicts) else 0
 
 
 def _several(path: Path) -> list[Path]:
-    """Folders of artifacts below one that is none itself."""
+    """What there is to verify in a folder that is no artifact's own: folders of artifacts, or published binaries."""
     if not path.is_dir() or (path / MANIFEST).exists():
         return []
-    return sorted(found.parent for depth in range(1, _DEPTH + 1) for found in path.glob("*/" * depth + MANIFEST))
+    published = [_published(found) for found in sorted(path.glob(f"*.{MANIFEST}"))]
+    return published or sorted(
+        found.parent for depth in range(1, _DEPTH + 1) for found in path.glob("*/" * depth + MANIFEST)
+    )
+
+
+def _published(manifest: Path) -> Path:
+    """The binary that a published manifest is about: its platform decides, not what happens to be there."""
+    known = _manifest(manifest)
+    windows = known is not None and known.spec.goos == "windows"
+    return manifest.with_name(manifest.name.removesuffix(f".{MANIFEST}") + (".exe" if windows else ""))
 
 
 def _judge(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> _Verdict:
-    binary, manifest, folder = _located(path)
+    binary, manifest, folder, prefix = _located(path)
     info, found = _inspected(binary, needed=manifest is None)
     if manifest is not None:
         if info is not None:
@@ -124,7 +131,7 @@ def _judge(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> _Ver
             )
         found += _agent(folder, manifest)
     result = check(
-        Case(folder, binary, info, manifest, release=binary.parent != folder),
+        Case(folder, binary, info, manifest, release=binary.parent != folder, prefix=prefix),
         trusted,
         # Whoever trusts nobody can be told nothing; and a binary alone is only described, unless a key was named.
         required=demanded or (manifest is not None and bool(trusted)),
@@ -154,8 +161,11 @@ def _agent(folder: Path, manifest: ReleaseManifest) -> list[str]:
     return [f"{AGENT}: has sha256 {have}, {MANIFEST} says {manifest.agent_sha256}; it was changed or damaged"]
 
 
-def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path]:
-    """The binary, the manifest beside it or (in a release) one folder up, and the folder of its attestation."""
+def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
+    """The binary, its manifest, the folder of its attestation, and what the names there begin with.
+
+    The manifest lies beside the binary, in a release one folder up, and of published files under the binary's name.
+    """
     if path.is_dir():
         manifest = _manifest(path / MANIFEST)
         if manifest is None:
@@ -163,18 +173,24 @@ def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path]:
                 f"{path}: holds no {MANIFEST}; name the folder of an artifact or a release, or a binary"
             )
         names = (path / manifest.spec.file_name, path / "bin" / manifest.spec.binary)
-        binary = next((name for name in names if name.is_file()), None)
-        if binary is None:
+        there = [name for name in names if name.is_file()]
+        if not there:
             raise VerifyCommandError(
                 f"{path}: holds no {manifest.spec.file_name}, which its {MANIFEST} names; build or copy it again"
             )
-        return binary, manifest, path
-    beside = _manifest(path.parent / MANIFEST)
-    if beside is None and path.parent.name == "bin":
-        above = _manifest(path.parent.parent / MANIFEST)
-        if above is not None:
-            return path, above, path.parent.parent
-    return path, beside, path.parent
+        if len(there) > 1:  # somebody may hope that the wrong one is looked at
+            raise VerifyCommandError(f"{path}: holds {names[0].name} and bin/{names[1].name}; one of them is not ours")
+        return there[0], manifest, path, ""
+    prefix = path.name.removesuffix(".exe")
+    own = path.parent / f"{prefix}.{MANIFEST}"
+    if own.exists() and _published(own) == path:
+        return path, _manifest(own), path.parent, prefix
+    above = path.parent.parent if path.parent.name == "bin" else path.parent
+    for folder in (path.parent, above):
+        manifest = _manifest(folder / MANIFEST)
+        if manifest is not None:
+            return path, manifest, folder, ""
+    return path, None, path.parent, ""
 
 
 def _manifest(path: Path) -> ReleaseManifest | None:
@@ -202,6 +218,16 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
         "provenance": made.model_dump(mode="json", by_alias=True, exclude_none=True) if made else None,
         "problems": verdict.problems,
     }
+
+
+def _show_all(verdicts: Sequence[_Verdict], sums: Sequence[str]) -> None:
+    for verdict in verdicts:
+        _show(verdict)
+        print()
+    for line in sums:
+        console().print(Text(f"problem: {line}", style="red"), soft_wrap=True)
+    bad = sum(bool(verdict.problems) for verdict in verdicts)
+    print(f"{len(verdicts)} artifacts, {bad} with problems" if bad else f"{len(verdicts)} artifacts, all as they say")
 
 
 def _show(verdict: _Verdict) -> None:

@@ -82,7 +82,67 @@ def test_a_folder_of_artifacts_is_checked_as_a_whole(
     status, lines = verify(capsys, tmp_path / "v1.1.0")
     assert status == 1 and lines
     assert main(["verify", "--json", str(tmp_path / "v1.1.0")]) == 1
-    assert [bool(one["problems"]) for one in json.loads(capsys.readouterr().out)] == [False, True]
+    found = json.loads(capsys.readouterr().out)
+    assert [bool(one["problems"]) for one in found["artifacts"]] == [False, True] and found["problems"] == []
+
+
+def published(folder: Path, of: Path, name: str) -> Path:
+    """As `gofallback publish` names files: registries have no folders."""
+    folder.mkdir(exist_ok=True)
+    for file in FILES:
+        if file != "checksums.txt":
+            shutil.copy(of / file, folder / (name if file == "hello" else f"{name}.{file}"))
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(folder.iterdir())
+        if path.name != "checksums.txt"
+    ]
+    (folder / "checksums.txt").write_text("".join(lines))
+    return folder
+
+
+def test_a_folder_of_published_files_is_checked_as_a_whole(
+    folder: Path, tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = artifact(tmp_path / "other", home / "keys", materials=Materials())
+    for name in ("hello-linux-amd64", "hello-linux-arm64"):
+        at = published(tmp_path / "v1.1.0", folder if name.endswith("amd64") else other, name)
+    assert verify(capsys, at) == (0, [])
+    assert verify(capsys, at / "hello-linux-amd64") == (0, [])
+    assert verify(capsys, at / "hello-linux-arm64") == (0, [])
+    shutil.copy(at / "hello-linux-amd64.provenance.json", at / "hello-linux-arm64.provenance.json")
+    assert verify(capsys, at / "hello-linux-arm64") == (0, [])  # signed too, of the very same bytes
+    (at / "hello-linux-arm64.sbom.json").unlink()
+    (at / "hello-linux-amd64").write_bytes(OTHER)
+    status, lines = verify(capsys, at)
+    assert status == 1
+    for begin in (
+        "hello linux/amd64: has ",
+        "hello-linux-amd64.provenance.json: is about another subject",
+        "hello-linux-arm64.sbom.json: missing",
+        "hello-linux-amd64: has sha256",
+        "hello-linux-arm64.provenance.json: has sha256",
+        "hello-linux-arm64.sbom.json: is in checksums.txt and cannot be read",
+    ):
+        assert any(line.startswith(begin) for line in lines), (begin, lines)
+    (at / "hello-linux-amd64").unlink()
+    status, lines = verify(capsys, at)
+    assert status == 1 and any("hello-linux-amd64: cannot be read" in line for line in lines)
+
+
+def test_a_good_binary_beside_a_bad_one_does_not_hide_it(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = release(tmp_path / "release", folder)
+    shutil.copy(copied / "bin" / "hello", copied / "hello")
+    assert main(["verify", str(copied)]) == 1
+    assert capsys.readouterr().err.endswith("holds hello and bin/hello; one of them is not ours\n")
+    at = published(tmp_path / "published", folder, "hello-linux-amd64")
+    shutil.copy(at / "hello-linux-amd64", at / "hello-linux-amd64.exe")
+    (at / "hello-linux-amd64").write_bytes(OTHER)
+    (at / "checksums.txt").unlink()
+    status, lines = verify(capsys, at)
+    assert status == 1 and lines
 
 
 def tamper_sbom(folder: Path) -> None:

@@ -34,6 +34,16 @@ class Case:
     manifest: Manifest | None
     release: bool = False
     """A release folder of a target: its manifest.json names the release too, and it has no checksums.txt."""
+    prefix: str = ""
+    """Of published files, which lie in one folder: ``hello-linux-amd64.provenance.json``, with one checksums.txt."""
+
+    def name(self, what: str) -> str:
+        """Name of the file that an artifact's folder calls so."""
+        return f"{self.prefix}.{what}" if self.prefix else what
+
+    def file(self, what: str) -> Path:
+        """The file."""
+        return self.folder / self.name(what)
 
 
 @dataclass
@@ -57,12 +67,12 @@ def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Resul
         trusted: whose signatures count.
         required: whether a folder without any attestation is a problem.
     """
-    there = [name for name in (PROVENANCE, SBOM, CHECKSUMS) if (case.folder / name).exists()]
+    there = [what for what in (PROVENANCE, SBOM, CHECKSUMS) if case.file(what).exists()]
     if not there and not required:
         return Result(attested=False)
     result = Result()
-    if CHECKSUMS in there and not case.release:
-        wanted = [name for name in (MANIFEST, PROVENANCE, SBOM) if (case.folder / name).exists()]
+    if CHECKSUMS in there and not case.release and not case.prefix:
+        wanted = [what for what in (MANIFEST, PROVENANCE, SBOM) if case.file(what).exists()]
         result.problems += checksums.problems(case.folder, [*wanted, case.binary.name])
     _provenance(case, trusted, result)
     result.problems += _sbom(case, result.statement)
@@ -70,20 +80,21 @@ def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Resul
 
 
 def _provenance(case: Case, trusted: Sequence[TrustedKey], result: Result) -> None:
+    name = case.name(PROVENANCE)
     try:
-        content = _read(case.folder / PROVENANCE)
+        content = _read(case.file(PROVENANCE))
         if content is None:
-            result.problems.append(_missing(PROVENANCE, case, "nothing proves who built this, and from what"))
+            result.problems.append(_missing(name, case, "nothing proves who built this, and from what"))
             return
         sealed = envelope.unseal(content)
         result.signed_by = envelope.signers(sealed, trusted)
         if not result.signed_by:
-            result.problems.append(f"{PROVENANCE}: {_unsigned(sealed, trusted)}")
+            result.problems.append(f"{name}: {_unsigned(sealed, trusted)}")
         result.statement = statement.read(sealed.payload)
     except ProvenanceError as error:
-        result.problems.append(f"{PROVENANCE}: {error}; copy it again, or attest the artifact again")
+        result.problems.append(f"{name}: {error}; copy it again, or attest the artifact again")
         return
-    result.problems += [f"{PROVENANCE}: {line}" for line in _compared(case, result.statement)]
+    result.problems += [f"{name}: {line}" for line in _compared(case, result.statement)]
 
 
 def _unsigned(sealed: Envelope, trusted: Sequence[TrustedKey]) -> str:
@@ -118,7 +129,7 @@ def _compared(case: Case, made: Statement) -> Iterator[str]:
 
 def _byproduct(case: Case, made: Statement, name: str) -> Iterator[str]:
     wanted = made.byproduct(name)
-    have = _digest(case.folder / name)
+    have = _digest(case.file(name))
     if wanted is None:
         yield f"does not name {name}, so nothing proves whose it is"
     elif have != wanted:
@@ -126,18 +137,19 @@ def _byproduct(case: Case, made: Statement, name: str) -> Iterator[str]:
 
 
 def _sbom(case: Case, made: Statement | None) -> Iterator[str]:
+    name = case.name(SBOM)
     try:
-        content = _read(case.folder / SBOM)
+        content = _read(case.file(SBOM))
     except ProvenanceError as error:
-        yield f"{SBOM}: {error}"
+        yield f"{name}: {error}"
         return
     if content is None:
-        yield _missing(SBOM, case, "nothing says what is inside the binary")
+        yield _missing(name, case, "nothing says what is inside the binary")
         return
     if made is not None:
-        yield from (f"{PROVENANCE}: {line}" for line in _byproduct(case, made, SBOM))
+        yield from (f"{case.name(PROVENANCE)}: {line}" for line in _byproduct(case, made, SBOM))
     if case.info is not None and case.info.build is not None:
-        yield from sbom.problems(content, case.info.sha256, case.info.build)
+        yield from sbom.problems(content, case.info.sha256, case.info.build, name)
 
 
 def _missing(name: str, case: Case, so: str) -> str:

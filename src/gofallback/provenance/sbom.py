@@ -55,33 +55,34 @@ def linked(build: BuildInfo) -> list[Module]:
     return [Module(path="std", version=build.release), *build.modules]
 
 
-def problems(content: bytes, sha256: str, build: BuildInfo) -> Iterator[str]:
+def problems(content: bytes, sha256: str, build: BuildInfo, name: str = SBOM) -> Iterator[str]:
     """What an SBOM says of a binary that is not so; a line each.
 
     Args:
         content: the SBOM, by whatever version of this program.
         sha256: of the binary.
         build: of the binary.
+        name: of the SBOM's file.
     """
     try:
         program, parts = _read(content)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield f"{SBOM}: is no CycloneDX SBOM of gofallback ({type(error).__name__}); attest the artifact again"
+        yield f"{name}: is no CycloneDX SBOM of gofallback ({type(error).__name__}); attest the artifact again"
         return
     if program != sha256:
-        yield f"{SBOM}: is about a binary with sha256 {program or 'none'}, this one has {sha256}"
+        yield f"{name}: is about a binary with sha256 {program or 'none'}, this one has {sha256}"
     try:
         wanted = {purl(module): h1(module) for module in linked(build)}
     except ProvenanceError as error:
         yield f"the binary {error}; it is damaged or was changed"
         return
-    for name in sorted(wanted.keys() - parts.keys()):
-        yield f"{SBOM}: does not name {name}, which is in the binary"
-    for name in sorted(parts.keys() - wanted.keys()):
-        yield f"{SBOM}: names {name!r:.200}, which is not in the binary"
-    for name in sorted(parts.keys() & wanted.keys()):
-        if parts[name] != wanted[name]:
-            yield f"{SBOM}: {name} has the hash {parts[name] or 'none'}, the binary says {wanted[name] or 'none'}"
+    for part in sorted(wanted.keys() - parts.keys()):
+        yield f"{name}: does not name {part}, which is in the binary"
+    for part in sorted(parts.keys() - wanted.keys()):
+        yield f"{name}: names {part!r:.200}, which is not in the binary"
+    for part in sorted(parts.keys() & wanted.keys()):
+        if parts[part] != wanted[part]:
+            yield f"{name}: {part} has the hash {parts[part] or 'none'}, the binary says {wanted[part] or 'none'}"
 
 
 def _read(content: bytes) -> tuple[str, dict[str, str]]:
