@@ -101,7 +101,6 @@ def test_with_revert_failed_only_the_failed_target_goes_back(running: Fleet) -> 
     running.lab.host("t2").run("systemctl stop squatter")
     assert result.code == 5, result.output
     assert outcomes(running) == {("t1", "hello"): "confirmed", ("t2", "hello"): "reverted"}
-    assert "rollout.revert" in result.line("stays")
     assert (running.live("t1") or "").startswith("v1.1.0-") and (running.live("t2") or "").startswith("v1.0.0-")
 
 
