@@ -26,6 +26,7 @@ PATTERNS: dict[str, str] = {
     r"^\d+\.\d+(\.\d+)?$": "should be a Go version such as 1.26.6",
     r"^\d+(\.\d+)+$": "should be a version such as 2.45.2",
     r"^(https|file)://\S+$": "should be an https:// or file:// address",
+    r"^(file|s3|https?)://\S+$": "should be a file://, s3://, http:// or https:// address",
     r"^https?://[^\s]+$": "should be an http:// or https:// address",
     r"^\S+:\d{1,5}$": "should be host:port, such as 127.0.0.1:8080",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be a file name of letters, digits, '.', '_' and '-'",

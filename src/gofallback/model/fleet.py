@@ -14,6 +14,7 @@ from gofallback.model.base import DataError, Strict
 from gofallback.model.builder import Builder, Toolchain
 from gofallback.model.explain import closest, explain, key_path, kind, shown
 from gofallback.model.freeze import Window
+from gofallback.model.publish import Publish
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
@@ -42,6 +43,9 @@ class Fleet(Strict):
     freeze: list[Window] = Field(
         default_factory=list, description="times in which nothing is rolled out (docs/freeze.md); default: never"
     )
+    publish: Publish | None = Field(
+        default=None, description="where `gofallback publish` sends artifacts (docs/publishing.md); default: nowhere"
+    )
 
 
 class _Freeze(Strict):
@@ -59,6 +63,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "target": Target,
     "rollout": Rollout,
     "approval": Approval,
+    "publish": Publish,
 }
 
 
@@ -99,6 +104,19 @@ def parse_fleet(data: Mapping[str, Any]) -> Fleet:
         _refuse(*lines)
     _consistent(parsed, parts.get("target"), parts.get("toolchain"))
     return Fleet(environment=data.get("environment", "default"), services=parsed, **parts)
+
+
+def parse_publish(raw: object, where: str) -> Publish:
+    """Parse ``publish`` alone, for the command that belongs to no host.
+
+    Raises:
+        DataError: as `parse_fleet`; ``where`` is what a person has to change.
+    """
+    lines: list[str] = []
+    parsed = _validate(Publish, raw, ["publish"], lines)
+    if parsed is None:
+        _refuse(*(line.replace(_place(["publish"]), where) for line in lines))
+    return parsed
 
 
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""Where the artifacts of a version are published."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gofallback.model.base import AbsolutePath, EnvName, Line, Name, Strict
+from gofallback.report.redact import names_secret
+
+Preset = Literal["gitlab", "gitea", "nexus", "nexus-components", "artifactory"]
+#: What a path of an http store may hold.
+PLACEHOLDERS = ("service", "version", "file")
+#: What the address of each preset's repository looks like; for the error, one that does.
+_SHAPES: dict[str, tuple[str, str]] = {
+    "gitlab": (r"/api/v4/projects/[^/]+$", "https://gitlab.example.com/api/v4/projects/42"),
+    "gitea": (r"/api/packages/[^/]+$", "https://gitea.example.com/api/packages/OWNER"),
+    "nexus": (r"/repository/[^/]+(/.+)?$", "https://nexus.example.com/repository/raw-releases"),
+    "nexus-components": (r"/repository/[^/]+(/.+)?$", "https://nexus.example.com/repository/raw-releases"),
+    "artifactory": (r"://[^/]+/.*[^/]$", "https://artifactory.example.com/artifactory/generic-local"),
+}
+#: Headers that decide how a request is read; a credential has no business there (RFC 9110, 5.1 and 7).
+_FRAMING = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection"})
+
+
+def _address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        user, _ = parts.username, parts.port
+    except ValueError:
+        raise ValueError("is no address: its host or port cannot be read") from None
+    if user is not None or parts.password is not None:
+        raise ValueError("holds a user or a password; take it out and name its place with `user` and `token`")
+    if any(names_secret(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise ValueError("holds a credential behind the '?'; take it out and name its place with `token`")
+    if parts.scheme in ("http", "https"):
+        if re.search(r"[{}]", re.sub(rf"\{{({'|'.join(PLACEHOLDERS)})\}}", "", value)):
+            raise ValueError("should have no placeholders but {service}, {version} and {file}")
+        if parts.fragment or not parts.hostname:
+            raise ValueError("should be an address with a host and without '#'")
+    return value
+
+
+def _header(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value) or value.lower() in _FRAMING:
+        raise ValueError("should be the name of a header such as PRIVATE-TOKEN")
+    return value
+
+
+Address = Annotated[str, Field(pattern=r"^(file|s3|https?)://\S+$"), AfterValidator(_address)]
+
+
+class Credential(Strict):
+    """Where a secret is; never the secret itself. One of the two."""
+
+    env: EnvName | None = Field(default=None, description="name of an environment variable of the controller")
+    file: Line | None = Field(default=None, description="path of a file on the controller; a line end is left out")
+
+    @model_validator(mode="after")
+    def _one(self) -> Credential:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("should have one of env and file")
+        return self
+
+
+class PublishStore(Strict):
+    """One place that artifacts are published to. docs/publishing.md has an example of each kind."""
+
+    url: Address = Field(
+        description="`file:///folder`, `s3://bucket/prefix?endpoint=...&region=...`, or `https://` with {service}, "
+        "{version} and {file} in its path (default: at its end); with a preset: the repository's address"
+    )
+    preset: Preset | None = Field(default=None, description="the registry whose requests are made; default: plain http")
+    method: Literal["put", "post"] = Field(
+        default="put", description="plain http: the file as the body, or as a part of a form (multipart/form-data)"
+    )
+    file_field: Line = Field(default="file", description="method post: name of the form's field with the file")
+    form: dict[Line, Line] = Field(
+        default_factory=dict, description="method post: further fields; {service}, {version} and {file} are replaced"
+    )
+    read_url: Address | None = Field(
+        default=None, description="method post: where the file is read back from; required there, same placeholders"
+    )
+    token: Credential | None = Field(
+        default=None, description="where the token or password is; s3: not here but by the usual chain of AWS"
+    )
+    user: Line | None = Field(
+        default=None, description="basic authentication with this name; the token is the password"
+    )
+    header: Annotated[str, AfterValidator(_header)] | None = Field(
+        default=None,
+        description="header that takes the token, such as JOB-TOKEN; default: the preset's, else "
+        "`Authorization: Bearer`",
+    )
+    plain_http: bool = Field(
+        default=False, description="send the token to http://, where everybody on the way can read it"
+    )
+    ca: AbsolutePath | None = Field(default=None, description="PEM file with the authority that signed for the store")
+    overwrite: bool = Field(default=False, description="replace a file that is there with other content")
+    read_back: bool = Field(
+        default=False, description="read every file back, also where the store tells the SHA-256 it has checked"
+    )
+    archives: bool = Field(default=False, description="also a tar.gz (windows: zip) of each platform")
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(default=5, description="how often a request is tried")
+    timeout: Annotated[int, Field(ge=1, le=3600)] = Field(
+        default=60, description="seconds without a byte after which the store counts as gone"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> PublishStore:
+        scheme = self.url.split("://")[0]
+        if scheme in ("file", "s3"):
+            only = ("preset", "token", "user", "header", "read_url", "form") + (("ca",) if scheme == "file" else ())
+            given = [name for name in only if getattr(self, name)] + (["method"] if self.method != "put" else [])
+            if given:
+                how = "; its credentials come by the usual chain of AWS" if scheme == "s3" else ""
+                raise ValueError(f"{', '.join(given)}: not for {scheme}://{how}")
+            return self
+        self._http()
+        return self
+
+    def _http(self) -> None:
+        if (self.user or self.header) and self.token is None:
+            raise ValueError("user and header need a token: the place of what is sent with them")
+        if self.user and self.header:
+            raise ValueError("should have one of user and header")
+        if self.preset:
+            shape, example = _SHAPES[self.preset]
+            if "{" in self.url or "?" in self.url or not re.search(shape, self.url.rstrip("/")):
+                raise ValueError(f"url: for {self.preset} an address such as {example}")
+            if self.method != "put" or self.form or self.read_url:
+                raise ValueError("method, form and read_url are the preset's; leave them out")
+        if self.user and ":" in self.user:
+            raise ValueError("user: basic authentication has no way to send a ':' in a name")
+        if self.method == "post" and not (self.read_url or "").startswith("http"):
+            raise ValueError("method post needs read_url, an http address that the file is read back from")
+        if self.method == "put" and (self.form or self.read_url):
+            raise ValueError("form and read_url are for method post")
+
+
+class Publish(Strict):
+    """What `gofallback publish` knows by name. It belongs to no host and reads group_data/all.py."""
+
+    stores: Annotated[dict[Name, PublishStore], Field(min_length=1)] = Field(description="the stores, by name")
+    default: Name | None = Field(default=None, description="the one without `--to`; default: the only one")
+
+    @model_validator(mode="after")
+    def _known(self) -> Publish:
+        if self.default is not None and self.default not in self.stores:
+            raise ValueError(f"default: no such store; known: {', '.join(self.stores)}")
+        return self

@@ -1,0 +1,104 @@
+"""``file://``: a folder, such as a mounted share. Written beside, synced, read back, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gofallback.publish.errors import PublishError
+from gofallback.publish.files import Item
+from gofallback.publish.store import Seen, compared
+
+_CHUNK = 1 << 20
+#: EFBIG: a limit on the size of files (setrlimit(2)), or of the file system.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class FolderStore:
+    """Files of one version in ``root/<service>/<version>/``. The root has to exist.
+
+    It may be a share that is not mounted now.
+    """
+
+    def __init__(self, root: Path, service: str, version: str) -> None:
+        self._root = root
+        self._folder = root / service / version
+
+    def where(self, item: Item) -> str:
+        """Path of the file."""
+        return str(self._folder / item.name)
+
+    def look(self, item: Item) -> Seen | None:
+        """Read what is there."""
+        self._mounted()
+        path = self._folder / item.name
+        try:
+            size = path.stat().st_size
+            if size != item.size:
+                return Seen(False, f"{size} bytes", "size")
+            return compared(item, _chunks(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error(error, path) from None
+
+    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+        """Write it under another name, read that back, rename."""
+        self._mounted()
+        temporary = self._folder / f".{item.name}.{secrets.token_hex(4)}.part"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _copy(item.path, temporary, moved)
+            seen = compared(item, _chunks(temporary))
+            if not seen.same:
+                raise PublishError(
+                    f"{temporary}: hash mismatch: wrote sha256 {item.sha256}, read {seen.what}; is that disk sound?"
+                )
+            temporary.replace(self._folder / item.name)
+            _sync_folder(self._folder)
+        except OSError as error:
+            raise self._error(error, self._folder / item.name) from None
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _mounted(self) -> None:
+        if not self._root.is_dir():
+            raise PublishError(f"{self._root}: no such folder; make it, or mount what belongs there, then run again")
+
+    def _error(self, error: OSError, path: Path) -> PublishError:
+        if error.errno in _FULL:
+            return PublishError(
+                f"{path}: the store is full ({error.strerror}); make room, then run the same command again"
+            )
+        hint = "; who may write there?" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else ""
+        return PublishError(f"{path}: {error.strerror or error}{hint}")
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
+def _copy(source: Path, target: Path, moved: Callable[[int], None]) -> None:
+    done = 0
+    with source.open("rb") as reader, target.open("xb") as writer:
+        while chunk := reader.read(_CHUNK):
+            writer.write(chunk)
+            done += len(chunk)
+            moved(done)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,289 @@
+"""``s3://``: Amazon's and every store that speaks like it. Amazon's own client, with its chain of credentials.
+
+Up to `_PART` bytes an object is put in one request with its SHA-256, which the store checks. Larger ones go in parts,
+each with its own; an upload that broke is taken up where it ended, if every part the store has is ours.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import boto3
+from botocore import exceptions
+from botocore.config import Config
+
+from gofallback.model.publish import PublishStore
+from gofallback.publish.address import s3_address
+from gofallback.publish.errors import Again, PublishError, excerpt
+from gofallback.publish.files import Item
+from gofallback.publish.retry import PASSING, UNHEARD
+from gofallback.publish.store import STORES_SUM, Seen, compared
+
+T = TypeVar("T")
+
+_MIB = 1 << 20
+_PART = 16 * _MIB
+#: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at most 10,000 parts.
+_MOST_PARTS = 10_000
+_CHUNK = 1 << 18
+_FULL = frozenset(
+    {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "StorageFull"}
+)
+_WRONG_KEYS = frozenset(
+    {
+        *("AccessDenied", "403", "401", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
+        *("InvalidToken", "AuthFailure", "UnauthorizedAccess", "AllAccessDisabled", "AccountProblem"),
+    }
+)
+_OTHER_SUM = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest"})
+_OTHER_REGION = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"})
+_PASSING = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
+_TAKES_NO_LISTS = frozenset({"NotImplemented", "AccessDenied", "403", "405", "MethodNotAllowed", "501"})
+
+
+class S3Store:
+    """Objects of one version in a bucket.
+
+    Args:
+        store: its data.
+        service, version: in front of each name.
+        part: bytes of a part; at least 5 MiB, S3's own limit.
+    """
+
+    def __init__(self, store: PublishStore, service: str, version: str, part: int = _PART) -> None:
+        self._address = s3_address(store.url)
+        self._service, self._version, self._part = service, version, part
+        self._reads_back = store.read_back
+        endpoint = self._address.endpoint
+        config = Config(
+            connect_timeout=min(10, store.timeout),
+            read_timeout=store.timeout,
+            retries={"total_max_attempts": 1, "mode": "standard"},  # one place that tries again: retry.py
+            # Sums are given where they are wanted; stores that do not know them refuse the default of newer clients.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if endpoint else "auto"},
+            user_agent_extra="gofallback",
+        )
+        try:
+            session = boto3.session.Session(region_name=self._address.region)
+            self._s3: Any = session.client(
+                "s3",
+                endpoint_url=endpoint,
+                # Stores that are not Amazon's have no regions, but their signatures name one.
+                region_name=session.region_name or ("us-east-1" if endpoint else None),
+                config=config,
+                verify=store.ca,
+            )
+        except (exceptions.BotoCoreError, ValueError) as error:
+            raise PublishError(f"{store.url}: {error}") from None
+
+    def where(self, item: Item) -> str:
+        """Address of the object."""
+        return f"s3://{self._address.bucket}/{self._key(item)}"
+
+    def look(self, item: Item) -> Seen | None:
+        """The sum that the store checked when the object came, else its content."""
+        try:
+            head = self._call("HeadObject", self._s3.head_object, Key=self._key(item), ChecksumMode="ENABLED")
+        except _AbsentError:
+            return None
+        if head["ContentLength"] != item.size:
+            return Seen(False, f"{head['ContentLength']} bytes", "size")
+        known = "" if self._reads_back else head.get("ChecksumSHA256", "")
+        if known == _base64(bytes.fromhex(item.sha256)):
+            return Seen(True, f"sha256 {item.sha256}", STORES_SUM)
+        if known and known.partition("-")[0] == self._composite(item):
+            return Seen(True, f"sha256 {item.sha256}", f"{STORES_SUM} of each part")
+        # No sum, or one over parts of another size (some stores leave out the "-3" that tells them apart).
+        return self._read_back(item)
+
+    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+        """In one request, or in parts."""
+        if item.size > self._part:
+            self._in_parts(item, moved)
+            return
+        with item.path.open("rb") as file:
+            self._call(
+                "PutObject",
+                self._s3.put_object,
+                Key=self._key(item),
+                Body=file,
+                ContentLength=item.size,
+                ChecksumAlgorithm="SHA256",
+                ChecksumSHA256=_base64(bytes.fromhex(item.sha256)),
+                Metadata={"sha256": item.sha256},
+            )
+        moved(item.size)
+
+    def _key(self, item: Item) -> str:
+        return self._address.key(self._service, self._version, item.name)
+
+    def _read_back(self, item: Item) -> Seen:
+        answer = self._call("GetObject", self._s3.get_object, Key=self._key(item))
+        try:
+            return compared(item, answer["Body"].iter_chunks(_CHUNK))
+        except (exceptions.BotoCoreError, OSError) as error:
+            raise Again(f"{self.where(item)}: {error} while it was read back") from None
+
+    def _in_parts(self, item: Item, moved: Callable[[int], None]) -> None:
+        key = self._key(item)
+        sums = list(self._sums(item))
+        upload, have = self._begun(key, item, sums)
+        if upload is None:
+            upload = self._call(
+                "CreateMultipartUpload",
+                self._s3.create_multipart_upload,
+                Key=key,
+                ChecksumAlgorithm="SHA256",
+                Metadata={"sha256": item.sha256},
+            )["UploadId"]
+        tags = dict(have)
+        size, done = self._part_size(item), 0
+        with item.path.open("rb") as file:
+            for number, (sha256, _) in enumerate(sums, 1):
+                content = file.read(size)
+                if number not in tags:
+                    answer = self._call(
+                        "UploadPart",
+                        self._s3.upload_part,
+                        Key=key,
+                        UploadId=upload,
+                        PartNumber=number,
+                        Body=content,
+                        ChecksumAlgorithm="SHA256",
+                        ChecksumSHA256=_base64(sha256),
+                    )
+                    tags[number] = answer["ETag"]
+                done += len(content)
+                moved(done)
+        parts = [
+            {"PartNumber": number, "ETag": tags[number], "ChecksumSHA256": _base64(sha256)}
+            for number, (sha256, _) in enumerate(sums, 1)
+        ]
+        complete = self._s3.complete_multipart_upload
+        self._call("CompleteMultipartUpload", complete, Key=key, UploadId=upload, MultipartUpload={"Parts": parts})
+
+    def _begun(self, key: str, item: Item, sums: list[tuple[bytes, str]]) -> tuple[str | None, dict[int, str]]:
+        """An upload of the same bytes that broke off: its id, and the ETag of each part the store has."""
+        try:
+            found = self._call("ListMultipartUploads", self._s3.list_multipart_uploads, Prefix=key)
+            uploads = [one for one in found.get("Uploads", []) if one["Key"] == key]
+            for one in sorted(uploads, key=lambda one: one["Initiated"], reverse=True):
+                parts = self._parts(key, one["UploadId"])
+                if parts and all(self._ours(part, item, sums) for part in parts):
+                    return one["UploadId"], {part["PartNumber"]: part["ETag"] for part in parts}
+        except _AbsentError:
+            pass
+        except PublishError as error:
+            if getattr(error, "code", "") not in _TAKES_NO_LISTS:
+                raise
+        return None, {}
+
+    def _parts(self, key: str, upload: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        marker = 0
+        while True:
+            page = self._call("ListParts", self._s3.list_parts, Key=key, UploadId=upload, PartNumberMarker=marker)
+            found += page.get("Parts", [])
+            if not page.get("IsTruncated"):
+                return found
+            marker = page["NextPartNumberMarker"]
+
+    def _ours(self, part: dict[str, Any], item: Item, sums: list[tuple[bytes, str]]) -> bool:
+        number, size = part["PartNumber"], self._part_size(item)
+        if not 1 <= number <= len(sums) or part["Size"] != min(size, item.size - (number - 1) * size):
+            return False
+        sha256, md5 = sums[number - 1]
+        known = part.get("ChecksumSHA256")
+        return bool(known == _base64(sha256) if known else part["ETag"].strip('"') == md5)
+
+    def _part_size(self, item: Item) -> int:
+        return max(self._part, (item.size // _MOST_PARTS // _MIB + 1) * _MIB)
+
+    def _sums(self, item: Item) -> Iterator[tuple[bytes, str]]:
+        """SHA-256 and MD5 (which an ETag is in many stores) of each part."""
+        with item.path.open("rb") as file:
+            while content := file.read(self._part_size(item)):
+                yield hashlib.sha256(content).digest(), hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+    def _composite(self, item: Item) -> str:
+        """What S3 calls a composite checksum: the sum of the parts' sums."""
+        return _base64(hashlib.sha256(b"".join(sha256 for sha256, _ in self._sums(item))).digest())
+
+    def _call(self, name: str, operation: Callable[..., T], **arguments: Any) -> T:
+        where = f"s3://{self._address.bucket}"
+        try:
+            return operation(Bucket=self._address.bucket, **arguments)
+        except exceptions.ClientError as error:
+            raise refused(where, name, error.response) from None
+        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError):
+            raise PublishError(
+                f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
+            ) from None
+        except (exceptions.ProfileNotFound, exceptions.NoRegionError, exceptions.ParamValidationError) as error:
+            raise PublishError(f"{where}: {error}") from None
+        except exceptions.SSLError as error:
+            raise PublishError(
+                f"{where}: TLS: {_inner(error)}; is it the right host? `ca` names the authority of a private one"
+            ) from None
+        except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError) as error:
+            raise Again(f"{self._address.endpoint or where}: {_inner(error)}") from None
+        except exceptions.BotoCoreError as error:
+            raise PublishError(f"{where}: {error}") from None
+
+
+class _AbsentError(Exception):
+    """No such object."""
+
+
+class S3RefusedError(PublishError):
+    """The store says no; ``code`` is its own word for why."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def refused(where: str, operation: str, response: dict[str, Any]) -> Exception:
+    """What an error of S3 means (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
+    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
+    code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
+    said, more = f"{where}: {operation}: {code or status}", excerpt(str(error.get("Message", "")))
+    if operation in ("HeadObject", "GetObject") and (code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket")):
+        return _AbsentError()
+    if code == "NoSuchUpload":
+        return _AbsentError()
+    if status in PASSING or code in _PASSING:
+        after = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
+        return Again(said + more, float(after) if after.isdecimal() else None, unheard=status in UNHEARD)
+    if code == "NoSuchBucket" or (status == 404 and code in ("404", "NotFound")):
+        why = ": no such bucket; make it, or correct the url"
+    elif code == "RequestTimeTooSkewed":
+        why = ": the clock of this machine is wrong; set it"
+    elif code in _FULL or status == 507:
+        why = ": the store is full; make room, then run the same command again"
+    elif code in _OTHER_SUM:
+        why = ": hash mismatch: what arrived is not what was sent; nothing was kept"
+    elif code in _OTHER_REGION:
+        why = ": the bucket is in another region; put &region=NAME into the url"
+    elif code in _WRONG_KEYS or status in (401, 403):
+        why = ": the store refuses the credentials; are they right, and do they allow what docs/publishing.md lists?"
+    else:
+        why = ""
+    return S3RefusedError(said + why + more, code)
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
+
+
+def _inner(error: exceptions.BotoCoreError) -> str:
+    """The innermost reason: botocore puts the URL into its own message, and urllib3 the object into its."""
+    inner = error.kwargs.get("error")
+    text = str(inner if inner is not None else error)
+    return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", text)
