@@ -56,51 +56,56 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
         False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
         asked again at the end.
     """
-    fleet, run = here.fleet(host), here.run
-    outcome = run.outcome(host.name, switch.service.name)
+    run, name = here.run, switch.service.name
+    outcome = run.outcome(host.name, name)
     outcome.reason = begun(window(here, host))
-    run.tell("intended", host=host.name, service=switch.service.name, release=switch.release, previous=outcome.previous)
-
-    name, home, timeout = switch.service.name, switch.service.home, patience(here, host)
-    why, sudo = run.why, fleet.target.sudo
-
-    def begin() -> ActivationOutcome:
-        fence = lease.number(host, name)
-        if switch.how == "revert":
-            return target.revert(
-                *(state, host, name, home, switch.of or switch.release),
-                run_id=switch.run_id,
-                who=run.who,
-                timeout=timeout,
-                sudo=sudo,
-                fence=fence,
-                reason=why or f"taken back by run {run.id}",
-                silence=silence(here, host, switch.service),
-            )
-        return target.activate(
-            *(state, host, name, home, switch.release),
-            run_id=run.id,
-            who=run.who,
-            timeout=timeout,
-            sha256=switch.sha256,
-            sudo=sudo,
-            fence=fence,
-            window=window(here, host),
-            reason=why,
-            keep_failed=fleet.rollout.revert == "none",
-            silence=silence(here, host, switch.service),
-        )
-
+    run.tell("intended", host=host.name, service=name, release=switch.release, previous=outcome.previous)
     if switch.how == "revert":
-        keep(run, outcome, switch, begin())
+        keep(run, outcome, switch, _take_back(state, host, here, switch))
         good = outcome.state == "confirmed"
-        said = f"back at {outcome.live}" if good else str(outcome.reason)
+        said = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
         host.log_styled(f"{name}: {said}", fg="green" if good else "red")
     else:
-        good = target.activate_step(state, host, begin, lambda found: keep(run, outcome, switch, found))
+        good = target.activate_step(
+            state,
+            host,
+            lambda: _activate(state, host, here, switch),
+            lambda found: keep(run, outcome, switch, found),
+        )
     if not good and not outcome.lost:
-        run.blame(host.name, switch.service.name, outcome.reason or outcome.state)
+        run.blame(host.name, name, outcome.reason or outcome.state)
     return good or outcome.lost
+
+
+def _take_back(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
+    service, run = switch.service, here.run
+    return target.revert(
+        *(state, host, service.name, service.home, switch.of or switch.release),
+        run_id=switch.run_id,
+        who=run.who,
+        timeout=patience(here, host),
+        sudo=here.fleet(host).target.sudo,
+        fence=lease.number(host, service.name),
+        reason=run.why or f"taken back by run {run.id}",
+        silence=silence(here, host, service),
+    )
+
+
+def _activate(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
+    service, fleet, run = switch.service, here.fleet(host), here.run
+    return target.activate(
+        *(state, host, service.name, service.home, switch.release),
+        run_id=run.id,
+        who=run.who,
+        timeout=patience(here, host),
+        sha256=switch.sha256,
+        sudo=fleet.target.sudo,
+        fence=lease.number(host, service.name),
+        window=window(here, host),
+        reason=run.why,
+        keep_failed=fleet.rollout.revert == "none",
+        silence=silence(here, host, service),
+    )
 
 
 def patience(here: Site, host: Host) -> float:
