@@ -76,15 +76,19 @@ def _all(here: Site) -> dict[str, list[Switch]]:
         raise RefusedError("; ".join(strange.values()))
     for name, why in strange.items():
         here.run.note(f"{why}; {name} is left as it is")
-        _left(here, name)
+        _leave(here, name)
     return found
 
 
-def _left(here: Site, service: str) -> None:
+def _leave(here: Site, service: str) -> None:
     """A service that this is not about: what is not brought to its end counts, what needs no way back does not."""
+    resumed = here.run.options.resume
+    if not resumed:
+        here.aside.add(service)
+        return
     for host in here.targets:
-        if here.run.options.resume and any(one.name == service for one in here.services(host)):
-            here.leave(host, service, f"nobody knows what run {here.run.options.resume} was to bring; roll it out anew")
+        if any(one.name == service for one in here.services(host)):
+            here.leave(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
 
 
 def _from_artifact(here: Site, host: Host, want: Wanted) -> Switch:

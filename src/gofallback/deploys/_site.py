@@ -59,6 +59,8 @@ class Site:
     unreachable_builders: list[str] = field(default_factory=list)
     lock: Any = field(default_factory=RLock)
     """Held while something is worked out once for all hosts."""
+    aside: set[str] = field(default_factory=set)
+    """Services of the targets that this run turned out not to be about."""
     memo: dict[str, Any] = field(default_factory=dict)
 
     def fleet(self, host: Host) -> Fleet:
@@ -73,7 +75,7 @@ class Site:
         return [
             service
             for name, service in sorted(fleet.services.items())
-            if (wanted is None or name in wanted) and (not chosen or name in chosen)
+            if (wanted is None or name in wanted) and (not chosen or name in chosen) and name not in self.aside
         ]
 
     @property
