@@ -159,6 +159,18 @@ def test_a_reboot_in_the_gate_takes_the_release_back_and_disarms_the_timer(good:
     assert events(good) == ["intended", "reverted"]
 
 
+def test_daemon_reloads_of_others_do_not_put_the_way_back_off(good: AgentTarget) -> None:
+    before = good.units()
+    good.sh("systemd-run --quiet --collect --unit=reloads sh -c 'while sleep 1; do systemctl daemon-reload; done'")
+    try:
+        provisional(good, 4)
+        code, record = final(good, 15)
+    finally:
+        good.sh("systemctl stop reloads", check=False)
+    assert (code, record["cause"]) == (3, "unconfirmed"), "each one begins OnActiveSec= of the timer anew"
+    assert_v1_is_back(good, before)
+
+
 def test_a_killed_switch_is_started_again_and_still_goes_back(good: AgentTarget) -> None:
     before = good.units()
     provisional(good, 2)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // Activation is one run of `activate` or `recover`.
@@ -23,12 +24,14 @@ type Activation struct {
 	why        string
 	keepFailed bool
 
-	returning bool    // on the way back
-	problems  []error // what did not work there, and did not matter
+	watching  bool          // this process is the dead-man's switch
+	patience  time.Duration // of the switch, with an agent that was killed
+	returning bool          // on the way back
+	problems  []error       // what did not work there, and did not matter
 }
 
 func newActivation(paths Paths, plan Plan) *Activation {
-	return &Activation{paths: paths, systemd: Systemctl{}, clock: realClock{}, plan: plan, probe: Health.probe}
+	return &Activation{paths: paths, systemd: Systemctl{}, clock: realClock{}, plan: plan, probe: Health.probe, patience: restartPatience}
 }
 
 // maxAttempts: an agent killed this often in one run (out of memory, say) goes back instead of forward.

@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// The dead-man's switch: a timer that is armed before the switch and outlives the controller, the network, this agent and
-// a reboot. It is monotonic, so that a wrong clock does not matter. Its service waits out what the timer cannot know of
-// (the gate, renewals of the lease) and is started again 5 s after whatever ended it, as long as the timer is armed.
+// The dead-man's switch: a process that waits from before the switch on, outside of the controller's connection and of
+// this agent, and a timer that starts it after a reboot and again 5 s after whatever ended it. The timer alone would not
+// do: each daemon-reload, whoever asks for it, begins OnActiveSec= anew (seen with systemd 247). Both are monotonic, so
+// that a wrong clock does not matter.
 const deadmanTimer = `# Written by gofallback-agent before a switch that has to be confirmed; removed when that is decided.
 [Unit]
 Description=Go back if the release of %[1]s is not confirmed within %[2]g s
@@ -53,7 +54,7 @@ func (a *Activation) deadmanLink() string {
 	return filepath.Join(a.paths.Units, "timers.target.wants", deadmanName(a.plan.Service, "timer"))
 }
 
-// armDeadman writes the units and starts the timer. A unit that systemd has never seen needs no daemon-reload.
+// armDeadman writes the units and starts both. A unit that systemd has never seen needs no daemon-reload.
 func (a *Activation) armDeadman(ctx context.Context, window Seconds) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -84,21 +85,26 @@ func (a *Activation) armDeadman(ctx context.Context, window Seconds) error {
 		}
 	}
 	// Anew, so that the window begins now even if an older run's timer is armed.
-	err = a.systemd.Control(ctx, askLimit, "restart", "--", timer)
+	err = a.systemd.Control(ctx, askLimit, "restart", "--", timer, service)
 	if err != nil {
-		err = errors.Join(a.systemd.Control(ctx, reloadLimit, "daemon-reload"), a.systemd.Control(ctx, askLimit, "restart", "--", timer))
+		err = errors.Join(a.systemd.Control(ctx, reloadLimit, "daemon-reload"),
+			a.systemd.Control(ctx, askLimit, "restart", "--", timer, service))
 	}
 	return err
 }
 
-// disarmDeadman leaves the service alone, which may be this very process; a waiting one sees the record and ends.
+// disarmDeadman ends the waiting process too, unless it is this one.
 func (a *Activation) disarmDeadman(ctx context.Context) error {
 	timer, service := deadmanName(a.plan.Service, "timer"), deadmanName(a.plan.Service, "service")
 	link, err := os.Lstat(a.deadmanLink())
 	if _, missing := os.Stat(filepath.Join(a.paths.Units, timer)); link == nil && missing != nil {
 		return ignoreMissing(err)
 	}
-	if err := a.systemd.Control(ctx, askLimit, "stop", "--", timer); err != nil {
+	stop := []string{"stop", "--", timer}
+	if !a.watching {
+		stop = append(stop, service)
+	}
+	if err := a.systemd.Control(ctx, askLimit, stop...); err != nil {
 		return err
 	}
 	for _, path := range []string{a.deadmanLink(), filepath.Join(a.paths.Units, timer), filepath.Join(a.paths.Units, service)} {
@@ -139,6 +145,8 @@ func deadmanCommand(args []string, paths Paths, out io.Writer) (int, error) {
 
 // keepWatch waits until the run is decided or its window is over, and then goes back. Nil without an error: nothing to do.
 func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*Record, error) {
+	a.watching = true
+	var until time.Time // an agent that was killed is waited for
 	for {
 		record, err := loadRecord(a.paths, a.plan.Service)
 		if err != nil {
@@ -150,11 +158,19 @@ func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*R
 		case record.waits():
 			left = a.left(record)
 		case record.alive(a.paths):
-			left, ended = farAway, processEnd(record.PID)
+			left, ended, until = farAway, processEnd(record.PID), time.Time{}
+		default:
+			if until.IsZero() {
+				until = time.Now().Add(a.patience)
+			}
+			left = time.Until(until)
 		}
 		if left <= 0 {
 			record, again, err := a.actUnderLock(ctx)
-			if again && err == nil && ctx.Err() == nil {
+			switch {
+			case record == nil && ctx.Err() != nil:
+				return nil, nil // stopped while it waited for the lock
+			case again && err == nil:
 				continue
 			}
 			return record, err
@@ -170,6 +186,9 @@ func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*R
 }
 
 const farAway = 24 * time.Hour
+
+// restartPatience leaves systemd the time to start an agent again that was killed: that one goes on where it was.
+const restartPatience = 3 * time.Second
 
 // left is how long the release may still wait, by uptime alone.
 func (a *Activation) left(record *Record) time.Duration {

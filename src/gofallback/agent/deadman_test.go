@@ -27,7 +27,7 @@ func (h *host) provisional(name, runID string) *Record {
 // agent is one that knows nothing but the service, as the commands start it.
 func (h *host) agent() *Activation {
 	a := newActivation(h.paths, Plan{Service: "hello"})
-	a.systemd, a.clock, a.probe = h.systemd, h.clock, h.probe
+	a.systemd, a.clock, a.probe, a.patience = h.systemd, h.clock, h.probe, 0
 	return a
 }
 

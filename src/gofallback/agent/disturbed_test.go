@@ -148,3 +148,49 @@ func TestALeaseThatSaysNothingOrTooMuchFencesOrIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestTheSwitchWaitsFromBeforeTheSwitchOnAndLeavesAKilledAgentToSystemdFirst(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	a := h.activation(h.release("v2", "hello.service"), "r2")
+	a.window = 60
+	if !h.killed(9, func() { _, _ = a.Run(context.Background()) }) {
+		t.Fatal("it ended")
+	}
+	if h.systemd.status[deadmanName("hello", "service")].ActiveState != "active" {
+		t.Error("a daemon-reload begins the timer's window anew: the process has to run")
+	}
+	h.forgetProcess()
+	watch, changed := h.agent(), make(chan struct{})
+	watch.patience = time.Hour
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		for i := 0; i < 3; i++ {
+			changed <- struct{}{} // renewals of the lease
+		}
+		stop()
+	}()
+	if record, err := watch.keepWatch(ctx, changed); record != nil || err != nil {
+		t.Error("systemd starts the agent again, and it goes on:", record, err)
+	}
+	record, err := h.agent().keepWatch(context.Background(), nil)
+	must(t, err)
+	h.expect(record, stateReverted, "v1")
+	if status := h.systemd.status[deadmanName("hello", "timer")]; status.ActiveState != "inactive" {
+		t.Error(status)
+	}
+}
+
+func TestTheWaitingProcessEndsWithTheDecision(t *testing.T) {
+	h := newHost(t)
+	h.activate(h.release("v1", "hello.service"), "r1")
+	h.provisional("v2", "r2")
+	if _, err := h.decide("confirm", "r2", Decided{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"timer", "service"} {
+		if status := h.systemd.status[deadmanName("hello", kind)]; status.ActiveState != "inactive" {
+			t.Errorf("%s: %s", kind, status.ActiveState)
+		}
+	}
+}

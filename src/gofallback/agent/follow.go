@@ -161,11 +161,14 @@ func (f *follower) watchProcess(record *Record) {
 
 // unitGone is only asked while nobody lives who could write the record.
 func (f *follower) unitGone(ctx context.Context) bool {
-	if record, err := f.find(); err != nil || f.settled(record) || (record != nil && record.alive(f.paths)) {
+	record, err := f.find()
+	if err != nil || f.settled(record) || (record != nil && record.alive(f.paths)) {
 		return false
 	}
-	units := []string{"gofallback-activate-" + f.service + ".service", "gofallback-revert-" + f.service + ".service",
-		deadmanName(f.service, "service"), recoveryName(f.service)}
+	units := []string{"gofallback-activate-" + f.service + ".service", "gofallback-revert-" + f.service + ".service"}
+	if record != nil { // else the switch is that of an older run
+		units = append(units, deadmanName(f.service, "service"), recoveryName(f.service))
+	}
 	if f.final {
 		units = append(units, deadmanName(f.service, "timer")) // it will end the run
 	}

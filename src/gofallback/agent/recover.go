@@ -113,9 +113,9 @@ func (a *Activation) rearm(ctx context.Context, record *Record) error {
 		record.Confirm.Boots++
 		err = record.save(a.paths)
 	}
-	timer := deadmanName(a.plan.Service, "timer")
-	status, showErr := a.systemd.Show(ctx, timer)
-	if showErr != nil || !status[timer].running() {
+	timer, service := deadmanName(a.plan.Service, "timer"), deadmanName(a.plan.Service, "service")
+	status, showErr := a.systemd.Show(ctx, timer, service)
+	if showErr != nil || !status[timer].running() || !status[service].running() {
 		err = errors.Join(err, a.armDeadman(ctx, record.Confirm.Window))
 	}
 	return err
