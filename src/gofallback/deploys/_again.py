@@ -17,7 +17,7 @@ from gofallback.operations import lease
 from gofallback.operations.channel import reconnect
 from gofallback.release.state import TargetState
 
-#: Seconds for which a target that does not answer is asked again.
+#: Seconds for which a target that does not answer is tried again.
 PATIENCE = 10.0
 
 
@@ -25,24 +25,23 @@ def told(state: State, host: Host, here: Site) -> TargetState:
     """What a target says now. One that can be reached again is not lost because its connection broke.
 
     Raises:
-        PyinfraError: no answer, though it was asked for `PATIENCE` seconds.
+        PyinfraError: no answer, and no other connection within `PATIENCE` seconds, or none over that either.
     """
+    try:
+        return state_of(here, host, refresh=True)
+    except PyinfraError:
+        if not _connected(host):
+            raise
+    _take_again(state, host, here)
+    return state_of(here, host, refresh=True)
+
+
+def _connected(host: Host) -> bool:
     end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return state_of(here, host, refresh=True)
-        except PyinfraError as error:
-            if not _connected(host, end):
-                raise error from None
-        _take_again(state, host, here)
-
-
-def _connected(host: Host, end: float) -> bool:
-    """Whether it is connected anew before then, and time is left to ask it."""
     while time.monotonic() < end:
         time.sleep(0.5)
         if reconnect(host):
-            return time.monotonic() < end
+            return True
     return False
 
 
