@@ -11,6 +11,7 @@ import pytest
 from gofallback.deploys._order import in_program_order
 from gofallback.deploys._site import RefusedError
 from gofallback.deploys._waves import begin, check, fallen_here, halt, in_order, plan, schedule, standing
+from gofallback.deploys.confirm import decision
 from gofallback.model import Fleet
 from gofallback.model.rollout import Rollout
 from tests.unit.sites import site
@@ -87,8 +88,19 @@ def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
     here = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
     here.run.outcome("t3", "hello").state = "reverted"
     assert halt(here) is None
+    here.run.blame("t3", "hello", "not healthy")
     here.run.outcome("t4", "hello").state = "failed"
-    assert "the budget is 1" in (halt(here) or "")
+    words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
+    assert halt(here) == words
+
+
+def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
+    here = site(tmp_path, "t1", "t2", "t3", rollout={"budget": {"count": 1}})
+    here.run.outcome("t3", "hello").state = "reverted"
+    here.run.blame("t3", "hello", "not healthy")
+    here.memo["watch"] = [lambda: "the lease in etcd was lost"]
+    decision(here)
+    assert here.run.cause == "the lease in etcd was lost"
 
 
 def test_what_watches_from_outside_stops_the_rest_too(tmp_path: Path) -> None:

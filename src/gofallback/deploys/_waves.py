@@ -162,6 +162,9 @@ def halt(here: Site) -> str | None:
     found = None if at_once(here) and _begun(here) else _past_budget(here)
     if found is None:
         return _outside(here)
+    allowed = decide.allowance(strategy(here).budget, len(standing(here)))
+    if here.run.cause and allowed and "decision" not in here.memo:  # that has made it the cause itself
+        return f"{found}; first: {here.run.cause}"
     return here.run.cause or found
 
 

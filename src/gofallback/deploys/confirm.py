@@ -151,7 +151,7 @@ def decision(here: Site) -> Decision:
             if made.confirm or made.back:
                 here.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
             if made.reason:
-                here.run.cause = here.run.cause or made.reason
+                here.run.cause = made.reason  # what stopped it; a failure within the budget before that did not
             here.memo["decision"] = made
         kept: Decision = here.memo["decision"]
         return kept
