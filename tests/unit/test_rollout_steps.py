@@ -15,7 +15,10 @@ from gofallback.controller.options import Options
 from gofallback.deploys import _again, _pause, _switch
 from gofallback.deploys._site import Site
 from gofallback.deploys._switch import Switch
+from gofallback.deploys._to_report import to_report
 from gofallback.deploys._waves import Step, halt, plan
+from gofallback.journal.read import entries
+from gofallback.journal.writer import Journal
 from gofallback.operations import activate as operation
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError
@@ -227,3 +230,25 @@ def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_
     looked_at(monkeypatch, current=OLD, free=0)
     assert confirm._look(here.state, here.targets[0], here)
     assert (outcome.state, outcome.healthy) == ("confirmed", True)
+
+
+def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_and_not_called_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> TargetState:
+        raise FactError("no answer")
+
+    here = site(tmp_path, "t1", command="rollback")
+    here.run.journal = Journal(here.run.home.journal(here.run.id), here.run.id)
+    outcome = here.run.outcome("t1", "hello")
+    outcome.release, outcome.healthy = OLD, True
+    here.run.became(outcome, "confirmed")
+    monkeypatch.setattr(confirm, "told", silent)
+    assert not confirm._look(here.state, here.targets[0], here)
+    row = to_report(here.run, failed=True, order={}).targets[0]
+    assert (row.outcome, row.health, row.reason) == (
+        "confirmed",
+        "unknown",
+        "cannot be reached for the confirmation: no answer",
+    )
+    assert [entry.event for entry in entries(here.run.home.journal(here.run.id).read_bytes())] == ["confirmed"]

@@ -101,12 +101,12 @@ class Site:
         return False
 
     def lose(self, host: Host, service: str, reason: str) -> None:
-        """Note and say that a target with a provisional release does not answer: it goes back by itself."""
+        """Note and say that a target does not answer. With a provisional release it goes back by itself."""
         outcome = self.run.outcome(host.name, service)
         if outcome.state == "provisional":
             outcome.lose(self.run.elapsed)
-            outcome.healthy = None
-        self.run.became(outcome, outcome.state, reason)
+            self.run.became(outcome, "provisional", reason)
+        outcome.healthy, outcome.reason = None, reason
         self.run.blame(host.name, service, reason)
         host.log_styled(f"{service}: {reason}", fg="red")
 
