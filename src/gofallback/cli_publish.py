@@ -84,6 +84,8 @@ def _publish(given: argparse.Namespace) -> int:
                 publish(rows, store, data, screen)
             except PublishError as error:
                 problem = str(error)
+            except KeyboardInterrupt:
+                problem = "interrupted; run the same command again: what is there is not sent anew"
     if given.json:
         print(json.dumps(_record(service, given.version, name, data, rows, problem), indent=2))
     else:

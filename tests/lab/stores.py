@@ -1,4 +1,4 @@
-"""Real stores on loopback for the tests of publishing: nginx with DAV and a token check, and an S3 endpoint (moto)."""
+"""nginx on loopback for the tests of publishing: DAV, token checks, and the ways in which a server says no."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +101,7 @@ def nginx() -> Iterator[Nginx]:
         config.write_text(_NGINX.format(root=root, port=made.port, other=made.other, tls=made.tls, token=TOKEN))
         subprocess.run(["chown", "-R", USER, str(root)], check=True)
         command = [_program(root), "-c", str(config), "-p", str(root), "-e", str(root / "error.log")]
-        with _process(command, made.port, root / "start.log", user=USER):
+        with process(command, made.port, root / "start.log", user=USER):
             yield made
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -120,83 +118,24 @@ def _program(root: Path) -> str:
     return str(root / "package" / "usr" / "sbin" / "nginx")
 
 
-def s3_endpoint(folder: Path, **environment: str) -> Iterator[str]:
-    """moto's server: S3's requests, sums and multipart uploads, in memory."""
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with _process(command, port, folder / "moto.log", environment=environment):
-        yield f"http://127.0.0.1:{port}"
-
-
 @contextlib.contextmanager
-def _process(
-    command: list[str], port: int, log: Path, user: str | None = None, environment: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    full = os.environ | (environment or {})
+def process(command: list[str], port: int, log: Path, user: str | None = None) -> Iterator[None]:
+    """A server that answers on a port of loopback, until the block ends."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, user=user, start_new_session=True, env=full)
+        server = subprocess.Popen(command, stdout=out, stderr=out, user=user, start_new_session=True)
     try:
         until = time.monotonic() + 60
         while not _answers(port):
-            if process.poll() is not None or time.monotonic() > until:
+            if server.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command[0]} does not answer: {log.read_text()[-2000:]}")
             time.sleep(0.05)
         yield
     finally:
-        process.terminate()
-        process.wait(20)
+        server.terminate()
+        server.wait(20)
 
 
 def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
         return True
-    return False
-
-
-@contextlib.contextmanager
-def cutting(port: int, cuts: list[int], carried: list[int] | None = None) -> Iterator[int]:
-    """A relay before a port. It resets the connection that carries byte ``cuts[0]`` of all that clients send, then the one with
-    byte ``cuts[1]``, and so on. ``carried`` gets the size of every piece that came from a client.
-    """
-    count = carried if carried is not None else []
-    listener = socket.create_server(("127.0.0.1", 0))
-    left = list(cuts)
-
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=_carry, args=(client, port, left, count), daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield int(listener.getsockname()[1])
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-
-
-def _carry(client: socket.socket, port: int, cuts: list[int], count: list[int]) -> None:
-    with client, socket.create_connection(("127.0.0.1", port)) as server, contextlib.suppress(OSError):
-        back = threading.Thread(target=_pump, args=(server, client, [], []), daemon=True)
-        back.start()
-        if _pump(client, server, cuts, count):
-            # an abort, not an end: RST instead of FIN
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-            client.shutdown(socket.SHUT_RDWR)
-        back.join(5)
-
-
-def _pump(source: socket.socket, target: socket.socket, cuts: list[int], count: list[int]) -> bool:
-    """Whether it ended because it was cut."""
-    with contextlib.suppress(OSError):
-        while chunk := source.recv(65536):
-            count.append(len(chunk))
-            if cuts and sum(count) > cuts[0]:
-                del cuts[0]
-                return True
-            target.sendall(chunk)
-        target.shutdown(socket.SHUT_WR)
     return False

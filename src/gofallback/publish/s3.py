@@ -22,6 +22,7 @@ from gofallback.publish.errors import Again, PublishError, excerpt
 from gofallback.publish.files import Item
 from gofallback.publish.retry import PASSING, UNHEARD
 from gofallback.publish.store import STORES_SUM, Seen, compared
+from gofallback.report.redact import hide
 
 T = TypeVar("T")
 
@@ -79,8 +80,20 @@ class S3Store:
                 config=config,
                 verify=store.ca,
             )
+            self._hide(session)
         except (exceptions.BotoCoreError, ValueError) as error:
             raise PublishError(f"{store.url}: {error}") from None
+
+    def _hide(self, session: Any) -> None:
+        """Take the credentials out of every line from now on."""
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise PublishError(
+                f"s3://{self._address.bucket}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "AWS_PROFILE or a role"
+            )
+        frozen = credentials.get_frozen_credentials()
+        hide(value for value in (frozen.secret_key, frozen.token) if value)
 
     def where(self, item: Item) -> str:
         """Address of the object."""
@@ -221,12 +234,6 @@ class S3Store:
             return operation(Bucket=self._address.bucket, **arguments)
         except exceptions.ClientError as error:
             raise refused(where, name, error.response) from None
-        except (exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError):
-            raise PublishError(
-                f"{where}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
-            ) from None
-        except (exceptions.ProfileNotFound, exceptions.NoRegionError, exceptions.ParamValidationError) as error:
-            raise PublishError(f"{where}: {error}") from None
         except exceptions.SSLError as error:
             raise PublishError(
                 f"{where}: TLS: {_inner(error)}; is it the right host? `ca` names the authority of a private one"

@@ -110,13 +110,15 @@ class WebStore:
             target = answer.headers.get("Location")
             if answer.status_code in _MOVED and target:
                 answer.close()
-                url = followed(method, answer.status_code, url, urljoin(url, target), self._own)
+                url = followed(method, answer.status_code, first, urljoin(url, target), self._own)
                 continue
             if answer.status_code in PASSING:
                 with closing(answer):
                     said = f"{answer.status_code} {answer.reason or ''}".strip()
                     unheard = answer.status_code in UNHEARD
-                    raise Again(f"{self._host} says {said} to {method} {url}", _asked(answer.headers), unheard=unheard)
+                    raise Again(
+                        f"{self._host} says {said} to {method} {first}", _asked(answer.headers), unheard=unheard
+                    )
             return answer
         raise PublishError(f"{first}: {_HOPS} redirects one after the other; correct the url")
 
@@ -172,10 +174,13 @@ class WebStore:
 def followed(method: str, status: int, url: str, target: str, own: tuple[str, str, int]) -> str:
     """Where to go on after a redirect. Reading goes on elsewhere without the token; what is sent goes nowhere else.
 
+    The address that it leads to may hold a signature behind its '?', so that is never shown.
+
     Args:
         method: of the request.
         status: of the answer.
-        url, target: from where to where.
+        url: that was asked for.
+        target: where it leads.
         own: origin that the data names.
 
     Raises:
@@ -194,7 +199,8 @@ def followed(method: str, status: int, url: str, target: str, own: tuple[str, st
         )
     if status not in (307, 308):
         raise PublishError(
-            f"{url}: answers {method} with {status} to {target}: not a place to publish to; correct the url"
+            f"{url}: answers {method} with {status} to {target.partition('?')[0]}: not a place to publish to; correct "
+            "the url"
         )
     return target
 

@@ -1,0 +1,122 @@
+"""S3 on loopback for the tests of publishing: OpenStack Swift, and moto."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.stores import USER, free_port, process
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A store that speaks S3."""
+
+    port: int
+    access: str
+    secret: str
+    sums: bool
+    """It tells the SHA-256 it was given."""
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Credentials, where AWS's tools look for them first."""
+        keys = {"AWS_ACCESS_KEY_ID": self.access, "AWS_SECRET_ACCESS_KEY": self.secret}
+        return {**keys, "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def moto(folder: Path) -> Iterator[Endpoint]:
+    """moto's server: S3's requests, sums and parts in memory; it checks neither signatures nor the sums it is told."""
+    made = Endpoint(free_port(), "lab", "lab-s3cret-key", sums=True)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(made.port)]
+    with process(command, made.port, folder / "moto.log"):
+        yield made
+
+
+_SWIFT_CONF = """\
+[swift-hash]
+swift_hash_path_suffix = lab
+[storage-policy:0]
+name = only
+default = yes
+"""
+_SWIFT_SERVER = """\
+[DEFAULT]
+bind_ip = 127.0.0.1
+bind_port = {port}
+workers = 0
+user = {user}
+swift_dir = {root}
+devices = {root}/devices
+mount_check = false
+[pipeline:main]
+pipeline = {pipeline}
+[app:{app}]
+use = egg:swift#{kind}
+"""
+_SWIFT_PROXY = """\
+allow_account_management = true
+account_autocreate = true
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:1
+[filter:s3api]
+use = egg:swift#s3api
+[filter:tempauth]
+use = egg:swift#tempauth
+user_lab_ci = lab-s3cret-key .admin
+[filter:slo]
+use = egg:swift#slo
+"""
+_PIPELINE = "cache s3api tempauth slo proxy-server"
+
+
+def swift() -> Iterator[Endpoint]:
+    """OpenStack Swift, one server of each kind: objects in files; it checks signatures, and sums, but tells none."""
+    root = Path(tempfile.mkdtemp(prefix="gofallback-swift-"))
+    programs = Path(sys.executable).parent
+    kinds = ("account", "container", "object", "proxy")
+    ports = {kind: free_port() for kind in kinds}
+    try:
+        (root / "devices" / "d1").mkdir(parents=True)
+        (root / "swift.conf").write_text(_SWIFT_CONF)
+        for kind in kinds:
+            if kind != "proxy":
+                _ring(programs / "swift-ring-builder", root / f"{kind}.builder", ports[kind])
+            text = _SWIFT_SERVER.format(
+                port=ports[kind],
+                user=USER,
+                root=root,
+                pipeline=_PIPELINE if kind == "proxy" else f"{kind}-server",
+                app=f"{kind}-server",
+                kind=kind,
+            )
+            (root / f"{kind}.conf").write_text(text + (_SWIFT_PROXY if kind == "proxy" else ""))
+        subprocess.run(["chown", "-R", USER, str(root)], check=True)
+        with contextlib.ExitStack() as running:
+            for kind in kinds:
+                command = [str(programs / f"swift-{kind}-server"), str(root / f"{kind}.conf"), "-v"]
+                running.enter_context(process(command, ports[kind], root / f"{kind}.log"))
+            yield Endpoint(ports["proxy"], "lab:ci", "lab-s3cret-key", sums=False)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _ring(program: Path, file: Path, port: int) -> None:
+    """One copy on one device, 16 partitions."""
+    for step in (["create", "4", "1", "0"], ["add", f"r1z1-127.0.0.1:{port}/d1", "1"], ["rebalance"]):
+        # It ends with 1 for a warning: one device cannot be balanced over.
+        done = subprocess.run([str(program), str(file), *step], capture_output=True, text=True, check=False)
+        if done.returncode > 1:
+            raise RuntimeError(f"{program.name} {' '.join(step)}: {done.stdout}{done.stderr}")
