@@ -165,3 +165,8 @@ def test_the_way_back_to_a_release_with_an_older_agent_uses_a_newer_one(reached:
     reached.target.host.put("/opt/hello/releases/v1/lib/gofallback-agent", old.encode(), 0o755)
     outcome = reached.activate("v1", "back", window=30)
     assert (outcome.state, outcome.live) == ("provisional", "v1"), describe(outcome)
+    for _ in range(2):  # the second time v1's old agent is the live one
+        outcome = confirm(
+            reached.state, reached.host, "hello", "/opt/hello", "v1", run_id="back", who="al@ctl", timeout=20
+        )
+        assert (outcome.state, outcome.live) == ("confirmed", "v1"), describe(outcome)
