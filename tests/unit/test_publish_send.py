@@ -80,11 +80,11 @@ def test_archives_depend_on_contents_only(store: ArtifactStore, tmp_path: Path) 
         made.append({item.name: item.sha256 for item in collect(found(store), work, archives=True)})
     assert made[0] == made[1]
     with tarfile.open(tmp_path / "work0" / "hello-linux-amd64.tar.gz") as archive:
-        entry = archive.getmember("hello-linux-amd64/hello")
+        entry = archive.getmember("hello-v1.0.0-linux-amd64/hello")
         assert (entry.mode, entry.mtime, entry.uid, entry.uname) == (0o755, 0, 0, "")
-        assert archive.getnames() == ["hello-linux-amd64/hello", "hello-linux-amd64/manifest.json"]
+        assert archive.getnames() == ["hello-v1.0.0-linux-amd64/hello", "hello-v1.0.0-linux-amd64/manifest.json"]
     with zipfile.ZipFile(tmp_path / "work0" / "hello-windows-amd64.zip") as zipped:
-        assert zipped.read("hello-windows-amd64/hello.exe") == CONTENT
+        assert zipped.read("hello-v1.0.0-windows-amd64/hello.exe") == CONTENT
 
 
 def test_the_build_that_came_last_is_published(store: ArtifactStore, tmp_path: Path) -> None:

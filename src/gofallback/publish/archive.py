@@ -15,11 +15,14 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(one: Stored, files: Sequence[Path], work: Path, stem: str) -> Path:
-    """``<stem>.tar.gz``, for windows ``<stem>.zip``: the files in a folder ``<stem>``, the binary executable.
+    """``<stem>.tar.gz``, for windows ``<stem>.zip``: the artifact's files in a folder, the binary executable.
 
-    ``gofallback verify`` understands the unpacked folder. Equal for equal contents on every machine with the same zlib.
+    The folder is named like ``hello-v1.2.0-linux-amd64``: ``<stem>`` itself is the name of the binary beside the archive.
+    ``gofallback verify`` understands it. Equal for equal contents on every machine with the same zlib.
     """
-    entries = [(f"{stem}/{path.name}", path, 0o755 if path == one.path else 0o644) for path in sorted(files)]
+    spec = one.manifest.spec
+    folder = f"{spec.binary}-{spec.version}-{spec.goos}-{spec.goarch}"
+    entries = [(f"{folder}/{path.name}", path, 0o755 if path == one.path else 0o644) for path in sorted(files)]
     if one.manifest.spec.goos == "windows":
         return _zip(entries, work / f"{stem}.zip")
     return _tar(entries, work / f"{stem}.tar.gz")
