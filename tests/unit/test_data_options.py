@@ -33,6 +33,8 @@ def test_keys_of_group_data_and_of_pyinfra_pass_by() -> None:
         ({"skip_unreachable": "yes"}, ["--data skip_unreachable=yes", "true or false"]),
         ({"source_offline": 1}, ["--data source_offline=1", "true or false"]),
         ({"ref": ""}, ["--data ref", "is empty"]),
+        ({"break_glass": " \n"}, ["--data break_glass", "is empty"]),
+        ({"reason": "r" * 100_000}, ["--data reason=rrr", "has 100000 characters, at most 1000"]),
     ],
 )
 def test_what_cannot_be_used_is_one_line_that_names_the_key(given: dict[str, Any], words: list[str]) -> None:
@@ -46,3 +48,8 @@ def test_what_cannot_be_used_is_one_line_that_names_the_key(given: dict[str, Any
 
 def test_a_list_of_services_as_pyinfra_reads_json_is_a_list_of_services() -> None:
     assert parse_options({"service": ["hello", "shop"]}, KEYS).service == ("hello", "shop")
+
+
+def test_a_reason_is_one_line_without_control_characters() -> None:
+    given = "deploy\n\tthe 'new' \"one\"\x1b[31m; $(date) \u2028 end\r\n"
+    assert parse_options({"reason": given}, KEYS).reason == "deploy the 'new' \"one\" [31m; $(date)   end"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from gofallback.report.redact import redact
 
 #: Keys of pyinfra's own that also arrive as override data.
 _PYINFRA_PREFIXES = ("ssh_", "_")
+#: Characters of a reason: it is a word of a command line on every target, and a line of every journal.
+_LONGEST = 1000
 #: What would have no effect elsewhere, and would let somebody believe that it had.
 _ONLY_FOR = {
     "ref": ("fallback", "drill"),
@@ -89,7 +92,14 @@ class Options(Strict):
     @classmethod
     def _clean(cls, value: str | None) -> str | None:
         # It goes to every target, its journal and a command line there: what looks like a secret never leaves here.
-        return value if value is None else redact(value)
+        if value is None:
+            return None
+        text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", redact(value)).strip()
+        if not text:
+            raise ValueError("is empty; leave it out for the default")
+        if len(text) > _LONGEST:
+            raise ValueError(f"has {len(text)} characters, at most {_LONGEST} are taken; name a ticket or a page")
+        return text
 
     def check(self, command: str) -> None:
         """DataError when a wish has no meaning for this deploy file, or beside another one."""
@@ -129,7 +139,12 @@ def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) 
         return Options(**own)
     except ValidationError as error:
         first = error.errors()[0]
-        raise DataError(f"--data {first['loc'][0]}={redact(str(first['input']))}: {_plain(first['msg'])}") from None
+        raise DataError(f"--data {first['loc'][0]}={_shown(first['input'])}: {_plain(first['msg'])}") from None
+
+
+def _shown(value: object) -> str:
+    text = " ".join(redact(str(value)).split())
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _plain(message: str) -> str:
