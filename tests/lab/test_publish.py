@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,17 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half(run: Publisher, tiny: P
     assert result.returncode == 1
     assert "the store is full (No space left on device)" in last_line(result)
     assert [path.name for path in tiny.rglob("*") if path.is_file()] == []
+
+
+def test_what_a_killed_run_left_is_removed(run: Publisher, tiny: Path) -> None:
+    there = tiny / "hello" / "v1.0.0"
+    there.mkdir(parents=True)
+    for name, age in (("old", 7200), ("new", 0)):
+        part = there / f".hello-linux-amd64.{name}.part"
+        part.write_bytes(bytes(100_000))
+        os.utime(part, (time.time() - age,) * 2)
+    assert run("v1.0.0", "--to", f"file://{tiny}").returncode == 0
+    assert [path.name for path in there.glob(".*")] == [".hello-linux-amd64.new.part"]
 
 
 def test_what_fitted_stays_and_is_not_written_again_when_there_is_room(run: Publisher, tiny: Path) -> None:

@@ -17,8 +17,8 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 def pack(one: Stored, files: Sequence[Path], work: Path, stem: str) -> Path:
     """``<stem>.tar.gz``, for windows ``<stem>.zip``: the artifact's files in a folder, the binary executable.
 
-    The folder is named like ``hello-v1.2.0-linux-amd64``: ``<stem>`` itself is the name of the binary beside the archive.
-    ``gofallback verify`` understands it. Equal for equal contents on every machine with the same zlib.
+    The folder is named like ``hello-v1.2.0-linux-amd64``: ``<stem>`` itself is the name of the binary beside the
+    archive. ``gofallback verify`` understands it. Equal for equal contents on every machine with the same zlib.
     """
     spec = one.manifest.spec
     folder = f"{spec.binary}-{spec.version}-{spec.goos}-{spec.goarch}"

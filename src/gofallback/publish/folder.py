@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gofallback.publish.files import Item
 from gofallback.publish.store import Seen, compared
 
 _CHUNK = 1 << 20
+_STALE = 3600.0
+"""Seconds."""
 #: EFBIG: a limit on the size of files (setrlimit(2)), or of the file system.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -52,6 +55,7 @@ class FolderStore:
         temporary = self._folder / f".{item.name}.{secrets.token_hex(4)}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._tidy(item)
             _copy(item.path, temporary, moved)
             seen = compared(item, _chunks(temporary))
             if not seen.same:
@@ -65,6 +69,13 @@ class FolderStore:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+    def _tidy(self, item: Item) -> None:
+        """Remove what a killed run left; a living one writes to its part all the time."""
+        for part in self._folder.glob(f".{item.name}.*.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > _STALE:
+                    part.unlink()
 
     def _mounted(self) -> None:
         if not self._root.is_dir():
