@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pyinfra.api.exceptions import FactError
 
 from gofallback.controller.options import Options
 from gofallback.deploys import _again, _pause, _switch
@@ -112,12 +111,11 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
             return self
 
         def __exit__(self, *_: object) -> None: ...
-        def run(self, *_: object, **__: object) -> tuple[int, list[str]]:
-            return 0, []
+        def run(self) -> None: ...
 
     given_back: list[Any] = []
     monkeypatch.setattr(confirm, "Second", Second)
-    monkeypatch.setattr(confirm.probe, "parse", lambda *_: TargetState(services={"hello": found}))
+    monkeypatch.setattr(confirm, "asked", lambda *_: TargetState(services={"hello": found}))
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
     assert confirm._lost(here.state, here.targets[0], here) is good
     assert here.run.outcome("t1", "hello").state == state
@@ -187,16 +185,16 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
     here = waiting(tmp_path, 0)
     connected: list[str] = []
 
-    def state_of(*_: object, **__: object) -> TargetState:
+    def asked(*_: object) -> TargetState:
         if not connected:
-            raise FactError("the connection is closed")
+            raise BrokenError("the connection is closed")
         return TargetState(services={"hello": target(NEW, OLD, NEW)})
 
     def reconnect(host: Any) -> bool:
         connected.append(host.name)
         return True
 
-    monkeypatch.setattr(_again, "state_of", state_of)
+    monkeypatch.setattr(_again, "asked", asked)
     monkeypatch.setattr(_again, "reconnect", reconnect)
     assert activate._gate(here.state, here.targets[0], here, Step("gate", plan(here)[0]))
     assert here.run.outcome("t1", "hello").state == "provisional"
@@ -236,7 +234,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(*_: object) -> TargetState:
-        raise FactError("no answer")
+        raise BrokenError("no answer")
 
     here = site(tmp_path, "t1", command="rollback")
     here.run.journal = Journal(here.run.home.journal(here.run.id), here.run.id)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import gevent
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from gofallback.deploys._lease import acquire
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import state_of
+from gofallback.facts.target import forget
+from gofallback.model import Service
 from gofallback.operations import lease
-from gofallback.operations.channel import reconnect
+from gofallback.operations.channel import BrokenError, reconnect, run
+from gofallback.release import probe
 from gofallback.release.state import TargetState
 
 #: Seconds for which a target that does not answer is tried again.
@@ -24,16 +27,33 @@ PATIENCE = 10.0
 def told(state: State, host: Host, here: Site) -> TargetState:
     """What a target says now. One that can be reached again is not lost because its connection broke.
 
+    Not by a fact of pyinfra's: where that has no answer, the host is failed and left out of all that follows, also of
+    being waited for (pyinfra 3.10, api/facts.py).
+
     Raises:
-        PyinfraError: no answer, and no other connection within `PATIENCE` seconds, or none over that either.
+        BrokenError: no answer, and no other connection within `PATIENCE` seconds, or none over that either.
+        StateError: an answer that makes no sense.
     """
+    over = partial(run, state, host)
     try:
-        return state_of(here, host, refresh=True)
-    except PyinfraError:
+        return asked(over, host, here, here.services(host))
+    except BrokenError:
         if not _connected(host):
             raise
     _take_again(state, host, here)
-    return state_of(here, host, refresh=True)
+    return asked(over, host, here, here.services(host))
+
+
+def asked(over: Callable[..., tuple[int, list[str]]], host: Host, here: Site, services: list[Service]) -> TargetState:
+    """What a target says of services over one connection: `Second.run`, or `channel.run` for the host's own.
+
+    Raises:
+        BrokenError: the connection.
+        StateError: an answer that makes no sense.
+    """
+    forget(host)
+    _, lines = over(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=PATIENCE)
+    return probe.parse(lines, services)
 
 
 def _connected(host: Host) -> bool:

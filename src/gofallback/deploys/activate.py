@@ -6,7 +6,6 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from pyinfra.api.command import FunctionCommand
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -21,6 +20,8 @@ from gofallback.deploys._switch import Switch, put_back, start
 from gofallback.deploys._wanted import services_in_use, unwell
 from gofallback.deploys._waves import Step
 from gofallback.operations import lease
+from gofallback.operations.channel import BrokenError
+from gofallback.release.probe import StateError
 
 
 @stage("activate", "targets")
@@ -113,7 +114,7 @@ def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
         return True
     try:
         found = told(state, host, here)
-    except PyinfraError as error:
+    except (BrokenError, StateError) as error:
         for service in mine:
             here.lose(host, service.name, str(error))
         return True

@@ -6,13 +6,12 @@ import time
 from collections.abc import Generator
 
 from pyinfra.api.command import FunctionCommand
-from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys import _switch, _waves
-from gofallback.deploys._again import PATIENCE, told
+from gofallback.deploys._again import PATIENCE, asked, told
 from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
@@ -20,7 +19,7 @@ from gofallback.deploys._wanted import unwell
 from gofallback.model import Service
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Second
-from gofallback.release import probe
+from gofallback.release.probe import StateError
 from gofallback.release.state import TargetState
 from gofallback.rollout import decide
 from gofallback.rollout.decide import Decision
@@ -92,7 +91,7 @@ def _look(state: State, host: Host, here: Site) -> bool:
         return True
     try:
         found = _ask(state, host, here)
-    except (PyinfraError, BrokenError, probe.StateError) as error:
+    except (BrokenError, StateError) as error:
         for service in mine:
             here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
         return here.run.outcome(host.name, mine[0].name).lost
@@ -117,7 +116,7 @@ def _ask(state: State, host: Host, here: Site) -> TargetState:
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            return _over(_connection(state, host, here), host, here)
+            return asked(_connection(state, host, here).run, host, here, here.services(host))
         except BrokenError:
             here.memo.pop(f"second:{host.name}", None)
             if time.monotonic() > end:
@@ -133,12 +132,6 @@ def _connection(state: State, host: Host, here: Site) -> Second:
         here.memo[key] = second
     kept: Second = here.memo[key]
     return kept
-
-
-def _over(second: Second, host: Host, here: Site) -> TargetState:
-    services = here.services(host)
-    _, lines = second.run(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=PATIENCE)
-    return probe.parse(lines, services)
 
 
 def decision(here: Site) -> Decision:
@@ -181,15 +174,14 @@ def _lost(state: State, host: Host, here: Site) -> bool:
     if not missing:
         return True
     lease.release(state, host)  # where only the connection was bad, its renewals would put the way back off for ever
-    fleet, patience = here.fleet(host), _patience(here, host, missing)
+    patience = _patience(here, host, missing)
     host.log_styled(f"lost on the way; it ends that by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
     end = time.monotonic() + patience
     while missing and time.monotonic() < end:
         try:
             with Second(state, host) as second:
-                _, lines = second.run(probe.script(missing), sudo=fleet.target.sudo, timeout=PATIENCE)
-            found = probe.parse(lines, missing)
-        except (BrokenError, probe.StateError):
+                found = asked(second.run, host, here, missing)
+        except (BrokenError, StateError):
             time.sleep(1.0)
             continue
         missing = [one for one in missing if not here.found_again(host, one.name, found.services[one.name])]
