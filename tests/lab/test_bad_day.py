@@ -64,7 +64,8 @@ def test_a_first_release_that_fails_is_stopped_and_leaves_its_evidence(targets_a
     result = targets_anew.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":8080", "HELLO_FAULT": "crash"}})
     assert_told_as_it_is(result)
     assert targets_anew.live("t1") is None
-    assert "inactive" in targets_anew.lab.host("t1").run("systemctl is-active hello", check=False).stdout or True
+    left = targets_anew.lab.host("t1").run("systemctl is-active hello; ls /etc/systemd/system/hello*", check=False)
+    assert left.stdout.split() == ["inactive"]
     result.line(r"\[t1\].*hello.*(fault|crash)")
     assert_next_run_succeeds(targets_anew)
 

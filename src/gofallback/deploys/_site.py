@@ -31,7 +31,10 @@ from gofallback.report.redact import hide, secrets_in
 from gofallback.rollout.records import became
 
 FLEET_KEYS = frozenset(
-    {"environment", "services", "service_overrides", "toolchain", "builder", "target", "rollout", "approval", "freeze"},
+    {
+        *("environment", "services", "service_overrides", "toolchain", "builder", "target"),
+        *("rollout", "approval", "freeze", "publish"),
+    }
 )
 
 
