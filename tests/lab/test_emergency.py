@@ -64,7 +64,7 @@ def test_an_upgrade_goes_to_the_canary_first_and_rollback_needs_no_argument(runn
     old = running.live("t1")
     result = running.rollout("v1.1.0")
     assert result.code == 0, result.output
-    assert result.output.index("canary: hello") < result.output.index("activate | hello")
+    assert result.output.index("canary: hello") < result.output.index("wave 1: hello")
     assert running.answer("t1") == running.answer("t2") == "ok v1.1.0"
     back = running.run("rollback")
     assert back.code == 0, back.output
@@ -78,7 +78,7 @@ def test_rollback_goes_to_a_named_release_and_refuses_an_unknown_one(running: Fl
     second = running.live("t1")
     unknown = running.run("rollback", "--data", "release=v9-nowhere")
     assert unknown.code != 0
-    assert "v9-nowhere is not on this target" in unknown.output and "Traceback" not in unknown.output
+    assert "release v9-nowhere is not on t1, t2" in unknown.output and "Traceback" not in unknown.output
     assert running.live("t1") == second
     assert running.run("rollback", "--data", f"release={first}").code == 0
     assert running.live("t2") == first

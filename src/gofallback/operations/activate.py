@@ -18,6 +18,7 @@ from gofallback.operations.channel import BrokenError, Channel, Second, alive, r
 from gofallback.operations.lease import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome
+from gofallback.release.lease import same_run
 
 #: Seconds of silence after which it is asked whether the target is still there.
 SILENCE = 5.0
@@ -81,7 +82,14 @@ def activate(
             keep_failed=keep_failed,
         )
 
-    return _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
+    began = time.monotonic()
+    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
+    if outcome.state == "provisional" and not same_run(outcome.run_id, run_id):
+        # Joined: the release is well, but only its own run could confirm it, and that one is gone. Now it is ours.
+        host.log(f"{service}: run {outcome.run_id} will not confirm it; activated again for this run")
+        left = max(GRACE, timeout - (time.monotonic() - began))
+        outcome = _watched(state, host, service, release, run_id, script, left, sudo, silence)
+    return outcome
 
 
 def revert(
