@@ -28,7 +28,7 @@ test: setup ## everything CI runs: format, lint, types, unit tests, and the lab
 	@$(BIN)/pytest -n 3 --dist loadfile --durations=15 tests
 
 check: setup check-static ## format, lint, types, unit tests: under a minute
-	@$(BIN)/pytest -q -m "not lab" tests
+	@$(BIN)/pytest -q -n auto -m "not lab" tests
 
 .PHONY: check-static
 check-static:
