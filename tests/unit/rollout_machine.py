@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from gofallback.model.rollout import Budget, Rollout
-from gofallback.rollout.records import root
 from gofallback.rollout.resume import resume
+from gofallback.runid import base_of
 from tests.unit.rollout_controller import WAIT, Call, Controller, Kind, Talk
 from tests.unit.rollout_world import GATE, TTL, WINDOW, LostError, RefusedError, Target
 
@@ -78,7 +78,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def _start(self, kind: Kind, strategy: Rollout, **more: Any) -> Running:
         number = len(self.runs) + 1
-        run_id = f"20260102T{number:06d}Z-{number:04x}" if not more.get("of") else f"{root(more['of'])}-r{number}"
+        run_id = f"20260102T{number:06d}Z-{number:04x}" if not more.get("of") else f"{base_of(more['of'])}-r{number}"
         self.runs.append(run_id)
         controller = Controller(run_id, tuple(self.targets), kind, strategy, **more)
         started = Running(controller, controller.run(), alone=not self.running)
@@ -312,7 +312,7 @@ class RolloutMachine(RuleBasedStateMachine):
     def _newest(self) -> str | None:
         """The run that was the last to do anything."""
         found = [(place, one["run_id"]) for target in self.targets.values() for place, one in enumerate(target.ran)]
-        known = [root(run) for _, run in found if root(run) in {root(run) for run in self.runs}]
+        known = [base_of(run) for _, run in found if base_of(run) in {base_of(run) for run in self.runs}]
         return max(known, default=None)
 
     def _alone(self, kind: Kind, **more: Any) -> Controller:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gofallback.release.state import ReleaseFound, ServiceState
-from gofallback.rollout.records import same_run
+from gofallback.runid import same_run
 from tests.unit.targets import record, release, target
 
 #: Seconds: the confirm window, a lease's time to live, silence after which a run counts as dead for its own

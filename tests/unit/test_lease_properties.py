@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gofallback.release import lease
 from gofallback.release.lease_script import FENCED, guard
+from gofallback.runid import same_run
 from tests.unit.test_lease_script import TTL, Machine
 
 #: Three runs and a continuation of the first.
@@ -65,7 +66,7 @@ class LeaseMachine(RuleBasedStateMachine):
             if self.given.get(self.highest) == other and other != run and self.now - self.heard[other] < TTL
         ]
         took = self.ask(run)
-        predecessor = bool(others) and lease.same_run(others[0], run) and self.now - self.heard[others[0]] >= 7
+        predecessor = bool(others) and same_run(others[0], run) and self.now - self.heard[others[0]] >= 7
         if others and not predecessor:
             assert not took, "held by a living run"
 

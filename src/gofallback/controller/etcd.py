@@ -18,8 +18,9 @@ from typing import Any, Protocol, TypeVar
 from gofallback.controller.etcdclient import Cluster, EtcdError, Found
 from gofallback.controller.etcdurl import EtcdUrl
 from gofallback.errors import GofallbackError
-from gofallback.release.lease import Takeover, refusal, same_run
+from gofallback.release.lease import Takeover, refusal
 from gofallback.release.state import Holder
+from gofallback.runid import same_run
 
 T = TypeVar("T")
 

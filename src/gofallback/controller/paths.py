@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gofallback.runid import base_of
+
 
 @dataclass(frozen=True)
 class Home:
@@ -46,4 +48,4 @@ class Home:
 
     def journal(self, run_id: str) -> Path:
         """The journal of a run and of its continuations."""
-        return self.run("-".join(run_id.split("-")[:2])) / "journal.jsonl"
+        return self.run(base_of(run_id)) / "journal.jsonl"

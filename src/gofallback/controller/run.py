@@ -90,11 +90,6 @@ def new_run_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
-def base_of(run_id: str) -> str:
-    """The run that a continuation (`20261122T031244Z-9f3a-r1`) belongs to: its id up to the second hyphen."""
-    return "-".join(run_id.split("-")[:2])
-
-
 def who_runs() -> str:
     """``user@host`` of the controller, for leases and reports."""
     return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pyinfra.api.host import Host
 
-from gofallback.controller.run import base_of
 from gofallback.deploys import _release_plan
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._switch import Switch
@@ -16,6 +15,7 @@ from gofallback.release.state import ServiceState
 from gofallback.rollout import back, resume
 from gofallback.rollout.back import CandidateError, NeverReleasedError
 from gofallback.rollout.resume import Continue, ResumeError, UnknownRunError
+from gofallback.runid import base_of
 
 _SWITCHES = ("switch", "restart", "upload", "repair")
 

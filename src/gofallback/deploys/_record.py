@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gofallback.controller import identity
-from gofallback.controller.run import base_of
 from gofallback.journal import read
 from gofallback.journal.writer import Journal, JournalError
+from gofallback.runid import base_of, same_run
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -99,7 +99,7 @@ def learn(here: Site, host: Host) -> None:
         record = found.outcome or {}
         run_id, state = str(record.get("run_id", "")), str(record.get("state", ""))
         path = here.run.home.journal(run_id)
-        if state not in _CLOSED or base_of(run_id) == base_of(here.run.id) or not path.is_file():
+        if state not in _CLOSED or same_run(run_id, here.run.id) or not path.is_file():
             continue
         last = [
             entry.data.get("state", entry.event)

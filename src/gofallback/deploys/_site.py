@@ -19,7 +19,7 @@ from pyinfra.context import ctx_host, ctx_state
 
 from gofallback.controller.options import Options, parse_options
 from gofallback.controller.paths import Home
-from gofallback.controller.run import Run, base_of
+from gofallback.controller.run import Run
 from gofallback.deploys._order import in_program_order
 from gofallback.deploys._quick import know_deploy_file
 from gofallback.deploys._record import begin
@@ -29,6 +29,7 @@ from gofallback.model import Fleet, Service, parse_fleet
 from gofallback.release.state import ServiceState
 from gofallback.report.redact import hide, secrets_in
 from gofallback.rollout.records import became
+from gofallback.runid import base_of
 
 FLEET_KEYS = frozenset(
     {

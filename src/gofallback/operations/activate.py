@@ -18,7 +18,7 @@ from gofallback.operations.channel import BrokenError, Channel, Second, alive, r
 from gofallback.operations.lease import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome
-from gofallback.release.lease import same_run
+from gofallback.runid import same_run
 
 #: Seconds of silence after which it is asked whether the target is still there.
 SILENCE = 5.0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gofallback.release.lease_script import SILENT
 from gofallback.release.state import Holder
 from gofallback.release.told import number, seconds
+from gofallback.runid import same_run
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,6 @@ def seen(lease: Sequence[str], renewed: Sequence[str], uptime: float) -> Holder 
         expires_in=max(0.0, left),
         lapsed=left <= 0,
     )
-
-
-def same_run(one: str, other: str) -> bool:
-    """Whether one run goes on with the other: equal up to the second hyphen (`20261122T031244Z-9f3a-r1`)."""
-    return one.split("-")[:2] == other.split("-")[:2]
 
 
 def in_the_way(holder: Holder, run_id: str, takeover: str | None = None) -> bool:

@@ -9,21 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.runid import base_of, same_run
 
 #: A state that says the release was healthy and is meant to stay. `activated`: the word of agents before windows.
 GOOD = frozenset({"confirmed", "activated"})
 #: A state in which the target still goes back by itself.
 UNSETTLED = frozenset({"intended", "running", "provisional"})
-
-
-def root(run_id: str) -> str:
-    """The run a continuation belongs to: `20261122T031244Z-9f3a-r1` -> `20261122T031244Z-9f3a`."""
-    return "-".join(run_id.split("-")[:2])
-
-
-def same_run(one: str, other: str) -> bool:
-    """Whether two run ids are one run: equal up to the second hyphen."""
-    return root(one) == root(other)
 
 
 def records(state: ServiceState) -> list[Mapping[str, Any]]:
@@ -111,7 +102,7 @@ def when(record: Mapping[str, Any]) -> str:
     """When an activation was, to be compared over targets: by its run's id, for the clocks of targets may be wrong."""
     run_id = str(record.get("run_id") or "")
     if re.match(r"\d{8}T\d{6}Z", run_id):
-        return root(run_id)
+        return base_of(run_id)
     return re.sub(r"[-:]|\.\d+", "", str(record.get("started") or ""))
 
 

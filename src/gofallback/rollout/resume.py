@@ -17,10 +17,9 @@ from gofallback.rollout.records import (
     names,
     of_run,
     records,
-    root,
-    same_run,
     version_of,
 )
+from gofallback.runid import base_of, same_run
 
 How = Literal["nothing", "confirm", "activate", "revert"]
 
@@ -191,7 +190,7 @@ class _Run:
     def __init__(
         self, run_id: str, service: str, states: Mapping[str, ServiceState], planned: Mapping[str, str] | None
     ) -> None:
-        self.id, self.service, self.planned = root(run_id), service, dict(planned or {})
+        self.id, self.service, self.planned = base_of(run_id), service, dict(planned or {})
         self.states = {host: state for host, state in states.items() if not planned or host in planned}
         others, absent = [h for h in states if h not in self.states], [h for h in self.planned if h not in states]
         self.notes = [f"{names(others)}: no target of run {self.id}, left alone"] if others else []
@@ -219,7 +218,7 @@ class _Run:
         return None
 
     def _unknown(self, states: Iterable[ServiceState]) -> str:
-        seen = {root(str(record["run_id"])) for state in states for record in records(state) if record.get("run_id")}
+        seen = {base_of(str(record["run_id"])) for state in states for record in records(state) if record.get("run_id")}
         known = ", ".join(sorted(seen, reverse=True)[:3]) or "none"
         return (
             f"{self.service}: no target knows a run {self.id}, and this controller has no journal of it; "
@@ -232,7 +231,7 @@ class _Run:
         for host, state in self.states.items():
             for record in records(state)[_after(state, self.id) :]:
                 if record.get("state") in GOOD | UNSETTLED:
-                    later.setdefault(root(str(record.get("run_id"))), []).append(host)
+                    later.setdefault(base_of(str(record.get("run_id"))), []).append(host)
         if later:
             runs = "; ".join(f"run {run} on {names(dict.fromkeys(hosts))}" for run, hosts in later.items())
             raise ResumeError(
@@ -247,5 +246,5 @@ def _after(state: ServiceState, run_id: str) -> int:
     mine = [place for place, record in enumerate(found) if same_run(str(record.get("run_id") or ""), run_id)]
     if mine:
         return mine[-1] + 1
-    older = [place for place, record in enumerate(found) if root(str(record.get("run_id") or "")) < root(run_id)]
+    older = [place for place, record in enumerate(found) if base_of(str(record.get("run_id") or "")) < base_of(run_id)]
     return older[-1] + 1 if older else 0
