@@ -110,6 +110,8 @@ class Run:
     clock: Callable[[], float] = time.monotonic
     builder: str | None = None
     """Name of the builder in use."""
+    twins: tuple[str, ...] = ()
+    """Names of the builders that build the same, to be compared (docs/twin-build.md)."""
     sources: dict[str, ResolvedSource] = field(default_factory=dict)
     specs: dict[str, dict[str, BuildSpec]] = field(default_factory=dict)
     """Service to platform to what is built; the agent's under ``gofallback-agent``."""

@@ -88,9 +88,16 @@ def _nobody(group: str, unreachable: list[str]) -> str:
 
 
 def _choose_builder(here: Site) -> None:
-    here.run.builder = here.builders[0].name
+    here.run.builder = _first_trusted(here)
     if here.unreachable_builders:
         here.run.note(f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds")
+
+
+def _first_trusted(here: Site) -> str:
+    """The first that every target lets build (`trust.builders`); the first of all where none is: that is told later."""
+    allowed = [set(here.fleet(host).trust.builders) for host in here.targets if here.fleet(host).trust.builders]
+    names = [host.name for host in here.builders]
+    return next((name for name in names if all(name in some for some in allowed)), names[0])
 
 
 def _do_without_builder(here: Site) -> None:

@@ -33,7 +33,7 @@ def gather(here: Site, *, sources: bool) -> None:
     command = here.run.command
     if command != "standby":
         work += [_on(host, lambda host=host: state_of(here, host)) for host in here.targets]  # type: ignore[misc]
-    asked = here.builders if command == "standby" else [host for host in (here.builder,) if host]
+    asked = [host for host in here.builders if command == "standby" or here.builds(host)]
     work += [
         _on(host, lambda host=host: builder_state(host, here.fleet(host).builder.root))  # type: ignore[misc]
         for host in asked

@@ -34,7 +34,7 @@ from gofallback.runid import base_of
 FLEET_KEYS = frozenset(
     {
         *("environment", "services", "service_overrides", "toolchain", "builder", "target"),
-        *("rollout", "approval", "freeze", "publish"),
+        *("rollout", "approval", "freeze", "publish", "trust"),
     }
 )
 
@@ -133,6 +133,15 @@ class Site:
     def builder(self) -> Host | None:
         """The builder in use."""
         return next((host for host in self.builders if host.name == self.run.builder), None)
+
+    @property
+    def twins(self) -> list[Host]:
+        """The builders that build the same beside it, so that two who do not know of one another have to agree."""
+        return [host for host in self.builders if host.name in self.run.twins]
+
+    def builds(self, host: Host) -> bool:
+        """Whether a host builds in this run: as its builder, or as a twin of it."""
+        return host in self.builders and (host.name == self.run.builder or host.name in self.run.twins)
 
     def active(self, hosts: Iterable[Host]) -> list[Host]:
         """Those that have not failed in this run."""

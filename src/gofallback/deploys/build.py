@@ -20,7 +20,7 @@ from gofallback.operations.build import build as build_job
 @stage("build", "builders")
 def build(here: Site, host: Host) -> None:
     """Build what the store does not have."""
-    if host is not here.builder:
+    if not here.builds(host):
         return
     lacking = plan.missing(here)
     if not lacking:

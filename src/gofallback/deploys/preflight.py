@@ -61,5 +61,5 @@ def _host(here: Site, host: Host) -> None:
         learn(here, host)
         if here.run.command in _checks.CHANGES_TARGETS:
             lease(name="lease", here=here)
-    if host is here.builder:
+    if here.builds(host):
         _checks.builder(here, host)

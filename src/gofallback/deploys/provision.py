@@ -23,7 +23,7 @@ class ProvisionError(GofallbackError):
 @stage("provision", "builders")
 def provision(site: Site, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
-    if site.run.builder is not None and site.run.builder != host.name:
+    if site.run.builder is not None and not site.builds(host):
         return
     provision_builder(site.fleet(host), host, str(site.run.home.downloads))
 

@@ -14,9 +14,11 @@ from gofallback.deploys import _release_plan as plan
 from gofallback.deploys._plan import from_targets
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
+from gofallback.deploys._trust import problem, refuse_unproven
 from gofallback.deploys._wanted import Wanted, state_of
 from gofallback.deploys._waves import halt, in_order
 from gofallback.deploys.verify import refuse_incompatible
+from gofallback.errors import GofallbackError
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
 
@@ -31,6 +33,7 @@ def release(here: Site, host: Host) -> None:
     wanted = plan.wanted(here, host)
     if here.run.command == "rollout":
         refuse_incompatible(here, [host])
+    refuse_unproven(here, host, [want for want in wanted if plan.changes(here, host, want)])
     for want in host.loop(wanted):
         plan.tell(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
@@ -75,6 +78,12 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
     if binary is None or agent is None:
         return here.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = binary.manifest.sha256
+    try:
+        unproven = problem(here, host, (binary, agent))
+    except (GofallbackError, OSError) as error:
+        unproven = str(error)
+    if unproven is not None:
+        return here.fail(host, want.service.name, unproven)
     try:
         state_of(here, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:

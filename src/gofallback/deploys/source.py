@@ -22,7 +22,7 @@ from gofallback.operations.source import Checkout, deliver, deliver_agent
 @stage("source", "builders")
 def source(here: Site, host: Host) -> None:
     """Bring what is to be built; nothing when every artifact is in the store."""
-    if host is not here.builder:
+    if not here.builds(host):
         return
     for service in host.loop(plan.services_to_build(here)):
         found = source_of(here, service)

@@ -18,6 +18,7 @@ from gofallback.model.publish import Publish
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
+from gofallback.model.trust import Trust
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -46,6 +47,7 @@ class Fleet(Strict):
     publish: Publish | None = Field(
         default=None, description="where `gofallback publish` sends artifacts (docs/publishing.md); default: nowhere"
     )
+    trust: Trust = Field(default=Trust(), description="what has to be proven of a binary before it is shipped")
 
 
 class _Freeze(Strict):
@@ -64,6 +66,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "rollout": Rollout,
     "approval": Approval,
     "publish": Publish,
+    "trust": Trust,
 }
 
 

@@ -70,18 +70,35 @@ def read_public(path: Path) -> TrustedKey:
     Raises:
         ProvenanceError: it cannot be read, or is no public key.
     """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST)
+    except OSError as error:
+        raise ProvenanceError(f"{path}: cannot be read ({error.strerror})") from None
+    return read_text(content, path.name, str(path))
+
+
+def read_text(content: bytes, name: str, where: str = "") -> TrustedKey:
+    """A public key in PEM that somebody has read already.
+
+    Args:
+        content: the PEM.
+        name: what a person calls it.
+        where: file or key path that holds it, for the error; default: ``name``.
+
+    Raises:
+        ProvenanceError: it is no public key.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST)
-        return TrustedKey(path.name, _named(load_pem_public_key(content)))
-    except OSError as error:
-        raise ProvenanceError(f"{path}: cannot be read ({error.strerror})") from None
+        return TrustedKey(name, _named(load_pem_public_key(content)))
     except (ValueError, UnsupportedAlgorithm):
         what = "is a private key; never hand it out" if b"PRIVATE KEY" in content else "is no public key in PEM"
-        raise ProvenanceError(f"{path}: {what}; expected -----BEGIN PUBLIC KEY-----, such as {PUBLIC}") from None
+        raise ProvenanceError(
+            f"{where or name}: {what}; expected -----BEGIN PUBLIC KEY-----, such as {PUBLIC}"
+        ) from None
 
 
 def trusted_keys(home: Path, project: Path, given: Iterable[Path] = ()) -> list[TrustedKey]:

@@ -1,0 +1,197 @@
+"""What may be sent to a target: every way in which provenance does not hold, and the policy that decides what becomes
+of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gofallback.artifact.manifest import Manifest
+from gofallback.controller.store import Stored, manifest_text
+from gofallback.deploys import _trust
+from gofallback.deploys._site import RefusedError
+from gofallback.deploys._wanted import Wanted
+from gofallback.model import DataError, Fleet, parse_fleet
+from gofallback.model.trust import Trust
+from gofallback.provenance import ProvenanceError
+from gofallback.provenance.keys import PUBLIC, controller_key
+from gofallback.provenance.policy import keys_of, unproven
+from tests.unit.attested import PROGRAM, SPEC, artifact, manifest, sum_again
+from tests.unit.binaries import ElfMaker, build_info, module_text
+from tests.unit.services import MINIMAL
+from tests.unit.sites import site
+
+OTHER = ElfMaker(info=build_info(module_text(extra="dep\texample.com/evil\tv1.0.0\n"))).bytes()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A controller's keys."""
+    controller_key(tmp_path / "home" / "keys")
+    return tmp_path / "home" / "keys"
+
+
+@pytest.fixture
+def stored(tmp_path: Path, keys: Path) -> Stored:
+    return Stored(artifact(tmp_path / "artifact", keys) / "hello", manifest())
+
+
+def asked(stored: Stored, keys: Path, trust: Trust | None = None) -> str | None:
+    """What is found, as a run would."""
+    policy = trust or Trust()
+    return unproven(stored, policy, keys_of(policy, keys, keys))
+
+
+def test_what_the_controller_signed_itself_may_be_sent(stored: Stored, keys: Path) -> None:
+    assert asked(stored, keys) is None
+    assert asked(stored, keys, Trust(keys=[(keys / PUBLIC).read_text()], builders=["w1"])) is None
+
+
+def test_a_signature_by_a_key_that_nobody_knows_counts_for_nothing(stored: Stored, keys: Path, tmp_path: Path) -> None:
+    controller_key(tmp_path / "other")
+    found = asked(stored, keys, Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
+    assert found is not None and "was signed with the unknown key" in found and "trust.keys[0]" in found
+
+
+def test_a_statement_about_other_bytes_proves_nothing(stored: Stored, keys: Path, tmp_path: Path) -> None:
+    other = artifact(tmp_path / "other", keys, content=OTHER)
+    for name in ("provenance.json", "sbom.json"):
+        (stored.path.parent / name).write_bytes((other / name).read_bytes())
+    sum_again(stored.path.parent)
+    found = asked(stored, keys)
+    assert found is not None and "provenance.json: is about another subject" in found
+
+
+def test_a_binary_without_provenance_is_named_with_the_way_to_get_it(stored: Stored, keys: Path) -> None:
+    (stored.path.parent / "provenance.json").unlink()
+    sum_again(stored.path.parent)
+    found = asked(stored, keys)
+    assert found is not None and "provenance.json: missing" in found and "gofallback attest v1.1.0" in found
+
+
+def test_a_binary_that_was_exchanged_together_with_its_manifest_is_found_out(stored: Stored, keys: Path) -> None:
+    stored.path.write_bytes(OTHER)
+    exchanged = manifest(OTHER)
+    (stored.path.parent / "manifest.json").write_bytes(manifest_text(exchanged))
+    sum_again(stored.path.parent)
+    found = asked(Stored(stored.path, exchanged), keys)
+    assert found is not None and "is about another subject" in found
+
+
+def test_an_altered_statement_is_told_as_such(stored: Stored, keys: Path) -> None:
+    path = stored.path.parent / "provenance.json"
+    sealed = json.loads(path.read_text())
+    sealed["payload"] = sealed["payload"][:-8] + "AAAAAAA="
+    path.write_text(json.dumps(sealed))
+    sum_again(stored.path.parent)
+    found = asked(stored, keys)
+    assert found is not None and "was changed after it was signed with provenance.pub" in found
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"commit": "d" * 40}, "commit"),
+        ({"version": "v6.6.6"}, "version"),
+    ],
+)
+def test_commit_and_version_have_to_be_those_of_the_manifest(
+    stored: Stored, keys: Path, change: dict[str, str], told: str
+) -> None:
+    spec = SPEC.model_copy(update=change)
+    claimed = manifest().model_copy(update={"spec": spec, "key": spec.key})
+    (stored.path.parent / "manifest.json").write_bytes(manifest_text(claimed))
+    sum_again(stored.path.parent)
+    found = asked(Stored(stored.path, claimed), keys)
+    assert found is not None and told in found
+
+
+def test_a_builder_has_to_be_the_one_that_was_signed_and_one_that_may_build(stored: Stored, keys: Path) -> None:
+    found = asked(stored, keys, Trust(builders=["w9"]))
+    assert found is not None and "was built on w1; trust.builders allows w9" in found
+    claimed = Manifest.model_validate({**manifest().model_dump(mode="python"), "builder": "w9"})
+    (stored.path.parent / "manifest.json").write_bytes(manifest_text(claimed))
+    sum_again(stored.path.parent)
+    found = asked(Stored(stored.path, claimed), keys, Trust(builders=["w9"]))
+    assert found is not None and "builder is 'urn:gofallback:builder:w1'" in found
+
+
+def wants(stored: Stored | None) -> list[Wanted]:
+    """One release; of the files only the keys count here."""
+    spec = stored.manifest.spec if stored else SPEC
+    return [Wanted(service=None, files=None, binary=spec, agent=spec)]  # type: ignore[arg-type]
+
+
+def with_trust(trust: Trust) -> Fleet:
+    return parse_fleet({"services": [MINIMAL], "trust": trust.model_dump()})
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project without trusted keys."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+
+
+def test_required_refuses_while_planning_and_warn_leaves_a_note(
+    stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
+) -> None:
+    (stored.path.parent / "provenance.json").write_text("{}")
+    here = site(tmp_path / "home", "t1", builder="w1")
+    here.run.artifacts[SPEC.key] = stored
+    host = here.targets[0]
+    with pytest.raises(RefusedError, match=r"provenance is required, so it is not sent; nothing was changed"):
+        _trust.refuse_unproven(here, host, wants(stored))
+    here.run.fleets["t1"] = with_trust(Trust(provenance="warn"))
+    _trust.refuse_unproven(here, host, wants(stored))
+    assert len(here.run.notes) == 1 and here.run.notes[0].startswith("shipped all the same")
+    here.run.fleets["t1"], here.run.notes = with_trust(Trust(provenance="off")), []
+    _trust.refuse_unproven(here, host, wants(stored))
+    assert here.run.notes == []
+
+
+def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
+    stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
+) -> None:
+    here = site(tmp_path / "home", "t1", builder="w1")
+    host = here.targets[0]
+    assert _trust.problem(here, host, [stored]) is None
+    stored.path.write_bytes(OTHER)
+    found = _trust.problem(here, host, [stored])
+    assert found is not None and "hello: has sha256" in found
+    stored.path.write_bytes(PROGRAM)
+    assert _trust.problem(here, host, [stored]) is None
+
+
+def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Path, elsewhere: None) -> None:
+    here = site(tmp_path / "home", "t1", builder="w1")
+    host = here.targets[0]
+    _trust.refuse_unproven(here, host, wants(None))
+    controller_key(tmp_path / "other")
+    here.run.fleets["t1"] = with_trust(Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
+    with pytest.raises(RefusedError, match=r"signed with its own key .*which trust\.keys does not name"):
+        _trust.refuse_unproven(here, host, wants(None))
+    here.run.fleets["t1"] = with_trust(Trust(builders=["w2"]))
+    with pytest.raises(RefusedError, match=r"w1 would build, and trust\.builders allows w2"):
+        _trust.refuse_unproven(here, host, wants(None))
+
+
+@pytest.mark.parametrize(
+    ("trust", "told"),
+    [
+        ({"provenance": "maybe"}, "trust.provenance"),
+        ({"keys": ["-----BEGIN PRIVATE KEY-----\nAAAA\n"]}, "a private one never belongs into group data"),
+        ({"keys": ["ssh-ed25519 AAAA me@here"]}, "should be a public key in PEM"),
+        ({"key": []}, "trust.key"),
+    ],
+)
+def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        parse_fleet({"services": [MINIMAL], "trust": trust})
+
+
+def test_text_that_is_base64_and_no_key_is_refused_with_its_place(keys: Path) -> None:
+    with pytest.raises(ProvenanceError, match=r"trust\.keys\[0\] in group_data/ or the inventory: is no public key"):
+        keys_of(Trust(keys=["QUFBQQ=="]), keys, keys)
