@@ -1,4 +1,4 @@
-"""The agent's Go sources, which come with this package and are built by the builder beside the service."""
+"""Our own Go programs, which come with this package as sources and are built by the builder."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ import hashlib
 from importlib.resources import files
 
 FOLDER = "agent"
+KEEPER_FOLDER = "keeper"
 
 
 def agent_files() -> dict[str, bytes]:
-    """What `go build` needs of the agent: its sources without tests, and go.mod; by file name, with LF line ends.
+    """What `go build` needs of the agent: its sources without tests, and go.mod; by file name, with LF line ends."""
+    return go_files(FOLDER)
+
+
+def keeper_files() -> dict[str, bytes]:
+    """The same of the helper that keeps builds alive on a builder (docs/detached-builds.md)."""
+    return go_files(KEEPER_FOLDER)
+
+
+def go_files(folder: str) -> dict[str, bytes]:
+    """The Go program in a folder of this package.
 
     A checkout on Windows may have CRLF, and the same sources must give the same digest everywhere.
     """
     found = {}
-    for entry in files("gofallback").joinpath(FOLDER).iterdir():
+    for entry in files("gofallback").joinpath(folder).iterdir():
         wanted = entry.name == "go.mod" or (entry.name.endswith(".go") and not entry.name.endswith("_test.go"))
         if wanted and entry.is_file():
             found[entry.name] = entry.read_bytes().replace(b"\r\n", b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from pyinfra.api.output import echo, format_text
 from pyinfra.connectors.util import OutputLine
@@ -26,10 +27,12 @@ class LineConnector(OneConnection):
         pty: bool = False,
         print_output: bool = False,
         nested: bool = False,
+        on_stdout: Callable[[bytes], None] | None = None,
     ) -> RemoteOutput:
         """Run one command line as it stands. A broken connection is told by `output.lost` and one line of stderr.
 
         `nested`: while another command waits for this one, which therefore needs no slot of its own.
+        `on_stdout`: gets standard output as it comes, in place of the lines of the answer.
 
         Raises CommandTimeoutError.
         """
@@ -43,7 +46,7 @@ class LineConnector(OneConnection):
                     channel,
                     line,
                     stdin=stdin,
-                    on_stdout=stdout.feed,
+                    on_stdout=on_stdout or stdout.feed,
                     on_stderr=stderr.feed,
                     timeout=timeout,
                     pty=pty,
@@ -62,6 +65,29 @@ class LineConnector(OneConnection):
         if end.timed_out:
             raise CommandTimeoutError(lines[-1].line, output)
         return output
+
+    def stream(
+        self, line: str, *, stdin: bytes, timeout: float | None, on_stdout: Callable[[bytes], None]
+    ) -> RemoteOutput:
+        """Run one command line as it stands and hand its standard output on, byte by byte, as it comes.
+
+        Args:
+            line: for the shell that sshd starts there.
+            stdin: what it reads.
+            timeout: seconds.
+            on_stdout: gets the bytes; what it raises ends the command's channel and is passed on.
+
+        Returns:
+            How it ended, with the lines of standard error; nothing is raised for what a host does.
+        """
+        try:
+            return self._run(line, stdin=stdin, timeout=timeout, on_stdout=on_stdout)
+        except CommandTimeoutError as error:
+            return error.output
+
+    def show(self, name: str, line: str) -> None:
+        """Show a line of output of a command on the screen, as `print_output` does; `name` is the stream's."""
+        self._show(name, line)
 
     def _why_no_status(self, end: End, timeout: float | None) -> str:
         if end.timed_out:

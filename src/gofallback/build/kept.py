@@ -1,0 +1,212 @@
+"""What the helper on a builder (``src/gofallback/keeper``) is asked, and what it answers. Pure.
+
+A build that is kept runs detached on its builder: it outlives the connection, and whoever asks for the same job again
+follows the one that is alive. See docs/detached-builds.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+KEEPER = "gofallback-keeper"
+"""Name of the helper: of its sources' folder on a builder, and of its program."""
+#: Exit statuses of the helper and of the line that starts it (src/gofallback/keeper/main.go).
+TROUBLE, ATTACHED, MISSING = 70, 71, 72
+_HEAD = re.compile(rb"([hoex]) (?:(\d+) )?(\d+)\n")
+_LONGEST_HEAD = 64
+_ID = re.compile(r"[^A-Za-z0-9_-]+")
+
+How = Literal["exit", "timeout", "cancelled", "failed", "dead"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What makes a command one that is kept."""
+
+    id: str
+    """Equal for equal work, whoever asks: a second controller finds the first one's job by it. See `job_id`."""
+    root: str
+    """Of the builder."""
+    go: str
+    """Path of the Go program there, which compiles the helper."""
+    product: str = ""
+    """File that the command leaves: a job that ended well and was not told to anybody is run again without it."""
+
+
+def job_id(service: str, step: str, key: str) -> str:
+    """The name of a job: service, step, and the first digits of the build's key (`BuildSpec.key`)."""
+    return f"{_ID.sub('-', service)[:40].strip('-') or 'job'}-{_ID.sub('-', step)[:20]}-{key[:24]}"
+
+
+def keeper_name(digest: str) -> str:
+    """Folder of the compiled helper below ``tools``: one for each version of its sources."""
+    return f"keeper-{digest[:16]}"
+
+
+def request(
+    line: str,
+    environment: Mapping[str, str],
+    timeout: float,
+    *,
+    label: str,
+    product: str = "",
+    stdin: bytes = b"",
+    secrets: Iterable[str] = (),
+) -> bytes:
+    """A job, for the helper's standard input; no part of it is written to the builder's disk.
+
+    Args:
+        line: command line for cmd.exe or sh.
+        environment: laid over the session's own; an empty value takes a variable away.
+        timeout: seconds; the helper ends the whole process tree then, connected or not.
+        label: for lists.
+        product: see `Kept.product`.
+        stdin: the command's standard input.
+        secrets: masked where the command prints them.
+    """
+    records: list[tuple[str, bytes]] = [("line", line.encode()), ("timeout", f"{timeout:g}".encode())]
+    records += [("label", label.encode()), ("product", product.encode())]
+    records += [("environment", f"{name}={value}".encode()) for name, value in environment.items()]
+    records += [("secret", value.encode()) for value in secrets]
+    if stdin:
+        records.append(("input", stdin))
+    return b"".join(f"{name} {len(value)}\n".encode() + value + b"\n" for name, value in records)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a job stands, as its builder tells it."""
+
+    instance: str
+    """Which start of the job: process id and creation time of its watcher."""
+    how: str
+    """How it ended; empty while it runs."""
+    code: int
+    """Exit status of the command, unsigned."""
+    seconds: float
+    """How long the command ran, by the builder's clock; 0 while it runs."""
+    reason: str = ""
+    way: str = ""
+    """What the helper did when it was asked: ``started``, ``joined`` one that runs, ``taken`` one that had ended."""
+
+
+class ProtocolError(ValueError):
+    """The answer is none of this helper; one line."""
+
+
+class Answer:
+    """Reads the helper's answer as it comes; one object for one job, over as many connections as it takes.
+
+    Args:
+        take: gets each piece of output: ``stdout`` or ``stderr``, and its bytes.
+    """
+
+    def __init__(self, take: Callable[[str, bytes], None]) -> None:
+        self._take = take
+        self._rest = b""
+        self.offset = 0
+        """Bytes of the job's log that have been read: where to go on."""
+        self.begun: Standing | None = None
+        self.ended: Standing | None = None
+
+    def again(self) -> None:
+        """A new connection begins: half a frame of the old one comes once more."""
+        self._rest = b""
+
+    def anew(self) -> None:
+        """The job is started once more, from nothing."""
+        self._rest, self.offset, self.begun, self.ended = b"", 0, None, None
+
+    def feed(self, data: bytes) -> None:
+        """Take what came.
+
+        Raises:
+            ProtocolError: it is not what the helper says.
+        """
+        self._rest += data
+        while self._rest:
+            match = _HEAD.match(self._rest)
+            if match is None:
+                if len(self._rest) < _LONGEST_HEAD and b"\n" not in self._rest:
+                    return
+                raise ProtocolError(f"unexpected answer: {self._rest[:60]!r}")
+            kind, length, start = match[1].decode(), int(match[3]), match.end()
+            if len(self._rest) < start + length:
+                return
+            body, self._rest = self._rest[start : start + length], self._rest[start + length :]
+            self._frame(kind, body, start + length)
+
+    def _frame(self, kind: str, body: bytes, size: int) -> None:
+        if kind == "h":
+            self.begun = read_standing(body.decode(errors="replace"))
+        elif kind == "x":
+            self.ended = read_standing(body.decode(errors="replace"))
+        else:
+            self.offset += size
+            self._take("stdout" if kind == "o" else "stderr", body)
+
+
+def read_standing(text: str) -> Standing:
+    """Read the status of a job.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    fields = dict(line.partition(" ")[::2] for line in text.splitlines())
+    try:
+        started, ended = int(fields["started"]), int(fields["ended"])
+        return Standing(
+            instance=fields["instance"],
+            how=fields["how"],
+            code=int(fields["code"]),
+            seconds=(ended - started) / 1000 if ended > started else 0.0,
+            reason=fields.get("reason", ""),
+            way=fields.get("way", ""),
+        )
+    except (KeyError, ValueError) as error:
+        raise ProtocolError(f"a job's status cannot be read: {error}") from None
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One job in a builder's list."""
+
+    id: str
+    state: str
+    """``running`` or ``ended``."""
+    how: str
+    code: int
+    started: float
+    """Seconds since 1970, the builder's clock."""
+    ended: float
+    """0 while it runs."""
+    label: str
+
+    def words(self) -> str:
+        """How it stands, for a person."""
+        if self.state == "running":
+            return "running"
+        told = {"exit": f"exit status {self.code}", "dead": "ended without a word (restarted, or killed)"}
+        return told.get(self.how, self.how or "unknown")
+
+
+def read_list(lines: Iterable[str]) -> list[Listed]:
+    """Read what ``list`` and ``cancel`` print; other lines are left out."""
+    found = []
+    for line in lines:
+        fields = line.rstrip("\r\n").split("\t")
+        if len(fields) == 10 and fields[0] == "@job":
+            number = [int(field) if field.lstrip("-").isdigit() else 0 for field in fields]
+            found.append(
+                Listed(fields[1], fields[2], fields[3], number[4], number[5] / 1000, number[6] / 1000, fields[9])
+            )
+    return found
+
+
+def digest_of(text: str) -> str:
+    """64 hex digits of a text, for jobs that have no build key."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,3 @@
+module gofallback.local/keeper
+
+go 1.21
