@@ -8,7 +8,7 @@ LAB ?= demo
 HOSTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench faults fifty docs clean
+.PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench programs faults fifty docs clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -55,6 +55,9 @@ format: setup ## rewrite the code in the project's format
 bench: setup ## side-by-side measurements against the peers, and of rollouts that go wrong
 	@$(PY) -m bench
 	@$(PY) -m bench.rollouts
+
+programs: setup ## programs nobody wrote for this project, built, compared and run; writes docs/programs.md (20 minutes)
+	@$(PY) -m bench.programs
 
 faults: setup ## every fault at every moment of a rollout, and what must hold after each (about 15 minutes)
 	@$(PY) -m tests.faults --docs

@@ -65,6 +65,9 @@ class Fleet:
 
     lab: Lab
     folder: Path = field(default_factory=lambda: cache_dir() / "bench")
+    inventory: str = "bench/inventory.py"
+    own: dict[str, str] = field(default_factory=dict)
+    """Further environment of every command."""
 
     @classmethod
     def up(cls, name: str) -> Fleet:
@@ -109,7 +112,7 @@ class Fleet:
         limit = [arg for host in self.lab.targets[:targets] for arg in ("--limit", host.name)] if targets else []
         values = [arg for key, value in data.items() for arg in ("--data", f"{key}={value}")]
         pyinfra = str(Path(sys.executable).with_name("pyinfra"))
-        argv = [pyinfra, "-y", "bench/inventory.py", f"deploys/{deploy}.py", *limit, *values]
+        argv = [pyinfra, "-y", self.inventory, f"deploys/{deploy}.py", *limit, *values]
         before = set(self._reports())
         started = time.monotonic()
         done = subprocess.run(argv, cwd=ROOT, env=self._env(), check=False, capture_output=True, text=True)
@@ -136,7 +139,7 @@ class Fleet:
             "GOFALLBACK_BENCH_REPOSITORY": str(self.repository),
             "PYINFRA_PROGRESS": "off",
         }
-        return {**environment(), **own}
+        return {**environment(), **own, **self.own}
 
     def ssh_options(self) -> list[str]:
         """What OpenSSH's clients need to reach the lab, and nothing of the user's own configuration."""

@@ -1,4 +1,4 @@
-"""Wine from Debian: signed packages downloaded by apt with a private configuration, unpacked, never installed."""
+"""Packages of Debian (Wine, Go source): signed, downloaded by apt with a private configuration, never installed."""
 
 import os
 import subprocess
@@ -50,45 +50,46 @@ def _private_apt(root: Path) -> Mapping[str, str]:
 
 def deb_name(package: str, version: str) -> str:
     """The file name apt gives a package: an epoch's colon is written %3a."""
-    arch = "all" if package == "libz-mingw-w64" else "amd64"
+    arch = "all" if package == "libz-mingw-w64" or package.startswith("golang-") else "amd64"
     return f"{package}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
-def download_debs(downloads: Path, say: Say) -> list[Path]:
-    """Bring every package of `pins.DEBIAN_PACKAGES` into `downloads/debs`; return their paths, one per package.
+def download_debs(
+    downloads: Path, say: Say, packages: Mapping[str, tuple[str, str]] = pins.DEBIAN_PACKAGES
+) -> list[Path]:
+    """Bring packages (name -> version, sha256) into `downloads/debs`; return their paths, one per package, in order.
 
     apt checks the archive's signature and the index's hashes. A file that carries a pinned name must have the pinned
     SHA-256. A newer version (the archive keeps only one) is taken on the signature alone, and said.
     """
     debs = downloads / "debs"
     debs.mkdir(parents=True, exist_ok=True)
-    wanted = {name: debs / deb_name(name, version) for name, (version, _) in pins.DEBIAN_PACKAGES.items()}
+    wanted = {name: debs / deb_name(name, version) for name, (version, _) in packages.items()}
     missing = [name for name, path in wanted.items() if not path.exists()]
     newer: dict[str, Path] = {}
     if missing:
-        newer = _download_missing(downloads, debs, missing, say)
+        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, say)
     found = []
     for name, path in wanted.items():
         if name in newer:
             found.append(newer[name])
             continue
-        check_sha256(path, pins.DEBIAN_PACKAGES[name][1], path.name)
+        check_sha256(path, packages[name][1], path.name)
         found.append(path)
     return found
 
 
-def _download_missing(downloads: Path, debs: Path, missing: list[str], say: Say) -> dict[str, Path]:
+def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], say: Say) -> dict[str, Path]:
     env = _private_apt(downloads / "apt")
     run(["apt-get", "-qq", "update"], f"read the index of Debian {pins.DEBIAN_SUITE}", env=env)
     newer: dict[str, Path] = {}
-    exact = [f"{name}={pins.DEBIAN_PACKAGES[name][0]}" for name in missing]
+    exact = [f"{name}={version}" for name, version in missing.items()]
     whole = subprocess.run(
         ["apt-get", "-qq", "download", *exact], cwd=debs, env=dict(env), capture_output=True, check=False
     )
     if whole.returncode == 0:
         return newer
-    for name in missing:
-        version = pins.DEBIAN_PACKAGES[name][0]
+    for name, version in missing.items():
         if (debs / deb_name(name, version)).exists():
             continue
         before = set(debs.iterdir())

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gofallback.build import plan
-from gofallback.build.spec import BuildSpec
-from lab.cache import cache_dir, say
-from lab.windows.trees import ensure
-from tests.lab.windows_builder import GO, Bench, git, repository, windows_bench
+from bench.linux_build import built_on_linux
+from lab import foreign
+from tests.lab.windows_builder import Bench, git, repository, windows_bench
 
 pytestmark = pytest.mark.lab
 PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -24,27 +19,6 @@ PLATFORMS = ("linux/amd64", "linux/arm64")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with windows_bench(tmp_path_factory.mktemp("controller")) as bench:
         yield bench
-
-
-def built_on_linux(repo: Path, spec: BuildSpec, folder: Path) -> str:
-    """SHA-256 of what somebody makes of a plain clone on Linux, with the same flags."""
-    goroot = ensure(cache_dir(), say).go_linux[GO]
-    clone, output = folder / f"clone-{spec.goarch}", folder / f"out-{spec.goarch}"
-    subprocess.run(["git", "clone", "--quiet", str(repo), str(clone)], check=True)
-    git(clone, "checkout", "--quiet", spec.commit)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "GOROOT": str(goroot),
-        "GOTOOLCHAIN": "local",
-        "GOCACHE": str(cache_dir() / "trees" / "gocache-linux"),
-        "CGO_ENABLED": "0",
-        "GOOS": spec.goos,
-        "GOARCH": spec.goarch,
-    }
-    argv = plan.build_argv(spec, f"{goroot}/bin/go", str(output))
-    subprocess.run(argv, cwd=clone / spec.directory, env=environment, check=True)
-    return hashlib.sha256(output.read_bytes()).hexdigest()
 
 
 def equal(bench: Bench, repo: Path, folder: Path, **build: object) -> None:
@@ -75,3 +49,9 @@ def test_tree_that_windows_would_change_has_the_same_bytes_too(bench: Bench, tmp
     repo = repository(tmp_path / "awkward", files)
     git(repo, "commit", "--quiet", "--allow-empty", "--message=after the tag")
     equal(bench, repo, tmp_path, tags=["extra"], stamp={"main.label": "50% of {version} isn't <this> & ^that!"})
+
+
+def test_program_that_nobody_wrote_for_this_project_has_the_same_bytes_too(bench: Bench, tmp_path: Path) -> None:
+    """age, of Debian's source packages, with its vendor folder: 43,000 lines. docs/programs.md has larger ones."""
+    age = foreign.ensure(foreign.program("age"))
+    equal(bench, age.repository, tmp_path, package=age.program.package, **age.program.build)

@@ -1,0 +1,66 @@
+"""docs/programs.md, drawn from bench/results/programs.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.fleet import ROOT
+
+PAGE = ROOT / "docs" / "programs.md"
+HEAD = """\
+# Programs that were built
+
+Written by `make programs` (`python -m bench.programs [NAME...]`, about 20 minutes); do not edit.
+
+The project's own example first, then programs that nobody wrote for this project. Their source, and that of every
+module they import, is what Debian's `golang-*-dev` packages carry; the lab makes git repositories of it, with a
+`vendor/` folder (`lab/foreign/`). Each was built through `deploys/drill.py` with nothing but group data for it. The
+Windows builder runs the real `go.exe` and Git for Windows under Wine ([lab-windows.md](lab-windows.md)).
+
+* **lines**: Go that is compiled for linux/amd64, without the standard library.
+* **cold**: seconds of `go build` on a fresh builder; a program's second platform finds nothing of the first.
+* **warm**: seconds of `go build` of the next commit, which changes one line of the main package (of the example: of its
+  other release).
+* **equal**: the SHA-256 is that of what the Linux toolchain of the same version makes of the same commit with the same
+  flags, from a clone of its own.
+* **on a target**: the linux/amd64 product on Debian bookworm. What is a service was rolled out by
+  `deploys/fallback.py`, with a health check.
+
+| program | version | lines | cgo | builder | platform | cold s | warm s | MB | SHA-256 | equal | on a target |
+|---|---|---:|---|---|---|---:|---:|---:|---|---|---|
+"""
+TAIL = """
+Seconds on {cores} cores ({cpu}) that others used too; last measured {date} at commit `{commit}`.
+"""
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """The whole page."""
+    lines, last = [], ""
+    for row in found["rows"]:
+        same, last = row["program"] == last, row["program"]
+        cells = [
+            *(("", "", "", "") if same else (row["program"], row["version"], f"{row['lines']:,}", _yes(row["cgo"]))),
+            row["builder"],
+            row["platform"],
+            f"{row['cold']:.1f}",
+            f"{row['warm']:.1f}",
+            f"{row['size'] / 1e6:.1f}",
+            f"`{row['sha256'][:12]}`",
+            row["equal"],
+            row["ran"],
+        ]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return HEAD.format(**found["about"]) + "".join(lines) + TAIL.format(**found["about"])
+
+
+def write(found: Mapping[str, Any]) -> Path:
+    """Write the page; its path."""
+    PAGE.write_text(page(found), encoding="utf-8")
+    return PAGE
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
