@@ -61,6 +61,8 @@ class ElfMaker:
     versions: tuple[str, ...] = ()
     symbols: bool = False
     """A symbol table."""
+    sections: tuple[tuple[str, bytes], ...] = ()
+    """Further sections: name and content."""
 
     def _pack(self, narrow: str, wide: str, *values: int) -> bytes:
         return struct.pack(("<" if self.little else ">") + (wide if self.bits == 64 else narrow), *values)
@@ -98,6 +100,7 @@ class ElfMaker:
             parts.append((".symtab", 2, b"\x00" * (24 if self.bits == 64 else 16), 1, 0, 24 if self.bits == 64 else 16))
         if self.info:
             parts.append((".go.buildinfo", 1, self.info, 0, 0, 0))
+        parts += [(name, 1, content, 0, 0, 0) for name, content in self.sections]
         return self._assemble(parts)
 
     def _assemble(self, parts: list[tuple[str, int, bytes, int, int, int]]) -> bytes:

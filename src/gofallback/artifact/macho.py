@@ -33,6 +33,8 @@ class MachO:
     libraries: list[str] = field(default_factory=list)
     ranges: list[tuple[int, int]] = field(default_factory=list)
     dwarf: bool = False
+    sections: list[tuple[str, int, int]] = field(default_factory=list)
+    """(segment and name, offset, size) of those that take room in the file."""
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -99,9 +101,11 @@ def _segment(found: MachO, data: bytes, at: int, *, wide: bool) -> None:
     for index in range(min(count, 256)):
         section = at + ((72 + 80 * index) if wide else (56 + 68 * index))
         name = data[section : section + 16].rstrip(b"\x00")
+        if wide:
+            length, start = struct.unpack_from("<QI", data, section + 40)
+        else:
+            length, start = struct.unpack_from("<II", data, section + 36)
         if name == b"__go_buildinfo":
-            if wide:
-                length, start = struct.unpack_from("<QI", data, section + 40)
-            else:
-                length, start = struct.unpack_from("<II", data, section + 36)
             found.ranges.append((start, length))
+        if start:
+            found.sections.append((b",".join((segment, name)).decode("utf-8", "replace"), start, length))

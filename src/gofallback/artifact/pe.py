@@ -31,6 +31,8 @@ class Pe:
     stripped: bool
     data_sections: tuple[tuple[int, int], ...]
     """(offset, size) of writable data."""
+    sections: tuple[tuple[str, int, int], ...] = ()
+    """(name, offset, size) of all of them."""
 
 
 def parse(data: bytes) -> Pe:
@@ -61,6 +63,7 @@ def parse(data: bytes) -> Pe:
         data_sections=tuple(
             (s.offset, s.size) for s in sections if s.flags & 0xC0000040 == _INITIALIZED_DATA_READ_WRITE
         ),
+        sections=tuple((_name(data, s, symbols + 18 * symbol_count), s.offset, s.size) for s in sections),
     )
 
 
@@ -84,14 +87,16 @@ def _sections(data: bytes, at: int, count: int) -> list[_Section]:
     return found
 
 
+def _name(data: bytes, section: _Section, strings: int) -> str:
+    """Long names are kept in the string table behind the symbols ("/4")."""
+    name = section.name.rstrip(b"\x00")
+    if name.startswith(b"/") and name[1:].isdigit():
+        start = strings + int(name[1:])
+        name = data[start : data.find(b"\x00", start)]
+    return name.decode("utf-8", "replace")
+
+
 def _has_debug(data: bytes, sections: list[_Section], symbols: int, symbol_count: int) -> bool:
-    """DWARF sections have long names, kept in the string table behind the symbols ("/4")."""
-    strings = symbols + 18 * symbol_count
-    for section in sections:
-        name = section.name.rstrip(b"\x00")
-        if name.startswith(b"/") and name[1:].isdigit():
-            start = strings + int(name[1:])
-            name = data[start : data.find(b"\x00", start)]
-        if name.startswith((b".debug", b".zdebug")):
-            return True
-    return False
+    """DWARF sections have long names."""
+    names = (_name(data, section, symbols + 18 * symbol_count) for section in sections)
+    return any(name.startswith((".debug", ".zdebug")) for name in names)
