@@ -215,6 +215,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
         "manifest": manifest.model_dump(mode="json", exclude=unsaid) if manifest else None,
         "attested": verdict.attestation.attested,
         "signed_by": [{"file": one.name, "key": one.fingerprint} for one in verdict.attestation.signed_by],
+        "reproduced_by": verdict.attestation.reproduced_by or None,
         "provenance": made.model_dump(mode="json", by_alias=True, exclude_none=True) if made else None,
         "problems": verdict.problems,
     }
@@ -248,6 +249,8 @@ def _show(verdict: _Verdict) -> None:
     elif not verdict.problems:
         whose = ", ".join(f"{one.name} ({one.fingerprint})" for one in result.signed_by)
         screen.print(Text(f"provenance signed with {whose}", style="green"), soft_wrap=True)
+        if result.reproduced_by:
+            screen.print(Text(f"reproduced: {result.reproduced_by} built the same bytes", style="green"))
 
 
 def _facts(path: Path, info: BinaryInfo) -> Table:

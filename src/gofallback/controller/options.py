@@ -28,6 +28,7 @@ _ONLY_FOR = {
     "override_freeze": ("fallback", "rollout"),
     "break_glass": ("fallback", "rollout"),
     "requester": ("fallback", "rollout", "status"),
+    "twin": ("fallback", "rollout", "drill"),
 }
 
 
@@ -62,6 +63,12 @@ class Options(Strict):
         default=None, description="who asks for this run, a principal of allowed_signers; default: found by key or name"
     )
 
+    twin: bool | str | None = Field(
+        default=None,
+        description="true: a second builder has to build the same bytes; a builder's name: that one; false: none, also "
+        "where trust.twin asks for one (needs --data reason)",
+    )
+
     @field_validator("service", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -76,7 +83,7 @@ class Options(Strict):
 
     @field_validator(
         *("ref", "version", "release", "resume", "abort", "takeover", "reason"),
-        *("override_freeze", "break_glass", "requester"),
+        *("override_freeze", "break_glass", "requester", "twin"),
         mode="before",
     )
     @classmethod

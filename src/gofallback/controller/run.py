@@ -17,7 +17,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.journal.writer import Journal, JournalError
 from gofallback.model import Fleet
-from gofallback.report.model import Identity
+from gofallback.report.model import ComparisonRow, Identity
 from gofallback.source.model import ResolvedSource
 
 State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]
@@ -137,6 +137,8 @@ class Run:
     """Signatures that count: principal, key, at, expires, file."""
     overrides: list[dict[str, str]] = field(default_factory=list)
     """Rules that somebody set aside: kind (freeze, break-glass, takeover), what, why."""
+    comparisons: list[ComparisonRow] = field(default_factory=list)
+    """Builds that were compared with another builder's, or with what runs on a target."""
     waves: list[WaveTiming] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal.null)
     """Opened when the run executes its first operation."""

@@ -13,6 +13,7 @@ from gofallback.build.spec import BuildSpec
 from gofallback.controller.store import manifest_text
 from gofallback.deploys._site import Site
 from gofallback.facts.builder import builder_state
+from gofallback.provenance import ProvenanceError, twin
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.names import Checkout
@@ -33,6 +34,24 @@ def attested(here: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> di
     """
     signer = controller_key(here.run.home.keys)
     return attestations(manifest, manifest_text(manifest), info, _materials(here, host, manifest.spec), signer)
+
+
+def said_by(here: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
+    """The word of a second builder that made the same bytes, signed with the controller's key.
+
+    Args:
+        here: the run.
+        host: the second builder.
+        theirs: its manifest.
+        info: of the binary.
+
+    Raises:
+        ProvenanceError: the key cannot be read or made, or Go did not build it.
+    """
+    if info.build is None:
+        raise ProvenanceError(f"{theirs.spec.file_name}: has no Go build info, so nobody can say what is in it")
+    signer = controller_key(here.run.home.keys)
+    return twin.make(theirs, info.build, _materials(here, host, theirs.spec), signer)
 
 
 def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:

@@ -1,12 +1,17 @@
-"""What the builder has to build: the binaries of this run that the controller's store does not have."""
+"""What each builder has to build: the binaries that the controller's store does not have, and what a twin confirms."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from pyinfra.api.host import Host
 
 from gofallback.build.plan import AGENT
+from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
-from gofallback.deploys._site import Site
+from gofallback.deploys import _twin
+from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys._trust import confirmed_by
 from gofallback.deploys._wanted import all_specs, services_in_use
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
@@ -30,15 +35,63 @@ def missing(here: Site) -> list[BuildSpec]:
         return found
 
 
-def services_to_build(here: Site) -> list[Service]:
-    """Services with at least one missing binary."""
-    names = {spec.service for spec in missing(here)}
+def unconfirmed(here: Site) -> list[BuildSpec]:
+    """What a second builder has to build as well, in the store or not (`trust.twin`). Worked out once."""
+    with here.lock:
+        if "unconfirmed" not in here.memo:
+            here.memo["unconfirmed"] = list(_unconfirmed(here)) if _twin.demanded(here) else []
+        found: list[BuildSpec] = here.memo["unconfirmed"]
+        return found
+
+
+def _unconfirmed(here: Site) -> Iterator[BuildSpec]:
+    lacking, wanted = {spec.key for spec in missing(here)}, _twin.wish(here)
+    for spec in all_specs(here):
+        stored = None if spec.key in lacking else here.run.artifacts.get(spec.key)
+        if stored is None or not wanted.agreed(stored.manifest.builder, confirmed_by(here, stored)):
+            yield spec
+
+
+def second(here: Site, spec: BuildSpec) -> str | None:
+    """The builder of this run whose word is the second one: not the one that built, or builds, the artifact."""
+    stored = here.run.artifacts.get(spec.key)
+    first = stored.manifest.builder if stored and spec not in missing(here) else here.run.builder
+    others = [name for name in (*here.run.twins, here.run.builder) if name not in (None, first)]
+    wanted = _twin.wish(here)
+    return next((name for name in others if name and first and wanted.agreed(first, name)), None)
+
+
+def refuse_alone(here: Site) -> None:
+    """Where a second builder's word is required, there has to be one that can give it.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    lacking = [spec for spec in unconfirmed(here) if second(here, spec) is None]
+    if lacking:
+        away = f" ({', '.join(here.unreachable_builders)} cannot be reached)" if here.unreachable_builders else ""
+        first = lacking[0]
+        raise RefusedError(
+            f"{_twin.wish(here).why}: no second builder is there{away} to build {first.service} {first.version} "
+            f"{first.platform} too; nothing was changed: mend it, or go on with --data twin=false and a reason"
+        )
+
+
+def to_build(here: Site, host: Host) -> list[BuildSpec]:
+    """What one builder builds in this run: the artifacts that are missing, or the second build of any."""
+    own = missing(here) if host is here.builder else []
+    return [*own, *(spec for spec in unconfirmed(here) if spec not in own and second(here, spec) == host.name)]
+
+
+def services_to_build(here: Site, host: Host) -> list[Service]:
+    """Services of which a builder builds at least one binary."""
+    names = {spec.service for spec in to_build(here, host)}
     return [service for service in services_in_use(here) if service.name in names]
 
 
-def agent_is_missing(here: Site) -> bool:
-    """Whether our own agent has to be built."""
-    return any(spec.service == AGENT for spec in missing(here))
+def builds_agent(here: Site, host: Host) -> bool:
+    """Whether a builder builds our own agent."""
+    return any(spec.service == AGENT for spec in to_build(here, host))
 
 
 def git_program(here: Site, host: Host) -> str:
@@ -56,7 +109,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(here)}
     grouped: dict[tuple[str, str], list[BuildSpec]] = {}
-    for spec in missing(here):
+    for spec in to_build(here, host):
         grouped.setdefault((spec.service, spec.go_version), []).append(spec)
     made = []
     for (name, version), specs in grouped.items():
@@ -67,7 +120,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 builder=fleet.builder,
                 goroot=state.toolchain_path("go", version, use_installed=fleet.builder.use_installed),
                 git=git_program(here, host),
-                records=here.run.home.run(here.run.id) / "build",
+                records=here.run.home.run(here.run.id) / ("build" if host is here.builder else f"build-{host.name}"),
                 timeout=service.build.timeout if service else 1800,
                 vet=service.build.vet if service else False,
                 test=service.build.test if service else False,
@@ -75,3 +128,9 @@ def jobs(here: Site, host: Host) -> list[Job]:
             )
         )
     return made
+
+
+def built_by(here: Site, name: str) -> list[Built]:
+    """What one builder has built so far in this run, or had from an earlier one."""
+    every: dict[str, list[Built]] = here.memo.setdefault("built", {})
+    return every.setdefault(name, [])

@@ -7,7 +7,7 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
-from gofallback.deploys import _etcd, _waves
+from gofallback.deploys import _build_plan, _etcd, _twin, _waves
 from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
 from gofallback.deploys._record import writable
@@ -23,6 +23,7 @@ from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
 CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
+MAY_HAVE_TWINS = frozenset({"fallback", "rollout", "drill"})
 NEEDS_BUILDER = frozenset({"fallback", "drill"})
 
 
@@ -33,6 +34,8 @@ def whole_run(here: Site) -> None:
     builds = here.run.command in NEEDS_BUILDER
     if builds and here.builders:
         _choose_builder(here)
+    if here.run.command in MAY_HAVE_TWINS:
+        _twin.choose(here)
     if here.run.command in NEEDS_TARGETS and not services_in_use(here):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
     if here.run.command in CHANGES_TARGETS:
@@ -45,6 +48,8 @@ def whole_run(here: Site) -> None:
     gather(here, sources=builds)
     if builds and not here.builders:
         _do_without_builder(here)
+    if here.run.command in MAY_HAVE_TWINS and builds:
+        _build_plan.refuse_alone(here)
     permit(here)
 
 

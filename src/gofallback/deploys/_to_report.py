@@ -56,6 +56,7 @@ def to_report(
         why=run.options.reason or "",
         approvals=[records.ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
         overrides=[records.OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
+        comparisons=list(run.comparisons),
         waves=_waves(run),
         holds=_holds(run),
     )

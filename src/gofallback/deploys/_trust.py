@@ -1,4 +1,7 @@
-"""Provenance on the way to every target: asked for while planning, and again just before the first byte is sent."""
+"""Provenance on the way to every target: asked for while planning, and again just before the first byte is sent.
+
+So is the word of a second builder, where `trust.twin` wants one.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from pathlib import Path
 from pyinfra.api.host import Host
 
 from gofallback.controller.store import Stored
+from gofallback.deploys import _twin
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._wanted import Wanted
 from gofallback.model.trust import Trust
+from gofallback.provenance import TWIN, ProvenanceError, twin
 from gofallback.provenance.keys import PUBLIC, TrustedKey, read_public
 from gofallback.provenance.policy import keys_of, unproven
 
@@ -34,10 +39,14 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     Raises:
         ProvenanceError: a key cannot be read.
     """
-    trust = here.fleet(host).trust
+    trust, artifacts = here.fleet(host).trust, list(stored)
+    for one in artifacts if _twin.demanded(here) else ():
+        alone = unconfirmed(here, one)
+        if alone is not None:
+            return alone
     if trust.provenance == "off":
         return None
-    for one in stored:
+    for one in artifacts:
         found = _asked(here, trust, one)
         if found is None:
             continue
@@ -45,6 +54,29 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
             return f"{found}; trust.provenance is required, so it is not sent"
         here.run.note(f"shipped all the same, as trust.provenance is warn: {found}")
     return None
+
+
+def confirmed_by(here: Site, stored: Stored) -> str | None:
+    """The builder that, besides the artifact's own, made the same bytes; None: nobody trusted says so."""
+    try:
+        content = (stored.path.parent / TWIN).read_bytes()
+        keys = [key for host in here.targets for key in trusted(here, here.fleet(host).trust)]
+        return twin.read(content, stored.manifest, keys)
+    except (OSError, ProvenanceError):
+        return None
+
+
+def unconfirmed(here: Site, stored: Stored) -> str | None:
+    """Why an artifact lacks the word of a second builder; None: it has it."""
+    wanted, spec = _twin.wish(here), stored.manifest.spec
+    if wanted.agreed(stored.manifest.builder, confirmed_by(here, stored)):
+        return None
+    whose = wanted.name or "a second builder"
+    return (
+        f"{spec.service} {spec.version} {spec.platform}: {wanted.why or 'the twin'} wants the same bytes from {whose}, "
+        f"and only {stored.manifest.builder} is known to have built them; have both build it: deploys/drill.py "
+        f"--data ref={spec.version} --data twin=true"
+    )
 
 
 def _asked(here: Site, trust: Trust, stored: Stored) -> str | None:
@@ -69,7 +101,10 @@ def refuse_unproven(here: Site, host: Host, wanted: Iterable[Wanted]) -> None:
     with here.lock:
         wants = list(wanted)
         there = [here.run.artifacts.get(spec.key) for want in wants for spec in (want.binary, want.agent)]
-        found = problem(here, host, [one for one in there if one is not None])
+        known = [one for one in there if one is not None]
+        if here.run.command != "rollout":  # their second builder is at work in this run
+            known = [one for one in known if not _twin.demanded(here) or unconfirmed(here, one) is None]
+        found = problem(here, host, known)
         if found is None and None in there:
             found = _unprovable(here, here.fleet(host).trust)
     if found is not None:

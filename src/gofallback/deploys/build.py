@@ -9,7 +9,6 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.result import Built
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
@@ -22,21 +21,22 @@ def build(here: Site, host: Host) -> None:
     """Build what the store does not have."""
     if not here.builds(host):
         return
-    lacking = plan.missing(here)
+    lacking = plan.to_build(here, host)
     if not lacking:
         host.log("every artifact is in the store; nothing to build")
     for spec in lacking:
-        host.log(f"{spec.service} {spec.version} {spec.platform}: to be built with go {spec.go_version}")
+        twin = ", to be compared with what another builder built" if plan.second(here, spec) == host.name else ""
+        host.log(f"{spec.service} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
     binaries(name="binaries", here=here)
 
 
 @operation()
 def binaries(here: Site) -> Generator[FunctionCommand, None, None]:
-    """All binaries of the run that the store does not have.
+    """All binaries that the store does not have, and those that a twin builds as well; on all builders at once.
 
     + here: the run and its hosts
     """
-    if plan.missing(here):
+    if plan.to_build(here, here.host):
         yield FunctionCommand(_binaries, (here,), {})
     else:
         here.host.noop("every artifact is in the store")
@@ -45,5 +45,9 @@ def binaries(here: Site) -> Generator[FunctionCommand, None, None]:
 def _binaries(state: State, host: Host, here: Site) -> bool:
     if stopped(here, host):
         return False
-    built: list[Built] = here.memo.setdefault("built", [])
+    away = [name for name in here.run.twins if name not in {one.name for one in here.active(here.twins)}]
+    if away and host is here.builder:
+        host.log_styled(f"nothing is built: its twin {', '.join(away)} failed (see above)", fg="red")
+        return False
+    built = plan.built_by(here, host.name)
     return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))

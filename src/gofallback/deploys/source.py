@@ -24,7 +24,7 @@ def source(here: Site, host: Host) -> None:
     """Bring what is to be built; nothing when every artifact is in the store."""
     if not here.builds(host):
         return
-    for service in host.loop(plan.services_to_build(here)):
+    for service in host.loop(plan.services_to_build(here, host)):
         found = source_of(here, service)
         host.log(f"{service.name}: {found.version} ({found.commit[:12]}) to be built")
         checkout(name=f"{service.name} {found.version}", here=here, service=service)
@@ -49,7 +49,7 @@ def _checkout(state: State, host: Host, here: Site, service: Service) -> bool:
         source=source_of(here, service),
         root=here.fleet(host).builder.root,
         git=plan.git_program(here, host),
-        scratch=here.run.home.run(here.run.id) / "bundles",
+        scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
         delivery=service.source.delivery,
     )
     return deliver(state, host, work)
@@ -61,7 +61,7 @@ def agent_sources(here: Site) -> Generator[FunctionCommand, None, None]:
 
     + here: the run and its hosts
     """
-    if plan.agent_is_missing(here):
+    if plan.builds_agent(here, here.host):
         yield FunctionCommand(_agent_sources, (here,), {})
     else:
         here.host.noop("every artifact of the agent is in the store")
@@ -69,6 +69,6 @@ def agent_sources(here: Site) -> Generator[FunctionCommand, None, None]:
 
 def _agent_sources(state: State, host: Host, here: Site) -> bool:
     files = agent_source.agent_files()
-    scratch = here.run.home.run(here.run.id) / "bundles"
+    scratch = here.run.home.run(here.run.id) / f"bundles-{host.name}"
     root = here.fleet(host).builder.root
     return deliver_agent(state, host, files, agent_source.agent_digest(files), root, scratch)

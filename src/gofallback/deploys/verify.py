@@ -17,9 +17,11 @@ from gofallback.artifact.compat import Compatibility, TargetFacts, compat_table,
 from gofallback.artifact.verify import problems
 from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
+from gofallback.controller.store import manifest_text
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys import _release_plan as releases
 from gofallback.deploys._attest import attested
+from gofallback.deploys._compared import confirm_stored, second_word, with_word
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
@@ -32,7 +34,7 @@ from gofallback.report import screen
 def verify(here: Site, host: Host) -> None:
     """Fetch what was built, check it, keep it in the store; judge every artifact for every target that gets it."""
     if host is not here.builder:
-        return
+        return  # what a twin has built is compared in the builder's part
     if not plan.missing(here):
         refuse_incompatible(here, _receivers(here))
     artifacts(name="artifacts", here=here)
@@ -51,20 +53,24 @@ def artifacts(here: Site) -> Generator[FunctionCommand, None, None]:
 
     + here: the run and its hosts
     """
-    if plan.missing(here):
+    if plan.missing(here) or plan.unconfirmed(here):
         yield FunctionCommand(_artifacts, (here,), {})
     else:
         here.host.noop("every artifact was verified when it was stored")
 
 
 def _artifacts(state: State, host: Host, here: Site) -> bool:
-    built: list[Built] = here.memo.get("built", [])
+    lacking = {spec.key for spec in plan.missing(here)}
+    built = [one for one in plan.built_by(here, host.name) if one.spec.key in lacking]
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
-        for number, one in enumerate(built):
-            problem = _keep(host, here, one, Path(folder) / f"{number}")
-            if problem is not None:
-                host.log_styled(problem, fg="red")
-                return False
+        found = [_keep(host, here, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
+    problems = [problem for problem in found if problem is not None] + confirm_stored(here)
+    for problem in problems:
+        host.log_styled(problem, fg="red")
+        here.run.cause = here.run.cause or problem
+    if problems:
+        here.run.artifacts.clear()  # no target may be given one
+        return False
     return _compatible(host, here)
 
 
@@ -79,7 +85,11 @@ def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
         found = problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
         if found:
             return "; ".join(found)
-        here.run.artifacts[manifest.key] = here.run.store.add(manifest, local, attested(here, host, manifest, info))
+        word, problem = second_word(here, manifest, local)
+        if problem is not None:
+            return problem
+        files = with_word(attested(here, host, manifest, info), word, manifest, manifest_text(manifest))
+        here.run.artifacts[manifest.key] = here.run.store.add(manifest, local, files)
         if not built.reused:
             here.run.built.add(manifest.key)
     except (GofallbackError, *TROUBLE) as error:

@@ -6,6 +6,7 @@ from gofallback.errors import GofallbackError
 
 PROVENANCE = "provenance.json"
 SBOM = "sbom.json"
+TWIN = "twin.json"
 CHECKSUMS = "checksums.txt"
 
 

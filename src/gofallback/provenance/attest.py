@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import MANIFEST
-from gofallback.provenance import CHECKSUMS, PROVENANCE, SBOM, ProvenanceError, checksums, envelope, sbom, statement
+from gofallback.provenance import (
+    CHECKSUMS,
+    PROVENANCE,
+    SBOM,
+    TWIN,
+    ProvenanceError,
+    checksums,
+    envelope,
+    sbom,
+    statement,
+)
 from gofallback.provenance.statement import Materials
 
 if TYPE_CHECKING:
@@ -47,7 +57,7 @@ def attestations(
 def beside(folder: Path) -> dict[str, bytes]:
     """What goes with a binary to a target, of its artifact's folder; nothing of what cannot be read there."""
     found = {}
-    for name in (PROVENANCE, SBOM):
+    for name in (PROVENANCE, SBOM, TWIN):
         with contextlib.suppress(OSError):  # `verify` calls it missing; a release does not wait for it
             found[name] = (folder / name).read_bytes()
     return found

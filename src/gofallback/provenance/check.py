@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import MANIFEST, file_sha256
-from gofallback.provenance import CHECKSUMS, PROVENANCE, SBOM, ProvenanceError, checksums, envelope, sbom, statement
+from gofallback.provenance import (
+    CHECKSUMS,
+    PROVENANCE,
+    SBOM,
+    TWIN,
+    ProvenanceError,
+    checksums,
+    envelope,
+    sbom,
+    statement,
+    twin,
+)
 from gofallback.provenance.keys import TrustedKey
 from gofallback.provenance.statement import Statement
 
@@ -55,6 +66,8 @@ class Result:
     signed_by: list[TrustedKey] = field(default_factory=list)
     statement: Statement | None = None
     """What the provenance says; to be believed only when `signed_by` is not empty."""
+    reproduced_by: str = ""
+    """Another builder that made the same bytes, as somebody trusted signed; empty: nobody says so."""
     attested: bool = True
     """False: there is nothing to check, and nobody asked for it."""
 
@@ -75,6 +88,7 @@ def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Resul
         wanted = [what for what in (MANIFEST, PROVENANCE, SBOM) if case.file(what).exists()]
         result.problems += checksums.problems(case.folder, [*wanted, case.binary.name])
     _provenance(case, trusted, result)
+    _twin(case, trusted, result)
     result.problems += _sbom(case, result.statement)
     return result
 
@@ -95,6 +109,18 @@ def _provenance(case: Case, trusted: Sequence[TrustedKey], result: Result) -> No
         result.problems.append(f"{name}: {error}; copy it again, or attest the artifact again")
         return
     result.problems += [f"{name}: {line}" for line in _compared(case, result.statement)]
+
+
+def _twin(case: Case, trusted: Sequence[TrustedKey], result: Result) -> None:
+    """What says that a second builder made the same bytes: it need not be there, but has to be true."""
+    name = case.name(TWIN)
+    try:
+        content = _read(case.file(TWIN))
+        if content is None or case.manifest is None:
+            return
+        result.reproduced_by = twin.read(content, case.manifest, trusted)
+    except ProvenanceError as error:
+        result.problems.append(f"{name}: {error}; remove it, or build again with --data twin=true")
 
 
 def _unsigned(sealed: Envelope, trusted: Sequence[TrustedKey]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import file_sha256
 from gofallback.provenance import CHECKSUMS
 
@@ -19,6 +21,17 @@ def render(digests: Mapping[str, str]) -> bytes:
         digests: file name to SHA-256.
     """
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
+
+
+def of(files: Mapping[str, bytes], manifest: Manifest) -> bytes:
+    """The file of an artifact's folder.
+
+    Args:
+        files: name to content of everything in it but the binary.
+        manifest: the artifact's.
+    """
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != CHECKSUMS}
+    return render(digests | {manifest.spec.file_name: manifest.sha256})
 
 
 def problems(folder: Path, wanted: Iterable[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ _SET_ASIDE = {
     "freeze": "rolled out in a freeze",
     "break-glass": "rolled out without the approvals it needs",
     "takeover": "took over another run's lease",
+    "twin": "shipped what no second builder confirmed",
 }
 
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from gofallback.report import audit
+from gofallback.report import audit, comparisons
 from gofallback.report import model as records
 from gofallback.report.model import Report, Stage, WaveRow
 from gofallback.report.style import (
@@ -117,6 +117,9 @@ def render(report: Report) -> str:
         status_legend=_statuses(report),
         audit=audit.lines(report),
         overrides=audit.overrides(report),
+        compared_head=comparisons.HEAD,
+        compared=comparisons.rows(report),
+        compared_reasons=comparisons.reasons(report),
         wave_colours=WAVE_COLOURS,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gofallback.report import audit
+from gofallback.report import audit, comparisons
 from gofallback.report.model import GOOD_OUTCOMES, Report
 from gofallback.report.style import seconds_text, size_text, verdict_words
 from gofallback.report.table import runs_now
@@ -21,6 +21,7 @@ def render(report: Report) -> str:
                 *_waves(report),
                 *_evidence(report),
                 *_built(report),
+                *_compared(report),
                 *_stages(report),
                 *_notes(report),
             ]
@@ -112,6 +113,19 @@ def _built(report: Report) -> list[str]:
         for artifact in report.artifacts
     )
     return ["", "### Artifacts", "", *_table(head, rows)]
+
+
+def _compared(report: Report) -> list[str]:
+    if not report.comparisons:
+        return []
+    told = [f"- {_cell(line)}" for line in comparisons.reasons(report)]
+    return [
+        "",
+        "### Compared builds",
+        "",
+        *_table(comparisons.HEAD, comparisons.rows(report)),
+        *(["", *told] if told else []),
+    ]
 
 
 def _stages(report: Report) -> list[str]:

@@ -109,6 +109,22 @@ class ArtifactRow(Strict):
     origin: Literal["built", "stored"] = "built"
 
 
+class ComparisonRow(Strict):
+    """One build compared with another of the same."""
+
+    service: str
+    platform: str
+    version: str = ""
+    names: tuple[str, str]
+    """Who built it, and whose it was compared with: a second builder, or a target."""
+    sha256: tuple[str, str]
+    same: bool
+    why: list[Clean] = Field(default_factory=list)
+    """Why the bytes differ, from the cause to the symptom, a line each."""
+    file: str = ""
+    """The whole comparison, as JSON in the run's folder."""
+
+
 class TargetRow(Strict):
     """What happened to one service on one target."""
 
@@ -200,7 +216,7 @@ class OverrideRow(Strict):
     """One rule that somebody set aside."""
 
     kind: str
-    """``freeze``, ``break-glass``, ``takeover``."""
+    """``freeze``, ``break-glass``, ``takeover``, ``twin``."""
     what: Clean = ""
     why: Clean = ""
 
@@ -238,6 +254,7 @@ class Report(Strict):
     """What the person who ran it gave as the reason."""
     approvals: list[ApprovalRow] = Field(default_factory=list)
     overrides: list[OverrideRow] = Field(default_factory=list)
+    comparisons: list[ComparisonRow] = Field(default_factory=list)
     waves: list[WaveRow] = Field(default_factory=list)
     holds: list[Hold] = Field(default_factory=list)
     journal: JournalRow | None = None

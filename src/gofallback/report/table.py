@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.report import audit
+from gofallback.report import audit, comparisons
 from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, TargetRow, version_of
 from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, some, verdict_words
 
@@ -21,6 +21,8 @@ def render(report: Report) -> RenderableType:
     parts: list[RenderableType] = []
     if report.targets:
         parts += [_rows(report), *_reasons(report), Text("")]
+    if report.comparisons:
+        parts += [_compared(report), *(Text(line, style="red") for line in comparisons.reasons(report)), Text("")]
     parts += [Text(line, style="bold red") for line in audit.overrides(report)]
     if report.why or report.approvals:
         parts += [Text(f"{label}: {text}") for label, text in audit.lines(report) if label in _TOLD]
@@ -54,6 +56,16 @@ def _rows(report: Report) -> Table:
             Text(f"{row.seconds:.1f}"),
             Text(row.outcome, style=OUTCOME_STYLES[row.outcome]),
         )
+    return made
+
+
+def _compared(report: Report) -> Table:
+    """Which builds are the same bytes."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in comparisons.HEAD:
+        made.add_column(name, overflow="fold")
+    for *cells, same in comparisons.rows(report):
+        made.add_row(*(Text(cell) for cell in cells), Text(same, style="green" if same == "yes" else "bold red"))
     return made
 
 

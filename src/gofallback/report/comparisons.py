@@ -1,0 +1,41 @@
+"""Builds that were compared, the same rows and words in every form of the report."""
+
+from __future__ import annotations
+
+from gofallback.report.model import ComparisonRow, Report
+from gofallback.report.style import some
+
+HEAD = ("service", "version", "platform", "built on", "compared with", "sha256", "sha256 there", "same")
+
+
+def rows(report: Report) -> list[tuple[str, ...]]:
+    """Cells of a table; those that a builder's build is compared with alike are one row."""
+    alike: dict[tuple[str, ...], list[ComparisonRow]] = {}
+    for row in report.comparisons:
+        key = (row.service, row.version, row.platform, row.names[0], *row.sha256)
+        alike.setdefault(key, []).append(row)
+    return [
+        (
+            *key[:4],
+            some([one.names[1] for one in found]),
+            *(digest[:16] or "-" for digest in found[0].sha256),
+            "yes" if found[0].same else "NO",
+        )
+        for key, found in alike.items()
+    ]
+
+
+def reasons(report: Report) -> list[str]:
+    """Why bytes differ: one line a reason, said once for all it holds for."""
+    alike: dict[tuple[str, ...], list[ComparisonRow]] = {}
+    for row in report.comparisons:
+        if not row.same:
+            alike.setdefault((row.service, row.platform, row.names[0], row.file, *row.why), []).append(row)
+    lines = []
+    for found in alike.values():
+        first = found[0]
+        whole = f" (all of it: {first.file} in the run's folder)" if first.file else ""
+        what = f"{first.service} {first.platform}, {first.names[0]} and {some([one.names[1] for one in found])}"
+        lines += [f"{what}: {why}" for why in first.why[:-1]]
+        lines.append(f"{what}: {first.why[-1] if first.why else 'other bytes, and nobody could tell why'}{whole}")
+    return lines

@@ -1,0 +1,214 @@
+"""A second builder: who it is, what it builds, whose word counts, and what is refused without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gofallback.artifact.binary import inspect_bytes
+from gofallback.build.spec import BuildSpec
+from gofallback.cli import main
+from gofallback.controller.options import Options
+from gofallback.controller.store import Stored
+from gofallback.deploys import _build_plan as plan
+from gofallback.deploys import _trust, _twin
+from gofallback.deploys._compared import attach
+from gofallback.deploys._site import RefusedError, Site
+from gofallback.model import parse_fleet
+from gofallback.provenance import TWIN, ProvenanceError
+from gofallback.provenance.keys import PUBLIC, controller_key, read_public
+from gofallback.provenance.twin import make, read
+from tests.unit.attested import MATERIALS, PROGRAM, SPEC, artifact, manifest
+from tests.unit.services import MINIMAL
+from tests.unit.sites import Named, site
+
+
+class Group(list[Any]):
+    """An inventory in which these are the builders."""
+
+    def get_group(self, _: str) -> list[Any]:
+        return list(self)
+
+
+def fleet_of(twin: str = "off") -> Any:
+    return parse_fleet({"services": [MINIMAL], "trust": {"twin": twin}})
+
+
+def standing(
+    tmp_path: Path,
+    *builders: str,
+    twin: str = "off",
+    command: str = "fallback",
+    away: tuple[str, ...] = (),
+    options: Options | None = None,
+) -> Site:
+    """A run with these builders reachable, the first of them in use."""
+    here = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
+    here.builders = [Named(name) for name in builders]  # type: ignore[misc]
+    here.unreachable_builders = list(away)
+    everybody = Group([*here.builders, *(Named(name) for name in away)])
+    here.state = SimpleNamespace(inventory=everybody, active_hosts={*here.builders, *here.targets})  # type: ignore[assignment]
+    here.run.fleets = {"t1": fleet_of(twin)} | {name: fleet_of() for name in builders}
+    return here
+
+
+@pytest.mark.parametrize(
+    ("twin", "data", "expected"),
+    [
+        ("off", {}, ()),
+        ("required", {}, ("w2",)),
+        ("w3", {}, ("w3",)),
+        ("off", {"twin": True}, ("w2",)),
+        ("required", {"twin": "w3"}, ("w3",)),
+        ("w2", {"twin": False}, ()),
+    ],
+)
+def test_who_is_the_twin(tmp_path: Path, twin: str, data: dict[str, Any], expected: tuple[str, ...]) -> None:
+    here = standing(tmp_path, "w1", "w2", "w3", twin=twin, options=Options(**data))
+    _twin.choose(here)
+    assert here.run.twins == expected
+    assert [here.builds(host) for host in here.builders] == [True, "w2" in expected, "w3" in expected]
+
+
+def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mistake(tmp_path: Path) -> None:
+    here = standing(tmp_path, "w1", twin="w2", away=("w2",))
+    _twin.choose(here)
+    assert here.run.twins == () and here.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
+    with pytest.raises(RefusedError, match="--data twin=w8: no builder is called w8; the group builders has: w1, w2"):
+        _twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
+
+
+def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
+    here = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
+    with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):
+        _twin.choose(here)
+    here.run.options = Options(twin=False, reason="the other one burns")
+    _twin.choose(here)
+    assert here.run.twins == ()
+    assert here.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    controller_key(tmp_path / "keys")
+    return tmp_path / "keys"
+
+
+@pytest.fixture
+def stored(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
+    """Built by w1."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return Stored(artifact(tmp_path / "artifact", keys) / "hello", manifest())
+
+
+def word(keys: Path, *, builder: str = "w2", sha256: str | None = None, spec: BuildSpec = SPEC) -> bytes:
+    """What a controller signs of a second build."""
+    theirs = manifest(spec=spec).model_copy(update={"builder": builder, "built_at": "2026-11-22T03:00:09Z"})
+    theirs = theirs.model_copy(update={"sha256": sha256 or theirs.sha256})
+    info = inspect_bytes(PROGRAM)
+    assert info.build is not None
+    return make(theirs, info.build, MATERIALS, controller_key(keys))
+
+
+def planned(here: Site, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> Site:
+    """With one binary, in the store or not."""
+    monkeypatch.setattr(plan, "all_specs", lambda _: [SPEC])
+    here.memo["missing"] = [] if stored else [SPEC]
+    if stored:
+        here.run.artifacts[SPEC.key] = stored
+    _twin.choose(here)
+    return here
+
+
+def builds(here: Site) -> dict[str, int]:
+    return {host.name: len(plan.to_build(here, host)) for host in here.builders}
+
+
+def test_both_build_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
+    here = planned(standing(tmp_path, "w1", "w2", "w3", twin="required"), monkeypatch, None)
+    assert builds(here) == {"w1": 1, "w2": 1, "w3": 0}
+    assert builds(planned(standing(tmp_path, "w1", "w2"), monkeypatch, None)) == {"w1": 1, "w2": 0}
+
+
+def test_what_is_in_the_store_is_built_by_the_one_that_did_not_build_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    here = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, stored)
+    assert builds(here) == {"w1": 0, "w2": 1}
+    plan.refuse_alone(here)
+    here = planned(standing(tmp_path, "w2", "w1", twin="required"), monkeypatch, stored)
+    assert builds(here) == {"w2": 1, "w1": 0}
+    here = planned(standing(tmp_path, "w2", twin="required", away=("w1",)), monkeypatch, stored)
+    assert builds(here) == {"w2": 1}
+    plan.refuse_alone(here)
+
+
+def test_what_two_have_built_is_not_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored, keys: Path
+) -> None:
+    here = standing(tmp_path, "w1", "w2", twin="required")
+    attach(here, stored, word(keys))
+    assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 0}
+    assert _trust.problem(here, here.targets[0], [stored]) is None
+    alone = planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored)
+    plan.refuse_alone(alone)
+    named = planned(standing(tmp_path, "w1", "w3", twin="w3"), monkeypatch, stored)
+    assert builds(named) == {"w1": 0, "w3": 1}
+
+
+def test_without_a_second_builder_nothing_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    for here in (
+        planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, None),
+        planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored),
+    ):
+        with pytest.raises(
+            RefusedError, match=r"no second builder is there \(w2 cannot be reached\).*nothing was changed"
+        ):
+            plan.refuse_alone(here)
+
+
+def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, stored: Stored, keys: Path) -> None:
+    here = standing(tmp_path, "w1", "w2", twin="required", command="rollout")
+    here.run.builder = None
+    found = _trust.problem(here, here.targets[0], [stored])
+    assert (
+        found is not None and "and only w1 is known to have built them; have both build it: deploys/drill.py" in found
+    )
+    attach(here, stored, word(keys))
+    assert _trust.problem(here, here.targets[0], [stored]) is None
+
+
+def test_the_word_of_a_twin_is_checked_like_any_other_provenance(
+    stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trusted = [read_public(keys / PUBLIC)]
+    assert read(word(keys), stored.manifest, trusted) == "w2"
+    controller_key(tmp_path / "other")
+    for bad, why in (
+        (word(tmp_path / "other"), "is not signed with a trusted key"),
+        (word(keys, builder="w1"), "is of w1 itself, which built the artifact"),
+        (word(keys, sha256="0" * 64), "is about other bytes"),
+        (word(keys, spec=SPEC.model_copy(update={"commit": "d" * 40})), "key is '"),
+        (b"{}", "is no DSSE envelope"),
+    ):
+        with pytest.raises(ProvenanceError, match=why):
+            read(bad, stored.manifest, trusted)
+
+
+def test_verify_tells_who_reproduced_it_and_finds_a_word_that_is_not_so(
+    stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, pub = str(stored.path.parent), str(keys / PUBLIC)
+    attach(standing(tmp_path, "w1"), stored, word(keys))
+    assert main(["verify", folder, "--key", pub]) == 0
+    assert "reproduced: w2 built the same bytes" in capsys.readouterr().out
+    (stored.path.parent / TWIN).write_bytes(word(keys, builder="w1"))
+    assert main(["verify", folder, "--key", pub]) == 1
+    shown = capsys.readouterr().out
+    assert "twin.json: has sha256" in shown and "twin.json: is of w1 itself" in shown
