@@ -18,7 +18,7 @@ def rows(report: Report) -> list[tuple[str, ...]]:
         (
             *key[:4],
             some([one.names[1] for one in found]),
-            *(digest[:16] or "-" for digest in found[0].sha256),
+            *(digest[:12] or "-" for digest in found[0].sha256),
             "yes" if found[0].same else "NO",
         )
         for key, found in alike.items()
