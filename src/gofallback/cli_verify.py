@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,8 @@ class ReleaseManifest(Manifest):
 
     release: str | None = None
     agent_sha256: Sha256 | None = None
+    contents: dict[str, Sha256] | None = None
+    """Further binaries and further files of a release, by path inside it."""
 
 
 @dataclass
@@ -104,8 +106,12 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _several(path: Path) -> list[Path]:
     """What there is to verify in a folder that is no artifact's own: folders of artifacts, or published binaries."""
-    if not path.is_dir() or (path / MANIFEST).exists():
+    if not path.is_dir():
         return []
+    if (path / MANIFEST).exists():
+        manifest = _manifest(path / MANIFEST)
+        further = [one for one in (manifest and manifest.contents) or () if one.startswith("bin/")]
+        return [path, *(path / one for one in further)] if further else []
     published = [_published(found) for found in sorted(path.glob(f"*.{MANIFEST}"))]
     return published or sorted(
         found.parent for depth in range(1, _DEPTH + 1) for found in path.glob("*/" * depth + MANIFEST)
@@ -129,9 +135,9 @@ def _judge(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> _Ver
             found.append(
                 f"{MANIFEST}: key should be {manifest.spec.key}, the key of its build, got {manifest.key}; build again"
             )
-        found += _agent(folder, manifest)
+        found += [*_agent(folder, manifest), *_contents(folder, manifest)]
     result = check(
-        Case(folder, binary, info, manifest, release=binary.parent != folder, prefix=prefix),
+        Case(folder, binary, info, manifest, release=binary.parent != folder and not prefix, prefix=prefix),
         trusted,
         # Whoever trusts nobody can be told nothing; and a binary alone is only described, unless a key was named.
         required=demanded or (manifest is not None and bool(trusted)),
@@ -161,10 +167,26 @@ def _agent(folder: Path, manifest: ReleaseManifest) -> list[str]:
     return [f"{AGENT}: has sha256 {have}, {MANIFEST} says {manifest.agent_sha256}; it was changed or damaged"]
 
 
+def _contents(folder: Path, manifest: ReleaseManifest) -> Iterator[str]:
+    """Further binaries and further files of a release."""
+    for name, sha256 in (manifest.contents or {}).items():
+        if name.startswith("/") or ".." in Path(name).parts:
+            yield f"{MANIFEST}: names {name!r:.80}, which is outside of the folder"
+            continue
+        try:
+            have = file_sha256(folder / name)
+        except OSError as error:
+            yield f"{name}: cannot be read ({error.strerror}); copy the folder again"
+            continue
+        if have != sha256:
+            yield f"{name}: has sha256 {have}, {MANIFEST} says {sha256}; it was changed or damaged"
+
+
 def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
     """The binary, its manifest, the folder of its attestation, and what the names there begin with.
 
-    The manifest lies beside the binary, in a release one folder up, and of published files under the binary's name.
+    The manifest lies beside the binary, in a release one folder up (of a further binary under its name), and of
+    published files under the binary's name.
     """
     if path.is_dir():
         manifest = _manifest(path / MANIFEST)
@@ -186,6 +208,9 @@ def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
     if own.exists() and _published(own) == path:
         return path, _manifest(own), path.parent, prefix
     above = path.parent.parent if path.parent.name == "bin" else path.parent
+    further = above / f"{prefix}.{MANIFEST}"
+    if above != path.parent and further.exists():
+        return path, _manifest(further), above, prefix
     for folder in (path.parent, above):
         manifest = _manifest(folder / MANIFEST)
         if manifest is not None:
@@ -208,7 +233,7 @@ def _manifest(path: Path) -> ReleaseManifest | None:
 
 def _as_json(verdict: _Verdict) -> dict[str, Any]:
     made, manifest = verdict.attestation.statement, verdict.manifest
-    unsaid = {"release", "agent_sha256"} if manifest and manifest.release is None else None
+    unsaid = {"release", "agent_sha256", "contents"} if manifest and manifest.release is None else None
     return {
         "path": str(verdict.binary),
         "binary": verdict.info.model_dump(mode="json") if verdict.info else None,

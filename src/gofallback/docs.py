@@ -51,7 +51,7 @@ def reference() -> str:
     definitions: dict[str, Any] = schema["$defs"]
     classes = {model.__name__: model for model in _classes(Fleet)}
     parts = [HEAD, "## Keys of a host\n\n", _table(_fleet_rows(schema))]
-    for name in _order(schema, definitions):
+    for name in (one for one in _order(schema, definitions) if one in classes):
         model = definitions[name]
         parts.append(
             f"\n## {name}\n\n{_sentence(model.get('description', ''))}\n\n{_table(_rows(model, classes[name]))}"
@@ -129,6 +129,8 @@ def _default(field: FieldInfo) -> str:
 def _type(field: dict[str, Any]) -> str:
     if "$ref" in field:
         name = field["$ref"].rsplit("/", 1)[-1]
+        if name == "JsonValue":
+            return "anything"
         return f"[{name}](#{name.lower()})"
     choices = field.get("oneOf") or field.get("anyOf")
     if choices:

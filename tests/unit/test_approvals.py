@@ -330,14 +330,14 @@ def test_another_platform_byte_toolchain_or_commit_is_another_digest(other: list
 def test_of_two_builds_of_a_platform_the_later_one_counts_or_the_one_the_run_takes() -> None:
     old, new = manifest(), manifest(go_version="1.28.0", built_at="2026-11-23T00:00:00Z")
     assert release_of("hello", "v1.1.0", [old, new]).digest == release_of("hello", "v1.1.0", [new]).digest
-    chosen = release_of("hello", "v1.1.0", [old, new], {"linux/amd64": old.key})
+    chosen = release_of("hello", "v1.1.0", [old, new], {("linux/amd64", "hello"): old.key})
     assert chosen.digest == release_of("hello", "v1.1.0", [old]).digest
 
 
 def test_artifacts_of_a_moved_tag_are_never_one_release() -> None:
     moved = manifest("linux/arm64", commit="d" * 40)
     with pytest.raises(ApprovalError, match=r"of several commits \(cccccccccccc and dddddddddddd\), a tag was moved"):
-        chosen = {"linux/amd64": manifest().key, "linux/arm64": moved.key}
+        chosen = {("linux/amd64", "hello"): manifest().key, ("linux/arm64", "hello"): moved.key}
         release_of("hello", "v1.1.0", [manifest(), moved], chosen)
 
 

@@ -55,8 +55,8 @@ SERVICE_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an unknown key with letters swapped": (
         {"prot": 80},
-        "services.hello.prot: unknown key (did you mean 'port'?); known here: build, extra_files, health, "
-        "keep_releases, name, port, root, smoke, smoke_expect, socket_activation, source, unit; "
+        "services.hello.prot: unknown key (did you mean 'port'?); known here: archives, build, extra_files, "
+        "files, health, keep_releases, name, port, root, smoke, smoke_expect, socket_activation, source, unit, values; "
         f"rename or remove it in {FILE}",
     ),
     "an unknown key inside one kind of check": (

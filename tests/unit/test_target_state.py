@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import subprocess
 import tarfile
 from pathlib import Path
@@ -148,7 +150,13 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
     (release / "bin" / "hello").write_bytes(b"x" * 3)
     (release / "conf" / "environment").write_text("A=1\n")
     (release / "conf" / "health.json").write_text("{}")
-    (release / "manifest.json").write_text(f'{{"sha256": "{SHA}"}}')
+    (release / "lib" / "web").mkdir()
+    (release / "lib" / "web" / "the [id] page.html").write_text("<p>")
+    (release / "lib" / "large.bin").write_bytes(bytes(100_000))
+    contents = {"lib/large.bin": "1" * 64, "bin/worker": "2" * 64, "../etc/passwd": "3" * 64, "lib/x": "no hash"}
+    (release / "manifest.json").write_text(
+        json.dumps({"sha256": SHA, "spec": {"version": "v1", "binary": "hello"}, "contents": contents})
+    )
     (release / "BAD").write_text('{"reason": "it broke"}')
     agent = release / "lib" / "gofallback-agent"
     agent.write_text('#!/bin/sh\necho first line\necho "no: $1 $3"\nexit 1\n')
@@ -163,8 +171,17 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
     hello, shop = state.services["hello"], state.services["shop"]
     assert hello.current == "v1-aaaaaaaa" and hello.bad == {"v1-aaaaaaaa": "it broke"}
     assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and hello.leftovers == (".tmp-v2-x-run",)
-    assert set(hello.files) == {"conf/environment", "conf/health.json", "manifest.json"}
-    assert set(hello.hashes) == {"bin/hello", "lib/gofallback-agent"}
+    page = "lib/web/the [id] page.html"
+    assert set(hello.files) == {"conf/environment", "conf/health.json", "manifest.json", page}
+    programs = {"bin/hello", "lib/gofallback-agent", "conf/environment", "conf/health.json"}
+    assert set(hello.hashes) == {*programs, "lib/large.bin", page}
+    assert hello.hashes[page] == hashlib.sha256(b"<p>").hexdigest()
+    assert hello.modes[f"{home}/current/{page}"].startswith("644 ")
+    found = hello.releases["v1-aaaaaaaa"]
+    assert (found.binary, found.contents) == (
+        "hello",
+        {"bin/hello": SHA, "lib/large.bin": "1" * 64, "bin/worker": "2" * 64},
+    )
     assert hello.modes[f"{home}/current/bin"].startswith("755 ")
     assert hello.health is not None and not hello.health.healthy
     assert hello.health.reason == f"no: check {home}/current/conf/health.json"

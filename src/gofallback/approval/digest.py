@@ -44,7 +44,7 @@ class Release:
 
 
 def release_of(
-    service: str, version: str, stored: Iterable[Manifest], chosen: Mapping[str, str] | None = None
+    service: str, version: str, stored: Iterable[Manifest], chosen: Mapping[tuple[str, str], str] | None = None
 ) -> Release:
     """The release that a version's artifacts are.
 
@@ -52,8 +52,8 @@ def release_of(
         service: its name.
         version: its version.
         stored: manifests of every artifact of this version that the store has.
-        chosen: platform to key of the artifacts that a run rolls out; default: for each platform the one that was built
-            last, which is the one a rollout takes.
+        chosen: platform and binary to key of the artifacts that a run rolls out; default: of each the one that was
+            built last, which is the one a rollout takes.
 
     Raises:
         ApprovalError: none is there, or those chosen are of several commits.
@@ -63,7 +63,7 @@ def release_of(
         raise ApprovalError(
             f"{service} {version}: not in the artifact store; build it with deploys/drill.py --data ref={version}"
         )
-    first = {one.key: one for one in every if (chosen or {}).get(one.platform, one.key) == one.key}
+    first = {one.key: one for one in every if (chosen or {}).get(_what(one), one.key) == one.key}
     wanted = [first[key] for key in (chosen or {}).values() if key in first]
     if len(wanted) < len(chosen or {}):
         raise ApprovalError(f"{service} {version}: not all of its artifacts are in the store; run deploys/drill.py")
@@ -74,8 +74,13 @@ def release_of(
             f"{service} {version}: its artifacts are of several commits ({both}), a tag was moved; build it anew"
         )
     of_commit = [one for one in first.values() if one.spec.commit in commits]
-    newest: dict[str, Manifest] = {}
+    newest: dict[tuple[str, str], Manifest] = {}
     for one in of_commit:
-        newest.setdefault(one.platform, one)
-    artifacts = tuple(sorted((platform, one.key, one.sha256) for platform, one in newest.items()))
+        newest.setdefault(_what(one), one)
+    artifacts = tuple(sorted((one.platform, one.key, one.sha256) for one in newest.values()))
     return Release(service, version, commits.pop(), artifacts)
+
+
+def _what(manifest: Manifest) -> tuple[str, str]:
+    """Of which a release has one: platform and binary."""
+    return manifest.platform, manifest.spec.binary

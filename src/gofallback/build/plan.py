@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 from gofallback.build.spec import BuildSpec
-from gofallback.model import Service
+from gofallback.model import Binary, Service
 from gofallback.model.builder import Builder
 from gofallback.source.model import ResolvedSource
 
@@ -23,7 +23,7 @@ _UNSET = (
 
 
 def specs(service: Service, source: ResolvedSource, go_version: str, platforms: Iterable[str]) -> list[BuildSpec]:
-    """One spec for each platform, sorted.
+    """One spec for each binary and platform: by platform, and there the main binary first.
 
     Args:
         service: group data; ``build.go`` wins over ``go_version``.
@@ -31,30 +31,36 @@ def specs(service: Service, source: ResolvedSource, go_version: str, platforms: 
         go_version: the builder's Go, such as 1.26.6.
         platforms: those of the targets; what ``build.platforms`` lists comes on top.
     """
+    return [
+        _spec(service, source, go_version, platform, binary)
+        for platform in sorted({*platforms, *service.build.platforms})
+        for binary in (service.binary, *sorted(service.build.binaries))
+    ]
+
+
+def _spec(service: Service, source: ResolvedSource, go_version: str, platform: str, binary: str) -> BuildSpec:
     build = service.build
-    stamp = dict(build.stamp)
+    own = build.binaries.get(binary) or Binary(package=build.package)
+    stamp = dict(build.stamp if own.stamp is None else own.stamp)
     if build.version_variable:
         stamp.setdefault(build.version_variable, "{version}")
     filled = {name: _fill(value, source) for name, value in stamp.items()}
-    return [
-        BuildSpec(
-            service=service.name,
-            platform=platform,
-            go_version=build.go or go_version,
-            commit=source.commit,
-            version=source.version,
-            package=package_argument(build.package),
-            directory=build.directory,
-            binary=service.binary,
-            tags=tuple(sorted(set(build.tags))),
-            stamp=tuple(sorted(filled.items())),
-            strip=build.strip,
-            linkage=build.linkage,
-            vendored={"vendor": True, "download": False, "auto": None}[build.modules],
-            environment=tuple(sorted(build.environment.items())),
-        )
-        for platform in sorted({*platforms, *build.platforms})
-    ]
+    return BuildSpec(
+        service=service.name,
+        platform=platform,
+        go_version=build.go or go_version,
+        commit=source.commit,
+        version=source.version,
+        package=package_argument(own.package),
+        directory=build.directory,
+        binary=binary,
+        tags=tuple(sorted(set(build.tags if own.tags is None else own.tags))),
+        stamp=tuple(sorted(filled.items())),
+        strip=build.strip if own.strip is None else own.strip,
+        linkage=build.linkage,
+        vendored={"vendor": True, "download": False, "auto": None}[build.modules],
+        environment=tuple(sorted(build.environment.items())),
+    )
 
 
 def package_argument(package: str) -> str:

@@ -101,6 +101,26 @@ def resolve(
     )
 
 
+def at_commit(service: Service, commit: str, mirrors: Path) -> Repository:
+    """The service's repository at a commit that was built earlier; the remote is asked only where the mirror lacks it.
+
+    Raises:
+        SourceError: nobody has the commit.
+    """
+    asked = _Asked(service.name, mirrors, False, _utc, lambda _: None)
+    url = service.source.repository
+    mirror = Mirror(mirrors / mirror_name(url), url)
+    try:
+        with mirror.locked(asked.say):
+            _update(asked, mirror, wanted=commit, key="source.repository")
+            if not mirror.commit(commit):
+                raise asked.error(f"commit {commit} is not in {url}; push it there, or build another version")
+    except (GitError, MirrorBusyError) as error:
+        reason = _reason(error) if isinstance(error, GitError) else "another run holds it"
+        raise asked.error(f"git cannot read the mirror {mirror.path} ({reason}); run again") from None
+    return Repository(repository=url, commit=commit, mirror=mirror.path)
+
+
 def bundle(source: Repository, have: Collection[str], target: Path) -> Path | None:
     """Write what a builder lacks of one repository; for submodules call it for each of ``source.below()``.
 

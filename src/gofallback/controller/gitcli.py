@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 QUICK = 60.0
 """Seconds for a command that only touches this machine's disk."""
@@ -60,7 +61,14 @@ class GitError(Exception):
         """Seconds after which it was ended; None: it ended by itself."""
 
 
-def git(arguments: Sequence[str], *, directory: Path | None = None, timeout: float = QUICK, stdin: str = "") -> str:
+def git(
+    arguments: Sequence[str],
+    *,
+    directory: Path | None = None,
+    timeout: float = QUICK,
+    stdin: str = "",
+    into: IO[bytes] | None = None,
+) -> str:
     """Run git and return its stdout.
 
     Args:
@@ -68,6 +76,7 @@ def git(arguments: Sequence[str], *, directory: Path | None = None, timeout: flo
         directory: a bare repository (or None for none).
         timeout: seconds until the process group is killed.
         stdin: text for its standard input, else an empty one.
+        into: a file that gets its stdout as it is, in place of the return value.
 
     Raises:
         GitError: exit status not 0, or out of time.
@@ -77,7 +86,7 @@ def git(arguments: Sequence[str], *, directory: Path | None = None, timeout: flo
     process = subprocess.Popen(
         ["git", *where, *settings, *arguments],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.PIPE if into is None else into,
         stderr=subprocess.PIPE,
         env=_environment(),
         start_new_session=True,  # no terminal to prompt on, and one group to end
@@ -91,7 +100,7 @@ def git(arguments: Sequence[str], *, directory: Path | None = None, timeout: flo
         raise
     if process.returncode:
         raise GitError(err.decode(errors="replace"))
-    return out.decode(errors="surrogateescape")
+    return (out or b"").decode(errors="surrogateescape")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,9 +6,10 @@ import contextlib
 import fcntl
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from gofallback.controller.gitcli import REMOTE, GitError, git
 from gofallback.source.refs import FULL_SHA, Ref, parse_refs
@@ -134,6 +135,10 @@ class Mirror:
     def tree(self, commit: str) -> list[Entry]:
         """Every file of a commit."""
         return parse_tree(git(["ls-tree", "-r", "-z", "--full-tree", commit], directory=self.path))
+
+    def blobs(self, shas: Sequence[str], into: IO[bytes]) -> None:
+        """Write the contents of blobs into a file, each behind a line ``<sha> blob <size>`` and before a line end."""
+        git(["cat-file", "--batch"], directory=self.path, stdin="".join(f"{sha}\n" for sha in shas), into=into)
 
     def uses_lfs(self, commit: str) -> bool:
         """Whether an attributes file of a commit hands files to Git LFS."""

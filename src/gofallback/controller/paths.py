@@ -38,6 +38,11 @@ class Home:
         return self.root / "artifacts"
 
     @property
+    def files(self) -> Path:
+        """Files of releases, by the SHA-256 of their content."""
+        return self.root / "files"
+
+    @property
     def keys(self) -> Path:
         """The controller's own keys."""
         return self.root / "keys"

@@ -114,7 +114,9 @@ class Run:
     """Names of the builders that build the same, to be compared (docs/twin-build.md)."""
     sources: dict[str, ResolvedSource] = field(default_factory=dict)
     specs: dict[str, dict[str, BuildSpec]] = field(default_factory=dict)
-    """Service to platform to what is built; the agent's under ``gofallback-agent``."""
+    """Service to platform to its main binary, as it is built; the agent's under ``gofallback-agent``."""
+    further: dict[str, dict[str, tuple[BuildSpec, ...]]] = field(default_factory=dict)
+    """Service to platform to its further binaries, by name."""
     artifacts: dict[str, Stored] = field(default_factory=dict)
     """Build key to artifact."""
     built: set[str] = field(default_factory=set)
@@ -187,6 +189,12 @@ class Run:
         """The artifact of a service for a platform, once it is built and verified."""
         spec = self.specs.get(service, {}).get(platform)
         return self.artifacts.get(spec.key) if spec else None
+
+    def artifacts_of(self, service: str, platform: str) -> list[Stored]:
+        """The artifacts of a service for a platform that exist by now, the main binary's first."""
+        main = self.specs.get(service, {}).get(platform)
+        specs = [*([main] if main else []), *self.further.get(service, {}).get(platform, ())]
+        return [self.artifacts[spec.key] for spec in specs if spec.key in self.artifacts]
 
     def tell(self, event: str, *, host: str | None = None, service: str | None = None, **data: Any) -> None:
         """Write an event into the run's journal (docs/journal.md)."""

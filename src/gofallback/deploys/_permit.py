@@ -156,14 +156,15 @@ def _about_to_go(here: Site, service: Service, environment: str, rules: Approval
     on = [host for host in here.targets if any(one.name == service.name for one in here.services(host))]
     platforms = sorted({state_of(here, host).platform for host in on})
     if here.run.command == "rollout":
-        chosen = {one: stored_of(here, service, one).manifest for one in platforms}
-        version = next(iter(chosen.values())).spec.version
-        keys = {one: manifest.key for one, manifest in chosen.items()}
+        chosen = [stored.manifest.spec for one in platforms for stored in stored_of(here, service, one)]
     else:
-        specs = specs_for(here, service, platforms)
-        version = next(iter(specs.values())).version
-        keys = {one: specs[one].key for one in platforms}
-        absent = [one for one, key in keys.items() if here.run.store.find(service.name, key) is None]
+        mains, further = specs_for(here, service, platforms), here.run.further[service.name]
+        chosen = [spec for one in platforms for spec in (mains[one], *further[one])]
+    version = chosen[0].version
+    keys = {(spec.platform, spec.binary): spec.key for spec in chosen}
+    if here.run.command != "rollout":
+        lacking = [spec for spec in chosen if here.run.store.find(service.name, spec.key) is None]
+        absent = list(dict.fromkeys(spec.platform for spec in lacking))
         if absent:
             raise ApprovalError(
                 f"{version} is not built yet for {', '.join(absent)}, and needs {rules.required} approvals: build it "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 import click
 from pyinfra.api.host import Host
 
-from gofallback.controller.store import Stored
+from gofallback.controller.store import MANIFEST, Stored, manifest_text
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
 from gofallback.provenance.attest import beside
+from gofallback.release.contents import contents
 from gofallback.release.plan import LocalProgram, Step, diff, upload_for
 from gofallback.release.receive import Upload
 from gofallback.report.redact import names_secret, redact
@@ -56,7 +58,9 @@ def changes(here: Site, host: Host, want: Wanted) -> list[Step]:
     """Every change on one target; empty: nothing to do."""
     stored = stored_binary(here, want)
     found = state_of(here, host).services[want.service.name]
-    return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None)
+    artifacts = ((spec.binary, here.run.artifacts.get(spec.key)) for spec in want.further)
+    further = {name: one.manifest.sha256 for name, one in artifacts if one is not None}
+    return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
 
 
 def tell(here: Site, host: Host, want: Wanted) -> None:
@@ -80,15 +84,24 @@ def _coloured(line: str) -> str:
     return click.style(line, fg={"+": "green", "-": "red"}.get(line[:1]))
 
 
-def upload(here: Site, host: Host, want: Wanted, binary: Stored, agent: Stored) -> Upload | None:
-    """What has to be sent to a target; None: it is all there."""
+def upload(here: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> Upload | None:
+    """What has to be sent to a target; None: it is all there.
+
+    Args:
+        here: the run.
+        host: the target.
+        want: the release.
+        programs: the artifacts of `Wanted.programs`.
+    """
+    binary, *further, agent = programs
     return upload_for(
         state_of(here, host),
         want.service,
         want.files,
-        manifest=_manifest(want, binary, agent),
-        beside=beside(binary.path.parent),
+        manifest=_manifest(want, binary, further, agent),
+        beside=beside(binary.path.parent) | _beside_further(further),
         binary=_program(binary),
+        further={one.manifest.spec.binary: _program(one) for one in further},
         agent=_program(agent),
         run_id=here.run.id,
         minimum_free_mb=here.fleet(host).target.minimum_free_mb,
@@ -99,9 +112,25 @@ def _program(stored: Stored) -> LocalProgram:
     return LocalProgram(path=stored.path, sha256=stored.manifest.sha256, size=stored.manifest.size)
 
 
-def _manifest(want: Wanted, binary: Stored, agent: Stored) -> bytes:
-    """manifest.json of a release: the binary's manifest, and which agent lies beside it."""
+def _beside_further(further: Sequence[Stored]) -> dict[str, bytes]:
+    """Manifest, provenance and SBOM of each further binary, under names that begin with the binary's."""
+    found: dict[str, bytes] = {}
+    for one in further:
+        name = one.manifest.spec.binary
+        found[f"{name}.{MANIFEST}"] = manifest_text(one.manifest)
+        found |= {f"{name}.{file}": content for file, content in beside(one.path.parent).items()}
+    return found
+
+
+def _manifest(want: Wanted, binary: Stored, further: Sequence[Stored], agent: Stored) -> bytes:
+    """manifest.json of a release: the main binary's manifest, and what lies beside it.
+
+    `contents` is there only where there is something: a release of one binary has the manifest it always had.
+    """
     content = binary.manifest.model_dump(mode="json")
     content["release"] = want.files.id
     content["agent_sha256"] = agent.manifest.sha256
+    others = contents(want.files, {one.manifest.spec.binary: one.manifest.sha256 for one in further})
+    if others:
+        content["contents"] = others
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

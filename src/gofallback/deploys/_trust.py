@@ -100,7 +100,7 @@ def refuse_unproven(here: Site, host: Host, wanted: Iterable[Wanted]) -> None:
     """
     with here.lock:
         wants = list(wanted)
-        there = [here.run.artifacts.get(spec.key) for want in wants for spec in (want.binary, want.agent)]
+        there = [here.run.artifacts.get(spec.key) for want in wants for spec in want.programs]
         known = [one for one in there if one is not None]
         if here.run.command != "rollout":  # their second builder is at work in this run
             known = [one for one in known if not _twin.demanded(here) or unconfirmed(here, one) is None]

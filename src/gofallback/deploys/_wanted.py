@@ -13,14 +13,16 @@ from gofallback.build import agent_source, plan
 from gofallback.build.plan import AGENT
 from gofallback.build.spec import BuildSpec
 from gofallback.controller import git
+from gofallback.controller.extras import Place, gather
 from gofallback.controller.store import Stored
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.facts.target import target_state
 from gofallback.model import Service
 from gofallback.release import templates
+from gofallback.release.extra import Extra
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.state import TargetState
-from gofallback.source.model import ResolvedSource
+from gofallback.source.model import Repository, ResolvedSource
 
 #: Bytes; record, history and journal of a run are some ten KiB.
 _LEAST_FREE = 256 * 1024
@@ -33,7 +35,15 @@ class Wanted:
     service: Service
     files: ReleaseFiles
     binary: BuildSpec
+    """The main one, which the unit runs."""
     agent: BuildSpec
+    further: tuple[BuildSpec, ...] = ()
+    """The other binaries, by name."""
+
+    @property
+    def programs(self) -> tuple[BuildSpec, ...]:
+        """Everything of it that is built."""
+        return (self.binary, *self.further, self.agent)
 
     @property
     def commit(self) -> str:
@@ -129,10 +139,15 @@ def services_in_use(site: Site) -> list[Service]:
 
 
 def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
-    """What is built of a service, by platform."""
+    """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
     known = site.run.specs.setdefault(service.name, {})
-    for spec in plan.specs(service, source_of(site, service), go_version(site, service), platforms):
-        known.setdefault(spec.platform, spec)
+    further = site.run.further.setdefault(service.name, {})
+    every = plan.specs(service, source_of(site, service), go_version(site, service), platforms)
+    for spec in every:
+        if spec.binary == service.binary:
+            known.setdefault(spec.platform, spec)
+            others = (one for one in every if one.platform == spec.platform and one.binary != service.binary)
+            further.setdefault(spec.platform, tuple(others))
     return known
 
 
@@ -151,7 +166,8 @@ def all_specs(site: Site) -> list[BuildSpec]:
     for service in services_in_use(site):
         own = [h for h in site.targets if any(s.name == service.name for s in site.services(h))]
         linux = sorted({state_of(site, host).platform for host in own})
-        specs |= {spec.key: spec for spec in specs_for(site, service, linux).values()}
+        mains, further = specs_for(site, service, linux), site.run.further[service.name]
+        specs |= {spec.key: spec for platform, main in mains.items() for spec in (main, *further[platform])}
         agents |= {spec.key: spec for spec in (agent_for(site, service, platform) for platform in linux)}
     return [*specs.values(), *agents.values()]
 
@@ -162,7 +178,8 @@ def wanted_from_source(site: Site, host: Host) -> list[Wanted]:
     wanted = []
     for service in site.services(host):
         binary = specs_for(site, service, [platform])[platform]
-        wanted.append(_wanted(service, binary, agent_for(site, service, platform)))
+        programs = (binary, *site.run.further[service.name][platform])
+        wanted.append(_wanted(site, host, service, programs, agent_for(site, service, platform)))
     return wanted
 
 
@@ -175,37 +192,67 @@ def wanted_from_store(site: Site, host: Host) -> list[Wanted]:
     platform = state_of(site, host).platform
     wanted = []
     for service in site.services(host):
-        binary = stored_of(site, service, platform)
+        binary, *further = stored_of(site, service, platform)
         agent = _stored_agent(site, platform)
-        for stored in (binary, agent):
+        for stored in (binary, *further, agent):
             site.run.artifacts[stored.manifest.key] = stored
+        for stored in (binary, agent):
             spec = stored.manifest.spec
             site.run.specs.setdefault(spec.service, {})[spec.platform] = spec
-        wanted.append(_wanted(service, binary.manifest.spec, agent.manifest.spec))
+        specs = tuple(stored.manifest.spec for stored in further)
+        site.run.further.setdefault(service.name, {})[platform] = specs
+        wanted.append(_wanted(site, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
     return wanted
 
 
-def _wanted(service: Service, binary: BuildSpec, agent: BuildSpec) -> Wanted:
+def _wanted(site: Site, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec) -> Wanted:
+    binary, *further = programs
     files = render(
         service,
         version=binary.version,
         artifact_key=binary.key,
         agent_key=agent.key,
         templates=templates.load(Path.cwd()),
+        further={spec.binary: spec.key for spec in further},
+        extras=_extras(site, service, binary, site.fleet(host).environment),
     )
-    return Wanted(service=service, files=files, binary=binary, agent=agent)
+    return Wanted(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
 
 
-def stored_of(site: Site, service: Service, platform: str) -> Stored:
-    """The artifact of the version asked for; hashed once a run."""
+def _extras(site: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
+    """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
+
+    Raises:
+        DataError, SourceError: a file cannot be had.
+    """
+    if not service.files:
+        return {}
+    context = {"version": binary.version, "commit": binary.commit, "environment": environment}
+    key = f"extras:{service.model_dump_json()}:{context}"
+    with site.lock:
+        if key not in site.memo:
+            source: Repository | None = site.run.sources.get(service.name)
+            if source is None and any(one.repository is not None for one in service.files.values()):
+                source = git.at_commit(service, binary.commit, site.run.home.mirrors)
+            site.memo[key] = gather(service, Place(source, Path.cwd(), site.run.home.files, context))
+        found: dict[str, Extra] = site.memo[key]
+        return found
+
+
+def stored_of(site: Site, service: Service, platform: str) -> list[Stored]:
+    """The artifacts of the version asked for, the main binary's first; hashed once a run.
+
+    Raises:
+        RefusedError: no version was named, or the store lacks one of the binaries.
+    """
     key = f"stored:{service.name}:{platform}"
     if key not in site.memo:
         site.memo[key] = _of_version(site, service, platform)
-    found: Stored = site.memo[key]
+    found: list[Stored] = site.memo[key]
     return found
 
 
-def _of_version(site: Site, service: Service, platform: str) -> Stored:
+def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
     store, version = site.run.store, site.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
@@ -220,7 +267,21 @@ def _of_version(site: Site, service: Service, platform: str) -> Stored:
         raise RefusedError(
             f"{service.name} {version}: not built for {platform}; run deploys/fallback.py --data ref={version}"
         )
-    return fitting[0]
+    made: list[Stored] = []
+    for name in (service.binary, *sorted(service.build.binaries)):
+        ours = [found for found in fitting if found.manifest.spec.binary == name]
+        if not made and not ours and len({found.manifest.spec.binary for found in fitting}) == 1:
+            ours = fitting  # the one binary had another name when it was built
+        # a tag may have been moved between two builds, and the binaries of a release are of one commit
+        same = [one for one in ours if not made or one.manifest.spec.commit == made[0].manifest.spec.commit]
+        if not same:
+            commit = f" from commit {made[0].manifest.spec.commit[:12]}, as {service.binary} was" if ours else ""
+            raise RefusedError(
+                f"{service.name} {version}: {name} was not built for {platform}{commit}; build every binary with "
+                f"deploys/drill.py --data ref={version}"
+            )
+        made.append(same[0])
+    return made
 
 
 def _stored_agent(site: Site, platform: str) -> Stored:

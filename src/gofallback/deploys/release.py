@@ -74,12 +74,12 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
     reason = halt(here)
     if reason is not None:
         return here.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
-    binary, agent = run.artifacts.get(want.binary.key), run.artifacts.get(want.agent.key)
-    if binary is None or agent is None:
+    programs = [run.artifacts[spec.key] for spec in want.programs if spec.key in run.artifacts]
+    if len(programs) < len(want.programs):
         return here.leave(host, want.service.name, "there is no artifact to release (see above)")
-    outcome.sha256 = binary.manifest.sha256
+    outcome.sha256 = programs[0].manifest.sha256
     try:
-        unproven = problem(here, host, (binary, agent))
+        unproven = problem(here, host, programs)
     except (GofallbackError, OSError) as error:
         unproven = str(error)
     if unproven is not None:
@@ -91,7 +91,7 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
     sent = put_release(
         state,
         host,
-        lambda: plan.upload(here, host, want, binary, agent),
+        lambda: plan.upload(here, host, want, programs),
         sudo=here.fleet(host).target.sudo,
         tell=lambda why: here.note_failure(host, want.service.name, why),
     )

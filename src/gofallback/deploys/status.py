@@ -74,6 +74,7 @@ def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
         version=spec.get("version"),
         commit=spec.get("commit"),
         sha256=found.hashes.get(f"bin/{service.binary}"),
+        further=_further(found),
         since=since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
         restarts=found.unit.restarts,
         reason=_reason(found),
@@ -82,6 +83,14 @@ def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
         bad=sorted(found.bad),
         leased_to=_lease(found),
     ).model_copy(update=_standing(found))
+
+
+def _further(found: ServiceState) -> dict[str, str]:
+    """The further binaries of the live release, as its manifest names them and as they are now."""
+    release = found.releases.get(found.current or "")
+    main = f"bin/{release.binary}" if release else ""
+    named = [path for path in (release.contents if release else {}) if path.startswith("bin/") and path != main]
+    return {path.removeprefix("bin/"): found.hashes[path] for path in named if path in found.hashes}
 
 
 def _standing(found: ServiceState) -> dict[str, str | None]:

@@ -136,10 +136,9 @@ def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibilit
             libc_version=state.libc_version,
         )
         for service in [*(service.name for service in here.services(host)), AGENT]:
-            stored = here.run.artifact(service, state.platform)
-            if stored is None:
-                continue
-            key = stored.manifest.key
-            if key not in infos:
-                infos[key] = inspect(stored.path)
-            yield f"{host.name} {service}", compatibility(infos[key], facts)
+            for number, stored in enumerate(here.run.artifacts_of(service, state.platform)):
+                key, name = stored.manifest.key, stored.manifest.spec.binary
+                if key not in infos:
+                    infos[key] = inspect(stored.path)
+                what = f"{service} {name}" if number else service
+                yield f"{host.name} {what}", compatibility(infos[key], facts)

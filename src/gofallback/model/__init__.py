@@ -1,6 +1,7 @@
 """Models of the group data: what is built, who builds, where it runs. Parsed at the edge, frozen afterwards."""
 
 from gofallback.model.base import DataError, Strict
+from gofallback.model.binaries import Archives, Binary, ReleaseFile
 from gofallback.model.builder import Builder, Toolchain, ToolchainPin
 from gofallback.model.fleet import Fleet, parse_fleet
 from gofallback.model.health import CommandCheck, Health, HttpCheck, TcpCheck
@@ -10,6 +11,8 @@ from gofallback.model.service import Build, Service, Source, Unit
 from gofallback.model.target import Target
 
 __all__ = [
+    "Archives",
+    "Binary",
     "Build",
     "Builder",
     "CommandCheck",
@@ -18,6 +21,7 @@ __all__ = [
     "Health",
     "HttpCheck",
     "Platform",
+    "ReleaseFile",
     "Rollout",
     "Service",
     "Source",

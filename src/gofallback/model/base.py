@@ -31,6 +31,8 @@ class Strict(BaseModel):
         for name, value in super().__repr_args__():
             if name == "extra_files":  # whole files, of any form
                 yield name, dict.fromkeys(value, "...")
+            elif name == "text":  # the same
+                yield name, value and "..."
             else:
                 yield name, redacted(value, likely=name in GIVEN) if isinstance(value, (str, Mapping)) else value
 

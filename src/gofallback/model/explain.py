@@ -30,6 +30,7 @@ PATTERNS: dict[str, str] = {
     r"^https?://[^\s]+$": "should be an http:// or https:// address",
     r"^\S+:\d{1,5}$": "should be host:port, such as 127.0.0.1:8080",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be a file name of letters, digits, '.', '_' and '-'",
+    r"^[A-Za-z0-9._+{}-]+$": "should be letters, digits, ._+- and placeholders such as {version}",
     r"^[A-Za-z0-9_.]+$": "should be a build tag of letters, digits, '_' and '.'",
     r"^[\w./-]+\.\w+$": "should be a Go variable such as main.version",
     r"^(\d+[KMGT]?|infinity)$": "should be a size such as 512M or 2G, or infinity",
@@ -65,7 +66,7 @@ _BOUNDS: dict[str, str] = {
 
 #: Tags of `gofallback.model.freeze.Window`, which stand in pydantic's key paths and in nobody's data.
 _TAGS = ("@once", "@weekly")
-_SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files"})
+_SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files", "files", "values"})
 
 
 def key_path(parts: Sequence[str | int]) -> str:

@@ -5,9 +5,19 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from gofallback.model.base import AbsolutePath, EnvName, Line, Name, RelativePath, Strict, one_line
+from gofallback.model.binaries import (
+    Archives,
+    Binary,
+    BinaryName,
+    PackagePattern,
+    ReleaseFile,
+    ReleasePath,
+    every_package,
+    secret_values,
+)
 from gofallback.model.health import Health, Port
 from gofallback.model.platform import Platform
 from gofallback.report.redact import names_secret, secrets_in
@@ -53,6 +63,11 @@ class Build(Strict):
     binary: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = Field(
         default=None, description="file name of the binary; default: the service's name"
     )
+    binaries: dict[BinaryName, Binary] = Field(
+        default_factory=dict,
+        description="further binaries of the same module, by file name; they lie beside the main one in bin/, which is "
+        "the one that the unit runs",
+    )
     platforms: list[Platform] = Field(
         default_factory=list, description="platforms to build besides those of the targets"
     )
@@ -66,6 +81,11 @@ class Build(Strict):
         default_factory=dict, description="further -X values; {version} and {commit} are replaced"
     )
     strip: bool = Field(default=True, description="-s -w: no symbol table, no DWARF")
+    generate: Annotated[list[PackagePattern], BeforeValidator(every_package)] = Field(
+        default_factory=list,
+        description="run `go generate` on the builder first, over these packages, such as ./internal/schema (true: "
+        "./...), in a copy of the tree (docs/binaries-and-files.md)",
+    )
     vet: bool = Field(default=False, description="go vet has to pass before the build")
     test: bool = Field(default=False, description="go test has to pass before the build, on the builder")
     go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = Field(
@@ -199,6 +219,18 @@ class Service(Strict):
     extra_files: dict[RelativePath, str] = Field(
         default_factory=dict, description="text files put into conf/ (name: content)"
     )
+    files: dict[ReleasePath, ReleaseFile] = Field(
+        default_factory=dict,
+        description="files of a release, by where they go: lib/..., conf/...; with `/` at its end a folder that keeps "
+        "names (docs/binaries-and-files.md)",
+    )
+    values: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="what templates of `files` know as `values`; service_overrides change single ones. No secrets",
+    )
+    archives: Archives = Field(
+        default_factory=Archives, description="what `gofallback archive` makes of a version for download"
+    )
     keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
         default=5, description="releases that stay on a target, besides current, previous and last-known-good"
     )
@@ -208,7 +240,21 @@ class Service(Strict):
     def _consistent(self) -> Service:
         if self.socket_activation and self.port is None:
             raise ValueError("socket_activation needs `port`")
+        names = [self.binary, *self.build.binaries]
+        if len({name.lower() for name in names}) < len(names):
+            raise ValueError(f"build.binaries: every binary needs a name of its own, got {', '.join(names)}")
         return self
+
+    @field_validator("values")
+    @classmethod
+    def _no_secrets(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        found = next(iter(secret_values(value)), None)
+        if found is not None:
+            raise ValueError(
+                f"{found} sounds like a secret, and everybody on a target can read a file of a release: put it into "
+                "unit.environment"
+            )
+        return value
 
     @property
     def binary(self) -> str:

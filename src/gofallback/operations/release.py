@@ -69,9 +69,10 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
     if late:
         return f"{late}; nothing was changed"
     failed = failure(lines)
-    if failed and failed[0] == "hash" and any(program.have for program in upload.programs):
+    if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
         host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
-        upload = replace(upload, programs=tuple(replace(program, have=()) for program in upload.programs))
+        programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
+        upload = replace(upload, programs=programs, extras=extras)
         lines = _transfer(state, host, upload, sudo)
         failed = failure(lines)
     if failed:
@@ -125,8 +126,9 @@ def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
     if kind == "disk":
         return f"the disk is full: {text}; free space on {host.name} and run the same command again"
     if kind == "hash":
-        path, _, found = text.partition(" ")
-        wanted = next((program.sha256 for program in upload.programs if program.path == path), "?")
+        path, _, found = text.rpartition(" ")
+        every = (*upload.programs, *upload.extras)
+        wanted = next((program.sha256 for program in every if program.path == path), "?")
         sums = f"sha256 {found or 'of nothing'} there, {wanted} here"
         return f"{path} changed on the way: {sums}; nothing was changed, run again"
     if kind == "user":

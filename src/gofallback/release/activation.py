@@ -90,9 +90,8 @@ def start(
     quote = shlex.quote
     folder = f"{home}/releases/{release}"
     unit = activation_unit(service)
-    expected = (
-        f"sum={sha256}" if sha256 else ('sum=$(sed -n \'s/.*"sha256": *"\\([0-9a-f]*\\)".*/\\1/p\' manifest.json)')
-    )
+    # manifest.json is written with an indent of two: the release's own values stand left of those of its parts
+    expected = f"sum={sha256}" if sha256 else """sum=$(sed -nE 's/^  "sha256": "([0-9a-f]*)",?$/\\1/p' manifest.json)"""
     options = [*_given("fence", fence), *_given("window", window), *_given("reason", reason)]
     options += ["-keep-failed"] if keep_failed else []
     follow = f'"$agent" follow -service {quote(service)} -timeout {timeout:g} -run-id'
@@ -107,9 +106,13 @@ case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*
   case $what in "$release, run "*) printf 'join\\t%s\\n' "$run"; exec {follow} "$run";; esac
   refuse "an activation of release $what is under way; wait for it to end, or stop it: systemctl stop {unit}";; esac
 {expected}
-found=$(sha256sum bin/* | {{ read -r a b; echo "$a"; }})
+main=$(sed -nE 's/^    "binary": "([A-Za-z0-9._-]+)",?$/\\1/p' manifest.json)
+found=$(sha256sum bin/${{main:-*}} | {{ read -r a b; echo "$a"; }})
 [ "$found" = "$sum" ] ||
   refuse "the binary of release $release has sha256 $found, its manifest says $sum; upload it again"
+sums=$(sed -nE 's#^    "((bin|lib|conf)/.*)": "([0-9a-f]{{64}})",?$#\\3  \\1#p' manifest.json)
+[ -z "$sums" ] || out=$(printf '%s\\n' "$sums" | sha256sum --quiet -c 2>&1) ||
+  refuse "release $release is not what its manifest says: $(printf %s "$out" | head -n 1); upload it again"
 {_transient(service, unit, f"{ACTIVATING}{release}, run {run_id}")} \\
   "$agent" activate -plan {quote(f"{folder}/{ACTIVATION}")} -run-id "$own" -started-by {quote(who)} \\
   {shlex.join(options)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from gofallback.model import Service
 from gofallback.release import lease
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.contents import by_content, contents, damaged, files_diff, texts, unified
 from gofallback.release.receive import Program, Upload
 from gofallback.release.render import ReleaseFiles, Rendered
-from gofallback.release.state import FileFound, ServiceState, TargetState
+from gofallback.release.state import ServiceState, TargetState
 
 Kind = Literal["user", "upload", "repair", "switch", "restart", "refuse"]
 #: `systemd-run --collect` and `TemporaryFileSystem=`, `ProtectProc=` and its kin need it (systemd's NEWS).
@@ -43,7 +44,17 @@ class LocalProgram:
     """Bytes."""
 
 
-def diff(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: str | None = None) -> list[Step]:
+#: Nothing more is known, or there is nothing more.
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def diff(
+    state: ServiceState,
+    desired: ReleaseFiles,
+    service: Service,
+    sha256: str | None = None,
+    further: Mapping[str, str] = _NONE,
+) -> list[Step]:
     """Every change that makes ``desired`` live and healthy; an empty list: nothing to do.
 
     Args:
@@ -51,18 +62,24 @@ def diff(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: s
         desired: the rendered release.
         service: its group data.
         sha256: of the binary; None while there is no artifact yet.
+        further: SHA-256 of the further binaries by name, as far as there are artifacts.
     """
     steps = []
+    wanted = contents(desired, further)
     if not state.user_exists:
         steps.append(Step("user", f"create the system user {service.user}"))
     live = state.current == desired.id
-    damage = _damage(state, desired, service, sha256) if live else _other_binary(state, desired, sha256)
+    damage = _damage(state, desired, service, sha256, wanted) if live else _other_binary(state, desired, sha256, wanted)
     if desired.id not in state.releases:
-        note = f"; {binary_note(state, sha256)}" if sha256 is not None else "; with the binary that this run builds"
-        steps.append(Step("upload", f"upload release {desired.id}{note}", _files_diff(state, desired)))
+        note = (
+            f"; {binary_note(state, sha256, wanted)}"
+            if sha256
+            else f"; with the {_binaries(service)} that this run builds"
+        )
+        steps.append(Step("upload", f"upload release {desired.id}{note}", files_diff(state, desired)))
     elif damage:
         steps.append(
-            Step("repair", f"upload release {desired.id} again: {'; '.join(damage)}", _files_diff(state, desired))
+            Step("repair", f"upload release {desired.id} again: {'; '.join(damage)}", files_diff(state, desired))
         )
     if not live:
         before = state.current or "no release"
@@ -137,6 +154,7 @@ def upload_for(
     run_id: str,
     minimum_free_mb: int,
     beside: Mapping[str, bytes] | None = None,
+    further: Mapping[str, LocalProgram] = MappingProxyType({}),
 ) -> Upload | None:
     """What has to be sent so that a release is there, or None when it is there and undamaged.
 
@@ -150,18 +168,16 @@ def upload_for(
         run_id: the run that uploads.
         minimum_free_mb: `target.minimum_free_mb`.
         beside: further files of the release's folder, which its name says nothing of: provenance.json and sbom.json.
+        further: the service's further programs, by name.
     """
     state = target.services[service.name]
     there = files.id in state.releases
-    if there and state.current == files.id and not _damage(state, files, service, binary.sha256):
+    wanted = contents(files, {name: program.sha256 for name, program in further.items()})
+    if there and state.current == files.id and not _damage(state, files, service, binary.sha256, wanted):
         return None
-    if there and state.current != files.id and state.releases[files.id].sha256 == binary.sha256:
+    if there and state.current != files.id and not _other_binary(state, files, binary.sha256, wanted):
         return None
-    same = tuple(
-        f"{service.home}/releases/{found.id}/bin/{service.binary}"
-        for found in state.releases.values()
-        if found.sha256 == binary.sha256 and not (there and found.id == files.id)
-    )
+    have = by_content(state, service, files.id)
     shared = (f"/opt/gofallback/agent/{agent.sha256}",) if agent.sha256 in target.agents else ()
     return Upload(
         files=files,
@@ -169,13 +185,26 @@ def upload_for(
         run_id=run_id,
         manifest=manifest,
         programs=(
-            Program(f"bin/{service.binary}", binary.sha256, binary.size, binary.path, same),
+            _program(f"bin/{service.binary}", binary, have),
+            *(_program(f"bin/{name}", program, have) for name, program in further.items()),
             Program(AGENT, agent.sha256, agent.size, agent.path, shared),
+        ),
+        extras=tuple(
+            Program(path, one.sha256, one.size, one.local, have.get(one.sha256, ()), one.mode)
+            for path, one in sorted(files.extras.items())
         ),
         minimum_free_mb=minimum_free_mb,
         replace=there,
         beside=beside or {},
     )
+
+
+def _program(path: str, local: LocalProgram, have: Mapping[str, tuple[str, ...]]) -> Program:
+    return Program(path, local.sha256, local.size, local.path, have.get(local.sha256, ()))
+
+
+def _binaries(service: Service) -> str:
+    return "binaries" if service.build.binaries else "binary"
 
 
 def drift(state: ServiceState, units: Mapping[str, Rendered]) -> list[str]:
@@ -209,28 +238,51 @@ def changed_by_hand(state: ServiceState) -> list[str]:
         return []
     found = drift(state, live_units(state))
     release = state.releases.get(state.current)
-    hashes = [digest for path, digest in state.hashes.items() if path.startswith("bin/")]
+    main = f"bin/{release.binary}" if release and release.binary else ""
+    hashes = [sum_ for path, sum_ in state.hashes.items() if path.startswith("bin/") and main in ("", path)]
     if release and release.sha256 and hashes[:1] != [release.sha256]:
         now = hashes[0][:12] if hashes else "of nothing"
         found.append(f"the binary has sha256 {now}, its manifest says {release.sha256[:12]}")
+    for path, sha256 in (release.contents if release else {}).items():
+        have = state.hashes.get(path)
+        if have != sha256 and path != main:
+            now = f"has sha256 {have[:12]}" if have else "is missing"
+            found.append(f"{path} {now}, its manifest says {sha256[:12]}")
     return found
 
 
-def binary_note(state: ServiceState, sha256: str) -> str:
-    """Whether a binary has to be sent."""
-    known = any(found.sha256 == sha256 for found in state.releases.values())
-    return "the binary is there already" if known else f"with binary {sha256[:12]}"
+def binary_note(state: ServiceState, sha256: str, wanted: Mapping[str, str] = _NONE) -> str:
+    """Whether a binary has to be sent, and how many of the other files."""
+    releases = state.releases.values()
+    known = any(found.sha256 == sha256 for found in releases)
+    note = "the binary is there already" if known else f"with binary {sha256[:12]}"
+    there = {sum_ for found in releases for sum_ in found.contents.values()}
+    lacking = [path for path, sum_ in wanted.items() if sum_ not in there]
+    more = f"{len(lacking)} of {len(wanted)} further files" if lacking else "so are its further files"
+    if not wanted or (not lacking and not known):
+        return note
+    return f"{note}{',' if not lacking else ' and'} {more}"
 
 
-def _other_binary(state: ServiceState, desired: ReleaseFiles, sha256: str | None) -> list[str]:
+def _other_binary(
+    state: ServiceState, desired: ReleaseFiles, sha256: str | None, wanted: Mapping[str, str] = _NONE
+) -> list[str]:
     """What speaks against a release that is there but not live: its manifest names another binary than the artifact."""
     there = state.releases.get(desired.id)
-    if there is None or sha256 is None or there.sha256 == sha256:
+    if there is None or sha256 is None:
         return []
-    return [f"its binary has sha256 {(there.sha256 or 'none')[:12]}, not {sha256[:12]}"]
+    found = []
+    if there.sha256 != sha256:
+        found.append(f"its binary has sha256 {(there.sha256 or 'none')[:12]}, not {sha256[:12]}")
+    for path, sum_ in wanted.items():
+        if there.contents.get(path) != sum_:
+            found.append(f"its {path} has sha256 {there.contents.get(path, 'none')[:12]}, not {sum_[:12]}")
+    return found
 
 
-def _damage(state: ServiceState, desired: ReleaseFiles, service: Service, sha256: str | None) -> list[str]:
+def _damage(
+    state: ServiceState, desired: ReleaseFiles, service: Service, sha256: str | None, wanted: Mapping[str, str]
+) -> list[str]:
     """What is wrong with the folder of the live release."""
     found = []
     manifest = state.releases[desired.id].sha256 if desired.id in state.releases else None
@@ -242,6 +294,7 @@ def _damage(state: ServiceState, desired: ReleaseFiles, service: Service, sha256
         found.append(f"{binary} has sha256 {have[:12]}, not {(sha256 or manifest or 'none')[:12]}")
     if AGENT not in state.hashes:
         found.append(f"{AGENT} is missing")
+    found += damaged(state, desired, service, wanted)
     for path, file in desired.files.items():
         there = state.files.get(path)
         if there is None or there.content != file.content:
@@ -249,7 +302,8 @@ def _damage(state: ServiceState, desired: ReleaseFiles, service: Service, sha256
         elif there.mode != file.mode:
             found.append(f"{path} has mode {there.mode:o}, not {file.mode:o}")
     base = f"{state.home}/current"
-    for path in [*(f"{base}/{folder}".rstrip("/") for folder in FOLDERS), f"{base}/{binary}", f"{base}/{AGENT}"]:
+    programs = [binary, AGENT, *(f"bin/{name}" for name in service.build.binaries)]
+    for path in [f"{base}/{one}".rstrip("/") for one in (*FOLDERS, *programs)]:
         mode = state.modes.get(path)
         if mode is not None and mode != "755 root:root":
             found.append(f"{path.removeprefix(base + '/')} is {mode}, not 755 root:root")
@@ -276,27 +330,6 @@ def _not_running(state: ServiceState, desired: ReleaseFiles) -> list[str]:
     return found
 
 
-def unified(before: Mapping[str, bytes], after: Mapping[str, bytes], folder: str = "") -> str:
-    """Unified diff of text files by name; empty when they are equal."""
-    lines: list[str] = []
-    for name in sorted(before.keys() | after.keys()):
-        old, new = (texts.get(name, b"").decode(errors="replace").splitlines() for texts in (before, after))
-        label = f"{folder}{name}"
-        start = label if name in before else "/dev/null"
-        end = label if name in after else "/dev/null"
-        lines += difflib.unified_diff(old, new, start, end, lineterm="")
-    return "\n".join(lines)
-
-
-def _contents(files: Mapping[str, FileFound] | Mapping[str, Rendered], names: Iterable[str]) -> dict[str, bytes]:
-    return {name: files[name].content for name in names}
-
-
-def _files_diff(state: ServiceState, desired: ReleaseFiles) -> str:
-    before = [path for path in state.files if path.startswith("conf/")]
-    return unified(_contents(state.files, before), _contents(desired.files, desired.files), f"{state.home}/current/")
-
-
 def _units_diff(state: ServiceState, desired: ReleaseFiles) -> str:
     units = desired.units
-    return unified(_contents(state.installed, state.installed), _contents(units, units), "/etc/systemd/system/")
+    return unified(texts(state.installed, state.installed), texts(units, units), "/etc/systemd/system/")

@@ -18,6 +18,7 @@ from typing import Any
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
 from gofallback.release import told
+from gofallback.release.extra import contents_of
 from gofallback.release.lease import seen
 from gofallback.release.render import unit_names
 from gofallback.release.state import (
@@ -57,7 +58,7 @@ say libc "$libc"
 say systemd "$(systemctl --version | { read -r a b c; echo "$b"; })"
 read -r boot </proc/sys/kernel/random/boot_id; say boot "$boot"
 read -r up rest </proc/uptime; say clock "$(date +%s)" "$up"
-for p in tar gzip base64 sha256sum flock systemd-run systemd-analyze systemctl useradd stat df; do
+for p in tar gzip base64 sha256sum find flock systemd-run systemd-analyze systemctl useradd stat df; do
   command -v $p >/dev/null || say missing $p; done
 agents=$(ls /opt/gofallback/agent 2>/dev/null); for a in $agents; do say agent "$a"; done
 """
@@ -77,6 +78,14 @@ sums() {
        [ -w /run/gofallback ] && printf '%s' "$sig$mark$found" >$cache.$$ && mv -f $cache.$$ $cache;; esac
   echo "$found" | prefix sum
 }
+"""
+
+# Every file of a live release, a name a line; and of those what is small enough to be told whole. -size counts blocks
+# of 512 bytes, rounded up. $1 home.
+_FILES = r"""
+inside() { find "$1/current/bin/" "$1/current/lib/" "$1/current/conf/" -type f 2>/dev/null | sort; }
+small() { find "$1/current/conf/" -type f -size -2048 2>/dev/null
+  find "$1/current/lib/" -type f ! -name gofallback-agent -size -129 2>/dev/null; }
 """
 
 # $1 name, $2 home, $3 user
@@ -103,36 +112,33 @@ def script(services: Iterable[Service]) -> str:
     """The script; every value in it is quoted."""
     chosen = list(services)
     quote = shlex.quote
-    units, tar, sums, modes, calls = [], [], [], [], []
+    units, tar, homes, modes, calls = [], [], [], [], []
     for service in chosen:
         name, home = quote(service.name), quote(service.home)
         calls.append(f"one {name} {home} {quote(service.user)}")
         units += [*unit_names(service.name), activation_unit(service.name)]
         tar += [f"{UNIT_FOLDER}/{unit}" for unit in unit_names(service.name)]
-        tar += [f"{home}/current/conf", f"{home}/current/manifest.json", f"{home}/releases/*/manifest.json"]
+        tar += [f"{home}/current/manifest.json", f"{home}/releases/*/manifest.json"]
         tar += [f"{home}/releases/*/BAD", f"{RECORDS}/{name}/outcome.json", f"{RECORDS}/{name}/last-known-good"]
-        programs = [f"{home}/current/bin/{quote(service.binary)}", f"{home}/current/lib/gofallback-agent"]
-        sums += programs
-        folders = ["", "/bin", "/lib", "/conf", "/manifest.json"]
-        modes += [
-            *programs,
-            *(
-                f"{home}/current{folder}/." if folder != "/manifest.json" else f"{home}/current{folder}"
-                for folder in folders
-            ),
-            f"/var/log/{name}",
-        ]
+        homes.append(home)
+        folders = ["/.", "/bin/.", "/lib/.", "/conf/.", "/manifest.json"]
+        modes += [*(f"{home}/current{folder}" for folder in folders), f"/var/log/{name}"]
     lines = [_HEAD.strip(), 'say free /tmp "$(df -Pk /tmp | { read -r a; read -r a b c free rest; echo "$free"; })"']
     if chosen:
+        files, texts = ("; ".join(f"{what} {home}" for home in homes) for what in ("inside", "small"))
         lines += [
             _SUMS.strip(),
+            _FILES.strip(),
             _SERVICE.strip(),
             *calls,
             f"systemctl show -p {_PROPERTIES},Description {' '.join(map(quote, units))} 2>/dev/null | prefix unit",
-            f"sums {' '.join(sums)}",
+            # names may have blanks in them, and brackets: cut at line ends only, and nothing is a pattern
+            f"(IFS='\n'; set -f; sums $({files}))",
+            f"(IFS='\n'; set -f; stat --printf 'mode\\t%a %U:%G\\t%n\\n' -- $({files}) 2>/dev/null)",
             f"stat --printf 'mode\\t%a %U:%G\\t%n\\n' -- {' '.join(modes)} 2>/dev/null",
             "printf 'files\\t'",
-            f"tar -C / -czf - --hard-dereference --ignore-failed-read -- {' '.join(tar)} 2>/dev/null | base64 -w 0",
+            f"{{ printf '%s\\n' {' '.join(tar)}; {texts}; }} |"
+            " tar -C / -czf - --hard-dereference --ignore-failed-read -T - 2>/dev/null | base64 -w 0",
             "echo",
         ]
     return "\n".join([*lines, "echo end"])
@@ -269,6 +275,8 @@ def _release(home: str, name: str, files: dict[str, FileFound]) -> ReleaseFound:
         sha256=str(content["sha256"]) if "sha256" in content else None,
         version=str(spec.get("version", "")) if isinstance(spec, dict) else "",
         bad=bad,
+        binary=str(spec.get("binary", "")) if isinstance(spec, dict) else "",
+        contents=contents_of(content),
     )
 
 

@@ -26,7 +26,7 @@ _PROLOGUE = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 
 @dataclass(frozen=True)
 class Program:
-    """A program of a release: the service's binary or the agent."""
+    """A program of a release: a binary of the service or the agent; or another file that is sent as it is."""
 
     path: str
     """Inside the release."""
@@ -37,6 +37,7 @@ class Program:
     """The file on the controller."""
     have: tuple[str, ...] = ()
     """Absolute paths on the target that should hold the same bytes: linked, not sent, if they really do."""
+    mode: int = 0o755
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Upload:
     """Of the run's lease: what it fences is written only while no later run has one. 0: not fenced."""
     beside: Mapping[str, bytes] = field(default_factory=dict)
     """Name to content of files that lie beside manifest.json: what proves where the binary came from."""
+    extras: tuple[Program, ...] = ()
+    """Further files: there may be thousands, so that their names go through the archive, not into a command."""
 
     @property
     def temporary(self) -> str:
@@ -64,7 +67,7 @@ class Upload:
     @property
     def needed(self) -> int:
         """Bytes that are sent."""
-        sent = sum(program.size for program in self.programs if not program.have)
+        sent = sum(program.size for program in (*self.programs, *self.extras) if not program.have)
         small = [file.content for file in self.files.files.values()] + [self.manifest, *self.beside.values()]
         return sent + sum(len(content) for content in small)
 
@@ -111,6 +114,8 @@ def receive(upload: Upload) -> str:
             f'[ "$sum" = {program.sha256} ] || fail hash {quote(program.path)}" $sum"',
             f"chown root:root {target}; chmod 755 {target}",
         ]
+    if upload.extras:
+        lines.append(_EXTRAS)
     agent = next((program for program in upload.programs if program.path == AGENT), None)
     if agent is not None:
         shared = f"/opt/gofallback/agent/{agent.sha256}"
@@ -118,10 +123,23 @@ def receive(upload: Upload) -> str:
     lines += [
         'SYSTEMD_COLORS=0 systemd-analyze verify --man=no "$tmp"/.verify/* 2>&1 </dev/null |'
         " while IFS= read -r line; do printf 'verify\\t%s\\n' \"$line\"; done",
-        'rm -rf "$tmp/.verify"; chmod 755 "$tmp"',
+        'rm -rf "$tmp/.verify" "$tmp/.extras"; chmod 755 "$tmp"',
         "echo received",
     ]
     return "\n".join(lines)
+
+
+#: What the target has already is linked, or copied where its mode is another one: a link's mode is that of every name
+#: it has. Then every further file is hashed, and only then it counts. Programs are made root's as tar left them.
+_EXTRAS = r"""tab=$(printf '\t')
+while IFS=$tab read -r mode path have; do
+  [ -e "$tmp/$path" ] || ! [ -f "$have" ] ||
+    { [ "$(stat -c '%a %u' "$have")" = "$mode 0" ] && ln "$have" "$tmp/$path" 2>/dev/null; } ||
+    { cp --reflink=auto "$have" "$tmp/$path" && chmod "$mode" "$tmp/$path"; }
+done <"$tmp/.extras/have"
+out=$(cd "$tmp" && sha256sum --quiet -c .extras/sums 2>/dev/null) || {
+  path=${out%%: FAILED*}; sum=$(sha256sum <"$tmp/$path" 2>/dev/null) || sum=
+  fail hash "$path ${sum%% *}"; }"""
 
 
 def finish(upload: Upload) -> str:
@@ -143,10 +161,11 @@ def abandon(upload: Upload) -> str:
 
 def archive(upload: Upload) -> Iterator[bytes]:
     """The tar that `receive` reads, in pieces; a program is read as it is sent, never held whole."""
-    programs = {program.path: program for program in upload.programs if not program.have}
+    programs = {program.path: program for program in (*upload.programs, *upload.extras) if not program.have}
     files = {path: file.content for path, file in upload.files.files.items()}
     files |= {"manifest.json": upload.manifest, **upload.beside}
-    folders = {str(parent) for path in files for parent in Path(path).parents if str(parent) != "."}
+    paths = [*files, *(extra.path for extra in upload.extras)]
+    folders = {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "."}
     for folder in sorted(folders | {"bin", "lib", "conf", ".verify"}):
         yield _header(folder, 0o755, kind=tarfile.DIRTYPE)
     modes = {path: file.mode for path, file in upload.files.files.items()}
@@ -154,8 +173,10 @@ def archive(upload: Upload) -> Iterator[bytes]:
         yield from _member(path, content, modes.get(path, 0o644))
     for name, content in verifiable(upload).items():
         yield from _member(f".verify/{name}", content, 0o644)
+    for name, content in _lists(upload.extras).items():
+        yield from _member(f".extras/{name}", content, 0o600)
     for path, program in sorted(programs.items()):
-        yield _header(path, 0o755, program.size)
+        yield _header(path, program.mode, program.size)
         with program.local.open("rb") as file:
             left = program.size
             while left and (chunk := file.read(min(CHUNK, left))):
@@ -165,6 +186,15 @@ def archive(upload: Upload) -> Iterator[bytes]:
                 yield bytes(left)
         yield bytes(-program.size % _BLOCK)
     yield bytes(2 * _BLOCK)
+
+
+def _lists(extras: tuple[Program, ...]) -> dict[str, bytes]:
+    """What `_EXTRAS` reads: which file is where on the target, and what each must be."""
+    if not extras:
+        return {}
+    have = [f"{extra.mode:o}\t{extra.path}\t{place}\n" for extra in extras for place in extra.have]
+    sums = [f"{extra.sha256}  {extra.path}\n" for extra in extras]
+    return {"have": "".join(have).encode(), "sums": "".join(sums).encode()}
 
 
 def verifiable(upload: Upload) -> dict[str, bytes]:

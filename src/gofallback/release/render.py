@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 from gofallback.model import DataError, Service
 from gofallback.model.service import HARDENING
 from gofallback.release import agentfiles, systemd
+from gofallback.release.extra import Extra
 
 #: Directives that the release itself is made of; `unit.directives` may not set them.
 OWNED = frozenset({"ExecStart", "User", "EnvironmentFile", "SyslogIdentifier", "LogsDirectory", "StateDirectory"})
@@ -43,7 +44,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class ReleaseFiles:
-    """All of a release that comes from group data; the upload adds the binary, the agent and manifest.json."""
+    """All of a release that comes from group data; the upload adds the binaries, the agent and manifest.json."""
 
     id: str
     """``<version>-<digest8>``, the name of the folder."""
@@ -52,6 +53,8 @@ class ReleaseFiles:
     version: str
     files: Mapping[str, Rendered]
     """By path relative to the release folder."""
+    extras: Mapping[str, Extra] = field(default_factory=dict)
+    """What `files` of group data adds, by path."""
 
     @property
     def folder(self) -> str:
@@ -203,8 +206,38 @@ def _extra(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
     return files
 
 
+def _beside(service: Service, extras: Mapping[str, Extra], taken: Iterable[str]) -> None:
+    """No file stands where gofallback's own are, or in the place of a folder."""
+    used = dict.fromkeys((*taken, agentfiles.AGENT), "gofallback uses")
+    for path in sorted(extras):
+        for other in used:
+            if path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/"):
+                raise DataError(
+                    f"services.{service.name}.files: {path} is in the way of {other}, which {used[other]}; choose "
+                    "another name"
+                )
+        used[path] = "`files` names too"
+
+
+def _digest(keys: Iterable[str], files: Mapping[str, Rendered], extras: Mapping[str, Extra]) -> str:
+    """What the name of a release is made of."""
+    digest = hashlib.sha256("".join(f"{key}\n" for key in keys).encode())
+    for path, file in files.items():
+        digest.update(f"{path}\0{len(file.content)}\0".encode() + file.content)
+    for path, extra in sorted(extras.items()):
+        digest.update(f"{path}\0{extra.mode:o}\0{extra.sha256}\n".encode())
+    return digest.hexdigest()
+
+
 def render(
-    service: Service, *, version: str, artifact_key: str, agent_key: str, templates: Mapping[str, str]
+    service: Service,
+    *,
+    version: str,
+    artifact_key: str,
+    agent_key: str,
+    templates: Mapping[str, str],
+    further: Mapping[str, str] = MappingProxyType({}),
+    extras: Mapping[str, Extra] = MappingProxyType({}),
 ) -> ReleaseFiles:
     """Render all text files of one release.
 
@@ -214,6 +247,8 @@ def render(
         artifact_key: `BuildSpec.key` of the service's binary: known before it is built.
         agent_key: `BuildSpec.key` of the agent's binary.
         templates: from `release.templates.load`.
+        further: `BuildSpec.key` of each further binary, by its name.
+        extras: what `files` of group data adds, by path.
 
     Raises:
         DataError: a value that no unit file can hold, or a template that uses an unknown name.
@@ -223,8 +258,9 @@ def render(
     files = {
         path: Rendered(content.encode(), 0o600 if path in PRIVATE else 0o644) for path, content in sorted(texts.items())
     }
-    digest = hashlib.sha256(f"{artifact_key}\n{agent_key}\n".encode())
-    for path, file in files.items():
-        digest.update(f"{path}\0{len(file.content)}\0".encode() + file.content)
-    name = release_id(version, digest.hexdigest())
-    return ReleaseFiles(name, service.name, service.home, version, MappingProxyType(files))
+    _beside(service, extras, files)
+    keys = [artifact_key, agent_key, *(f"{name} {key}" for name, key in sorted(further.items()))]
+    name = release_id(version, _digest(keys, files, extras))
+    return ReleaseFiles(
+        name, service.name, service.home, version, MappingProxyType(files), MappingProxyType({**extras})
+    )

@@ -55,6 +55,10 @@ class ReleaseFound:
     version: str = ""
     bad: str | None = None
     """Why it is marked as bad (the agent's BAD file)."""
+    binary: str = ""
+    """File name of the main binary, as its manifest says."""
+    contents: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of its binaries and further files by path inside it, as its manifest says."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ class ServiceState:
     installed: Mapping[str, FileFound] = field(default_factory=dict)
     """Unit files in /etc/systemd/system, by name."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the live release's programs, by path inside it; computed from their bytes."""
+    """SHA-256 of what is in bin/, lib/ and conf/ of the live release, by path inside it; computed from its bytes."""
     modes: Mapping[str, str] = field(default_factory=dict)
-    """`<mode> <owner>:<group>` by absolute path: folders, programs, log folder."""
+    """`<mode> <owner>:<group>` by absolute path: folders, those files, log folder."""
     units: Mapping[str, UnitFound] = field(default_factory=dict)
     outcome: Mapping[str, Any] | None = None
     """The agent's last record, see docs/agent.md."""

@@ -32,6 +32,8 @@ class StatusRow(Strict):
     commit: str | None = None
     sha256: str | None = None
     """Of the program that is live, computed from its bytes."""
+    further: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the live release's further binaries by name, computed from their bytes."""
     since: str | None = None
     """When the unit became active; RFC 3339, UTC."""
     restarts: int = 0
@@ -133,6 +135,8 @@ def status_table(rows: list[StatusRow]) -> Table:
             notes.append(f"{row.standing} since run {row.unfinished}: goes back{until}")
         if row.restarts:
             notes.append(f"restarted {row.restarts} times")
+        if row.further:
+            notes.append(f"with {', '.join(sorted(row.further))}")
         notes += [f"bad: {name}" for name in row.bad]
         table.add_row(
             Text(row.host),

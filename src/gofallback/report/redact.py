@@ -25,6 +25,13 @@ _known: set[str] = set()
 GIVEN = frozenset({"environment", "headers"})
 _IN_ADDRESS = re.compile(r"(?i)(?:://[^/\s:@]*:(?P<password>[^/\s@]+)|\bhttps?://(?P<token>[^/\s:@]+))@")
 
+#: What says itself what it is: tokens of GitHub, GitLab, AWS and Slack, JSON Web Tokens, private keys.
+_KINDS = (
+    re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|AKIA|ASIA|xox[abprs]-)[A-Za-z0-9_-]{8,}"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
+)
+
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # user:password@ in an address
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{_HIDDEN}@"),
@@ -42,10 +49,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(rf"(?i)((?:{_STRONG})s?[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s,;&]+)"),
         rf"\1{_HIDDEN}",
     ),
-    # tokens that carry their kind in their name: GitHub, GitLab, AWS, Slack, JSON Web Token
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|AKIA|ASIA|xox[abprs]-)[A-Za-z0-9_-]{8,}"), _HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), _HIDDEN),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), _HIDDEN),
+    *((pattern, _HIDDEN) for pattern in _KINDS),
 )
 
 
@@ -62,6 +66,14 @@ def names_secret(name: str, *, sure: bool = False) -> bool:
 def hide(values: Iterable[str]) -> None:
     """Remember values that are secret: `redact` takes them out wherever they stand, for the rest of this process."""
     _known.update(value for value in values if len(value) >= _SHORTEST)
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a text holds what can only be a secret: a password in an address, a token, a private key.
+
+    A name with a value behind it is none: ``password: ${DB_PASSWORD}`` is how a configuration asks for one.
+    """
+    return any(pattern.search(text) for pattern in (_IN_ADDRESS, *_KINDS))
 
 
 def secrets_in(data: Any, *, likely: bool = False) -> Iterator[str]:
