@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.text import Text
 
-from gofallback import cli_approve, cli_attest, cli_journal, cli_publish, cli_verify, cli_word, errors
+from gofallback import cli_approve, cli_archive, cli_attest, cli_journal, cli_publish, cli_verify, cli_word, errors
 from gofallback.controller.paths import Home
 from gofallback.controller.pins import pins_command
 from gofallback.report import html, markdown
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_word.register(commands)
     cli_journal.register(commands)
     cli_publish.register(commands)
+    cli_archive.register(commands)
     cli_verify.register(commands)
     cli_attest.register(commands)
 

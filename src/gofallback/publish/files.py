@@ -71,7 +71,8 @@ def collect(artifacts: list[Stored], work: Path, *, archives: bool) -> list[Item
     try:
         for one in artifacts:
             for path in _files(one):
-                _add(items, Item.of(path, public_name(one, path.name)))
+                if path.name != CHECKSUMS:  # it names files as the artifact's folder does; here they have other names
+                    _add(items, Item.of(path, public_name(one, path.name)))
             if archives:
                 packed = pack(one, _files(one), work, stem(one))
                 _add(items, Item.of(packed, packed.name))
