@@ -156,6 +156,12 @@ def test_causes_come_before_symptoms_and_only_a_few_are_lines() -> None:
     assert rows[".note.go.buildid"]["sizes"] == [None, 19] and rows[".go.buildinfo"]["first"] is not None
 
 
+def test_bytes_that_were_appended_are_no_section() -> None:
+    found = compare(ONE.bytes(), ONE.bytes() + b"x", NAMES)
+    assert kinds(found) == ["outside"] and found.sections == []
+    assert found.lines()[0].endswith("it was changed, signed or appended to after the build")
+
+
 def test_pe_and_macho_files_are_compared_too() -> None:
     one, other = build_info(module_text()), build_info(module_text({**SETTINGS, "GOAMD64": "v3"}))
     for make in (pe, macho):

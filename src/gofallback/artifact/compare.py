@@ -63,6 +63,13 @@ class Comparison(Strict):
         more = len(self.findings) - most
         return [*shown, f"and {more} more in the report"] if more > 0 else shown
 
+    def brief(self) -> str:
+        """The first cause, without its remedy; empty when they are the same."""
+        if not self.findings:
+            return ""
+        more = len(self.findings) - 1
+        return self.findings[0].text + (f" (and {more} more)" if more else "")
+
 
 def compare(one: bytes, other: bytes, names: tuple[str, str]) -> Comparison:
     """Compare two binaries.
@@ -202,6 +209,13 @@ def _symptoms(
         yield _build_id(ids, rows, found, names)
     if found:
         return
+    if not rows:
+        at, sizes = _first(*data), f"{names[0]} has {len(data[0])} bytes, {names[1]} {len(data[1])}"
+        yield Finding(
+            kind="outside",
+            text=f"every section is the same; they differ outside of them, first at byte {at} of the file ({sizes})",
+            remedy="it was changed, signed or appended to after the build",
+        )
     for name, functions in zip(names, only, strict=True):
         if functions:
             more = f" and {len(functions) - 3} more" if len(functions) > 3 else ""

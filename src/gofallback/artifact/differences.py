@@ -95,7 +95,7 @@ def _program(one: BuildInfo, other: BuildInfo, names: tuple[str, str]) -> Iterat
             text=_each("program", one.path, other.path, names),
             remedy="check build.package and build.directory",
         )
-    elif one.module_version != other.module_version:
+    elif one.module_version != other.module_version and one.revision == other.revision:
         yield Finding(
             kind="module version",
             text=_each(f"version of {one.module}", one.module_version, other.module_version, names),

@@ -19,7 +19,7 @@ _LONGEST = 1000
 #: What would have no effect elsewhere, and would let somebody believe that it had.
 _ONLY_FOR = {
     "ref": ("fallback", "drill"),
-    "source_offline": ("fallback", "drill"),
+    "source_offline": ("fallback", "drill", "faithful"),
     "version": ("rollout",),
     "release": ("rollback",),
     "resume": ("rollout",),
@@ -29,6 +29,7 @@ _ONLY_FOR = {
     "break_glass": ("fallback", "rollout"),
     "requester": ("fallback", "rollout", "status"),
     "twin": ("fallback", "rollout", "drill"),
+    "faithful": ("fallback", "drill"),
 }
 
 
@@ -67,6 +68,11 @@ class Options(Strict):
         default=None,
         description="true: a second builder has to build the same bytes; a builder's name: that one; false: none, also "
         "where trust.twin asks for one (needs --data reason)",
+    )
+
+    faithful: bool = Field(
+        default=False,
+        description="first build what runs in production and compare it with the targets' bytes: ship only when equal",
     )
 
     @field_validator("service", mode="before")

@@ -141,6 +141,8 @@ class Run:
     """Rules that somebody set aside: kind (freeze, break-glass, takeover), what, why."""
     comparisons: list[ComparisonRow] = field(default_factory=list)
     """Builds that were compared with another builder's, or with what runs on a target."""
+    faithful: bool | None = None
+    """Whether the builder makes the bytes that run in production; None: nobody asked, or it did not come to it."""
     waves: list[WaveTiming] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal.null)
     """Opened when the run executes its first operation."""

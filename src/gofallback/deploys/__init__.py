@@ -4,6 +4,7 @@ from gofallback.deploys import _quick as _quick
 from gofallback.deploys.activate import activate
 from gofallback.deploys.build import build
 from gofallback.deploys.confirm import confirm
+from gofallback.deploys.faithful import faithful
 from gofallback.deploys.preflight import preflight
 from gofallback.deploys.provision import provision
 from gofallback.deploys.release import release
@@ -16,6 +17,7 @@ __all__ = [
     "activate",
     "build",
     "confirm",
+    "faithful",
     "preflight",
     "provision",
     "release",

@@ -9,13 +9,14 @@ from pyinfra.api.host import Host
 from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
-from gofallback.deploys import _twin
+from gofallback.deploys import _known, _twin
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._trust import confirmed_by
-from gofallback.deploys._wanted import all_specs, services_in_use
+from gofallback.deploys._wanted import all_specs, services_in_use, source_of
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.operations.build import Job
+from gofallback.source.model import ResolvedSource
 from gofallback.windows.paths import PROGRAMS, join
 
 
@@ -24,7 +25,8 @@ def missing(here: Site) -> list[BuildSpec]:
     with here.lock:
         if "missing" not in here.memo:
             lacking = []
-            for spec in all_specs(here):
+            # what is built again for a comparison alone is no artifact: it is not kept
+            for spec in all_specs(here) if here.run.command != "faithful" else ():
                 stored = here.run.store.find(spec.service, spec.key)
                 if stored is None:
                     lacking.append(spec)
@@ -79,14 +81,22 @@ def refuse_alone(here: Site) -> None:
 
 def to_build(here: Site, host: Host) -> list[BuildSpec]:
     """What one builder builds in this run: the artifacts that are missing, or the second build of any."""
-    own = missing(here) if host is here.builder else []
+    own = list(missing(here)) if host is here.builder else []
+    if host is here.builder:
+        own += [spec for spec in _known.specs(here) if spec not in own]
     return [*own, *(spec for spec in unconfirmed(here) if spec not in own and second(here, spec) == host.name)]
 
 
-def services_to_build(here: Site, host: Host) -> list[Service]:
-    """Services of which a builder builds at least one binary."""
-    names = {spec.service for spec in to_build(here, host)}
-    return [service for service in services_in_use(here) if service.name in names]
+def checkouts(here: Site, host: Host) -> list[tuple[Service, ResolvedSource]]:
+    """The commits a builder needs: of each service that it builds, and of what runs in production."""
+    commits = {(spec.service, spec.commit) for spec in to_build(here, host)}
+    if here.run.command == "faithful":
+        return _known.checkouts(here)
+    new = [(one, source_of(here, one)) for one in services_in_use(here) if any(one.name == name for name, _ in commits)]
+    wanted = [(one, found) for one, found in new if (one.name, found.commit) in commits]
+    there = {(one.name, found.commit) for one, found in wanted}
+    old = _known.checkouts(here) if host is here.builder else []
+    return [*wanted, *((one, found) for one, found in old if (one.name, found.commit) not in there)]
 
 
 def builds_agent(here: Site, host: Host) -> bool:
@@ -108,11 +118,11 @@ def jobs(here: Site, host: Host) -> list[Job]:
     fleet = here.fleet(host)
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(here)}
-    grouped: dict[tuple[str, str], list[BuildSpec]] = {}
+    grouped: dict[tuple[str, str, str], list[BuildSpec]] = {}
     for spec in to_build(here, host):
-        grouped.setdefault((spec.service, spec.go_version), []).append(spec)
+        grouped.setdefault((spec.service, spec.go_version, spec.commit), []).append(spec)
     made = []
-    for (name, version), specs in grouped.items():
+    for (name, version, _), specs in grouped.items():
         service = services.get(name)
         made.append(
             Job(

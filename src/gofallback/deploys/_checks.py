@@ -7,7 +7,7 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
-from gofallback.deploys import _build_plan, _etcd, _twin, _waves
+from gofallback.deploys import _build_plan, _etcd, _known, _twin, _waves
 from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
 from gofallback.deploys._record import writable
@@ -21,10 +21,9 @@ from gofallback.release.lease_script import HEARTBEAT
 from gofallback.release.plan import preconditions, requirements
 from gofallback.release.state import Holder
 
-NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill"})
+NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})
 CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
-MAY_HAVE_TWINS = frozenset({"fallback", "rollout", "drill"})
-NEEDS_BUILDER = frozenset({"fallback", "drill"})
+NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
 
 
 def whole_run(here: Site) -> None:
@@ -34,7 +33,7 @@ def whole_run(here: Site) -> None:
     builds = here.run.command in NEEDS_BUILDER
     if builds and here.builders:
         _choose_builder(here)
-    if here.run.command in MAY_HAVE_TWINS:
+    if here.run.command in _twin.COMMANDS:
         _twin.choose(here)
     if here.run.command in NEEDS_TARGETS and not services_in_use(here):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
@@ -45,10 +44,11 @@ def whole_run(here: Site) -> None:
         problem = writable(here)
         if problem:
             raise RefusedError(problem)
-    gather(here, sources=builds)
+    gather(here, sources=builds and here.run.command != "faithful")
+    _known.refuse_nothing(here)
     if builds and not here.builders:
         _do_without_builder(here)
-    if here.run.command in MAY_HAVE_TWINS and builds:
+    if here.run.command in _twin.COMMANDS and builds:
         _build_plan.refuse_alone(here)
     permit(here)
 
@@ -106,6 +106,8 @@ def _first_trusted(here: Site) -> str:
 
 
 def _do_without_builder(here: Site) -> None:
+    if _known.asked(here):
+        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; there is none to be judged")
     missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
     if missing:
         what = (
@@ -123,7 +125,7 @@ def target(here: Site, host: Host) -> None:
     _refuse(host, requirements(state))
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
-    if here.run.command == "drill":
+    if here.run.command in ("drill", "faithful"):
         return
     minimum = 0 if here.run.command == "rollback" else here.fleet(host).target.minimum_free_mb
     for service in here.services(host):

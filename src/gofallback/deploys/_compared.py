@@ -68,8 +68,10 @@ def _explained(here: Site, host: Host, theirs: Built, manifest: Manifest, local:
         )
     found = compare_files(local, fetched, (manifest.builder, host.name))
     keep(here, manifest.spec, found, stem)
+    for line in found.lines():
+        host.log_styled(f"{label(manifest.spec)}: {line}", fg="red")
     return f"{label(manifest.spec)}: {manifest.builder} and {host.name} built other bytes, nothing is shipped: " + (
-        " · ".join(found.lines()) or "what it said of them was not so; run again"
+        found.brief() or f"the bytes are the same, and {host.name} said that they are not; run again"
     )
 
 

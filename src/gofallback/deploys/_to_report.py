@@ -57,6 +57,7 @@ def to_report(
         approvals=[records.ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
         overrides=[records.OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
         comparisons=list(run.comparisons),
+        faithful=run.faithful,
         waves=_waves(run),
         holds=_holds(run),
     )

@@ -12,6 +12,10 @@ from pyinfra.api.host import Host
 from gofallback.deploys._site import RefusedError, Site, members
 
 
+#: Deploys that build or ship what a second builder may have to confirm.
+COMMANDS = frozenset({"fallback", "rollout", "drill"})
+
+
 @dataclass(frozen=True)
 class Wish:
     """What is asked for."""
@@ -50,7 +54,7 @@ def _of_data(here: Site) -> Wish:
 
 def demanded(here: Site) -> bool:
     """Whether nothing is shipped without a second builder's word."""
-    return wish(here).required or bool(here.run.twins)
+    return here.run.command in COMMANDS and (wish(here).required or bool(here.run.twins))
 
 
 def choose(here: Site) -> None:

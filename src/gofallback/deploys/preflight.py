@@ -16,7 +16,7 @@ from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
 from gofallback.refusal import refusal
 
-Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill"]
+Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful"]
 
 
 @deploy("preflight")

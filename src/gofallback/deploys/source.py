@@ -13,10 +13,10 @@ from gofallback.build import agent_source
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import source_of
 from gofallback.deploys._waves import stopped
 from gofallback.model import Service
 from gofallback.operations.source import Checkout, deliver, deliver_agent
+from gofallback.source.model import ResolvedSource
 
 
 @stage("source", "builders")
@@ -24,29 +24,29 @@ def source(here: Site, host: Host) -> None:
     """Bring what is to be built; nothing when every artifact is in the store."""
     if not here.builds(host):
         return
-    for service in host.loop(plan.services_to_build(here, host)):
-        found = source_of(here, service)
+    for service, found in host.loop(plan.checkouts(here, host)):
         host.log(f"{service.name}: {found.version} ({found.commit[:12]}) to be built")
-        checkout(name=f"{service.name} {found.version}", here=here, service=service)
+        checkout(name=f"{service.name} {found.version}", here=here, service=service, found=found)
     agent_sources(name="gofallback-agent", here=here)
 
 
 @operation()
-def checkout(here: Site, service: Service) -> Generator[FunctionCommand, None, None]:
+def checkout(here: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
     """The commit of one service on the builder.
 
     + here: the run and its hosts
     + service: which one
+    + found: its commit
     """
-    yield FunctionCommand(_checkout, (here, service), {})
+    yield FunctionCommand(_checkout, (here, service, found), {})
 
 
-def _checkout(state: State, host: Host, here: Site, service: Service) -> bool:
+def _checkout(state: State, host: Host, here: Site, service: Service, found: ResolvedSource) -> bool:
     if stopped(here, host):
         return False
     # Read now, not when planning: provisioning has just decided where git.exe is.
     work = Checkout(
-        source=source_of(here, service),
+        source=found,
         root=here.fleet(host).builder.root,
         git=plan.git_program(here, host),
         scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",

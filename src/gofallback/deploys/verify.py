@@ -19,12 +19,14 @@ from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.controller.store import manifest_text
 from gofallback.deploys import _build_plan as plan
+from gofallback.deploys import _known
 from gofallback.deploys import _release_plan as releases
 from gofallback.deploys._attest import attested
 from gofallback.deploys._compared import confirm_stored, second_word, with_word
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
+from gofallback.deploys.faithful import compare
 from gofallback.errors import GofallbackError
 from gofallback.operations.talk import TROUBLE
 from gofallback.report import screen
@@ -53,13 +55,15 @@ def artifacts(here: Site) -> Generator[FunctionCommand, None, None]:
 
     + here: the run and its hosts
     """
-    if plan.missing(here) or plan.unconfirmed(here):
+    if plan.missing(here) or plan.unconfirmed(here) or _known.asked(here):
         yield FunctionCommand(_artifacts, (here,), {})
     else:
         here.host.noop("every artifact was verified when it was stored")
 
 
 def _artifacts(state: State, host: Host, here: Site) -> bool:
+    if _known.asked(here) and not compare(state, host, here):
+        return False
     lacking = {spec.key for spec in plan.missing(here)}
     built = [one for one in plan.built_by(here, host.name) if one.spec.key in lacking]
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:

@@ -39,3 +39,11 @@ def reasons(report: Report) -> list[str]:
         lines += [f"{what}: {why}" for why in first.why[:-1]]
         lines.append(f"{what}: {first.why[-1] if first.why else 'other bytes, and nobody could tell why'}{whole}")
     return lines
+
+
+def verdict(report: Report) -> str | None:
+    """Whether the builder can replace the one that built what runs in production; None: nobody asked."""
+    if report.faithful is None:
+        return None
+    builder = report.comparisons[0].names[0] if report.comparisons else "this builder"
+    return f"{builder} is a faithful replacement: {'yes' if report.faithful else 'no'}"

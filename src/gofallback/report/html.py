@@ -119,7 +119,7 @@ def render(report: Report) -> str:
         overrides=audit.overrides(report),
         compared_head=comparisons.HEAD,
         compared=comparisons.rows(report),
-        compared_reasons=comparisons.reasons(report),
+        compared_reasons=[*filter(None, [comparisons.verdict(report)]), *comparisons.reasons(report)],
         wave_colours=WAVE_COLOURS,
     )
 

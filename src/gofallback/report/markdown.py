@@ -118,7 +118,9 @@ def _built(report: Report) -> list[str]:
 def _compared(report: Report) -> list[str]:
     if not report.comparisons:
         return []
-    told = [f"- {_cell(line)}" for line in comparisons.reasons(report)]
+    faithful = comparisons.verdict(report)
+    told = [f"- **{faithful}**"] if faithful else []
+    told += [f"- {_cell(line)}" for line in comparisons.reasons(report)]
     return [
         "",
         "### Compared builds",

@@ -255,6 +255,8 @@ class Report(Strict):
     approvals: list[ApprovalRow] = Field(default_factory=list)
     overrides: list[OverrideRow] = Field(default_factory=list)
     comparisons: list[ComparisonRow] = Field(default_factory=list)
+    faithful: bool | None = None
+    """Whether the builder makes the bytes that run in production (docs/known-good.md); None: nobody asked."""
     waves: list[WaveRow] = Field(default_factory=list)
     holds: list[Hold] = Field(default_factory=list)
     journal: JournalRow | None = None

@@ -1,0 +1,169 @@
+"""What runs in production, as something that can be built again: by the manifests of the targets, else of the store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pyinfra.api.host import Host
+
+from gofallback.artifact.manifest import Manifest
+from gofallback.build.spec import BuildSpec
+from gofallback.controller import git
+from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys._wanted import services_in_use, state_of
+from gofallback.errors import GofallbackError
+from gofallback.model import Service
+from gofallback.operations.channel import BrokenError, run
+from gofallback.release.extra import contents_of
+from gofallback.report.model import version_of
+from gofallback.source.model import ResolvedSource
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Live:
+    """One binary of a release that is live on a target."""
+
+    host: Host
+    service: Service
+    release: str
+    path: str
+    """On the target."""
+    spec: BuildSpec
+    sha256: str
+    """As its manifest says."""
+
+
+def asked(here: Site) -> bool:
+    """Whether this run compares the builder with what runs in production."""
+    return here.run.command == "faithful" or here.run.options.faithful
+
+
+def live(here: Site) -> list[Live]:
+    """Every binary that is live on a target of this run and can be built again; worked out once.
+
+    What cannot is a note of the run: a comparison that leaves something out must say so.
+    """
+    with here.lock:
+        if "live" not in here.memo:
+            here.memo["live"] = [one for host in here.targets for one in _of_host(here, host)] if asked(here) else []
+        found: list[Live] = here.memo["live"]
+        return found
+
+
+def specs(here: Site) -> list[BuildSpec]:
+    """What the builder has to build for the comparison, each once."""
+    return list({one.spec.key: one.spec for one in live(here)}.values())
+
+
+def go_versions(here: Site) -> list[str]:
+    """The Go that each release was built with."""
+    return sorted({spec.go_version for spec in specs(here)})
+
+
+def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:
+    """The commits that run in production, each once.
+
+    Raises:
+        SourceError: a commit cannot be had.
+    """
+    with here.lock:
+        if "live sources" not in here.memo:
+            wanted = {(one.service.name, one.spec.commit): one.service for one in live(here)}
+            here.memo["live sources"] = [(service, _source(here, service, key[1])) for key, service in wanted.items()]
+        found: list[tuple[Service, ResolvedSource]] = here.memo["live sources"]
+        return found
+
+
+def refuse_nothing(here: Site) -> None:
+    """There has to be something to compare with.
+
+    Raises:
+        RefusedError: no target runs anything that can be built again.
+    """
+    if asked(here) and not live(here):
+        names = ", ".join(service.name for service in services_in_use(here))
+        why = f" ({'; '.join(here.run.notes[-2:])})" if here.run.notes else ""
+        raise RefusedError(
+            f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
+            "builder with; nothing was changed"
+        )
+
+
+def _source(here: Site, service: Service, commit: str) -> ResolvedSource:
+    exact = service.model_copy(update={"source": service.source.model_copy(update={"ref": commit})})
+    return git.resolve(exact, here.run.home.mirrors, offline=here.run.options.source_offline)
+
+
+def _of_host(here: Site, host: Host) -> list[Live]:
+    found: list[Live] = []
+    for service in here.services(host):
+        state = state_of(here, host).services[service.name]
+        if state.current is None:
+            here.run.note(f"{host.name}: no release of {service.name} is live, so there is nothing to compare")
+            continue
+        release = state.releases.get(state.current)
+        folder = f"{service.home}/releases/{state.current}"
+        raw = _json(release.manifest if release else None)
+        main = _manifest(raw) or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
+        if main is None:
+            here.run.note(
+                f"{host.name}: {service.name} {state.current} has no manifest of ours, on the target or in the store; "
+                "left out of the comparison"
+            )
+            continue
+        found.append(_live(host, service, state.current, folder, main))
+        for path in sorted(contents_of(raw)):
+            name = path.removeprefix("bin/")
+            if not path.startswith("bin/") or name == main.spec.binary:
+                continue
+            further = _manifest(_json(_read(here, host, f"{folder}/{name}.{MANIFEST}")))
+            if further is None:
+                here.run.note(f"{host.name}: {path} of {state.current} has no manifest; left out of the comparison")
+            else:
+                found.append(_live(host, service, state.current, folder, further))
+    return found
+
+
+def _live(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> Live:
+    path = f"{folder}/bin/{manifest.spec.binary}"
+    return Live(host, service, release, path, manifest.spec, manifest.sha256)
+
+
+def _json(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _manifest(raw: dict[str, Any]) -> Manifest | None:
+    """The binary's own manifest in that of a release, which says more."""
+    own = {key: value for key, value in raw.items() if key in Manifest.model_fields}
+    try:
+        return Manifest.model_validate_json(json.dumps(own))
+    except ValidationError:
+        return None
+
+
+def _stored(here: Site, service: Service, release: str, sha256: str | None) -> Manifest | None:
+    """The manifest of the store's artifact with exactly these bytes."""
+    try:
+        there = here.run.store.by_version(service.name, version_of(release))
+    except GofallbackError:
+        return None
+    return next((one.manifest for one in there if one.manifest.sha256 == sha256), None)
+
+
+def _read(here: Site, host: Host, path: str) -> bytes | None:
+    try:
+        code, lines = run(here.state, host, f"cat {shlex.quote(path)}", sudo=here.fleet(host).target.sudo)
+    except BrokenError:
+        return None
+    return "\n".join(lines).encode() if code == 0 else None

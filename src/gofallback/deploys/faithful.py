@@ -1,0 +1,139 @@
+"""Is the standby builder a faithful replacement? What runs in production is built again and compared with its bytes on
+the targets, as they are now. Nothing is changed there."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import gevent
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import ctx_host
+
+from gofallback.artifact.compare import compare_files
+from gofallback.controller.store import file_sha256
+from gofallback.deploys import _build_plan as plan
+from gofallback.deploys import _known
+from gofallback.deploys._compared import fetch, keep, label, note, record_folder
+from gofallback.deploys._known import Live
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+from gofallback.errors import GofallbackError
+from gofallback.operations.channel import BrokenError, run
+
+
+@stage("verify", "builders")
+def faithful(here: Site, host: Host) -> None:
+    """Compare what the builder made of the releases in production with what runs there."""
+    if host is here.builder and _known.asked(here):
+        comparison(name="known good", here=here)
+
+
+@operation()
+def comparison(here: Site) -> Generator[FunctionCommand, None, None]:
+    """The builder's builds of what runs in production, compared with the targets' bytes.
+
+    + here: the run and its hosts
+    """
+    yield FunctionCommand(compare, (here,), {})
+
+
+def compare(state: State, host: Host, here: Site) -> bool:
+    """Step: every binary that runs in production is what this builder makes of its commit; else in words why not."""
+    with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
+        built = {spec.key: _fetched(here, host, spec.key, Path(folder)) for spec in _known.specs(here)}
+        lives = _known.live(here)
+        hashes = [gevent.spawn(_hash, here, one) for one in lives]
+        gevent.joinall(hashes)
+        problems = [
+            _compare(here, host, one, built[one.spec.key], job.value) for one, job in zip(lives, hashes, strict=True)
+        ]
+    bad = list(dict.fromkeys(problem for problem in problems if problem))
+    here.run.faithful = not bad
+    for problem in bad:
+        host.log_styled(problem, fg="red")
+    if bad:
+        here.run.cause = here.run.cause or f"{host.name} is not a faithful replacement: {bad[0]}"
+        here.run.artifacts.clear()  # no target may be given one
+        return False
+    count = len({one.host.name for one in lives})
+    host.log(f"{host.name} is a faithful replacement: it makes the bytes that run on {count} target(s)")
+    return True
+
+
+def _fetched(here: Site, host: Host, key: str, folder: Path) -> Path | str:
+    """What the builder built, on the controller; or why not. Its own word about the bytes does not count."""
+    built = next((one for one in plan.built_by(here, host.name) if one.spec.key == key), None)
+    if built is None:
+        return f"{host.name} did not build it (see above)"
+    local = folder / key[:16]
+    return fetch(host, built.path, local) or local
+
+
+def _hash(here: Site, live: Live) -> str:
+    """SHA-256 of the bytes that are on the target now; else a sentence. Nothing that was written down counts."""
+    try:
+        code, lines = run(
+            here.state,
+            live.host,
+            f"sha256sum -- {shlex.quote(live.path)}",
+            sudo=here.fleet(live.host).target.sudo,
+            timeout=60,
+        )
+    except BrokenError as error:
+        return f"it did not tell: {error}"
+    return lines[-1].split()[0] if code == 0 and lines else f"it did not tell: {(lines or ['no answer'])[-1]}"
+
+
+def _compare(here: Site, host: Host, live: Live, built: Path | str, there: str) -> str | None:
+    """The problem in one line; None: the same bytes."""
+    names, spec = (host.name, live.host.name), live.spec
+    what = f"{label(spec)} {live.release}"
+    if isinstance(built, str):
+        return f"{what}: {built}"
+    if " " in there:
+        return f"{what}: {live.host.name}: {there}"
+    mine = file_sha256(built)
+    if mine == there:
+        note(here, spec, names, (mine, there))
+        return None
+    known: dict[tuple[str, str], str] = here.memo.setdefault("explained", {})
+    if (mine, there) not in known:
+        known[mine, there] = _why(here, host, live, built, there)
+    elif not any(row.sha256 == (mine, there) and row.names == names for row in here.run.comparisons):
+        note(here, spec, names, (mine, there), [known[mine, there]])
+    if mine == live.sha256:
+        return (
+            f"{what}: {live.host.name} was changed: {host.name} makes the bytes that its manifest says, and others lie "
+            f"there: {known[mine, there]}"
+        )
+    return f"{what}: {host.name} makes other bytes than run on {live.host.name}: {known[mine, there]}"
+
+
+def _why(here: Site, host: Host, live: Live, built: Path, there: str) -> str:
+    """In words, and as JSON in the run's folder, with the target's binary beside it."""
+    stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{there[:12]}"
+    names, fetched = (host.name, live.host.name), record_folder(here) / f"{stem}.{live.host.name}"
+    fetched.parent.mkdir(parents=True, exist_ok=True)
+    problem = _copy(live, fetched)
+    try:
+        if problem is None:
+            found = compare_files(built, fetched, names)
+            keep(here, live.spec, found, stem)
+            for line in found.lines():
+                live.host.log_styled(f"{label(live.spec)}: {line}", fg="red")
+            return found.brief() or "they are the same now: it changed meanwhile; run again"
+    except (GofallbackError, OSError) as error:
+        problem = str(error)
+    note(here, live.spec, names, (file_sha256(built), there), [problem])
+    return f"why is not known: {problem}"
+
+
+def _copy(live: Live, local: Path) -> str | None:
+    with ctx_host.use(live.host):
+        return fetch(live.host, live.path, local)
