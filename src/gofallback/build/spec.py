@@ -50,7 +50,7 @@ class BuildSpec(Strict):
     @property
     def goarch(self) -> str:
         """Architecture half of the platform."""
-        return self.platform.split("/")[1]
+        return self.platform.partition("/")[2]
 
     @property
     def file_name(self) -> str:

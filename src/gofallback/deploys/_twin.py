@@ -11,7 +11,6 @@ from pyinfra.api.host import Host
 
 from gofallback.deploys._site import RefusedError, Site, members
 
-
 #: Deploys that build or ship what a second builder may have to confirm.
 COMMANDS = frozenset({"fallback", "rollout", "drill"})
 
