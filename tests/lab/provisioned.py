@@ -17,10 +17,10 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State, StateStage
 
+from gofallback.builder.state import BuilderState
 from gofallback.deploys.provision import provision_builder
 from gofallback.facts.builder import builder_state
 from gofallback.model import Fleet, Toolchain, ToolchainPin
-from gofallback.windows.state import BuilderState
 from lab import Lab
 from tests.lab.pyinfra_host import Messages
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from gofallback.builder.paths import MARKER, program, toolchain_name
+from gofallback.builder.state import marker
 from gofallback.controller.downloads import sha256_of as sha256_of_file
 from gofallback.model import Fleet, ToolchainPin
-from gofallback.windows.paths import MARKER, PROGRAMS, toolchain_name
-from gofallback.windows.state import marker
 from lab import Lab
 from lab.builders import Builder
 from tests.lab import go_msi
@@ -83,7 +83,7 @@ def pretend(lab: Lab, w1: Builder, tool: str, version: str) -> None:
     """Put a toolchain's marker there, and a program that is none."""
     home = f"{ROOT}\\toolchains\\{toolchain_name(tool, version)}"
     sha256 = lab.file.toolchains[tool][version]["sha256"]
-    w1.put(f"{home}\\{PROGRAMS[tool]}", b"MZ")
+    w1.put(program(tool, home), b"MZ")
     w1.put(f"{home}\\{MARKER}", marker(tool, version, "zip", "amd64", sha256).encode() + b"\r\n")
 
 

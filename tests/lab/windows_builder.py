@@ -20,6 +20,7 @@ from pyinfra.api.state import State
 
 from gofallback.build import plan
 from gofallback.build.result import Built
+from gofallback.builder.paths import Layout
 from gofallback.controller.git import resolve
 from gofallback.facts.builder import forget
 from gofallback.model import Builder, Service
@@ -27,7 +28,6 @@ from gofallback.operations import build as build_operation
 from gofallback.operations.source import Checkout, deliver
 from gofallback.operations.talk import ask
 from gofallback.source.model import ResolvedSource
-from gofallback.windows.paths import Layout
 from lab import Lab
 from lab.builders import Builder as LabBuilder
 from tests.lab.conftest import fresh_name

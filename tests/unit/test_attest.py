@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gofallback.artifact.binary import inspect_bytes
+from gofallback.builder.state import BuilderState, ToolchainFound
 from gofallback.cli import main
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore
@@ -19,7 +20,6 @@ from gofallback.provenance import envelope, statement
 from gofallback.provenance.attest import beside
 from gofallback.provenance.statement import Statement
 from gofallback.source.model import ResolvedSource
-from gofallback.windows.state import BuilderState, ToolchainFound
 from tests.unit.attested import FILES, PROGRAM, SPEC, manifest
 
 GO = ToolchainPin(tool="go", version="1.27.0", url="https://dl.example.com/go.zip", sha256="a" * 64)
@@ -103,7 +103,7 @@ def test_a_run_says_which_toolchains_and_which_repository(
     state = BuilderState(
         "C:\\gofallback",
         toolchains={("go", "1.27.0"): found("go", "1.27.0", "a" * 64)},
-        installed={"git": found("git", "2.55.0.1", None)},
+        installed={"git": (found("git", "2.55.0.1", None),)},
     )
     monkeypatch.setattr(_attest, "builder_state", lambda *_: state)
     source = ResolvedSource.model_construct(

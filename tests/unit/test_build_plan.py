@@ -138,6 +138,43 @@ def test_agent_is_named_by_its_sources_and_not_stamped_from_git() -> None:
     assert agent.key != plan.agent_spec("1.26.6", "linux/amd64", "cd" * 32).key
 
 
+def test_environment_on_linux_has_the_same_rules_and_posix_paths() -> None:
+    root = "/home/builder/gofallback"
+    home, git = f"{root}/toolchains/go1.26.6", f"{root}/toolchains/git-2.39.5/bin"
+    environment = plan.environment(spec("linux/arm64"), root, home, git)
+    windows = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
+    assert environment["PATH"] == f"{git}:{home}/bin:/usr/local/bin:/usr/bin:/bin"
+    assert environment["TMPDIR"] == f"{root}/tmp"
+    assert environment["GOCACHE"] == f"{root}/cache/gocache"
+    assert environment["GIT_EXEC_PATH"] == f"{root}/toolchains/git-2.39.5/libexec/git-core"
+    assert not any("\\" in value for value in environment.values())
+    own = {"GOROOT", "PATH", "TMPDIR", "TEMP", "TMP", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR", "GIT_CONFIG_GLOBAL"}
+    own |= {"GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH"}
+    assert {n: v for n, v in environment.items() if n not in own} == {n: v for n, v in windows.items() if n not in own}
+
+
+def test_a_git_of_the_machine_finds_its_parts_itself() -> None:
+    assert "GIT_EXEC_PATH" not in plan.git_environment("/home/builder/gofallback", "/usr/bin/git")
+
+
+def test_keys_of_today_never_change() -> None:
+    # What is built has its key on builders, in the store and in provenance: no new field may change a key that was.
+    assert spec().key == "0036274aba7eb00d57ae5e46d1c647249b9500e42c0b688301253e029486e1ac"
+    assert (
+        plan.agent_spec("1.26.6", "linux/amd64", "ab" * 32).key
+        == "2536d3541679c2257440875b025edf84493ae352354fb2aeac7c12a3342c4ef5"
+    )
+
+
+def test_a_later_field_counts_in_the_key_only_when_it_is_set() -> None:
+    class Later(BuildSpec):
+        new: str = "as ever"
+
+    fields = spec().model_dump()
+    assert Later(**fields).key == spec().key
+    assert Later(**fields, new="other").key != spec().key
+
+
 def test_git_on_the_builder_reads_our_settings_only() -> None:
     environment = plan.git_environment(ROOT)
     assert environment["GIT_CONFIG_NOSYSTEM"] == "1"

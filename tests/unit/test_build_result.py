@@ -8,7 +8,8 @@ from pathlib import Path
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.result import Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.build.spec import BuildSpec
-from gofallback.source.commands import GitOnWindows, as_command, places, read_look
+from gofallback.builder.cmd import Cmd
+from gofallback.source.commands import GitOnBuilder, places, read_look
 from gofallback.source.model import ResolvedSource, Submodule
 
 DIGEST = "0f" * 32
@@ -100,14 +101,14 @@ def test_answer_about_a_tree_is_read() -> None:
 
 
 def test_each_step_stays_within_what_cmd_reads_and_many_become_lines() -> None:
-    lines = GitOnWindows("C:\\gofallback\\toolchains\\git-2.45.2\\cmd\\git.exe", "C:\\gofallback")
+    lines = GitOnBuilder("C:\\gofallback\\toolchains\\git-2.45.2\\cmd\\git.exe", "C:\\gofallback")
     where = places(source(), "C:\\gofallback")
     for text in (
         lines.look(where, "C:\\t"),
-        *lines.tree(where, "C:\\a\\b", "C:\\t"),
-        *lines.receive(where[0], None, "r"),
+        lines.tree(where, "C:\\a\\b", "C:\\t"),
+        lines.receive(where[0], None, "r"),
     ):
-        assert "\n" not in text
-        assert len(text) < 8000
-    assert "\n" not in as_command(["a", "b"])
-    assert as_command(["a" * 5000, "b" * 5000]).splitlines() == ["a" * 5000, "b" * 5000]
+        assert all(len(line) < 8000 for line in text.splitlines())
+    assert "\n" not in lines.look(where[:1], "C:\\t")
+    assert "\n" not in Cmd().script(["a", "b"])
+    assert Cmd().script(["a" * 5000, "b" * 5000]).splitlines() == ["a" * 5000, "b" * 5000]

@@ -200,9 +200,23 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "change it in group_data/builders.py",
     ),
     "a builder root that is no Windows path": (
-        {"services": [HELLO], "builder": {"root": "/opt/gofallback"}},
+        {"services": [HELLO], "builder": {"root": "D:gofallback"}},
         'builder.root: should be an absolute Windows path such as C:\\gofallback, without any of \\"&|<>^%!*?/, '
-        "got '/opt/gofallback'; change it in group_data/ or the inventory",
+        "got 'D:gofallback'; change it in group_data/ or the inventory",
+    ),
+    "a Linux builder without a root": (
+        {"services": [HELLO], "builder": {"os": "linux"}},
+        "builder: root is missing: os is linux, where it has no default; give a folder that the login may make, such "
+        "as /home/builder/gofallback, in group_data/ or the inventory",
+    ),
+    "a builder root of the other system": (
+        {"services": [HELLO], "builder": {"root": "/opt/gofallback"}},
+        "builder: root /opt/gofallback is no path of os windows; correct one of them in group_data/ or the inventory",
+    ),
+    "a builder root with a blank": (
+        {"services": [HELLO], "builder": {"os": "linux", "root": "/home/a b/gofallback"}},
+        "builder.root: should be an absolute path such as /home/builder/gofallback, without blanks, ':' and '..', "
+        "got '/home/a b/gofallback'; change it in group_data/ or the inventory",
     ),
     "a target that wants an unknown service": (
         {"services": [HELLO], "target": {"services": ["helo"]}},

@@ -14,12 +14,12 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.operation import add_op
 from pyinfra.api.state import State, StateStage
 
+from gofallback.builder.paths import CACHES, FOLDERS
+from gofallback.builder.state import marker
 from gofallback.deploys.provision import ProvisionError, provision_builder
 from gofallback.facts.builder import builder_state
 from gofallback.model import Fleet
 from gofallback.operations import windows
-from gofallback.windows.paths import CACHES, FOLDERS
-from gofallback.windows.state import marker
 
 ROOT = "C:\\gofallback"
 GO, GIT = "a" * 64, "b" * 64

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from gofallback.windows.paths import Layout, inside, literal, toolchain_name
+from gofallback.builder.cmd import Cmd
+from gofallback.builder.paths import Layout, inside, literal, toolchain_name
+from gofallback.builder.state import StateError, marker, parse, read_version, same_version
 from gofallback.windows.quoting import QuotingError
-from gofallback.windows.state import StateError, gather, marker, parse, read_version, same_version
 
 ROOT = "C:\\gofallback"
 SHA = "ab" * 32
@@ -164,7 +165,7 @@ def test_an_answer_that_is_cut_off_or_of_another_shell_is_one_clear_line(lines: 
 
 
 def test_the_command_fits_into_one_line_and_asks_for_no_secrets() -> None:
-    text = gather("C:\\" + "x" * 200)
+    text = Cmd().gather("C:\\" + "x" * 200)
     assert len(text) < 8000
     assert "\n" not in text
     assert not re.search(r"(^|& )set *(&|$)", text), "a bare `set` prints the whole environment"

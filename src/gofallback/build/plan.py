@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 
 from gofallback.build.spec import BuildSpec
+from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent
 from gofallback.model import Binary, Service
 from gofallback.model.builder import Builder
 from gofallback.source.model import ResolvedSource
@@ -13,13 +14,16 @@ from gofallback.source.model import ResolvedSource
 AGENT = "gofallback-agent"
 """Service name of gofallback's own agent: its mirrors, folders and artifacts."""
 
-#: What a Windows user or machine may have set and what would change what go does; empty unsets (go help environment).
+#: What a user or a machine may have set and what would change what go does; empty unsets (go help environment).
 _UNSET = (
     "GOFLAGS GOEXPERIMENT GODEBUG GOWORK GOBIN GO111MODULE GOAUTH GOINSECURE GONOPROXY GONOSUMDB GOPRIVATE "
     "GOVCS GOPROXY GOSUMDB GOAMD64 GOARM GOARM64 GO386 GOMIPS GOMIPS64 GOPPC64 GORISCV64 GOWASM GOFIPS140 "
     "GOCOVERDIR GOCACHEPROG GCCGO CC CXX AR FC PKG_CONFIG CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_LDFLAGS "
-    "GOROOT_FINAL GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_CEILING_DIRECTORIES "
+    "GOROOT_FINAL GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_CEILING_DIRECTORIES GIT_EXEC_PATH GIT_TEMPLATE_DIR "
 )
+
+_TEMPORARY: dict[Os, tuple[str, ...]] = {"windows": ("TEMP", "TMP"), "linux": ("TMPDIR",)}
+_SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
 
 
 def specs(service: Service, source: ResolvedSource, go_version: str, platforms: Iterable[str]) -> list[BuildSpec]:
@@ -104,18 +108,20 @@ def environment(
     native: bool = False,
     system_root: str = "C:\\Windows",
 ) -> dict[str, str]:
-    r"""Every variable that go sees for this build; nothing of the Windows user's own settings gets through.
+    r"""Every variable that go sees for this build; nothing of the login's own settings gets through.
+
+    An empty value means that the variable is not set (`gofallback.builder.shell.Shell.prepared`).
 
     Args:
         spec: what is built.
-        root: the builder's root, such as ``C:\gofallback``.
+        root: the builder's root, such as ``C:\gofallback`` or ``/home/builder/gofallback``.
         goroot: folder of the toolchain.
-        git_directory: folder that holds ``git.exe``: go calls it to stamp the commit.
+        git_directory: folder that holds git's program: go calls it to stamp the commit.
         builder: its ``environment`` (proxies) is added.
         native: build for the builder itself (``go test`` runs there), not for the spec's platform.
-        system_root: ``%SystemRoot%`` of the builder.
+        system_root: ``%SystemRoot%`` of a Windows builder.
     """
-    cache = f"{root}\\cache"
+    layout = Layout(root)
     own = {
         "GOROOT": goroot,
         "GOTOOLCHAIN": "local",
@@ -124,36 +130,58 @@ def environment(
         "CGO_ENABLED": "0",
         "GOOS": "" if native else spec.goos,
         "GOARCH": "" if native else spec.goarch,
-        "GOCACHE": f"{cache}\\gocache",
-        "GOMODCACHE": f"{cache}\\gomodcache",
-        "GOTMPDIR": f"{cache}\\gotmp",
-        "GOPATH": f"{cache}\\gopath",
-        "TEMP": f"{root}\\tmp",
-        "TMP": f"{root}\\tmp",
+        "GOCACHE": join(layout.cache, "gocache"),
+        "GOMODCACHE": join(layout.cache, "gomodcache"),
+        "GOTMPDIR": join(layout.cache, "gotmp"),
+        "GOPATH": join(layout.cache, "gopath"),
+        **dict.fromkeys(_TEMPORARY[layout.os], layout.tmp),
         "PATH": path(goroot, git_directory, system_root),
     }
     unset = dict.fromkeys(_UNSET.split(), "")
     given = dict(builder.environment) if builder else {}
-    return unset | given | dict(spec.environment) | own | git_environment(root)
+    return unset | given | dict(spec.environment) | own | git_environment(root, join(git_directory, "git"))
 
 
 def path(goroot: str, git_directory: str, system_root: str) -> str:
-    """A short PATH: git, go, Windows' own programs."""
+    """A short PATH: git, go, the system's own programs."""
+    if os_of(goroot) == "linux":
+        return ":".join(dict.fromkeys([git_directory, join(goroot, "bin"), *_SYSTEM_PATH]))
     return ";".join([git_directory, f"{goroot}\\bin", f"{system_root}\\System32", system_root])
 
 
-def git_environment(root: str) -> dict[str, str]:
+def git_environment(root: str, git: str = "") -> dict[str, str]:
     """The variables under which git on a builder reads our settings and nobody else's, and never asks anybody.
 
     The machine-wide file of Git for Windows has ``core.autocrlf=true`` and a Git LFS filter that downloads.
+
+    Args:
+        root: the builder's root.
+        git: path of git's program there.
     """
     return {
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": f"{root}\\{GIT_CONFIG_NAME}",
+        "GIT_CONFIG_GLOBAL": join(root, GIT_CONFIG_NAME),
         "GIT_TERMINAL_PROMPT": "0",
         "GCM_INTERACTIVE": "never",
         "GIT_OPTIONAL_LOCKS": "0",
         "LC_ALL": "C",
+        **git_programs(root, git),
+    }
+
+
+def git_programs(root: str, git: str) -> dict[str, str]:
+    """Where a git of ours on Linux finds its own parts: it was compiled for another folder. Else nothing.
+
+    Args:
+        root: the builder's root.
+        git: path of git's program there.
+    """
+    if os_of(root) == "windows" or not inside(root, git):
+        return {}
+    home = parent(parent(git))
+    return {
+        "GIT_EXEC_PATH": join(home, "libexec", "git-core"),
+        "GIT_TEMPLATE_DIR": join(home, "share", "git-core", "templates"),
     }
 
 
@@ -191,7 +219,7 @@ def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False) -> 
 
     Args:
         spec: what is built.
-        go: path of ``go.exe``.
+        go: path of go's program.
         output: path of the file to write.
         live: name each package as it is compiled (``-v``; the bytes are the same).
     """

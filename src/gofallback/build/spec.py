@@ -7,6 +7,14 @@ import json
 
 from gofallback.model.base import Strict
 
+_FIRST = frozenset(
+    [
+        *("service", "platform", "go_version", "commit", "version", "package", "directory", "binary"),
+        *("tags", "stamp", "strip", "linkage", "vendored", "environment"),
+    ]
+)
+"""Fields of the first keys. A later one counts in a key only when it differs from its default."""
+
 
 class BuildSpec(Strict):
     """One binary to build: the only thing that crosses from group data and source to the build.
@@ -38,8 +46,14 @@ class BuildSpec(Strict):
 
     @property
     def key(self) -> str:
-        """64 hex digits: SHA-256 over the canonical JSON of all fields."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """64 hex digits: SHA-256 over the canonical JSON of all fields.
+
+        A field that came later and has its default is left out: the keys of what was built before it stay.
+        """
+        every = self.model_dump(mode="json")
+        changed = self.model_dump(mode="json", exclude_defaults=True)
+        counted = {name: value for name, value in every.items() if name in _FIRST or name in changed}
+        text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

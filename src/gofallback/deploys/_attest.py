@@ -77,9 +77,9 @@ def _tools(here: Site, host: Host, go_version: str) -> Iterator[Tool]:
         state = builder_state(host, fleet.builder.root)
     except FactError:
         return  # it went away after the binary was fetched: nothing is claimed
-    for name, version in (("go", go_version), ("git", fleet.toolchain.git)):
+    for name, version in (("go", go_version), ("git", fleet.toolchain.git_of(state.os))):
         found = state.find(name, version, use_installed=fleet.builder.use_installed)
-        pin = fleet.toolchain.pin(name, version, state.arch)
+        pin = fleet.toolchain.pin(name, version, state.arch, state.os)
         if found is not None and found.origin == "ours" and pin is not None:
             yield Tool(name, version, url=pin.url, sha256=found.sha256 or pin.sha256)
         elif found is not None:

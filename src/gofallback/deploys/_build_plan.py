@@ -9,6 +9,7 @@ from pyinfra.api.host import Host
 from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
+from gofallback.builder.paths import program
 from gofallback.deploys import _known, _twin
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._trust import confirmed_by
@@ -17,7 +18,6 @@ from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.operations.build import Job
 from gofallback.source.model import ResolvedSource
-from gofallback.windows.paths import PROGRAMS, join
 
 
 def missing(here: Site) -> list[BuildSpec]:
@@ -105,12 +105,12 @@ def builds_agent(here: Site, host: Host) -> bool:
 
 
 def git_program(here: Site, host: Host) -> str:
-    """Path of git.exe on the builder, as it is or as provisioning will put it."""
+    """Path of git's program on the builder, as it is or as provisioning will put it."""
     fleet = here.fleet(host)
     assert fleet.toolchain is not None  # preflight and provisioning refuse a builder without one
     state = builder_state(host, fleet.builder.root)
-    home = state.toolchain_path("git", fleet.toolchain.git, use_installed=fleet.builder.use_installed)
-    return join(home, PROGRAMS["git"])
+    version = fleet.toolchain.git_of(state.os)
+    return program("git", state.toolchain_path("git", version, use_installed=fleet.builder.use_installed))
 
 
 def jobs(here: Site, host: Host) -> list[Job]:

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from pyinfra.api.host import Host
 
+from gofallback.builder.shell import shell_of
+from gofallback.builder.state import BuilderState
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
-from gofallback.model import Fleet, ToolchainPin
+from gofallback.model import Builder, Fleet, ToolchainPin
+from gofallback.operations import builder as operations
 from gofallback.operations import toolchain as toolchains
-from gofallback.operations import windows
-from gofallback.windows.state import BuilderState
 
 
 class ProvisionError(GofallbackError):
@@ -41,11 +42,15 @@ def provision_builder(fleet: Fleet, host: Host, cache: str) -> None:
     """
     builder = fleet.builder
     known = builder_state(host, builder.root)
-    pins = list(wanted_pins(fleet, known.arch))
+    pins = list(wanted_pins(fleet, known.arch, known.os))
     _tell(host, known, pins, use_installed=builder.use_installed)
-    tools = ["tar.exe", "certutil.exe", *(["curl.exe"] if builder.delivery == "pull" else [])]
-    windows.ready(name="The builder can build", root=builder.root, minimum_free_mb=builder.minimum_free_mb, tools=tools)
-    windows.layout(name=f"Folders below {builder.root}", root=builder.root)
+    operations.ready(
+        name="The builder can build",
+        root=builder.root,
+        minimum_free_mb=builder.minimum_free_mb,
+        tools=_tools(known, builder, pins),
+    )
+    operations.layout(name=f"Folders below {builder.root}", root=builder.root)
     for pin in pins:
         toolchains.toolchain(
             name=f"{pin.tool} {pin.version}",
@@ -58,7 +63,21 @@ def provision_builder(fleet: Fleet, host: Host, cache: str) -> None:
         )
 
 
-def wanted_pins(fleet: Fleet, arch: str) -> Iterator[ToolchainPin]:
+def _tools(known: BuilderState, builder: Builder, pins: list[ToolchainPin]) -> list[list[str]]:
+    """Programs that provisioning calls there, as groups of which one does."""
+    if known.os == "windows":
+        return [["tar.exe"], ["certutil.exe"], *([["curl.exe"]] if builder.delivery == "pull" else [])]
+    lacking = [pin for pin in pins if not _in_place(known, pin, use_installed=builder.use_installed)]
+    unpack = [list(group) for pin in lacking for group in shell_of(known.root).unpack_tools(pin.file_name)]
+    return [["sha256sum"], ["tar"], *unpack, *([["curl", "wget"]] if lacking and builder.delivery == "pull" else [])]
+
+
+def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) -> bool:
+    found = known.find(pin.tool, pin.version, use_installed=use_installed)
+    return found is not None and found.sha256 in (None, pin.sha256)
+
+
+def wanted_pins(fleet: Fleet, arch: str, os: str = "windows") -> Iterator[ToolchainPin]:
     """Git, the fleet's Go, and every other Go that a service asks for; each once.
 
     Raises:
@@ -70,23 +89,30 @@ def wanted_pins(fleet: Fleet, arch: str) -> Iterator[ToolchainPin]:
             "toolchain: missing; a builder needs `toolchain` with go, git and pins (group_data/builders.py)"
         )
     asked = {service.build.go: f"services.{name}.build.go" for name, service in sorted(fleet.services.items())}
-    versions = [("go", table.go, "toolchain.go"), ("git", table.git, "toolchain.git")]
+    if arch not in ("amd64", "arm64"):
+        raise ProvisionError(f"the builder's processor is {arch}; a builder needs x86_64 (amd64) or aarch64 (arm64)")
+    git_key = "toolchain.linux_git" if os == "linux" and table.linux_git else "toolchain.git"
+    versions = [("go", table.go, "toolchain.go"), ("git", table.git_of(os), git_key)]
     versions += [("go", version, key) for version, key in asked.items() if version not in (None, table.go)]
     for tool, version, key in versions:
-        pin = table.pin(tool, str(version), arch)
+        pin = table.pin(tool, str(version), arch, os)
         if pin is None:
-            have = ", ".join(f"{p.version} ({p.arch})" for p in table.pins if p.tool == tool) or "none"
+            have = ", ".join(f"{p.version} ({_platform(p.os, p.arch)})" for p in table.pins if p.tool == tool) or "none"
             raise ProvisionError(
-                f"{key}: {tool} {version} has no pin for {arch}; pinned: {have}; add version, url and sha256 to "
-                "toolchain.pins (`gofallback pins` prints them)"
+                f"{key}: {tool} {version} has no pin for {_platform(os, arch)}; pinned: {have}; add version, url and "
+                "sha256 to toolchain.pins (`gofallback pins` prints them)"
             )
         yield pin
+
+
+def _platform(os: str, arch: str) -> str:
+    return arch if os == "windows" else f"{os}/{arch}"
 
 
 def _tell(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_installed: bool) -> None:
     for pin in pins:
         found = known.find(pin.tool, pin.version, use_installed=use_installed)
-        if found is None or found.sha256 not in (None, pin.sha256):
+        if found is None or not _in_place(known, pin, use_installed=use_installed):
             host.log(f"{pin.tool} {pin.version}: will be installed in {known.layout.toolchain(pin.tool, pin.version)}")
         else:
             whose = "in place" if found.origin == "ours" else "installed on the machine"

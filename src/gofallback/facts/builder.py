@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
-from pyinfra.api.exceptions import FactError
+from pyinfra.api.command import StringCommand
+from pyinfra.api.exceptions import FactError, FactProcessError
+from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
-from gofallback.facts.windows import BuilderState as BuilderStateFact
-from gofallback.windows.state import BuilderState
+from gofallback.builder import state
+from gofallback.builder.shell import shell_of
+from gofallback.builder.state import BuilderState
 
 DEFAULT_ROOT = "C:\\gofallback"
 _LAST: WeakKeyDictionary[Host, BuilderState] = WeakKeyDictionary()
+
+
+class BuilderFact(FactBase[BuilderState]):
+    """Everything about a builder: system, disk, toolchains, mirrors, checkouts, outputs. None: it did not answer.
+
+    Read it through `builder_state`, which remembers it.
+    """
+
+    _root: str = ""
+
+    def command(self, root: str) -> StringCommand:
+        self._root = root
+        return StringCommand(shell_of(root).gather(root))
+
+    def process(self, output: Iterable[str]) -> BuilderState:
+        try:
+            return state.parse(self._root, output)
+        except state.StateError as error:
+            raise FactProcessError(str(error)) from None
 
 
 def builder_state(host: Host, root: str | None = None, *, refresh: bool = False) -> BuilderState:
     """What a builder told last; asks it (one round trip) when nothing is known, or ``refresh`` says so.
 
     Args:
-        host: a connected Windows host.
+        host: a connected builder.
         root: ``builder.root``; default: what the last call for this host said, else the host's data.
         refresh: ask again.
 
@@ -30,7 +53,7 @@ def builder_state(host: Host, root: str | None = None, *, refresh: bool = False)
     if known is not None and known.root == root and not refresh:
         return known
     # _handle_fact_kwargs lends a fact the arguments of the operation it is read in: none of ours change the answer.
-    found: BuilderState | None = host.get_fact(BuilderStateFact, root=root)
+    found: BuilderState | None = host.get_fact(BuilderFact, root=root)
     if found is None:
         forget(host)
         raise FactError(f"{host.name}: the builder did not tell its state; see the lines above, or run again with -vvv")

@@ -69,12 +69,24 @@ def absolute_windows(value: str) -> str:
     return value.rstrip("\\")
 
 
+def builder_root(value: str) -> str:
+    """The folder of a builder below which everything lies: an absolute path of Windows or of Linux."""
+    one_line(value)
+    if not value.startswith("/"):
+        return absolute_windows(value)
+    # Blanks and `:` would split PATH and the flags of a C compiler.
+    if not re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", value) or {"..", "."} & set(value.split("/")):
+        raise ValueError("should be an absolute path such as /home/builder/gofallback, without blanks, ':' and '..'")
+    return value.rstrip("/")
+
+
 #: Name of a service, user or unit: what systemd, useradd and a folder all accept (useradd(8): at most 32 characters).
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Line = Annotated[str, AfterValidator(one_line)]
 RelativePath = Annotated[str, AfterValidator(relative_inside)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_posix)]
 WindowsPath = Annotated[str, AfterValidator(absolute_windows)]
+BuilderRoot = Annotated[str, AfterValidator(builder_root)]
 #: Name of an environment variable (POSIX.1-2017, 8.1).
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 import zipfile
@@ -14,14 +15,15 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.builder.paths import Layout, join, toolchain_name
+from gofallback.builder.shell import Shell, shell_of
+from gofallback.builder.state import read_free
+from gofallback.builder.words import downloader, hasher
 from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget
-from gofallback.facts.windows import hash_line, read_hash
+from gofallback.facts.windows import read_hash
 from gofallback.model import ToolchainPin
 from gofallback.operations.talk import ask, fail, send
-from gofallback.windows.paths import Layout, join, literal, toolchain_name
-from gofallback.windows.quoting import quote
-from gofallback.windows.state import read_free
 
 Delivery = Literal["push", "pull"]
 LONG = 1800.0
@@ -43,6 +45,11 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     """For ``pull``: HTTPS_PROXY and the like."""
     attempt: str = field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def shell(self) -> Shell:
+        """The builder's shell."""
+        return shell_of(self.root)
 
     @property
     def label(self) -> str:
@@ -71,8 +78,15 @@ class Job:
 
     @property
     def home(self) -> str:
-        """The toolchain's folder within `unpacked`: Go's archive has one top folder ``go``, Git's has none."""
-        return join(self.unpacked, "go") if self.pin.tool == "go" else self.unpacked
+        """The toolchain's folder within `unpacked`: Go's archive has one top folder ``go``, Git's has none.
+
+        Zig's has one of the archive's own name; in a wheel of PyPI's ``ziglang`` it is ``ziglang``.
+        """
+        if self.pin.tool == "git":
+            return self.unpacked
+        stem = re.sub(r"(\.tar)?\.\w+$", "", self.pin.file_name)
+        top = "go" if self.pin.tool == "go" else "ziglang" if self.pin.file_name.endswith(".whl") else stem
+        return join(self.unpacked, top)
 
 
 def deliver(state: State, host: Host, job: Job) -> bool:
@@ -109,15 +123,16 @@ def _push(state: State, host: Host, job: Job, free: int | None) -> bool:
 def _pull(state: State, host: Host, job: Job) -> bool:
     began = time.monotonic()
     part = f"{job.archive}.{job.attempt}.part"
-    curl = '"%SystemRoot%\\System32\\curl.exe" --fail --silent --show-error --location --retry 2 --connect-timeout 20'
-    get = f"{curl} --output {literal(part)} {quote(job.pin.url)} && move /y {literal(part)} {literal(job.archive)} >nul"
-    sweep = f"del /f /q {literal(job.archive + '.*.part')} 2>nul"
-    answer = ask(state, host, f"{sweep}& {get}", timeout=LONG, env=job.environment)
+    shell = job.shell
+    sweep = shell.delete_parts(job.archive)
+    line = shell.script([sweep, shell.download(job.pin.url, part, job.archive)])
+    answer = ask(state, host, line, timeout=LONG, env=job.environment)
     if not answer.ok:
         ask(state, host, sweep)
+        trouble = f"{downloader(job.root)} on the builder: {answer.last()}{disk_hint(state, host, job)}"
         return fail(
             host,
-            f"{job.label}: {job.pin.url}: curl.exe on the builder: {answer.last()}{disk_hint(state, host, job)}; "
+            f"{job.label}: {job.pin.url}: {trouble}; "
             "check proxy and firewall (builder.environment), or set builder.delivery: push",
         )
     host.log(f"{job.label}: downloaded by the builder in {time.monotonic() - began:.1f} s")
@@ -129,8 +144,8 @@ def _verify(state: State, host: Host, job: Job) -> bool:
     if found == job.pin.sha256:
         return True
     if found is None:
-        return fail(host, f"{job.label}: certutil.exe tells no SHA-256 of {job.archive}; nothing was unpacked")
-    ask(state, host, f"del /f /q {literal(job.archive)}")
+        return fail(host, f"{job.label}: {hasher(job.root)} tells no SHA-256 of {job.archive}; nothing was unpacked")
+    ask(state, host, job.shell.delete(job.archive))
     return fail(
         host,
         f"{job.label}: sha256 of {job.archive} is {found}, pinned is {job.pin.sha256}; nothing was unpacked, the "
@@ -139,12 +154,14 @@ def _verify(state: State, host: Host, job: Job) -> bool:
 
 
 def _hash(state: State, host: Host, job: Job) -> str | None:
-    return read_hash(list(ask(state, host, hash_line(job.archive), timeout=600).out))
+    return read_hash(
+        list(ask(state, host, job.shell.script([job.shell.hash(job.archive)], always=True), timeout=600).out)
+    )
 
 
 def forget_archive(job: Job) -> str:
     """The command that removes the archive, and what interrupted uploads and downloads of it have left."""
-    return f"del /f /q {literal(job.archive)} {literal(job.archive + '.*')} 2>nul"
+    return job.shell.script([job.shell.delete(job.archive), job.shell.delete_parts(job.archive)])
 
 
 def _room(host: Host, job: Job, free: int | None, needed: int) -> bool:
@@ -165,7 +182,7 @@ def _space_needed(local: Path) -> int:
 
 def disk_hint(state: State, host: Host, job: Job) -> str:
     """How to go on when the disk is what is wrong; else nothing."""
-    free = read_free(list(ask(state, host, f"dir /-c /ad {literal(job.root)}").out))
+    free = read_free(list(ask(state, host, job.shell.free(job.root)).out))
     if free is None or free > _NEARLY_FULL:
         return ""
     return f" (the disk is full: {job.root} has {_megabytes(free)} free; make room and run again)"

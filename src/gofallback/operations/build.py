@@ -1,4 +1,4 @@
-"""The operation that builds on a Windows builder: one output per platform, made beside and renamed into place.
+"""The operation that builds on a builder: one output per platform, made beside and renamed into place.
 
 An output that is there with the right manifest and the right bytes is not built again; what a killed run left is
 overwritten; go's cache makes the second attempt a short one.
@@ -6,7 +6,7 @@ overwritten; go's cache makes the second attempt a short one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,13 +23,13 @@ from gofallback.build import plan
 from gofallback.build.failure import Step
 from gofallback.build.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.build.spec import BuildSpec
+from gofallback.builder.paths import Layout, join, parent, program
+from gofallback.builder.shell import Shell, shell_of
+from gofallback.builder.words import hasher, not_renamed
 from gofallback.facts.builder import forget
 from gofallback.model.builder import Builder
 from gofallback.operations.gocmd import Command, explain, run
 from gofallback.operations.talk import ask, fail, send
-from gofallback.source.commands import prune_line
-from gofallback.windows.paths import PROGRAMS, Layout, join, literal
-from gofallback.windows.quoting import change_folder, command_line
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
@@ -46,7 +46,7 @@ class Job:
     goroot: str
     """Folder of the Go toolchain on the builder."""
     git: str
-    """Path of ``git.exe`` there."""
+    """Path of git's program there."""
     records: Path
     """Folder on the controller that gets the output of every command."""
     timeout: float = 1800
@@ -61,9 +61,14 @@ class Job:
         return Layout(self.builder.root)
 
     @property
+    def shell(self) -> Shell:
+        """The builder's shell."""
+        return shell_of(self.builder.root)
+
+    @property
     def go(self) -> str:
-        """Path of ``go.exe``."""
-        return join(self.goroot, PROGRAMS["go"])
+        """Path of go's program."""
+        return program("go", self.goroot)
 
     def folder(self, spec: BuildSpec) -> str:
         """Folder of the module."""
@@ -78,25 +83,53 @@ class Job:
         """Folder the output is made in."""
         return join(self.layout.tmp, f"build-{spec.key[:16]}")
 
-    def command(self, spec: BuildSpec, argv: list[str], step: Step, *, after: str = "") -> Command:
-        """One go command in the module's folder; ``after`` follows when it succeeds."""
-        environment = plan.environment(
-            spec,
-            self.builder.root,
-            self.goroot,
-            self.git.rpartition("\\")[0],
-            builder=self.builder,
-            native=step == "test",
-            system_root=self.system_root,
-        )
+    def command(
+        self,
+        spec: BuildSpec,
+        argv: list[str],
+        step: Step,
+        *,
+        before: Sequence[str] = (),
+        after: Sequence[str] = (),
+        unless: str | None = None,
+    ) -> Command:
+        """One go command in the module's folder.
+
+        Args:
+            spec: what it is about.
+            argv: the command.
+            step: what kind of command.
+            before: steps in front of it.
+            after: steps that follow when it succeeds.
+            unless: a path; when something is there the command is left out.
+        """
+        shell = self.shell
+        line = shell.command(argv)
+        if unless:
+            line = shell.unless_there(unless, line)
+        if after:
+            line = shell.then(line, *after)
         what = spec.platform if step == "build" else {"modules": "go mod download"}.get(step, f"go {step}")
         return Command(
             label=f"{spec.service} {spec.version} {what}",
-            line=f"{change_folder(self.folder(spec))}& {command_line(argv)}{after}",
-            environment=environment,
+            line=shell.script([*before, shell.enter(self.folder(spec)), line]),
+            environment=self.environment(spec, native=step == "test"),
             timeout=self.timeout,
             log=self.records / f"{spec.service}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
+            root=self.builder.root,
             step=step,
+        )
+
+    def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
+        """Every variable of a go command; see `gofallback.build.plan.environment`."""
+        return plan.environment(
+            spec,
+            self.builder.root,
+            self.goroot,
+            parent(self.git),
+            builder=self.builder,
+            native=native,
+            system_root=self.system_root,
         )
 
 
@@ -141,28 +174,21 @@ def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
 
 def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
     """Key to output, for those that are there and whole: one round trip for all."""
-    lines = []
+    shell, steps = job.shell, []
     for spec in job.specs:
         out = job.out(spec)
-        lines += [
-            f"echo @file {spec.key}",
-            f"(if exist {literal(join(out, MANIFEST))} type {literal(join(out, MANIFEST))})",
-            "echo.",
-            _measure(join(out, spec.file_name)),
+        steps += [
+            shell.say(f"@file {spec.key}"),
+            shell.show(join(out, MANIFEST)),
+            shell.measure(join(out, spec.file_name)),
         ]
-    answer = ask(state, host, "& ".join([*lines, "exit 0"]), timeout=_HASH_TIMEOUT)
+    answer = ask(state, host, shell.script(steps, always=True), timeout=_HASH_TIMEOUT)
     manifests, measured = read_manifests(answer.out), read_measured(answer.out)
     return {
         spec.key: Built(manifests[spec.key], join(job.out(spec), spec.file_name), reused=True)
         for spec in job.specs
         if reusable(spec, manifests.get(spec.key), measured.get(spec.key))
     }
-
-
-def _measure(path: str) -> str:
-    """Size and SHA-256 of a file; nothing when it is not there."""
-    hashed = f'"%SystemRoot%\\System32\\certutil.exe" -hashfile {literal(path)} SHA256'
-    return f"(if exist {literal(path)} (for %F in ({literal(path)}) do @echo @size %~zF)& {hashed})"
 
 
 def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
@@ -177,11 +203,9 @@ def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
     if job.test:
         steps.append(("test", plan.tests_argv(spec, job.go)))
     for step, argv in steps:
-        command = job.command(spec, argv, step)
-        if step == "modules" and spec.vendored is None:
-            folder = join(job.folder(spec), "vendor", "modules.txt")
-            line = f"{change_folder(job.folder(spec))}& (if not exist {literal(folder)} {command_line(argv)})"
-            command = Command(command.label, line, command.environment, command.timeout, command.log, step)
+        undecided = step == "modules" and spec.vendored is None
+        unless = join(job.folder(spec), "vendor", "modules.txt") if undecided else None
+        command = job.command(spec, argv, step, unless=unless)
         result = run(state, host, command)
         if result.failure:
             return explain(host, command, result.failure)
@@ -192,11 +216,14 @@ def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
 def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
     temporary = job.temporary(spec)
     file = join(temporary, spec.file_name)
-    fresh = f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})& mkdir {literal(temporary)}"
+    shell = job.shell
     argv = plan.build_argv(spec, job.go, file, live=state.print_output)
-    command = job.command(spec, argv, "build", after=f"&& (echo @file {spec.key}& {_measure(file)})")
-    command = Command(
-        command.label, f"{fresh}& {command.line}", command.environment, command.timeout, command.log, command.step
+    command = job.command(
+        spec,
+        argv,
+        "build",
+        before=[shell.remove(temporary), shell.make(temporary)],
+        after=[shell.say(f"@file {spec.key}"), shell.measure(file)],
     )
     host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
     result = run(state, host, command)
@@ -205,7 +232,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
         return None
     measured = read_measured(result.out).get(spec.key)
     if measured is None:
-        fail(host, f"{command.label}: go built it, but certutil.exe tells no SHA-256 of {file}; run again with -vvv")
+        fail(host, f"{command.label}: go built it, but {hasher(file)} tells no SHA-256 of {file}; run again with -vvv")
         return None
     manifest = _manifest(host, job, spec, measured, result.seconds)
     return _place(state, host, job, spec, manifest)
@@ -228,17 +255,8 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
     temporary, out = job.temporary(spec), job.out(spec)
     if not _write(state, host, job, spec, manifest):
         return None
-    parent = out.rpartition("\\")[0]
-    line = "& ".join(
-        [
-            f"(if not exist {literal(parent)} mkdir {literal(parent)})",
-            f"(if exist {literal(out)} rmdir /s /q {literal(out)})",
-            # `move` onto a folder that is still there would put the new one into it.
-            f"(if not exist {literal(out)} move {literal(temporary)} {literal(out)} >nul)",
-            f"(if exist {literal(join(out, RECORD))} if not exist {literal(temporary)} echo @done)",
-            prune_line(out, _OUTPUTS),
-        ]
-    )
+    shell = job.shell
+    line = shell.script([shell.settle(temporary, out, [RECORD]), shell.prune(out, _OUTPUTS)])
     for attempt in range(_MOVE_ATTEMPTS):
         if attempt:
             gevent.sleep(float(attempt))
@@ -248,8 +266,7 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
     fail(
         host,
         f"{spec.service} {spec.version} {spec.platform}: {temporary} cannot be renamed to {out}: {answer.last()}; "
-        "a program has a file in it open: exclude the root folder from the antivirus (docs/windows-host.md), "
-        "then run again",
+        f"{not_renamed(job.builder.root)}",
     )
     return None
 

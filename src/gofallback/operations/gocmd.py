@@ -1,4 +1,4 @@
-"""One go command on a Windows builder: run, retried while a file is locked, its output kept, its failure explained."""
+"""One go command on a builder: run, retried while a file is locked, its output kept, its failure explained."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.build.failure import Failure, Step, classify
+from gofallback.builder.shell import shell_of
 from gofallback.operations.talk import TROUBLE
 from gofallback.report.redact import redact
 
@@ -31,12 +32,15 @@ class Command:
     label: str
     """Beginning of every line about it, such as ``hello v1.2.0 linux/arm64``."""
     line: str
-    """For cmd.exe."""
+    """For the builder's shell."""
     environment: Mapping[str, str]
+    """An empty value: the variable is not set there, whatever the login has."""
     timeout: float
     """Seconds."""
     log: Path
     """File on the controller that gets the whole output."""
+    root: str
+    """The builder's root; its shape tells the shell."""
     step: Step = "build"
 
 
@@ -53,7 +57,8 @@ class Result:
 def run(state: State, host: Host, command: Command) -> Result:
     """Run it; again while something else has a file open, and again when the connection broke and came back.
 
-    A command whose connection broke has ended on the builder (sshd ends its tree), and go's cache has what was done.
+    A command whose connection broke ends on the builder (sshd ends its tree on Windows; elsewhere at the next line that
+    it cannot print, and what it writes until then has the same bytes), and go's cache has what was done.
     """
     pauses = {"permission": list(_LOCKED), "connection": list(_LOST)}
     while True:
@@ -75,13 +80,14 @@ def _once(state: State, host: Host, command: Command) -> Result:
     failure: Failure | None = None
     output: Any = None
     text = ""
+    line, environment = shell_of(command.root).prepared(command.line, command.environment)
     try:
         ok, output = host.run_shell_command(
-            StringCommand(command.line),
+            StringCommand(line),
             print_output=state.print_output,
             print_input=state.print_input,
             _timeout=command.timeout,
-            _env=dict(command.environment),
+            _env=environment,
         )
     except TimeoutError as error:
         output = getattr(error, "output", None)  # our connectors keep what was said until then

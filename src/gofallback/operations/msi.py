@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from gofallback.windows.paths import literal
+from gofallback.builder.paths import literal
 
 #: https://learn.microsoft.com/windows/win32/msi/error-codes
 _CODES = {

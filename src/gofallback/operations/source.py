@@ -1,4 +1,4 @@
-"""The operation that puts the exact commit on a Windows builder, as a clean tree with every tag, submodules included.
+"""The operation that puts the exact commit on a builder, as a clean tree with every tag, submodules included.
 
 Killed anywhere, the next run takes it up: a mirror's refs change by one rename after all objects are there, and a tree
 gets its name only when git has called it clean.
@@ -22,15 +22,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment
+from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment, git_programs
+from gofallback.builder.paths import Layout, join, name, os_of
+from gofallback.builder.shell import shell_of
+from gofallback.builder.words import not_renamed
 from gofallback.controller.git import SourceError, bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
 from gofallback.operations.talk import Answer, ask, fail, send
 from gofallback.report.style import size_text
-from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnWindows, Look, Place, as_command, places, read_look
+from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
 from gofallback.source.model import Repository, ResolvedSource
 from gofallback.source.trouble import explain
-from gofallback.windows.paths import Layout, join, literal
 
 Delivery = Literal["bundle", "clone"]
 _TIMEOUT = 1800.0
@@ -45,7 +47,7 @@ class Checkout:
     source: ResolvedSource
     root: str
     git: str
-    """Path of ``git.exe`` there."""
+    """Path of git's program there."""
     scratch: Path
     """Folder on the controller for bundles; they are removed again."""
     delivery: Delivery = "bundle"
@@ -70,7 +72,7 @@ def checkout(
 
     + source: the commit, and the controller's mirrors that have it
     + root: the builder's root folder
-    + git: path of git.exe on the builder
+    + git: path of git's program on the builder
     + scratch: folder on the controller for bundles
     + delivery: ``bundle``: what the builder lacks is uploaded; ``clone``: the builder fetches from the remote itself
     """
@@ -80,10 +82,10 @@ def checkout(
 def deliver(state: State, host: Host, work: Checkout) -> bool:
     """Step: ``work\\<service>\\<commit>`` is there, clean, and every name in it is today's."""
     began = time.monotonic()
-    lines, where = GitOnWindows(work.git, work.root), places(work.source, work.root)
+    lines, where = GitOnBuilder(work.git, work.root), places(work.source, work.root)
     try:
         refs = _refs(work, where)
-        answer = ask(state, host, as_command(lines.look(where, work.tree)), env=_own(work))
+        answer = ask(state, host, lines.look(where, work.tree), env=_own(work))
         look = read_look(answer.out)
         if not look.complete:
             return fail(host, f"{_label(work)}: the builder cannot be asked what it has ({answer.last()}); run again")
@@ -123,7 +125,7 @@ def _fill_mirrors(
     state: State,
     host: Host,
     work: Checkout,
-    lines: GitOnWindows,
+    lines: GitOnBuilder,
     where: list[Place],
     look: Look,
     refs: Mapping[int, tuple[str, str]],
@@ -142,7 +144,7 @@ def _fill_mirrors(
         if answer is None:
             return False
         if not answer.ok:
-            return fail(host, f"{_label(work)}: {place.mirror}: {_git_words(answer)}")
+            return fail(host, f"{_label(work)}: {place.mirror}: {_git_words(answer, work.root)}")
     return True
 
 
@@ -157,7 +159,7 @@ def _receive(
     state: State,
     host: Host,
     work: Checkout,
-    lines: GitOnWindows,
+    lines: GitOnBuilder,
     place: Place,
     repository: Repository,
     refs: str,
@@ -179,11 +181,17 @@ def _receive(
     if not _put(state, host, refs, f"{remote}.refs", work):
         return None
     steps = lines.receive(place, remote if made else None, f"{remote}.refs", anew=not have)
-    return ask(state, host, as_command(steps), timeout=_TIMEOUT, env=_own(work))
+    return ask(state, host, steps, timeout=_TIMEOUT, env=_own(work))
 
 
-def _clone(state: State, host: Host, work: Checkout, lines: GitOnWindows, place: Place) -> bool:
-    answer = ask(state, host, as_command(lines.fetch(place)), timeout=_TIMEOUT, env=REMOTE_ENVIRONMENT)
+def _clone(state: State, host: Host, work: Checkout, lines: GitOnBuilder, place: Place) -> bool:
+    answer = ask(
+        state,
+        host,
+        lines.fetch(place),
+        timeout=_TIMEOUT,
+        env={**REMOTE_ENVIRONMENT, **git_programs(work.root, work.git)},
+    )
     if answer.ok:
         return True
     cause, remedy = explain("\n".join(answer.err))
@@ -194,17 +202,15 @@ def _clone(state: State, host: Host, work: Checkout, lines: GitOnWindows, place:
     )
 
 
-def _refresh(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
-    return read_look(ask(state, host, as_command(lines.refresh(where, work.tree)), env=_own(work)).out).done
+def _refresh(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
+    return read_look(ask(state, host, lines.refresh(where, work.tree), env=_own(work)).out).done
 
 
-def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnWindows, where: list[Place]) -> bool:
-    answer = ask(
-        state, host, as_command(lines.tree(where, work.tree, work.temporary)), timeout=_TIMEOUT, env=_own(work)
-    )
+def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
+    answer = ask(state, host, lines.tree(where, work.tree, work.temporary), timeout=_TIMEOUT, env=_own(work))
     look = read_look(answer.out)
     if look.failed or not look.complete:
-        return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer)}")
+        return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer, work.root)}")
     if not _is_clean(look, where):
         return fail(host, f"{_label(work)}: the checkout differs from the commit: {_difference(look, where)}")
     for _ in range(_MOVE_ATTEMPTS):
@@ -214,8 +220,7 @@ def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnWindows, wh
         look = read_look(ask(state, host, lines.settle(work.tree, work.temporary)).out)
     return fail(
         host,
-        f"{_label(work)}: {work.temporary} cannot be renamed to {work.tree}: a program has a file in it open; "
-        "exclude the root folder from the antivirus (docs/windows-host.md), then run again",
+        f"{_label(work)}: {work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}",
     )
 
 
@@ -228,7 +233,7 @@ def _difference(look: Look, where: list[Place]) -> str:
 
 def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bool:
     work.scratch.mkdir(parents=True, exist_ok=True)
-    local = work.scratch / remote.rpartition("\\")[2]
+    local = work.scratch / name(remote)
     try:
         local.write_bytes(text.encode())
         trouble = send(state, host, local, remote)
@@ -240,12 +245,16 @@ def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bo
 
 
 def _own(work: Checkout) -> dict[str, str]:
-    return git_environment(work.root)
+    return git_environment(work.root, work.git)
 
 
-def _git_words(answer: Answer) -> str:
+def _git_words(answer: Answer, root: str) -> str:
     text = "\n".join(answer.err)
-    if "unable to create file" in text and ("Filename too long" in text or "Invalid argument" in text):
+    if (
+        os_of(root) == "windows"
+        and "unable to create file" in text
+        and ("Filename too long" in text or "Invalid argument" in text)
+    ):
         return f"{answer.last()}; Windows cannot hold that name: shorten builder.root or rename in the repository"
     if "not enough space" in text.lower() or "No space left" in text:
         return "the disk of the builder is full; free space there and run again"
@@ -283,20 +292,15 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
         local.unlink(missing_ok=True)
     if trouble:
         return fail(host, f"{AGENT}: {temporary}.tar: {trouble}")
-    parent = final.rpartition("\\")[0]
-    tar = f'"%SystemRoot%\\System32\\tar.exe" -xf {literal(temporary + ".tar")} -C {literal(temporary)}'
-    line = "& ".join(
-        [
-            f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})",
-            f"mkdir {literal(temporary)}",
-            f"{tar}|| exit 1",
-            f"(if not exist {literal(parent)} mkdir {literal(parent)})",
-            f"(if not exist {literal(final)} move {literal(temporary)} {literal(final)} >nul)",
-            f"del /f /q {literal(temporary + '.tar')}",
-            f"(if exist {literal(join(final, 'go.mod'))} echo @done)",
-        ]
-    )
-    answer = ask(state, host, line)
+    sh = shell_of(root)
+    steps = [
+        sh.remove(temporary),
+        sh.make(temporary),
+        sh.or_end(sh.unpack(f"{temporary}.tar", temporary), "tar"),
+        sh.settle(temporary, final, ["go.mod"]),
+        sh.delete(f"{temporary}.tar"),
+    ]
+    answer = ask(state, host, sh.script(steps))
     if "@done" in (one.strip() for one in answer.out):
         return True
     return fail(host, f"{AGENT}: its sources cannot be unpacked into {final}: {answer.last()}; run again")
@@ -311,7 +315,7 @@ def builder_state_checkouts(host: Host, root: str) -> tuple[str, ...]:
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """The files as a tar archive, which Windows' own tar.exe reads; equal files give equal bytes."""
+    """The files as a tar archive, which the builder's own tar reads; equal files give equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in sorted(files.items()):

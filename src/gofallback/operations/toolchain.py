@@ -1,4 +1,4 @@
-"""The operation that gives a Windows builder one pinned Go or Git, side by side with other versions.
+"""The operation that gives a builder one pinned Go, Git or Zig, side by side with other versions.
 
 Nothing has its final name before it is complete: the archive is verified on the host itself, unpacked under
 ``tmp``, asked for its version, marked, and renamed into ``toolchains``. Killed anywhere,
@@ -19,14 +19,14 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from gofallback.builder.paths import MARKER, Layout, join, program, toolchain_name
+from gofallback.builder.state import marker, read_version, same_version
+from gofallback.builder.words import not_renamed
 from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin
 from gofallback.operations.archive import LONG, Delivery, Job, deliver, disk_hint, forget_archive
 from gofallback.operations.msi import msi_line, read_msi
 from gofallback.operations.talk import ask, fail
-from gofallback.windows.paths import MARKER, PROGRAMS, Layout, join, literal, toolchain_name
-from gofallback.windows.quoting import command_line
-from gofallback.windows.state import marker, read_version, same_version
 
 _MOVE_ATTEMPTS = 6
 """An antivirus keeps new programs open for some seconds, and Windows renames no folder with an open file in it."""
@@ -42,12 +42,12 @@ def toolchain(
     environment: Mapping[str, str] | None = None,
 ) -> Generator[FunctionCommand, None, None]:
     """
-    Make sure a builder has one pinned Go or Git; no round trip when the builder's state says so.
+    Make sure a builder has one pinned Go, Git or Zig; no round trip when the builder's state says so.
 
     + pin: version, URL and SHA-256
     + root: the builder's root folder
     + cache: folder of archives on the controller
-    + delivery: ``push``: the controller fetches and uploads; ``pull``: the builder downloads with curl.exe
+    + delivery: ``push``: the controller fetches and uploads; ``pull``: the builder downloads it
     + use_installed: be content with a machine-wide install of the same version
     + environment: environment of the download on the builder
     """
@@ -55,7 +55,7 @@ def toolchain(
     found = known.find(pin.tool, pin.version, use_installed=use_installed)
     job = Job(pin, root, Path(cache), delivery, dict(environment or {}))
     if found is not None and found.sha256 in (None, pin.sha256):
-        if pin.file_name in known.downloads or any(name.startswith(job.prefix) for name in known.leftovers):
+        if pin.file_name in known.downloads or any(one.startswith(job.prefix) for one in known.leftovers):
             yield FunctionCommand(tidy, (job,), {})
         else:
             host.noop(f"{pin.tool} {pin.version} is there ({found.origin}): {found.path}")
@@ -67,13 +67,12 @@ def toolchain(
 def tidy(state: State, host: Host, job: Job) -> bool:
     """Step: remove the archive and what attempts at this toolchain have left; what is in use stays."""
     forget(host)
-    ask(state, host, f"{_sweep(job)}& {forget_archive(job)}& exit 0", timeout=600)
+    ask(state, host, job.shell.script([_sweep(job), forget_archive(job)], always=True), timeout=600)
     return True
 
 
 def _sweep(job: Job) -> str:
-    # The wildcard is relative: Wine honours no quotes around one.
-    return f"cd /d {literal(Layout(job.root).tmp)} && (for /d %D in ({job.prefix}*) do @rmdir /s /q %D)"
+    return job.shell.sweep(Layout(job.root).tmp, job.prefix)
 
 
 def unpack(state: State, host: Host, job: Job) -> bool:
@@ -81,8 +80,10 @@ def unpack(state: State, host: Host, job: Job) -> bool:
     began = time.monotonic()
     forget(host)
     ask(state, host, _sweep(job), timeout=600)
-    tar = f'"%SystemRoot%\\System32\\tar.exe" -xf {literal(job.archive)} -C {literal(job.unpacked)}'
-    answer = ask(state, host, f"mkdir {literal(job.unpacked)} && {tar}", timeout=LONG)
+    shell = job.shell
+    answer = ask(
+        state, host, shell.then(shell.make(job.unpacked), shell.unpack(job.archive, job.unpacked)), timeout=LONG
+    )
     if not answer.ok:
         # tar goes on after an error and ends with "Error exit delayed": the first line tells what happened.
         reason = f"{answer.first()}{disk_hint(state, host, job)}"
@@ -96,35 +97,23 @@ def unpack(state: State, host: Host, job: Job) -> bool:
 
 
 def _right_version(state: State, host: Host, job: Job, home: str) -> bool:
-    program = join(home, PROGRAMS[job.pin.tool])
-    line = command_line([program, "version" if job.pin.tool == "go" else "--version"])
+    path = program(job.pin.tool, home)
+    line = job.shell.command([path, "--version" if job.pin.tool == "git" else "version"])
     # GOTOOLCHAIN=local: a go.work above the folder must not make go fetch another Go.
     answer = ask(state, host, line, env={"GOTOOLCHAIN": "local"})
     version = read_version(job.pin.tool, "\n".join(answer.out))
     if version is not None and same_version(job.pin.tool, version, job.pin.version):
         return True
     said = f"says version {version}" if version else f"does not answer ({answer.last()})"
-    return fail(host, f"{job.label}: {program} {said}; it should say {job.pin.version}: is it the vendor's archive?")
+    return fail(host, f"{job.label}: {path} {said}; it should say {job.pin.version}: is it the vendor's archive?")
 
 
 def _settle(state: State, host: Host, job: Job) -> bool:
-    pin = job.pin
+    pin, shell = job.pin, job.shell
+    mark = shell.write(join(job.home, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
     old = join(Layout(job.root).tmp, f"{job.prefix}old-{job.attempt}")
-    mark = f">{literal(join(job.home, MARKER))} echo {marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256)}"
-    home, final = literal(job.home + "\\"), literal(job.final + "\\")
-    program = literal(join(job.final, PROGRAMS[pin.tool]))
-    marked = literal(join(job.final, MARKER))
-    move = "& ".join(
-        [
-            # A second attempt must not touch what the first one, its answer lost, has already put in place.
-            f"(if exist {home} ({mark}))",
-            f"(if exist {home} if exist {final} move {literal(job.final)} {literal(old)} >nul)",
-            # `move` onto a folder that is still there would put the new one into it.
-            f"(if exist {home} if not exist {final} move {literal(job.home)} {literal(job.final)} >nul)",
-            f"(if exist {program} if exist {marked} if not exist {literal(job.home)} echo @done)",
-            "exit 0",
-        ]
-    )
+    proofs = [program(pin.tool, job.final).removeprefix(job.final)[1:], MARKER]
+    move = shell.script([shell.settle(job.home, job.final, proofs, mark=mark, aside=old)], always=True)
     for attempt in range(_MOVE_ATTEMPTS):
         answer = ask(state, host, move)
         if "@done" in (line.strip() for line in answer.out):
@@ -134,8 +123,7 @@ def _settle(state: State, host: Host, job: Job) -> bool:
             gevent.sleep(1.0)
     return fail(
         host,
-        f"{job.label}: {job.home} cannot be renamed to {job.final}: {answer.last()}; a program has a file in it open: "
-        "exclude the root folder from the antivirus (docs/windows-host.md), then run again",
+        f"{job.label}: {job.home} cannot be renamed to {job.final}: {answer.last()}; {not_renamed(job.root)}",
     )
 
 
@@ -151,8 +139,8 @@ def install(state: State, host: Host, job: Job) -> bool:
     if not _right_version(state, host, job, job.final):
         return False
     pin = job.pin
-    mark = f">{literal(join(job.final, MARKER))} echo {marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256)}"
-    ask(state, host, f"{mark}& {forget_archive(job)}& del /f /q {literal(log)} 2>nul")
+    mark = job.shell.write(join(job.final, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
+    ask(state, host, job.shell.script([mark, forget_archive(job), job.shell.delete(log)]))
     if not _confirmed(host, job):
         return False
     host.log(f"{job.label}: installed and checked in {time.monotonic() - began:.1f} s: {job.final}")

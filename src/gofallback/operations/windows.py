@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Generator
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from gofallback.builder.cmd import Cmd, certutil
+from gofallback.builder.paths import join
 from gofallback.controller.downloads import sha256_of
-from gofallback.facts.builder import builder_state, forget
-from gofallback.facts.windows import Children, Directory, Exists, FileSha256, certutil, read_hash
+from gofallback.facts.builder import forget
+from gofallback.facts.windows import Children, Directory, Exists, FileSha256, read_hash
+from gofallback.operations.builder import make_folders, refuse_outside, remove
 from gofallback.operations.talk import ask, fail, send
-from gofallback.windows.paths import Layout, inside, join, literal
 
 Steps = Generator[FunctionCommand, None, None]
 
@@ -33,68 +34,6 @@ def directory(path: str) -> Steps:
         host.noop(f"{path} is there")
         return
     yield FunctionCommand(make_folders, ([path],), {})
-
-
-@operation()
-def layout(root: str) -> Steps:
-    """
-    Make sure a builder has all its folders; costs no round trip when it has.
-
-    + root: the builder's root folder
-    """
-    known = builder_state(host, root)
-    wanted = Layout(root).folders()
-    missing = [path for path in wanted if path[len(root) + 1 :].lower() not in known.folders]
-    if not missing:
-        host.noop(f"all folders are below {root}")
-        return
-    yield FunctionCommand(make_folders, (missing,), {})
-
-
-@operation()
-def ready(root: str, minimum_free_mb: int, tools: Collection[str]) -> Steps:
-    """
-    Refuse a builder that cannot build; costs no round trip.
-
-    + root: the builder's root folder
-    + minimum_free_mb: free space its drive has to have, in MB
-    + tools: programs of System32 that provisioning needs
-    """
-    known = builder_state(host, root)
-    problems = []
-    missing = sorted(set(tools) - known.tools)
-    if missing:
-        problems.append(f"{', '.join(missing)} missing in System32: Windows 10 1803, Server 2019 or later is needed")
-    if known.free_bytes is not None and known.free_bytes < minimum_free_mb * 1_000_000:
-        free = known.free_bytes // 1_000_000
-        problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; make room there")
-    if not problems:
-        host.noop(f"Windows {known.version}, {(known.free_bytes or 0) // 1_000_000} MB free")
-        return
-    yield FunctionCommand(refuse, (problems,), {})
-
-
-def refuse(state: State, host: Host, problems: list[str]) -> bool:
-    """Step: say why this host is not used."""
-    for problem in problems:
-        fail(host, problem)
-    # The next attempt of this process has to look again.
-    forget(host)
-    return False
-
-
-def make_folders(state: State, host: Host, paths: list[str]) -> bool:
-    """Step: make folders, and look whether they are there."""
-    forget(host)
-    make = [f"(if not exist {_folder(path)} mkdir {literal(path)})" for path in paths]
-    # Numbers, not paths: `echo` has no quotes that would guard a path's own & or brackets.
-    look = [f"(if not exist {_folder(path)} echo @missing {index})" for index, path in enumerate(paths)]
-    answer = ask(state, host, "& ".join([*make, *look, "exit 0"]))
-    missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
-    if not answer.ok or missing:
-        what = ", ".join(missing) or paths[0]
-        return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
-    return True
 
 
 @operation()
@@ -128,7 +67,7 @@ def send_checked(state: State, host: Host, local: Path, dest: str, wanted: str) 
         return True
     found = read_hash(list(ask(state, host, certutil(dest), timeout=600).out))
     if found != wanted:
-        ask(state, host, f"del /f /q {literal(dest)}")
+        ask(state, host, Cmd().delete(dest))
         return fail(host, f"{dest}: sha256 is {found or 'not to be had'}, sent was {wanted}; removed it, run again")
     return True
 
@@ -141,7 +80,7 @@ def absent(path: str, root: str) -> Steps:
     + path: absolute path; has to be below ``root``
     + root: the builder's root folder, outside of which nothing is ever removed
     """
-    _refuse_outside(path, root)
+    refuse_outside(path, root)
     if not host.get_fact(Exists, path=path):
         host.noop(f"{path} is not there")
         return
@@ -157,49 +96,10 @@ def prune(folder: str, keep: Collection[str], root: str) -> Steps:
     + keep: names that stay, in any case
     + root: the builder's root folder
     """
-    _refuse_outside(folder, root)
+    refuse_outside(folder, root)
     kept = {name.lower() for name in keep}
     extra = [name for name in host.get_fact(Children, path=folder) if name.lower() not in kept]
     if not extra:
         host.noop(f"{folder} has nothing to remove")
         return
     yield FunctionCommand(remove, ([join(folder, name) for name in extra], root), {})
-
-
-def remove(state: State, host: Host, paths: list[str], root: str) -> bool:
-    """Step: remove files and folders below ``root``, and look whether they are gone.
-
-    Each is renamed into ``tmp`` first: what cannot be removed to the end (a file in use) is at least not half there
-    under its name.
-    """
-    for path in paths:
-        _refuse_outside(path, root)
-    forget(host)
-    for path in paths:
-        answer = ask(state, host, remove_line(path, root), timeout=600)
-        if not answer.ok or "@there" in answer.out:
-            return fail(host, f"{path} cannot be removed: {_why(answer.err)}; does a program on the host use it?")
-    return True
-
-
-def remove_line(path: str, root: str) -> str:
-    """The command line that removes one path, and says ``@there`` when it did not work."""
-    aside = join(Layout(root).tmp, f"removed-{secrets.token_hex(4)}")
-    moved = f"(if exist {_folder(Layout(root).tmp)} move {literal(path)} {literal(aside)} >nul 2>nul)"
-    gone = [f"(if exist {_folder(one)} rmdir /s /q {literal(one)})" for one in (aside, path)]
-    files = [f"(if exist {literal(one)} del /f /q {literal(one)})" for one in (aside, path)]
-    return "& ".join([moved, *gone, *files, f"(if exist {literal(path)} echo @there)", "exit 0"])
-
-
-def _refuse_outside(path: str, root: str) -> None:
-    if not inside(root, path):
-        raise OperationValueError(f"{path} is not below {root}: gofallback removes nothing outside builder.root")
-
-
-def _folder(path: str) -> str:
-    # A trailing backslash is true for folders only.
-    return literal(path + "\\")
-
-
-def _why(lines: Collection[str]) -> str:
-    return next((line.strip() for line in lines if line.strip()), "Windows gave no reason")

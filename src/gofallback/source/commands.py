@@ -1,4 +1,4 @@
-r"""git on a Windows builder: the command lines, for cmd.exe. Pure: nothing is run here.
+r"""git on a builder: the command lines, for its shell. Pure: nothing is run here.
 
 A builder has one bare mirror per repository (``mirrors\<name>.git``: objects from bundles, refs from one
 ``packed-refs`` file) and one clean tree per commit (``work\<service>\<commit>``), which borrows the mirror's objects.
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gofallback.build.plan import GIT_CONFIG_NAME
+from gofallback.builder.paths import Layout, join, separator
+from gofallback.builder.shell import Shell, shell_of
 from gofallback.source.model import ResolvedSource
 from gofallback.source.urls import mirror_name
-from gofallback.windows.paths import Layout, join, literal
-from gofallback.windows.quoting import COMMAND_LIMIT, command_line, length
 
 #: Environment of git where it talks to a remote: the host's own settings and credentials, and never a question.
 REMOTE_ENVIRONMENT: Mapping[str, str] = {
@@ -26,8 +26,6 @@ REMOTE_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
-_ONE_LINE = COMMAND_LIMIT - 1500
-"""Longest command sent as one line; the environment comes on top."""
 TREES = 5
 """Trees of one service that a builder keeps, newest first; an older one is checked out again in a second."""
 
@@ -53,22 +51,27 @@ def places(source: ResolvedSource, root: str) -> list[Place]:
         # One for each path: the same repository may be there twice, at two commits.
         unique = hashlib.sha256(submodule.path.encode()).hexdigest()[:6]
         name = f"{source.service}+{mirror_name(submodule.repository).removesuffix('.git')}-{unique}"
-        tree = submodule.path.replace("/", "\\")
+        tree = submodule.path.replace("/", separator(root))
         found.append(Place(name, submodule.repository, submodule.commit, layout.mirror(name), tree))
     return found
 
 
 @dataclass(frozen=True)
-class GitOnWindows:
+class GitOnBuilder:
     """The lines for one builder.
 
     Args:
-        git: path of ``git.exe``; no PATH is relied on.
+        git: path of git's program; no PATH is relied on.
         root: the builder's root.
     """
 
     git: str
     root: str
+
+    @property
+    def shell(self) -> Shell:
+        """The builder's shell."""
+        return shell_of(self.root)
 
     @property
     def configuration(self) -> str:
@@ -77,22 +80,26 @@ class GitOnWindows:
 
     def run(self, *arguments: str) -> str:
         """One git command."""
-        return command_line([self.git, *arguments])
+        return self.shell.command([self.git, *arguments])
 
-    def look(self, where: list[Place], tree: str) -> list[str]:
+    def look(self, where: list[Place], tree: str) -> str:
         """What is there already; `read_look` reads the answer."""
-        lines = [f"(if exist {literal(self.configuration)} echo @config)"]
+        sh = self.shell
+        steps = [sh.if_there(self.configuration, sh.say("@config"))]
         for number, place in enumerate(where):
             at = join(tree, place.tree) if place.tree else tree
-            lines += [
-                f"echo @mirror {number}& {_hash(join(place.mirror, 'packed-refs'))}",
-                f"echo @refs {number}& {_hash(join(at, '.git', 'packed-refs'))}",
-                f"echo @head {number}& {self._if_tree(at, self.run('-C', at, 'rev-parse', 'HEAD'))}",
+            steps += [
+                sh.say(f"@mirror {number}"),
+                sh.hash(join(place.mirror, "packed-refs")),
+                sh.say(f"@refs {number}"),
+                sh.hash(join(at, ".git", "packed-refs")),
+                sh.say(f"@head {number}"),
+                self._if_tree(at, self.run("-C", at, "rev-parse", "HEAD")),
             ]
-        lines.append(f"echo @status& {self._if_tree(tree, self._status(tree))}")
-        return [*lines, "echo @end", "exit 0"]
+        steps += [sh.say("@status"), self._if_tree(tree, self._status(tree)), sh.say("@end")]
+        return sh.script(steps, always=True)
 
-    def receive(self, place: Place, bundle: str | None, refs: str, *, anew: bool = False) -> list[str]:
+    def receive(self, place: Place, bundle: str | None, refs: str, *, anew: bool = False) -> str:
         """Bring a mirror up to date from uploaded files: objects first, then all refs by one rename.
 
         Args:
@@ -101,23 +108,24 @@ class GitOnWindows:
             refs: the uploaded ``packed-refs``.
             anew: throw the mirror away first.
         """
-        bare, mirror = f"--git-dir={place.mirror}", literal(place.mirror)
+        sh, bare = self.shell, f"--git-dir={place.mirror}"
         # Loose refs would win over the packed ones; a mirror filled by `clone` may have some.
-        loose = literal(join(place.mirror, "refs"))
-        steps = [f"(if exist {mirror} rmdir /s /q {mirror})"] if anew else []
+        loose = join(place.mirror, "refs")
+        steps = [sh.remove(place.mirror)] if anew else []
         steps.append(self._init(place))
         if bundle:
-            steps.append(self.run(bare, "bundle", "unbundle", bundle) + " >nul")
+            steps.append(sh.quiet(self.run(bare, "bundle", "unbundle", bundle)))
         steps += [
             self.run(bare, "cat-file", "-e", place.commit),
-            f"(if exist {loose} rmdir /s /q {loose})& mkdir {loose}",
-            f"move /y {literal(refs)} {literal(join(place.mirror, 'packed-refs'))} >nul",
+            sh.remove(loose),
+            sh.make(loose),
+            sh.replace(refs, join(place.mirror, "packed-refs")),
         ]
         if bundle:
-            steps.append(f"(del /f /q {literal(bundle)}& ver >nul)")
-        return [_or_end(step, f"mirror {place.name}") for step in steps]
+            steps.append(sh.delete(bundle))
+        return self._all(steps, f"mirror {place.name}")
 
-    def fetch(self, place: Place) -> list[str]:
+    def fetch(self, place: Place) -> str:
         """Let the builder fetch from the remote itself (``source.delivery: clone``)."""
         bare = f"--git-dir={place.mirror}"
         specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
@@ -127,9 +135,9 @@ class GitOnWindows:
             self.run(bare, "cat-file", "-e", place.commit),
             self.run(bare, "pack-refs", "--all", "--prune"),
         ]
-        return [_or_end(step, f"fetch {place.url}") for step in steps]
+        return self._all(steps, f"fetch {place.url}")
 
-    def tree(self, where: list[Place], final: str, temporary: str) -> list[str]:
+    def tree(self, where: list[Place], final: str, temporary: str) -> str:
         """Make the tree of a commit beside, prove it, and rename it into place: ``@done`` says that it is there.
 
         Args:
@@ -137,55 +145,53 @@ class GitOnWindows:
             final: the folder it gets.
             temporary: the folder it is made in; on the same drive.
         """
-        made = [_or_end(f"(if exist {literal(temporary)} rmdir /s /q {literal(temporary)})", "clean-up")]
+        sh = self.shell
+        made = [sh.or_end(sh.remove(temporary), "clean-up")]
         for place in where:
             at = join(temporary, place.tree) if place.tree else temporary
             made += [
-                _or_end(step, f"checkout {place.tree or place.name}")
+                sh.or_end(step, f"checkout {place.tree or place.name}")
                 for step in (
                     self.run("clone", "--quiet", "--shared", "--no-checkout", "--template=", place.mirror, at),
                     self._copy_refs(place, at),
                     self.run("-C", at, "checkout", "--quiet", "--detach", place.commit),
                 )
             ]
-        return [*made, *self._proof(where, temporary), self.settle(final, temporary), prune_line(final, TREES)]
+        proof = self._proof(where, temporary)
+        return sh.script([*made, *proof, self.settle(final, temporary), sh.prune(final, TREES)])
 
-    def refresh(self, where: list[Place], final: str) -> list[str]:
+    def refresh(self, where: list[Place], final: str) -> str:
         """Give a tree that is there the names of today: a tag decides what go stamps."""
+        sh = self.shell
         copies = [self._copy_refs(place, join(final, place.tree) if place.tree else final) for place in where]
-        return [*(_or_end(copy, "refs") for copy in copies), "echo @done"]
+        return sh.script([*(sh.or_end(copy, "refs") for copy in copies), sh.say("@done")])
 
     def settle(self, final: str, temporary: str) -> str:
         """The rename; it can be said again when something had a file open."""
-        target = literal(final)
-        parts = [
-            f"(if exist {target} rmdir /s /q {target})",
-            f"(if not exist {literal(final.rpartition(chr(92))[0])} mkdir {literal(final.rpartition(chr(92))[0])})",
-            # `move` onto a folder that is still there would put the new one into it.
-            f"(if not exist {target} move {literal(temporary)} {target} >nul)",
-            f"(if exist {literal(join(final, '.git', 'HEAD'))} if not exist {literal(temporary)} echo @done)",
-        ]
-        return "& ".join(parts)
+        return self.shell.settle(temporary, final, [".git/HEAD"])
 
     def _proof(self, where: list[Place], tree: str) -> list[str]:
-        heads = []
+        sh, heads = self.shell, []
         for number, place in enumerate(where):
             at = join(tree, place.tree) if place.tree else tree
-            heads.append(f"echo @head {number}& {self.run('-C', at, 'rev-parse', 'HEAD')}")
-        return [*heads, f"echo @status& {self._status(tree)}", "echo @end"]
+            heads += [sh.say(f"@head {number}"), self.run("-C", at, "rev-parse", "HEAD")]
+        return [*heads, sh.say("@status"), self._status(tree), sh.say("@end")]
+
+    def _all(self, steps: list[str], what: str) -> str:
+        return self.shell.script([self.shell.or_end(step, what) for step in steps])
 
     def _if_tree(self, at: str, line: str) -> str:
-        return f"(if exist {literal(join(at, '.git', 'HEAD'))} {line})"
+        return self.shell.if_there(join(at, ".git", "HEAD"), line)
 
     def _status(self, tree: str) -> str:
         return self.run("-C", tree, "status", "--porcelain", "--untracked-files=all")
 
     def _init(self, place: Place) -> str:
-        head = literal(join(place.mirror, "HEAD"))
-        return f"(if not exist {head} {self.run('init', '--quiet', '--bare', '--template=', place.mirror)})"
+        init = self.run("init", "--quiet", "--bare", "--template=", place.mirror)
+        return self.shell.unless_there(join(place.mirror, "HEAD"), init)
 
     def _copy_refs(self, place: Place, at: str) -> str:
-        return f"copy /y {literal(join(place.mirror, 'packed-refs'))} {literal(join(at, '.git', 'packed-refs'))} >nul"
+        return self.shell.copy(join(place.mirror, "packed-refs"), join(at, ".git", "packed-refs"))
 
 
 @dataclass(frozen=True)
@@ -208,7 +214,7 @@ class Look:
 
 
 def read_look(lines: tuple[str, ...]) -> Look:
-    """Read the answer to `GitOnWindows.look` and `GitOnWindows.tree`."""
+    """Read the answer to `GitOnBuilder.look` and `GitOnBuilder.tree`."""
     found: dict[str, dict[int, str]] = {"mirror": {}, "refs": {}, "head": {}}
     changes: list[str] = []
     seen: set[str] = set()
@@ -234,32 +240,3 @@ def read_look(lines: tuple[str, ...]) -> Look:
         done="done" in seen,
         failed=failed,
     )
-
-
-def prune_line(newest: str, keep: int) -> str:
-    """Remove all folders beside ``newest`` but the ``keep`` newest; what cannot be removed stays.
-
-    Args:
-        newest: the folder that was made last; it stays in any case.
-        keep: how many.
-    """
-    parent, _, name = newest.rpartition("\\")
-    listed = f"'dir /b /ad /o-d {literal(parent)} 2^>nul'"
-    removed = f"@if /i not %D=={name} rmdir /s /q {literal(parent)}\\%D"
-    return f'(for /f "skip={keep} delims=" %D in ({listed}) do {removed})'
-
-
-def as_command(steps: list[str]) -> str:
-    """The steps as one command for cmd.exe: one line where it fits, else several, which go as a batch file."""
-    line = "& ".join(steps)
-    return line if length(line) < _ONE_LINE else "\n".join(steps)
-
-
-def _hash(path: str) -> str:
-    return f'(if exist {literal(path)} "%SystemRoot%\\System32\\certutil.exe" -hashfile {literal(path)} SHA256)'
-
-
-def _or_end(step: str, what: str) -> str:
-    # The name is ours or a path of a repository: quoted nowhere, so what cmd.exe gives a meaning is left out.
-    plain = "".join(character for character in what if character not in '&|<>^%!"()')
-    return f"{step}|| (echo @failed {plain}& exit 1)"

@@ -1,22 +1,18 @@
-"""Everything a Windows builder tells about itself: one command for cmd.exe, and the reader of its answer. Pure."""
+"""Everything a builder tells about itself, read from its answer to `gofallback.builder.shell.Shell.gather`. Pure."""
 
 from __future__ import annotations
 
 import ntpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gofallback.builder import cmd, sh
+from gofallback.builder.paths import Layout, Os, os_of, toolchain_name
 from gofallback.errors import GofallbackError
-from gofallback.windows.paths import MARKER, Layout, literal, toolchain_name
 
-#: Variables that are asked for; never the whole environment, which may hold secrets.
-VARIABLES = ("SystemRoot", "SystemDrive", "ProgramFiles", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "USERNAME")
-#: Programs in System32 that Windows 10 1803 and Server 2019 brought, and that provisioning needs.
-TOOLS = ("tar.exe", "curl.exe", "certutil.exe")
-_CODE_PAGE_KEY = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Nls\\CodePage"
-_ARCHITECTURES: dict[str, Literal["amd64", "arm64"]] = {"AMD64": "amd64", "ARM64": "arm64"}
+_ARCHITECTURES = {"AMD64": "amd64", "ARM64": "arm64", "X86_64": "amd64", "AARCH64": "arm64"}
 
 
 class StateError(GofallbackError):
@@ -30,7 +26,7 @@ class ToolchainFound:
     tool: str
     version: str
     path: str
-    """Folder: GOROOT for Go; the folder above ``cmd\\git.exe`` for Git."""
+    """Folder: GOROOT for Go; for Git the folder above ``cmd\\git.exe`` or ``bin/git``."""
     sha256: str | None
     """SHA-256 of the archive it was unpacked from; None for a machine-wide install."""
     origin: Literal["ours", "machine"]
@@ -42,21 +38,21 @@ class BuilderState:
 
     root: str
     version: str = ""
-    """Windows version such as 10.0.20348.2340."""
+    """Windows version such as 10.0.20348.2340; the name that a Linux gives itself."""
     free_bytes: int | None = None
-    """Free bytes of the drive the root is on; None when Windows did not say."""
+    """Free bytes of the drive the root is on; None when the host did not say."""
     code_page: int | None = None
-    """OEM code page, such as 437 or 936."""
+    """OEM code page of Windows, such as 437 or 936."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """``VARIABLES`` that are set there, names in upper case."""
+    """The ``VARIABLES`` of its shell (`gofallback.builder.cmd`, `.sh`) that are set there, names in upper case."""
     tools: frozenset[str] = frozenset()
-    """Which of ``TOOLS`` are there."""
+    """Which of its shell's ``TOOLS`` are there."""
     folders: frozenset[str] = frozenset()
-    """Folders directly below the root, and those below ``cache`` as ``cache\\<name>``; lower case."""
+    """Folders directly below the root, and those of ``cache`` with it before them; lower case."""
     toolchains: Mapping[tuple[str, str], ToolchainFound] = field(default_factory=dict)
     """Ours: (tool, version) to what is there, marked complete and with its program."""
-    installed: Mapping[str, ToolchainFound] = field(default_factory=dict)
-    """Machine-wide: tool to what is there."""
+    installed: Mapping[str, tuple[ToolchainFound, ...]] = field(default_factory=dict)
+    """Machine-wide: tool to what is there; on Linux there may be one in its vendor's place and one in PATH."""
     broken: tuple[str, ...] = ()
     """Folders in ``toolchains`` without a marker or without a program."""
     leftovers: tuple[str, ...] = ()
@@ -71,9 +67,15 @@ class BuilderState:
     """(service, build key) of folders in ``out`` to the first line of their ``artifact.txt``, or ``""``."""
 
     @property
-    def arch(self) -> Literal["amd64", "arm64"]:
-        """The host's architecture in Go's words; amd64 when it did not say."""
-        return _ARCHITECTURES.get(self.environment.get("PROCESSOR_ARCHITECTURE", "").upper(), "amd64")
+    def os(self) -> Os:
+        """The builder's operating system."""
+        return os_of(self.root)
+
+    @property
+    def arch(self) -> str:
+        """The processor in Go's words, or a Linux host's own word for one that no toolchain is pinned for."""
+        told = self.environment.get("MACHINE") or self.environment.get("PROCESSOR_ARCHITECTURE", "")
+        return _ARCHITECTURES.get(told.upper(), "amd64" if self.os == "windows" else told or "unknown")
 
     @property
     def layout(self) -> Layout:
@@ -85,8 +87,8 @@ class BuilderState:
         ours = self.toolchains.get((tool, version))
         if ours is not None or not use_installed:
             return ours
-        machine = self.installed.get(tool)
-        return machine if machine is not None and same_version(tool, machine.version, version) else None
+        machine = self.installed.get(tool, ())
+        return next((found for found in machine if same_version(tool, found.version, version)), None)
 
     def toolchain_path(self, tool: str, version: str, *, use_installed: bool = True) -> str:
         """Folder of a toolchain: where it is, or where provisioning is going to put it."""
@@ -107,9 +109,12 @@ def _git_version(text: str) -> str:
 
 
 def read_version(tool: str, output: str) -> str | None:
-    """The version in the answer of ``go version`` or ``git --version``, or in Go's VERSION file; None: not one."""
+    """The version that ``go version``, ``git --version`` or ``zig version`` says, or Go's VERSION file; else None."""
     if tool == "go":
         match = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\b", output)
+        return match.group(1) if match else None
+    if tool == "zig":
+        match = re.search(r"^(\d+\.\d+\.\d+)\b", output.strip())
         return match.group(1) if match else None
     match = re.search(r"\bgit version (\d+(?:\.\d+)+)(?:\.windows\.(\d+))?", output)
     if not match:
@@ -117,62 +122,8 @@ def read_version(tool: str, output: str) -> str | None:
     return _git_version(f"{match.group(1)}.{match.group(2)}") if match.group(2) else match.group(1)
 
 
-def gather(root: str) -> str:
-    """The one command line for cmd.exe that makes a builder tell everything; well below cmd's 8,191 characters.
-
-    Only parts of cmd.exe itself, ``reg.exe`` and, where it is there, the machine-wide ``git.exe`` run; nothing is
-    changed. The answer's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
-    """
-    here = root + "\\"
-    parts = [
-        "echo @@version& ver",
-        "echo @@environment",
-        *(f"2>nul set {name}" for name in VARIABLES),
-        f'echo @@codepage& "%SystemRoot%\\System32\\reg.exe" query {_CODE_PAGE_KEY} /v OEMCP 2>nul',
-        "echo @@tools",
-        *(f'(if exist "%SystemRoot%\\System32\\{tool}" echo {tool})' for tool in TOOLS),
-        'echo @@go& (if exist "%ProgramFiles%\\Go\\bin\\go.exe" type "%ProgramFiles%\\Go\\VERSION" 2>nul)',
-        'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
-        # Other tools that tell free bytes need an administrator (fsutil) or are gone (wmic).
-        # The root may be the mount point of a disk of its own.
-        f"echo @@free& (if exist {literal(here)} (dir /-c /ad {literal(root)}) else (dir /-c /ad {root[:2]}\\))",
-        # Loops run over relative names: quotes around a wildcard in `for` are honoured by Windows but not by Wine.
-        f"(if not exist {literal(here)} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
-        "echo @@folders",
-        _each("*", "echo %~nxD"),
-        _each("cache\\*", "echo cache\\%~nxD"),
-        "echo @@toolchains",
-        _each(
-            "toolchains\\*",
-            f'(echo @d %~nxD& type "%~fD\\{MARKER}" 2>nul'
-            '& (if exist "%~fD\\bin\\go.exe" echo @x go)& (if exist "%~fD\\cmd\\git.exe" echo @x git))',
-        ),
-        "echo @@leftovers",
-        _each("tmp\\*", "echo %~nxD"),
-        "(for %F in (tmp\\*) do @echo %~nxF)",
-        "echo @@downloads",
-        "(for %F in (downloads\\*) do @echo %~zF %~nxF)",
-        "echo @@mirrors",
-        _each("mirrors\\*", '(echo @d %~nxD& type "%~fD\\packed-refs" 2>nul)'),
-        "echo @@checkouts",
-        "(for /d %S in (work\\*) do @for /d %K in (work\\%~nxS\\*) do @echo %~nxS %~nxK)",
-        "echo @@artifacts",
-        "(for /d %S in (out\\*) do @for /d %K in (out\\%~nxS\\*) do "
-        '@(echo @d %~nxS %~nxK& type "%~fK\\artifact.txt" 2>nul))',
-        "echo @@end",
-        # `type` of a missing file left an error level; this command is judged by @@end.
-        "exit 0",
-    ]
-    return "& ".join(parts)
-
-
-def _each(folders: str, body: str) -> str:
-    # The parentheses end the loop's body, which would take in everything after the next `&`.
-    return f"(for /d %D in ({folders}) do @{body})"
-
-
 def parse(root: str, lines: Iterable[str]) -> BuilderState:
-    """Read the answer to `gather`.
+    """Read the answer to `gofallback.builder.shell.Shell.gather`.
 
     Raises:
         StateError: the answer is cut off, or not an answer to this command.
@@ -181,9 +132,10 @@ def parse(root: str, lines: Iterable[str]) -> BuilderState:
     if "unreadable" in sections:
         raise StateError(f"builder.root {root} cannot be entered; it should be a folder the login may read and write")
     if "end" not in sections:
+        shell = "sh" if os_of(root) == "linux" else "cmd.exe"
         got = " ".join(" ".join(part) for part in sections.values()).strip()[:120] or "nothing"
         raise StateError(
-            f"the builder's answer is incomplete (is cmd.exe its shell?): got {got!r}; run again with -vvv"
+            f"the builder's answer is incomplete (is {shell} its shell?): got {got!r}; run again with -vvv"
         )
 
     def lines_of(name: str) -> list[str]:
@@ -193,14 +145,14 @@ def parse(root: str, lines: Iterable[str]) -> BuilderState:
     toolchains, broken = _toolchains(Layout(root), lines_of("toolchains"))
     return BuilderState(
         root=root,
-        version=_first(r"(\d+\.\d+\.\d+(?:\.\d+)?)", lines_of("version")) or "",
+        version=_version(os_of(root), lines_of("version")),
         free_bytes=read_free(lines_of("free")),
         code_page=_number(_first(r"OEMCP\s+REG_SZ\s+(\d+)", lines_of("codepage"))),
         environment=environment,
         tools=frozenset(line.lower() for line in lines_of("tools")),
         folders=frozenset(line.lower() for line in lines_of("folders")),
         toolchains=toolchains,
-        installed=_installed(environment, {tool: lines_of(tool) for tool in ("go", "git")}),
+        installed=_installed(os_of(root), environment, {tool: lines_of(tool) for tool in ("go", "git")}),
         broken=broken,
         leftovers=tuple(lines_of("leftovers")),
         downloads=_downloads(lines_of("downloads")),
@@ -230,19 +182,29 @@ def _first(pattern: str, lines: Iterable[str]) -> str | None:
     return None
 
 
+def _version(os: Os, lines: list[str]) -> str:
+    if os == "linux":
+        return lines[0] if lines else ""
+    return _first(r"(\d+\.\d+\.\d+(?:\.\d+)?)", lines) or ""
+
+
 def _number(text: str | None) -> int | None:
     return int(text) if text else None
 
 
 def _environment(lines: Iterable[str]) -> dict[str, str]:
-    wanted = {name.upper() for name in VARIABLES}
+    wanted = {name.upper() for name in (*cmd.VARIABLES, *sh.VARIABLES)}
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {name.upper(): value for name, _, value in pairs if name.upper() in wanted}
 
 
 def read_free(lines: list[str]) -> int | None:
-    """The last number of `dir`'s last line: the words around it are in the language of the host."""
+    """The free bytes in the last line of ``dir`` (its last number) or ``df -Pk`` (the third of its numbers)."""
     last = next((line for line in reversed(lines) if line.strip()), "")
+    blocks = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s", last)
+    if blocks:
+        return int(blocks.group(3)) * 1024
+    # The words around it are in the language of the host.
     # Wine groups digits whatever /-c says; a group separator is never followed by a blank on its own.
     numbers = re.findall(r"\d+(?:[.,\u00a0\u202f']\d{3})*", last)
     return int(re.sub(r"\D", "", numbers[-1])) if len(numbers) > 1 else None
@@ -279,14 +241,29 @@ def _toolchains(layout: Layout, lines: Iterable[str]) -> tuple[dict[tuple[str, s
     return found, tuple(broken)
 
 
-def _installed(environment: Mapping[str, str], sections: Mapping[str, list[str]]) -> dict[str, ToolchainFound]:
+def _installed(
+    os: Os, environment: Mapping[str, str], sections: Mapping[str, list[str]]
+) -> dict[str, tuple[ToolchainFound, ...]]:
+    if os == "linux":
+        return {tool: tuple(_machine_wide(tool, lines)) for tool, lines in sections.items()}
     program_files = environment.get("PROGRAMFILES", "C:\\Program Files")
-    found: dict[str, ToolchainFound] = {}
+    found: dict[str, tuple[ToolchainFound, ...]] = {}
     for tool, folder in (("go", "Go"), ("git", "Git")):
         version = read_version(tool, "\n".join(sections[tool]))
         if version:
-            found[tool] = ToolchainFound(tool, version, f"{program_files}\\{folder}", None, "machine")
+            found[tool] = (ToolchainFound(tool, version, f"{program_files}\\{folder}", None, "machine"),)
     return found
+
+
+def _machine_wide(tool: str, lines: Iterable[str]) -> Iterator[ToolchainFound]:
+    """Read ``@p <folder>`` followed by what tells the version."""
+    path = ""
+    for line in lines:
+        if line.startswith("@p "):
+            path = line[3:].strip()
+        elif path and (version := read_version(tool, line)):
+            yield ToolchainFound(tool, version, path, None, "machine")
+            path = ""
 
 
 def _downloads(lines: Iterable[str]) -> dict[str, int]:

@@ -1,11 +1,19 @@
-"""Where things lie below a builder's root, and which paths are inside it. Pure: no host is asked."""
+r"""Where things lie below a builder's root, and which paths are inside it. Pure: no host is asked.
+
+The shape of the root tells the kind of path: ``C:\gofallback`` is Windows', ``/home/builder/gofallback`` is POSIX'.
+"""
 
 from __future__ import annotations
 
 import ntpath
+import posixpath
+import shlex
 from dataclasses import dataclass
+from typing import Literal
 
 from gofallback.windows.quoting import QuotingError
+
+Os = Literal["windows", "linux"]
 
 MARKER = "gofallback-toolchain.txt"
 """Written into a toolchain's folder as the last thing before it gets its final name."""
@@ -16,33 +24,78 @@ FOLDERS = ("toolchains", "downloads", "mirrors", "work", "out", "cache", "tmp")
 CACHES = ("gocache", "gomodcache", "gotmp", "gopath")
 """Folders below ``cache``: all that Go writes, so that one antivirus exclusion covers it."""
 
-PROGRAMS = {"go": "bin\\go.exe", "git": "cmd\\git.exe"}
-"""The program of each tool, below the tool's folder."""
+_PROGRAMS: dict[Os, dict[str, str]] = {
+    "windows": {"go": "bin\\go.exe", "git": "cmd\\git.exe", "zig": "zig.exe"},
+    "linux": {"go": "bin/go", "git": "bin/git", "zig": "zig"},
+}
+
+
+def os_of(path: str) -> Os:
+    """The operating system that an absolute path belongs to, by its shape."""
+    return "linux" if path.startswith("/") else "windows"
+
+
+def separator(path: str) -> str:
+    r"""What stands between the names of a path: ``/`` or ``\``."""
+    return "/" if os_of(path) == "linux" else "\\"
+
+
+def program(tool: str, home: str) -> str:
+    """The program of a toolchain.
+
+    Args:
+        tool: ``go``, ``git`` or ``zig``.
+        home: the toolchain's folder.
+    """
+    return join(home, _PROGRAMS[os_of(home)][tool])
 
 
 def join(*parts: str) -> str:
-    """Join the parts of a Windows path with backslashes."""
+    r"""Join the parts of a path: with ``/`` after a POSIX path, else with backslashes."""
+    between = separator(parts[0])
+    if between == "/":
+        # A backslash is a character like others there: parts of ours never have one, those of a repository may.
+        return posixpath.join(parts[0].rstrip("/") or "/", *(part.strip("/") for part in parts[1:]))
     return "\\".join(
         part.replace("/", "\\").strip("\\") if index else part.rstrip("\\") for index, part in enumerate(parts)
     )
 
 
+def parent(path: str) -> str:
+    """The folder that an absolute path is in."""
+    return path.rpartition(separator(path))[0]
+
+
+def name(path: str) -> str:
+    """The last name of an absolute path."""
+    return path.rpartition(separator(path))[2]
+
+
 def literal(path: str) -> str:
-    """A path in quotes, as cmd.exe's own commands want it whatever characters it has.
+    """A path in quotes, as the shell's own commands want it whatever characters it has.
 
     Raises:
-        QuotingError: it holds ``"``, ``%`` or a line break: the first is in no Windows path, the second would expand.
+        QuotingError: it holds what its shell cannot be told: for cmd.exe ``"`` (in no Windows path), ``%`` (would
+            expand) or a line break; for sh a control character.
     """
-    if '"' in path or "%" in path or any(ord(character) < 0x20 for character in path):
+    broken = any(ord(character) < 0x20 for character in path)
+    if os_of(path) == "linux":
+        if broken:
+            raise QuotingError(f"path {path!r}: should hold no line breaks or other control characters")
+        return shlex.quote(path)
+    if '"' in path or "%" in path or broken:
         raise QuotingError(f"path {path!r}: should hold neither quotes nor % nor line breaks")
     return f'"{path}"'
 
 
 def inside(root: str, path: str) -> bool:
-    """Whether ``path`` is strictly below ``root``: compared as Windows does, without case, ``..`` resolved.
+    """Whether ``path`` is strictly below ``root``, ``..`` resolved; on Windows without case.
 
-    A short (8.3) name or a stream (``a:b``) cannot be compared by text and counts as outside.
+    There a short (8.3) name or a stream (``a:b``) cannot be compared by text and counts as outside.
     """
+    if os_of(root) == "linux":
+        base = posixpath.normpath(root).rstrip("/")
+        return path.startswith("/") and posixpath.normpath(path).startswith(base + "/")
     if not ntpath.isabs(path) or ":" in path[2:] or "~" in path:
         return False
     base = ntpath.normcase(ntpath.normpath(root)).rstrip("\\")
@@ -54,6 +107,11 @@ class Layout:
     """The folders below one builder's root."""
 
     root: str
+
+    @property
+    def os(self) -> Os:
+        """The builder's operating system."""
+        return os_of(self.root)
 
     @property
     def downloads(self) -> str:

@@ -1,0 +1,25 @@
+"""What people are told about a builder where Windows and Linux differ. Pure."""
+
+from __future__ import annotations
+
+from gofallback.builder.paths import os_of
+
+
+def not_renamed(root: str) -> str:
+    """Why a folder cannot be renamed, and what to do."""
+    if os_of(root) == "linux":
+        return f"it must be on one file system with {root}, and the login must own all below it; then run again"
+    return (
+        "a program has a file in it open: exclude the root folder from the antivirus (docs/windows-host.md), "
+        "then run again"
+    )
+
+
+def hasher(root: str) -> str:
+    """The program that computes SHA-256 there."""
+    return "sha256sum" if os_of(root) == "linux" else "certutil.exe"
+
+
+def downloader(root: str) -> str:
+    """The program that downloads there."""
+    return "curl or wget" if os_of(root) == "linux" else "curl.exe"

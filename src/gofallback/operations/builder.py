@@ -1,0 +1,125 @@
+"""Operations on builders of either kind: is it fit to build, its folders, and what is removed from it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Generator, Sequence
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import OperationValueError
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from gofallback.builder.paths import Layout, inside, join
+from gofallback.builder.shell import shell_of
+from gofallback.builder.state import BuilderState
+from gofallback.facts.builder import builder_state, forget
+from gofallback.operations.talk import ask, fail
+
+Steps = Generator[FunctionCommand, None, None]
+
+
+@operation()
+def layout(root: str) -> Steps:
+    """
+    Make sure a builder has all its folders; costs no round trip when it has.
+
+    + root: the builder's root folder
+    """
+    known = builder_state(host, root)
+    wanted = Layout(root).folders()
+    missing = [path for path in wanted if path[len(root) + 1 :].lower() not in known.folders]
+    if not missing:
+        host.noop(f"all folders are below {root}")
+        return
+    yield FunctionCommand(make_folders, (missing,), {})
+
+
+@operation()
+def ready(root: str, minimum_free_mb: int, tools: Sequence[Sequence[str]]) -> Steps:
+    """
+    Refuse a builder that cannot build; costs no round trip.
+
+    + root: the builder's root folder
+    + minimum_free_mb: free space its drive has to have, in MB
+    + tools: groups of programs; of each group provisioning needs one
+    """
+    known = builder_state(host, root)
+    problems = []
+    missing = sorted({" or ".join(group) for group in tools if not known.tools & set(group)})
+    if missing:
+        problems.append(_lacking(missing, known))
+    if known.free_bytes is not None and known.free_bytes < minimum_free_mb * 1_000_000:
+        free = known.free_bytes // 1_000_000
+        problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; make room there")
+    if not problems:
+        host.noop(f"{system(known)}, {(known.free_bytes or 0) // 1_000_000} MB free")
+        return
+    yield FunctionCommand(refuse, (problems,), {})
+
+
+def system(known: BuilderState) -> str:
+    """What the builder is, in words."""
+    return f"Windows {known.version}" if known.os == "windows" else f"{known.version or 'Linux'}, {known.arch}"
+
+
+def _lacking(missing: list[str], known: BuilderState) -> str:
+    if known.os == "windows":
+        return f"{', '.join(missing)} missing in System32: Windows 10 1803, Server 2019 or later is needed"
+    return f"{', '.join(missing)} missing in the login's PATH; install it there (docs/linux-builder.md)"
+
+
+def refuse(state: State, host: Host, problems: list[str]) -> bool:
+    """Step: say why this host is not used."""
+    for problem in problems:
+        fail(host, problem)
+    # The next attempt of this process has to look again.
+    forget(host)
+    return False
+
+
+def make_folders(state: State, host: Host, paths: list[str]) -> bool:
+    """Step: make folders, and look whether they are there."""
+    forget(host)
+    shell = shell_of(paths[0])
+    steps = [*(shell.make(path) for path in paths), shell.check_folders(paths)]
+    answer = ask(state, host, shell.script(steps, always=True))
+    missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
+    if not answer.ok or missing:
+        what = ", ".join(missing) or paths[0]
+        return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
+    return True
+
+
+def remove(state: State, host: Host, paths: list[str], root: str) -> bool:
+    """Step: remove files and folders below ``root``, and look whether they are gone.
+
+    Each is renamed into ``tmp`` first: what cannot be removed to the end (a file in use) is at least not half there
+    under its name.
+    """
+    for path in paths:
+        refuse_outside(path, root)
+    forget(host)
+    for path in paths:
+        aside = join(Layout(root).tmp, f"removed-{secrets.token_hex(4)}")
+        shell = shell_of(root)
+        answer = ask(state, host, shell.script([shell.remove_aside(path, aside)], always=True), timeout=600)
+        if not answer.ok or "@there" in answer.out:
+            return fail(host, f"{path} cannot be removed: {_why(answer.err)}; does a program on the host use it?")
+    return True
+
+
+def refuse_outside(path: str, root: str) -> None:
+    """Refuse a path that is not below the root.
+
+    Raises:
+        OperationValueError: it is not.
+    """
+    if not inside(root, path):
+        raise OperationValueError(f"{path} is not below {root}: gofallback removes nothing outside builder.root")
+
+
+def _why(lines: Collection[str]) -> str:
+    return next((line.strip() for line in lines if line.strip()), "it gave no reason")

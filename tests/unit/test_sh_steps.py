@@ -1,0 +1,245 @@
+"""What the steps for a POSIX sh do: run by this machine's own sh, in a folder of the test."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from gofallback.build.result import Measured, read_measured
+from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, program
+from gofallback.builder.sh import Sh
+from gofallback.builder.state import StateError, marker, parse
+from gofallback.windows.quoting import QuotingError
+
+SH = Sh()
+SHA = "ab" * 32
+
+
+def run(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", line],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **environment},
+        check=False,
+    )
+
+
+def out(line: str) -> list[str]:
+    done = run(line)
+    assert done.stderr == "", done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A builder's root, with a blank and a quote in its name: nothing may split or end there."""
+    made = tmp_path / "it's a root"
+    made.mkdir()
+    return made
+
+
+def test_arguments_arrive_as_they_are() -> None:
+    words = ["a b", "it's", "$HOME", "%PATH%", '"', "*", ";", "", "\\n"]
+    assert out(SH.command(["printf", "%s|", *words])) == ["|".join(words) + "|"]
+
+
+def test_a_failing_step_ends_all_with_its_name(root: Path) -> None:
+    done = run(SH.script([SH.or_end("false", "mirror it's"), SH.say("never")]))
+    assert (done.returncode, done.stdout) == (1, "@failed mirror it's\n")
+    assert run(SH.script([SH.enter(str(root / "none")), SH.say("never")])).stdout == ""
+    assert run(SH.script(["false"], always=True)).returncode == 0
+    failed = run(SH.then("false", SH.say("never")))
+    assert (failed.returncode, failed.stdout) == (1, "")
+
+
+def test_an_empty_value_means_that_the_variable_is_not_set() -> None:
+    line, environment = SH.prepared('echo "${GIT_DIR-not set} $GOOS"', {"GIT_DIR": "", "GOOS": "linux"})
+    assert run(line, **{"GIT_DIR": "of the login", **environment}).stdout == "not set linux\n"
+
+
+def test_a_file_is_measured_as_the_reader_wants_it(root: Path) -> None:
+    file = root / "hello"
+    file.write_bytes(b"hello")
+    steps = [SH.say("@file a"), SH.measure(str(file)), SH.say("@file b"), SH.measure(str(root / "none"))]
+    assert read_measured(out(SH.script(steps))) == {"a": Measured(5, hashlib.sha256(b"hello").hexdigest())}
+    assert out(SH.hash(str(root / "none"))) == []
+
+
+def test_a_folder_is_renamed_into_place_once_and_proven(root: Path) -> None:
+    new, final = root / "tmp" / "new", root / "out" / "hello" / "key"
+    new.mkdir(parents=True)
+    (new / "proof").write_text("new")
+    line = SH.settle(str(new), str(final), ["proof"])
+    assert out(line) == ["@done"]
+    assert out(line) == ["@done"], "said again, because its answer was lost"
+    assert (final / "proof").read_text() == "new"
+
+    new.mkdir()
+    (new / "proof").write_text("newer")
+    old = root / "tmp" / "old"
+    assert out(SH.settle(str(new), str(final), ["proof"], mark=SH.write(f"{new}/m", "x 1"), aside=str(old))) == [
+        "@done"
+    ]
+    assert ((final / "proof").read_text(), (final / "m").read_text()) == ("newer", "x 1\n")
+    assert (old / "proof").read_text() == "new"
+
+    new.mkdir()
+    assert out(SH.settle(str(new), str(final), ["proof"])) == [], "a folder without its proof is not done"
+
+
+def test_the_newest_folders_stay(root: Path) -> None:
+    for age in range(5):
+        (root / f"k{age}").mkdir()
+        os.utime(root / f"k{age}", (1000 - age, 1000 - age))
+    assert out(SH.prune(str(root / "k4"), 2)) == []
+    assert sorted(path.name for path in root.iterdir()) == ["k0", "k1", "k4"]
+
+
+def test_what_is_removed_is_gone_even_where_go_took_the_right_to_write(root: Path) -> None:
+    deep = root / "cache" / "module@v1"
+    deep.mkdir(parents=True)
+    (deep / "file").write_text("x")
+    deep.chmod(0o555)
+    (root / "tmp").mkdir()
+    assert out(SH.remove_aside(str(root / "cache"), str(root / "tmp" / "removed-1"))) == []
+    assert [path.name for path in root.rglob("*")] == ["tmp"]
+
+
+def test_half_transfers_and_old_attempts_are_swept(root: Path) -> None:
+    for name in ("go.tar.gz", "go.tar.gz.1.part", ".go.tar.gz.gofallback-part", "git.tar.gz"):
+        (root / name).write_text("x")
+    for name in ("unpack-go1.27.0-aa", "unpack-go1.27.0-bb", "unpack-git-2"):
+        (root / name).mkdir()
+    run(SH.script([SH.delete_parts(str(root / "go.tar.gz")), SH.sweep(str(root), "unpack-go1.27.0-")]))
+    assert sorted(path.name for path in root.iterdir()) == ["git.tar.gz", "go.tar.gz", "unpack-git-2"]
+
+
+def archive(path: Path, name: str) -> None:
+    """One executable file `name` in an archive; its kind goes by the path."""
+    if path.suffix in (".zip", ".whl"):
+        entry = zipfile.ZipInfo(name)
+        entry.external_attr = 0o100755 << 16
+        with zipfile.ZipFile(path, "w") as made:
+            made.writestr(entry, "#!/bin/sh\necho here\n")
+        return
+    info = tarfile.TarInfo(name)
+    info.mode, info.size = 0o755, 20
+    with tarfile.open(path, "w:xz" if path.suffix == ".xz" else "w:gz") as tar:
+        tar.addfile(info, io.BytesIO(b"#!/bin/sh\necho here\n"))
+
+
+@pytest.mark.parametrize("name", ["go.tar.gz", "zig.tar.xz", "zig.zip", "ziglang-0.15.2.whl"])
+def test_every_kind_of_archive_is_unpacked_with_the_right_to_execute(root: Path, name: str) -> None:
+    archive(root / name, "bin/go")
+    assert out(SH.unpack(str(root / name), str(root))) == []
+    assert out(SH.command([str(root / "bin" / "go")])) == ["here"]
+
+
+def test_a_zip_needs_one_of_three_programs_and_python_keeps_the_right_to_execute(root: Path) -> None:
+    archive(root / "zig.whl", "zig")
+    tools = root / "bin"
+    tools.mkdir()
+    assert SH.unpack_tools("zig.whl") == [["unzip", "bsdtar", "python3"]]
+    assert [list(group) for group in SH.unpack_tools("git.tar.xz")] == [["tar"], ["xz"]]
+    (tools / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python3").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", SH.unpack(str(root / "zig.whl"), str(root))],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.access(root / "zig", os.X_OK)
+
+
+def test_one_answer_tells_everything(root: Path) -> None:
+    here = str(root)
+    for folder in Layout(here).folders():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    go = Path(Layout(here).toolchain("go", "1.27.0"))
+    (go / "bin").mkdir(parents=True)
+    (go / "bin" / "go").touch(mode=0o755)
+    (go / "gofallback-toolchain.txt").write_text(marker("go", "1.27.0", "tar", "amd64", SHA) + "\n")
+    (root / "toolchains" / "git-2.39.5").mkdir()
+    (root / "downloads" / "go.tar.gz").write_bytes(b"12345")
+    mirror = root / "mirrors" / "hello.git"
+    mirror.mkdir()
+    (mirror / "packed-refs").write_text(f"# pack-refs with: peeled\n{'1' * 40} refs/heads/main\n")
+    (root / "work" / "hello" / ("1" * 40)).mkdir(parents=True)
+    (root / "out" / "hello" / "feed").mkdir(parents=True)
+    (root / "out" / "hello" / "feed" / "artifact.txt").write_text("one\n")
+    (root / "out" / "hello" / "beef").mkdir()
+    (root / "tmp" / "unpack-go1.27.0-0a1b").mkdir()
+
+    state = parse(here, out(SH.gather(here)))
+
+    assert state.os == "linux"
+    assert state.arch in ("amd64", "arm64")
+    assert state.free_bytes and state.version
+    assert {"tar", "sha256sum"} <= state.tools
+    assert state.folders == {*FOLDERS, *(f"cache/{name}" for name in CACHES)}
+    found = state.find("go", "1.27.0", use_installed=False)
+    assert found is not None and (found.path, found.sha256) == (str(go), SHA)
+    assert state.broken == ("git-2.39.5",)
+    assert state.downloads == {"go.tar.gz": 5}
+    assert state.mirrors == {"hello": ("1" * 40,)}
+    assert state.checkouts == {"hello": ("1" * 40,)}
+    assert state.artifacts == {("hello", "feed"): "one", ("hello", "beef"): ""}
+    assert state.leftovers == ("unpack-go1.27.0-0a1b",)
+    assert (state.environment["HOME"], "PATH" in state.environment) == ("", False)
+
+
+def test_a_fresh_host_is_empty_and_its_disk_is_told(tmp_path: Path) -> None:
+    root = str(tmp_path / "not" / "yet")
+    state = parse(root, out(SH.gather(root)))
+    assert (state.folders, state.toolchains, state.mirrors) == (frozenset(), {}, {})
+    assert state.free_bytes
+
+
+def test_go_and_git_of_the_machine_are_found_in_path(tmp_path: Path) -> None:
+    home = tmp_path / "sdk"
+    (home / "bin").mkdir(parents=True)
+    (home / "VERSION").write_text("go1.25.1\ntime 2025-08-27T15:49:40Z\n")
+    (home / "bin" / "go").touch(mode=0o755)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "go").symlink_to(home / "bin" / "go")
+    root = str(tmp_path / "none")
+    done = run(SH.gather(root), PATH=f"{tools}:{os.environ['PATH']}")
+    found = parse(root, done.stdout.splitlines()).find("go", "1.25.1")
+    assert found is not None
+    assert (found.path, found.origin, program("go", found.path)) == (str(home), "machine", str(home / "bin" / "go"))
+
+
+def test_an_answer_of_another_shell_is_one_clear_line() -> None:
+    with pytest.raises(StateError, match="is sh its shell"):
+        parse("/home/b/g", ["'.' is not recognized as an internal or external command"])
+
+
+@pytest.mark.parametrize("path", ["/h/g/tmp", "/h/g/a/../b", "/h/g//x"])
+def test_paths_below_the_root_are_inside(path: str) -> None:
+    assert inside("/h/g", path)
+
+
+@pytest.mark.parametrize("path", ["/h/g", "/h/g/", "/h/g2/x", "/h/g/../x", "/h/G/x", "h/g/x", "C:\\h\\g\\x", "/h/g/.."])
+def test_paths_elsewhere_are_outside(path: str) -> None:
+    assert not inside("/h/g", path)
+
+
+def test_paths_are_joined_by_the_shape_of_the_root() -> None:
+    assert join("/h/g/", "work", "a/b/") == "/h/g/work/a/b"
+    assert join("C:\\g", "work", "a/b") == "C:\\g\\work\\a\\b"
+    assert literal("/h/it's") == "'/h/it'\"'\"'s'"
+    with pytest.raises(QuotingError):
+        literal("/h/a\nb")
