@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -63,10 +65,30 @@ func (a *Activation) Run(ctx context.Context) (*Record, error) {
 	if late != nil && !resumed {
 		return nil, late
 	}
+	if !resumed && !a.ranWellUnsigned() {
+		if err := proven(a.paths, a.plan.Home, a.plan.Release); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.begin(ctx, last, resumed); err != nil {
 		return nil, err
 	}
 	return a.record, a.drive(ctx, resumed, late)
+}
+
+// ranWellUnsigned is true of a release without provenance that was confirmed here before: the way back must stay open
+// on the day the first key is put on a target.
+func (a *Activation) ranWellUnsigned() bool {
+	if _, err := os.Stat(filepath.Join(releaseFolder(a.plan.Home, a.plan.Release), "provenance.json")); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	history, _ := readHistory(a.paths.history(a.plan.Service)) // unreadable: it has to be proven
+	for _, record := range history {
+		if record.Release == a.plan.Release && record.State == stateConfirmed {
+			return true
+		}
+	}
+	return false
 }
 
 // begin writes the first record: from here on the run can be taken back.

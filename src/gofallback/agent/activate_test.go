@@ -128,7 +128,8 @@ type host struct {
 func newHost(t *testing.T) *host {
 	root := t.TempDir()
 	h := &host{t: t, home: filepath.Join(root, "opt"), clock: &fakeClock{now: epoch}}
-	h.paths = Paths{State: filepath.Join(root, "state"), Units: filepath.Join(root, "units"), Run: root, Boot: "/proc/sys/kernel/random/boot_id"}
+	h.paths = Paths{State: filepath.Join(root, "state"), Units: filepath.Join(root, "units"), Run: root, Boot: "/proc/sys/kernel/random/boot_id",
+		Keys: filepath.Join(root, "trusted-keys")}
 	must(t, os.MkdirAll(h.paths.Units, 0o755))
 	h.systemd = &fakeSystemd{paths: h.paths, home: h.home, loaded: map[string]string{}, status: map[string]UnitStatus{}}
 	return h

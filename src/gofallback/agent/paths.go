@@ -4,12 +4,13 @@ import (
 	"path/filepath"
 )
 
-// Paths are the places on a target that the agent writes to; tests use others.
+// Paths are the places on a target that the agent writes to, and Keys, which it reads; tests use others.
 type Paths struct {
 	State string // records, one folder for each service
 	Units string // systemd's unit files
 	Run   string // what does not outlive a boot
 	Boot  string // file that holds this boot's id
+	Keys  string // public keys; with any there, only what one of them signed is activated
 }
 
 func defaultPaths() Paths {
@@ -18,6 +19,7 @@ func defaultPaths() Paths {
 		Units: "/etc/systemd/system",
 		Run:   "/run/gofallback",
 		Boot:  "/proc/sys/kernel/random/boot_id",
+		Keys:  "/etc/gofallback/trusted-keys",
 	}
 }
 

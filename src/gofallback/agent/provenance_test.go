@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// signer is a controller: its public half is what targets trust.
+type signer struct {
+	public  []byte
+	private ed25519.PrivateKey
+}
+
+func newSigner(t *testing.T) signer {
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	must(t, err)
+	return signer{pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), private}
+}
+
+// seal makes provenance of some bytes.
+func (s signer) seal(sum string) []byte {
+	payload := fmt.Sprintf(`{"_type":%q,"predicateType":%q,"subject":[{"name":"hello","digest":{"sha256":%q}}]}`,
+		statementType, predicateType, sum)
+	message := fmt.Sprintf("DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
+	sealed, _ := json.Marshal(map[string]any{
+		"payload": base64.StdEncoding.EncodeToString([]byte(payload)), "payloadType": payloadType,
+		"signatures": []map[string]string{{"keyid": "", "sig": base64.StdEncoding.EncodeToString(ed25519.Sign(s.private, []byte(message)))}},
+	})
+	return sealed
+}
+
+// program puts a binary into a release, with provenance by a signer.
+func (h *host) program(release, name string, by *signer, file string) {
+	folder := releaseFolder(h.home, release)
+	must(h.t, os.MkdirAll(filepath.Join(folder, "bin"), 0o755))
+	path := filepath.Join(folder, "bin", name)
+	must(h.t, os.WriteFile(path, []byte("program "+name+" of "+release), 0o755))
+	if by == nil {
+		return
+	}
+	sum, err := fileSum(path)
+	must(h.t, err)
+	must(h.t, os.WriteFile(filepath.Join(folder, file), by.seal(sum), 0o644))
+}
+
+func (h *host) trust(name string, content []byte) {
+	must(h.t, os.MkdirAll(h.paths.Keys, 0o755))
+	must(h.t, os.WriteFile(filepath.Join(h.paths.Keys, name), content, 0o644))
+}
+
+func (h *host) refusedBecause(release, runID, why string) {
+	h.t.Helper()
+	before := h.onDisk()
+	record, err := h.activation(release, runID).Run(context.Background())
+	if record != nil || err == nil || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), "\n") {
+		h.t.Fatalf("expected a refusal because of %q, got %v, %v", why, record, err)
+	}
+	if h.onDisk() != before {
+		h.t.Errorf("before: %s\nafter:  %s", before, h.onDisk())
+	}
+}
+
+func TestWithoutKeysATargetTakesWhatItIsGiven(t *testing.T) {
+	h := newHost(t)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", nil, "")
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+	must(t, os.MkdirAll(h.paths.Keys, 0o755))
+	h.trust("README", []byte("nothing that counts"))
+	h.release("v2", "hello.service")
+	h.program("v2", "hello", nil, "")
+	h.expect(h.activate("v2", "r2"), stateConfirmed, "v2")
+}
+
+func TestATargetWithKeysTakesOnlyWhatOneOfThemSigned(t *testing.T) {
+	h, known, other := newHost(t), newSigner(t), newSigner(t)
+	h.trust("controller.pub", known.public)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", &known, "provenance.json")
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+
+	h.release("v2", "hello.service")
+	h.program("v2", "hello", &other, "provenance.json")
+	h.refusedBecause("v2", "r2", "bin/hello of release v2: provenance.json was altered, or signed with a key that is not known here")
+	h.trust("other.pub", other.public) // a key more is how keys are changed
+	h.expect(h.activate("v2", "r3"), stateConfirmed, "v2")
+
+	h.release("v3", "hello.service")
+	h.program("v3", "hello", nil, "")
+	h.refusedBecause("v3", "r4", "bin/hello of release v3: there is no provenance.json")
+}
+
+func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.trust("controller.pub", known.public)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", &known, "provenance.json")
+	binary := filepath.Join(releaseFolder(h.home, "v1"), "bin", "hello")
+	must(t, os.WriteFile(binary, []byte("something else"), 0o755))
+	h.refusedBecause("v1", "r1", "provenance.json is about other bytes, these have sha256 ")
+	h.program("v1", "hello", &known, "provenance.json")
+
+	file := filepath.Join(releaseFolder(h.home, "v1"), "provenance.json")
+	good, err := os.ReadFile(file)
+	must(t, err)
+	var sealed map[string]any
+	must(t, json.Unmarshal(good, &sealed))
+	payload, _ := base64.StdEncoding.DecodeString(sealed["payload"].(string))
+	sealed["payload"] = base64.StdEncoding.EncodeToString([]byte(strings.Replace(string(payload), "hello", "jello", 1)))
+	altered, _ := json.Marshal(sealed)
+	for content, why := range map[string]string{
+		string(altered): "was altered, or signed with a key that is not known here",
+		"{}":            "is no signed in-toto statement",
+		"":              "is no signed in-toto statement",
+	} {
+		must(t, os.WriteFile(file, []byte(content), 0o644))
+		h.refusedBecause("v1", "r1", why)
+	}
+	must(t, os.WriteFile(file, good, 0o644))
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+}
+
+func TestFurtherBinariesHaveProvenanceOfTheirOwn(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.trust("controller.pub", known.public)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", &known, "provenance.json")
+	h.program("v1", "helloctl", nil, "")
+	h.refusedBecause("v1", "r1", "bin/helloctl of release v1: provenance.json is about other bytes")
+	h.program("v1", "helloctl", &known, "helloctl.provenance.json")
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+}
+
+func TestAFileAmongTheKeysThatIsNoneStopsEverything(t *testing.T) {
+	h := newHost(t)
+	h.release("v1", "hello.service")
+	h.trust("broken.pub", []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"))
+	h.refusedBecause("v1", "r1", "broken.pub: is no public key in PEM; correct or remove it")
+}
+
+func TestWhatIsUnderWayGoesOnAndBackWithoutAKey(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", nil, "")
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+	h.trust("controller.pub", known.public)
+	h.release("bad2", "hello.service")
+	h.program("bad2", "hello", &known, "provenance.json")
+	h.expect(h.activate("bad2", "r2"), stateReverted, "v1") // the release before was never signed, and comes back
+	h.expect(h.activate("v1", "r3"), stateConfirmed, "v1")  // it ran well here before there was a key
+}
