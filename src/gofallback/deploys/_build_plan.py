@@ -118,15 +118,17 @@ def jobs(here: Site, host: Host) -> list[Job]:
     fleet = here.fleet(host)
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(here)}
-    grouped: dict[tuple[str, str, str], list[BuildSpec]] = {}
+    anew = {spec.key for spec in (*unconfirmed(here), *_known.specs(here))}  # to be compared: nothing of an earlier day
+    grouped: dict[tuple[str, str, str, bool], list[BuildSpec]] = {}
     for spec in to_build(here, host):
-        grouped.setdefault((spec.service, spec.go_version, spec.commit), []).append(spec)
+        grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in anew), []).append(spec)
     made = []
-    for (name, version, _), specs in grouped.items():
+    for (name, version, _, fresh), specs in grouped.items():
         service = services.get(name)
         made.append(
             Job(
                 specs=tuple(specs),
+                fresh=fresh,
                 builder=fleet.builder,
                 goroot=state.toolchain_path("go", version, use_installed=fleet.builder.use_installed),
                 git=git_program(here, host),

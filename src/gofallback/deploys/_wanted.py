@@ -264,6 +264,11 @@ def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
         )
     fitting = [found for found in store.by_version(service.name, version) if found.manifest.platform == platform]
     if not fitting:
+        damaged = [
+            note for note in site.run.notes if note.startswith(f"artifact {store.root / service.name / version}/")
+        ]
+        if damaged:
+            raise RefusedError(f"{damaged[-1]}; build it again: deploys/drill.py --data ref={version}")
         raise RefusedError(
             f"{service.name} {version}: not built for {platform}; run deploys/fallback.py --data ref={version}"
         )

@@ -53,6 +53,8 @@ class Job:
     """Seconds for one platform."""
     vet: bool = False
     test: bool = False
+    fresh: bool = False
+    """Build what is there already too: an output of another day says nothing of the builder today."""
     system_root: str = "C:\\Windows"
 
     @property
@@ -149,7 +151,7 @@ def platforms(job: Job, keep: Keep) -> Generator[FunctionCommand, None, None]:
 
 def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
     """Step: every output of the job is on the builder, hashed there, and was given to ``keep``."""
-    present = _present(state, host, job)
+    present = {} if job.fresh else _present(state, host, job)
     for built in present.values():
         host.log(built.line())
         keep(built)
