@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gofallback.build.module_failure import MISMATCH_REMEDY
+
 Kind = Literal[
     "dependency", "compile", "permission", "disk", "toolchain", "timeout", "vet", "test", "connection", "unknown"
 ]
@@ -96,8 +98,7 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         "dependency",
         r"verifying (\S+): checksum mismatch",
-        "find out who changed that module; if it is right, update go.sum in the source; a proxy that must not be asked "
-        "goes to build.environment GONOSUMDB or GOPRIVATE",
+        MISMATCH_REMEDY,
         "{1} is not the code that go.sum names (checksum mismatch)",
     ),
     _rule(
@@ -111,17 +112,24 @@ _RULES: tuple[_Rule, ...] = (
         r"could not read (?:Username|Password)|terminal prompts disabled|Permission denied \((?:publickey|password)"
         r"|Host key verification failed|Authentication failed|no (?:secure )?protocol found for repository"
         r"|(?i:\b401 unauthorized|\b403 forbidden)|If this is a private repository",
-        "vendor the modules (`go mod vendor`), or set build.environment GOPRIVATE and GOPROXY to a proxy that the "
-        "builder may read; gofallback never puts a credential on the builder",
+        "set build.modules: controller (the controller brings them, with its own login), or vendor them (`go mod "
+        "vendor`); gofallback never puts a credential on a builder",
         "no credential for {module}: {0}",
     ),
     _rule(
         "dependency",
         r"(?i)dial tcp|no such host|connection refused|i/o timeout|TLS handshake timeout|x509:|proxyconnect"
         r"|network is unreachable|Could not resolve host",
-        "give the builder a proxy it can reach (build.environment GOPROXY, builder.environment HTTPS_PROXY), or vendor "
-        "the modules",
+        "set build.modules: controller, which needs no network there, or give the builder a proxy it can reach "
+        "(build.private.proxy, builder.environment HTTPS_PROXY)",
         "{module} cannot be downloaded: {0}",
+    ),
+    _rule(
+        "dependency",
+        r"reading file:///\S*/modproxy/(\S+): ",
+        "run `go mod tidy` in the source and commit go.sum; if it names that module, remove the folder cache/modproxy "
+        "on the builder and run again: all of it is sent anew",
+        "the modules that the controller brought lack {1}: {0}",
     ),
     _rule(
         "dependency",

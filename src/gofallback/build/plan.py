@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent
@@ -62,7 +62,7 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
         stamp=tuple(sorted(filled.items())),
         strip=build.strip if own.strip is None else own.strip,
         linkage=build.linkage,
-        vendored={"vendor": True, "download": False, "auto": None}[build.modules],
+        vendored={"vendor": True, "download": False, "controller": False, "auto": None}[build.modules],
         environment=tuple(sorted(build.environment.items())),
     )
 
@@ -214,7 +214,7 @@ GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:
 """Named after its content, so that a builder with another version's file gets a new one."""
 
 
-def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False) -> list[str]:
+def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False, modules: Sequence[str] = ()) -> list[str]:
     """The ``go build`` command.
 
     Args:
@@ -222,11 +222,13 @@ def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False) -> 
         go: path of go's program.
         output: path of the file to write.
         live: name each package as it is compiled (``-v``; the bytes are the same).
+        modules: where modules come from, as decided for this build; default: what the spec says.
     """
     # "true" instead of "auto": without git, or in a damaged checkout, auto would silently build other bytes.
     stamped = "false" if is_agent(spec) else "true"
     named = ["-v"] if live else []
-    return [go, "build", *named, *module_flags(spec), f"-buildvcs={stamped}", *spec.flags(), "-o", output, spec.package]
+    flags = [*named, *module_flags(spec, modules), f"-buildvcs={stamped}", *spec.flags()]
+    return [go, "build", *flags, "-o", output, spec.package]
 
 
 def modules_argv(go: str) -> list[str]:
@@ -234,19 +236,19 @@ def modules_argv(go: str) -> list[str]:
     return [go, "mod", "download"]
 
 
-def vet_argv(spec: BuildSpec, go: str) -> list[str]:
+def vet_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
     """``go vet`` over the module, for the spec's platform."""
-    return [go, "vet", *module_flags(spec), *_tags(spec), "./..."]
+    return [go, "vet", *module_flags(spec, modules), *_tags(spec), "./..."]
 
 
-def tests_argv(spec: BuildSpec, go: str) -> list[str]:
+def tests_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
     """``go test`` over the module, on the builder itself."""
-    return [go, "test", *module_flags(spec), *_tags(spec), "./..."]
+    return [go, "test", *module_flags(spec, modules), *_tags(spec), "./..."]
 
 
-def module_flags(spec: BuildSpec) -> list[str]:
+def module_flags(spec: BuildSpec, modules: Sequence[str] = ()) -> list[str]:
     """Where modules come from; nothing said: vendor/ where the module has one (go help modules)."""
-    return {True: ["-mod=vendor"], False: ["-mod=readonly"], None: []}[spec.vendored]
+    return list(modules) or {True: ["-mod=vendor"], False: ["-mod=readonly"], None: []}[spec.vendored]
 
 
 def _tags(spec: BuildSpec) -> list[str]:

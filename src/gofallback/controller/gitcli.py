@@ -8,7 +8,7 @@ import os
 import shlex
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -50,6 +50,15 @@ _SETTINGS = (
 _SSH = "-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
 
 
+#: Variables with a secret that data names: no program of ours needs them in its environment.
+_withheld: set[str] = set()
+
+
+def withhold(names: Iterable[str]) -> None:
+    """Keep variables of this process from every program that is started with `environment`, for good."""
+    _withheld.update(names)
+
+
 class GitError(Exception):
     """git ended with an error, or was ended."""
 
@@ -88,7 +97,7 @@ def git(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE if into is None else into,
         stderr=subprocess.PIPE,
-        env=_environment(),
+        env=environment(),
         start_new_session=True,  # no terminal to prompt on, and one group to end
     )
     try:
@@ -109,10 +118,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-def _environment() -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in _LOCAL and name != "SSH_ASKPASS"}
-    ssh = environment.get("GIT_SSH_COMMAND") or _configured_ssh()
-    return environment | {
+def environment() -> dict[str, str]:
+    """This process's own, without what would lead git into another repository, and without any prompt."""
+    left_out = _LOCAL | _withheld | {"SSH_ASKPASS"}
+    own = {name: value for name, value in os.environ.items() if name not in left_out}
+    ssh = own.get("GIT_SSH_COMMAND") or _configured_ssh()
+    return own | {
         "LC_ALL": "C",
         "GIT_TERMINAL_PROMPT": "0",
         "GCM_INTERACTIVE": "never",

@@ -33,6 +33,16 @@ class Home:
         return self.root / "downloads"
 
     @property
+    def modules(self) -> Path:
+        """Go modules that were downloaded for builders (``cache``), and which of them a commit needs (``sets``)."""
+        return self.root / "modules"
+
+    @property
+    def toolchains(self) -> Path:
+        """Go for the controller itself, unpacked from pins."""
+        return self.root / "toolchains"
+
+    @property
     def artifacts(self) -> Path:
         """The artifact store."""
         return self.root / "artifacts"

@@ -35,6 +35,10 @@ PATTERNS: dict[str, str] = {
     r"^[A-Za-z0-9_.]+$": "should be a build tag of letters, digits, '_' and '.'",
     r"^[\w./-]+\.\w+$": "should be a Go variable such as main.version",
     r"^(\d+[KMGT]?|infinity)$": "should be a size such as 512M or 2G, or infinity",
+    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$": "should be a host such as git.example.com, with its port "
+    "where it is not the usual one",
+    r"^[^\s:]+$": "should be a user's name without blanks and ':'",
+    r"^[\w.*?/,:|-]+$": "should be rules such as private:git,public:off",
     r"^\d+%$": "should be a percentage such as 50%",
     r"^[A-Z][A-Za-z]+$": "should be a directive of systemd such as LimitCORE",
 }

@@ -19,6 +19,7 @@ from gofallback.model.binaries import (
     secret_values,
 )
 from gofallback.model.health import Health, Port
+from gofallback.model.modules import ModuleWay, PrivateModules, clash, weakens
 from gofallback.model.platform import Platform
 from gofallback.report.redact import names_secret, secrets_in
 
@@ -91,8 +92,13 @@ class Build(Strict):
     go: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] | None = Field(
         default=None, description="Go version of this service; default: the builder's"
     )
-    modules: Literal["download", "vendor", "auto"] = Field(
-        default="auto", description="auto: vendor/ where the repository has one, else go mod download"
+    modules: ModuleWay = Field(
+        default="auto",
+        description="vendor: vendor/ of the repository; controller: the controller brings them, the builder asks "
+        "nobody; download: the builder downloads; auto: see docs/modules.md",
+    )
+    private: PrivateModules = Field(
+        default_factory=PrivateModules, description="modules that are not public: where they are and who logs in"
     )
     environment: dict[EnvName, Line] = Field(
         default_factory=dict, description="GOPRIVATE, GOPROXY, GONOSUMDB, GOFLAGS, GOEXPERIMENT, GOAMD64, ... for go"
@@ -125,7 +131,15 @@ class Build(Strict):
                     f"{key} should not hold a password: it becomes part of the artifact's manifest, which every target "
                     "gets; builder.environment does not"
                 )
+        if trouble := weakens(value):
+            raise ValueError(trouble)
         return value
+
+    @model_validator(mode="after")
+    def _modules_fit(self) -> Build:
+        if trouble := clash(self.modules, self.private, self.environment):
+            raise ValueError(trouble)
+        return self
 
 
 #: Directives of the hardening profile and their values (systemd.exec(5)); a service relaxes one by naming it.
