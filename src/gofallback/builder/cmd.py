@@ -73,6 +73,9 @@ class Cmd:
     def measure(self, path: str) -> str:
         return f"(if exist {literal(path)} (for %F in ({literal(path)}) do @echo @size %~zF)& {certutil(path)})"
 
+    def list_files(self, folder: str) -> str:
+        return f"(for /r {literal(folder)} %F in (*) do @echo %~zF %F)"
+
     def make(self, folder: str) -> str:
         return f"(if not exist {_folder(folder)} mkdir {literal(folder)})"
 

@@ -66,6 +66,9 @@ class Sh:
     def measure(self, path: str) -> str:
         return f'if [ -f {literal(path)} ]; then echo "@size $(stat -L -c %s {literal(path)})"; {self.hash(path)}; fi'
 
+    def list_files(self, folder: str) -> str:
+        return f"find {literal(folder)} -type f -exec stat -c '%s %n' {{}} +"
+
     def make(self, folder: str) -> str:
         return f"mkdir -p {literal(folder)}"
 

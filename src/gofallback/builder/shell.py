@@ -57,6 +57,9 @@ class Shell(Protocol):
     def measure(self, path: str) -> str:
         """Print ``@size <bytes>`` and the SHA-256 of a file; nothing when it is not there."""
 
+    def list_files(self, folder: str) -> str:
+        """Print ``<bytes> <path>`` for each file below a folder that is there, absolute paths."""
+
     def make(self, folder: str) -> str:
         """Make a folder with those above it, unless it is there."""
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from pyinfra.api.host import Host
 
+from gofallback.build.modules import Modules
 from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import program
 from gofallback.deploys import _known, _twin
+from gofallback.deploys._modules import modules_of
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._trust import confirmed_by
 from gofallback.deploys._wanted import all_specs, services_in_use, source_of
@@ -123,7 +125,8 @@ def jobs(here: Site, host: Host) -> list[Job]:
     for spec in to_build(here, host):
         grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in anew), []).append(spec)
     made = []
-    for (name, version, _, fresh), specs in grouped.items():
+    sources = {(one.name, found.commit): found for one, found in checkouts(here, host)}
+    for (name, version, commit, fresh), specs in grouped.items():
         service = services.get(name)
         made.append(
             Job(
@@ -137,6 +140,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 vet=service.build.vet if service else False,
                 test=service.build.test if service else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
+                modules=modules_of(here, host, service, sources[name, commit]) if service else Modules(),
             )
         )
     return made

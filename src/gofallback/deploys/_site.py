@@ -17,6 +17,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import ctx_host, ctx_state
 
+from gofallback.controller import gitcli
 from gofallback.controller.options import Options, parse_options
 from gofallback.controller.paths import Home
 from gofallback.controller.run import Run
@@ -195,6 +196,8 @@ def _make(state: State, command: str) -> Site:
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
     # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
     fleets = {host.name: _fleet(host) for host in (*members(state, "builders"), *hosts["targets"])}
+    for fleet in fleets.values():
+        gitcli.withhold(name for service in fleet.services.values() for name in service.build.private.variables_named)
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
     made = Site(run=run, state=state)
     for host in hosts["builders"]:

@@ -10,12 +10,18 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.build import agent_source
+from gofallback.build.modules import WAYS
 from gofallback.deploys import _build_plan as plan
+from gofallback.deploys._modules import gathered, way_of
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._waves import stopped
+from gofallback.errors import GofallbackError
 from gofallback.model import Service
+from gofallback.operations.modules import Delivery
+from gofallback.operations.modules import deliver as deliver_modules
 from gofallback.operations.source import Checkout, deliver, deliver_agent
+from gofallback.operations.talk import fail
 from gofallback.source.model import ResolvedSource
 
 
@@ -27,6 +33,7 @@ def source(here: Site, host: Host) -> None:
     for service, found in host.loop(plan.checkouts(here, host)):
         host.log(f"{service.name}: {found.version} ({found.commit[:12]}) to be built")
         checkout(name=f"{service.name} {found.version}", here=here, service=service, found=found)
+        module_files(name=f"{service.name} {found.version} modules", here=here, service=service, found=found)
     agent_sources(name="gofallback-agent", here=here)
 
 
@@ -53,6 +60,40 @@ def _checkout(state: State, host: Host, here: Site, service: Service, found: Res
         delivery=service.source.delivery,
     )
     return deliver(state, host, work)
+
+
+@operation()
+def module_files(here: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
+    """The modules of one service on the builder, where the controller brings them.
+
+    + here: the run and its hosts
+    + service: which one
+    + found: the commit
+    """
+    way = way_of(here, here.host, service, found)
+    if way == "controller":
+        yield FunctionCommand(_module_files, (here, service, found), {})
+    else:
+        here.host.noop(f"{service.name}: {WAYS[way]}")
+
+
+def _module_files(state: State, host: Host, here: Site, service: Service, source: ResolvedSource) -> bool:
+    if stopped(here, host):
+        return False
+    try:
+        found = gathered(here, host, service, source)
+    except GofallbackError as error:
+        return fail(host, str(error))
+    return deliver_modules(
+        state,
+        host,
+        Delivery(
+            label=f"{service.name} {source.version}",
+            found=found,
+            root=here.fleet(host).builder.root,
+            scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
+        ),
+    )
 
 
 @operation()

@@ -7,7 +7,7 @@ overwritten; go's cache makes the second attempt a short one.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pyinfra.api.state import State
 from gofallback.artifact.manifest import Manifest
 from gofallback.build import plan
 from gofallback.build.failure import Step
+from gofallback.build.modules import Modules
 from gofallback.build.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
@@ -56,6 +57,7 @@ class Job:
     fresh: bool = False
     """Build what is there already too: an output of another day says nothing of the builder today."""
     system_root: str = "C:\\Windows"
+    modules: Modules = field(default_factory=Modules)
 
     @property
     def layout(self) -> Layout:
@@ -124,7 +126,7 @@ class Job:
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.plan.environment`."""
-        return plan.environment(
+        own = plan.environment(
             spec,
             self.builder.root,
             self.goroot,
@@ -133,6 +135,7 @@ class Job:
             native=native,
             system_root=self.system_root,
         )
+        return own | dict(self.modules.environment)
 
 
 Keep = Callable[[Built], None]
@@ -198,19 +201,19 @@ def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
     if plan.is_agent(spec):
         return True
     steps: list[tuple[Step, list[str]]] = []
-    if spec.vendored is not True:
+    if spec.vendored is not True and job.modules.way in (None, "download"):
         steps.append(("modules", plan.modules_argv(job.go)))
     if job.vet:
-        steps.append(("vet", plan.vet_argv(spec, job.go)))
+        steps.append(("vet", plan.vet_argv(spec, job.go, job.modules.flags)))
     if job.test:
-        steps.append(("test", plan.tests_argv(spec, job.go)))
+        steps.append(("test", plan.tests_argv(spec, job.go, job.modules.flags)))
     for step, argv in steps:
         undecided = step == "modules" and spec.vendored is None
         unless = join(job.folder(spec), "vendor", "modules.txt") if undecided else None
         command = job.command(spec, argv, step, unless=unless)
         result = run(state, host, command)
         if result.failure:
-            return explain(host, command, result.failure)
+            return explain(host, command, job.modules.explained(result.failure))
         host.log(f"{command.label}: passed in {result.seconds:.1f} s")
     return True
 
@@ -219,7 +222,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
     temporary = job.temporary(spec)
     file = join(temporary, spec.file_name)
     shell = job.shell
-    argv = plan.build_argv(spec, job.go, file, live=state.print_output)
+    argv = plan.build_argv(spec, job.go, file, live=state.print_output, modules=job.modules.flags)
     command = job.command(
         spec,
         argv,
@@ -230,7 +233,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
     host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
     result = run(state, host, command)
     if result.failure:
-        explain(host, command, result.failure)
+        explain(host, command, job.modules.explained(result.failure))
         return None
     measured = read_measured(result.out).get(spec.key)
     if measured is None:
