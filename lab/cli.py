@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--builders", type=_whole, metavar="N", help="Windows hosts (default: as it is, 1 in a new lab)"
         )
+        command.add_argument(
+            "--linux-builders",
+            type=_whole,
+            metavar="N",
+            help="Linux standby builders (default: as it is, 0 in a new lab)",
+        )
         command.add_argument("--suite", choices=SUITES, help="Debian release of the targets (default: bookworm)")
         command.add_argument(
             "--target-disk-mb", type=int, metavar="MB", help="size of each target's disk (default: 2048)"
@@ -125,11 +131,17 @@ def _raise(args: argparse.Namespace) -> Lab:
     was = state.read() if state.file.exists() else LabFile(args.name, "", "", "")
     new = not state.file.exists()
     targets = args.targets if args.targets is not None else (DEFAULT_TARGETS if new else len(was.targets))
-    builders = args.builders if args.builders is not None else (DEFAULT_BUILDERS if new else len(was.builders))
+    builders = (
+        args.builders
+        if args.builders is not None
+        else (DEFAULT_BUILDERS if new else sum(record.os == "windows" for record in was.builders))
+    )
+    own = sum(record.os == "linux" for record in was.builders)
     return Lab.up(
         args.name,
         targets,
         builders,
+        linux_builders=args.linux_builders if args.linux_builders is not None else own,
         suite=args.suite or (was.targets[0].suite if was.targets else DEFAULT_SUITE),
         builder_disk_mb=args.builder_disk_mb or was.builder_disk_mb,
         target_disk_mb=args.target_disk_mb or was.target_disk_mb,

@@ -40,9 +40,16 @@ def _entry(connector: str, host: dict[str, Any], record: dict[str, Any]) -> Entr
 
 
 def builders() -> list[Entry]:
-    """The lab's Windows hosts."""
+    """The lab's builders: Windows hosts, then Linux ones."""
     record = _record()
-    return [_entry("winssh", host, record) for host in record["builders"]]
+    return [_builder(host, record) for host in record["builders"]]
+
+
+def _builder(host: dict[str, Any], record: dict[str, Any]) -> Entry:
+    if host["os"] == "windows":
+        return _entry("winssh", host, record)
+    name, data = _entry("linssh", host, record)
+    return name, {**data, "builder": {"os": "linux", "root": f"/home/{host['user']}/gofallback"}}
 
 
 def targets() -> list[Entry]:
@@ -59,11 +66,7 @@ def everybody() -> list[str]:
 def data() -> dict[str, Any]:
     """What the lab says in place of group data: its own repository, and pins of archives it made itself."""
     record = _record()
-    pins = [
-        {"tool": tool, "version": version, "url": Path(entry["file"]).as_uri(), "sha256": entry["sha256"]}
-        for tool, versions in record["toolchains"].items()
-        for version, entry in versions.items()
-    ]
+    pins = [*_pins(record["toolchains"]), *_pins(record["linux_toolchains"], os="linux", kind="tar")]
     repository = record["example"]["repository"]
     return {
         "environment": "lab",
@@ -72,6 +75,18 @@ def data() -> dict[str, Any]:
     }
 
 
+def _pins(toolchains: dict[str, dict[str, dict[str, str]]], **where: str) -> list[dict[str, str]]:
+    return [
+        {"tool": tool, "version": version, "url": Path(entry["file"]).as_uri(), "sha256": entry["sha256"], **where}
+        for tool, versions in toolchains.items()
+        for version, entry in versions.items()
+    ]
+
+
 def _versions(record: dict[str, Any]) -> dict[str, str]:
     # the first one listed is the lab's default; the second is there to show an upgrade
-    return {tool: next(iter(versions)) for tool, versions in record["toolchains"].items()}
+    windows, linux = (
+        {tool: next(iter(versions)) for tool, versions in record[kind].items()}
+        for kind in ("toolchains", "linux_toolchains")
+    )
+    return {**linux, **windows, **({"linux_git": linux["git"]} if linux else {})}

@@ -13,7 +13,8 @@ from lab import builders as windows
 from lab import cgroup, example, network, requirements
 from lab.cache import Say, cache_dir, mount_table, remove_tree, say, step
 from lab.host import Host
-from lab.linux import tree
+from lab.linux import builder as standby
+from lab.linux import toolchains, tree
 from lab.linux.host import LinuxHost, clear_leftovers, forget_machines, new_key, recorded_tree
 from lab.model import (
     DEFAULT_SUITE,
@@ -53,12 +54,14 @@ class Lab:
         builder_disk_mb: int | None = None,
         target_disk_mb: int | None = None,
         packages: tuple[str, ...] = (),
+        linux_builders: int = 0,
         tell: Say = say,
     ) -> Lab:
         """Make the lab `name` be up with exactly these hosts; what runs already and is as wanted is not touched.
 
         Arguments:
-            targets, builders: how many Linux targets (t1..) and Windows hosts (w1..).
+            targets, builders, linux_builders: how many Linux targets (t1..), Windows hosts (w1..) and Linux standby
+                builders (b1..).
             suite: Debian release of the targets.
             builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
             target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
@@ -68,20 +71,30 @@ class Lab:
         Raises LabError.
         """
         state = State(name)
-        _check_size(targets, builders, suite)
+        _check_size(targets, builders, linux_builders, suite)
         requirements.check_machine()
         requirements.install_packages(tell)
         base = tree.ensure(cache_dir(), suite, tell, packages)
         made = windows.Windows.prepare(cache_dir(), tell) if builders else None
+        linux = toolchains.ensure(cache_dir(), tell) if linux_builders else {}
+        if linux_builders:
+            tree.ensure(cache_dir(), toolchains.SUITE, tell)
         with state.lock(tell):
-            requirements.raise_limits(targets + builders, tell)
+            requirements.raise_limits(targets + builders + linux_builders, tell)
             file = _prepare(state, tell)
             file.target_disk_mb = target_disk_mb or DEFAULT_TARGET_DISK_MB
             file.builder_disk_mb = builder_disk_mb
             file.toolchains = made.toolchains() if made else {}
-            _drop_surplus(state, file, targets, builders, tell)
+            file.linux_toolchains = linux
+            _drop_surplus(state, file, {"t": targets, "w": builders, "b": linux_builders}, tell)
             file.targets = [_target_record(file, index, suite) for index in range(1, targets + 1)]
-            file.builders = [windows.record(file.prefix, index) for index in range(1, builders + 1)]
+            file.builders = [
+                *(windows.record(file.prefix, index) for index in range(1, builders + 1)),
+                *(
+                    standby.record(file.prefix, index, toolchains.SUITE, tree.arch())
+                    for index in range(1, linux_builders + 1)
+                ),
+            ]
             lab = cls._of(state, file, base, made, tell)
             lab._raise_hosts(state)
             state.write(file)
@@ -93,7 +106,8 @@ class Lab:
         state = State(name)
         file = state.read()
         requirements.check_machine()
-        made = windows.Windows.prepare(cache_dir(), tell) if file.builders else None
+        with_windows = any(record.os == "windows" for record in file.builders)
+        made = windows.Windows.prepare(cache_dir(), tell) if with_windows else None
         return cls._of(state, file, None, made, tell)
 
     @classmethod
@@ -105,11 +119,13 @@ class Lab:
             root = base or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
             targets.append(LinuxHost(file.name, record, directory, root, file.target_disk_mb, key_pub))
         builders: list[Host] = []
-        if made:
-            builders = [
-                made.host(file.name, record, state.host_dir(record.name), key_pub, file.builder_disk_mb)
-                for record in file.builders
-            ]
+        for record in file.builders:
+            directory = state.host_dir(record.name)
+            if record.os == "linux":
+                root = recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
+                builders.append(standby.LinuxBuilder(file.name, record, directory, root, standby.DISK_MB, key_pub))
+            elif made:
+                builders.append(made.host(file.name, record, directory, key_pub, file.builder_disk_mb))
         return cls(file, targets, builders, tell)
 
     @property
@@ -206,9 +222,9 @@ def _prepare(state: State, tell: Say) -> LabFile:
     return LabFile(state.name, net, str(state.key), str(state.known_hosts), example=repository)
 
 
-def _drop_surplus(state: State, file: LabFile, targets: int, builders: int, tell: Say) -> None:
+def _drop_surplus(state: State, file: LabFile, numbers: dict[str, int], tell: Say) -> None:
     """Remove the hosts the lab has and should not have any more."""
-    wanted = {f"t{index}" for index in range(1, targets + 1)} | {f"w{index}" for index in range(1, builders + 1)}
+    wanted = {f"{kind}{index}" for kind, number in numbers.items() for index in range(1, number + 1)}
     folder = state.dir / "hosts"
     surplus = sorted(path.name for path in folder.iterdir() if path.name not in wanted) if folder.exists() else []
     if not surplus:
@@ -230,20 +246,27 @@ def _target_record(file: LabFile, index: int, suite: str) -> HostRecord:
     return HostRecord(f"t{index}", address, 22, "deploy", "linux", suite, tree.arch())
 
 
-def _check_size(targets: int, builders: int, suite: str) -> None:
+def _check_size(targets: int, builders: int, linux_builders: int, suite: str) -> None:
     if not 0 <= targets <= MAX_TARGETS:
         raise LabError(f"targets {targets}: expected 0 to {MAX_TARGETS}")
     if not 0 <= builders <= MAX_BUILDERS:
         raise LabError(f"builders {builders}: expected 0 to {MAX_BUILDERS}")
+    if not 0 <= linux_builders <= MAX_BUILDERS:
+        raise LabError(f"linux-builders {linux_builders}: expected 0 to {MAX_BUILDERS}")
     if suite not in SUITES:
         raise LabError(f"suite {suite!r}: expected one of {', '.join(SUITES)}")
 
 
 def _count(targets: Iterable[Host], builders: Iterable[Host]) -> str:
-    linux, wine = len(list(targets)), len(list(builders))
-    parts = [f"{linux} Linux target{'s' * (linux != 1)}"]
-    if wine:
-        parts.append(f"{wine} Windows host{'s' * (wine != 1)}")
+    kinds = [host.record.os for host in builders]
+    numbers = {
+        "Linux target": len(list(targets)),
+        "Windows host": kinds.count("windows"),
+        "Linux builder": kinds.count("linux"),
+    }
+    parts = [
+        f"{number} {what}{'s' * (number != 1)}" for what, number in numbers.items() if number or what == "Linux target"
+    ]
     return ", ".join(parts)
 
 

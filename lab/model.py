@@ -47,7 +47,8 @@ class HostRecord:
 
     def as_builder(self) -> dict[str, Any]:
         """The form of the `builders` list of lab.json."""
-        return {key: getattr(self, key) for key in ("name", "address", "port", "user", "os")}
+        keys = ["name", "address", "port", "user", "os", *(["suite", "arch"] if self.os == "linux" else [])]
+        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass
@@ -68,6 +69,7 @@ class LabFile:
     builders: list[HostRecord] = field(default_factory=list)
     example: dict[str, str] = field(default_factory=dict)
     toolchains: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
+    linux_toolchains: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     target_disk_mb: int = DEFAULT_TARGET_DISK_MB
     builder_disk_mb: int | None = None
 

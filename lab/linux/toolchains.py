@@ -1,0 +1,108 @@
+"""The toolchain archives of a Linux builder, in their vendors' shape: Go, Git and Zig as `.tar.gz`.
+
+Git has no archive of its own for Linux. As on a real host one makes it from a distribution's package (or takes
+dugite-native's): `bin/git` and `libexec/git-core`. What git links to (pcre2, zlib) every Debian has.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from lab.cache import Say, locked
+from lab.model import LabError
+from lab.windows import fetch, pins
+from lab.windows.debs import download_debs
+from lab.windows.errors import WindowsLabError
+from lab.windows.trees import Archive, go_for_linux, kept_archive
+
+SUITE: Final = pins.DEBIAN_SUITE
+"""Debian of the Linux builders: the one whose git they get."""
+GIT_VERSION: Final = "2.47.3"
+_GIT: Final = {
+    "git": ("1:2.47.3-0+deb13u1", "3e35662fd5c46add561703e54031a1d8ad9df45811927689f0a51122b13be722"),
+}
+_EPOCH = 315532800
+"""1980-01-01 in Unix seconds: equal inputs give equal archives."""
+#: Of git's package, what a builder has use for: no perl, no mail, no daemons.
+_GIT_PARTS = {"usr/bin/git": "bin/git", "usr/lib/git-core": "libexec/git-core"}
+_GIT_PARTS |= {"usr/share/git-core/templates": "share/git-core/templates"}
+
+
+def ensure(cache: Path, tell: Say) -> dict[str, dict[str, dict[str, str]]]:
+    """The archives as plain data, made once: kind -> version -> file, sha256. LabError if something cannot be had."""
+    folder = cache / "trees" / "toolchains"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def say(line: str) -> None:
+        tell(line.removeprefix("==> "))
+
+    try:
+        with locked(cache / "trees" / ".linux-toolchains.lock", "toolchains for Linux", tell):
+            go = {version: _go(cache, folder, version, say) for version in pins.GO_WHEELS}
+            git = {GIT_VERSION: _git(cache, folder, say)}
+            zig = {pins.ZIG_VERSION: _zig(cache, folder, say)}
+    except WindowsLabError as error:
+        raise LabError(str(error)) from None
+    return {
+        kind: {version: {"file": str(one.file), "sha256": one.sha256} for version, one in found.items()}
+        for kind, found in {"go": go, "git": git, "zig": zig}.items()
+    }
+
+
+def _go(cache: Path, folder: Path, version: str, tell: Say) -> Archive:
+    def make(final: Path) -> None:
+        _pack(go_for_linux(cache, version, tell), "go", final)
+
+    return kept_archive(folder / f"go{version}.linux-amd64.tar.gz", f"go {version} for Linux builders", make, tell)
+
+
+def _git(cache: Path, folder: Path, tell: Say) -> Archive:
+    def make(final: Path) -> None:
+        (deb,) = download_debs(cache / "downloads", tell, _GIT)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".git-") as scratch:
+            package, home = Path(scratch) / "deb", Path(scratch) / "home"
+            subprocess.run(["dpkg-deb", "-x", str(deb), str(package)], check=True)
+            for source, target in _GIT_PARTS.items():
+                (home / target).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(package / source, home / target)
+            _pack(home, "", final)
+
+    name = f"git-{GIT_VERSION}-linux-amd64.tar.gz"
+    return kept_archive(folder / name, f"git {GIT_VERSION} for Linux builders", make, tell)
+
+
+def _zig(cache: Path, folder: Path, tell: Say) -> Archive:
+    def make(final: Path) -> None:
+        wheel = fetch.zig_wheel(cache / "downloads", "manylinux2010_x86_64")
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".zig-") as scratch, zipfile.ZipFile(wheel) as source:
+            source.extractall(scratch, [name for name in source.namelist() if name.startswith("ziglang/")])
+            home = Path(scratch) / "ziglang"
+            (home / "zig").chmod(0o755)
+            for stray in home.glob("__*__.py"):
+                stray.unlink()
+            _pack(home, final.name.removesuffix(".tar.gz"), final)
+
+    name = f"zig-x86_64-linux-{pins.ZIG_VERSION}.tar.gz"
+    return kept_archive(folder / name, f"zig {pins.ZIG_VERSION} for Linux builders", make, tell)
+
+
+def _pack(source: Path, top: str, final: Path) -> None:
+    temporary = final.with_name(f".{final.name}.building")
+    with tarfile.open(temporary, "w:gz", compresslevel=1) as archive:
+        for path in sorted(source.rglob("*")):
+            entry = archive.gettarinfo(path, str(Path(top) / path.relative_to(source)))
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime = _EPOCH
+            if entry.isreg():
+                with path.open("rb") as stream:
+                    archive.addfile(entry, stream)
+            else:
+                archive.addfile(entry)
+    temporary.replace(final)
