@@ -111,6 +111,18 @@ def test_a_builder_that_makes_what_runs_in_production_is_a_faithful_replacement(
     assert row["same"] and row["names"] == ["w2", "t1"] and pair.report()["faithful"] is True
 
 
+def test_what_another_system_brought_is_built_again_by_what_its_bytes_say(pair: Fleet) -> None:
+    t1, path = pair.lab.host("t1"), "/usr/local/bin/hello"
+    t1.run(f"cp /opt/hello/current/bin/hello {path}")
+    result = pair.run("faithful", "--data", f"binary={path}")
+    assert result.code == 0, result.output
+    result.line("w1 is a faithful replacement: yes")
+    t1.run(f"cp /opt/hello/current/lib/gofallback-agent {path}")
+    refused = pair.run("faithful", "--data", f"binary={path}")
+    assert refused.code == 2
+    refused.line(rf"t1: {path}: has no commit in it .* nobody can build it again")
+
+
 def test_other_bytes_on_a_target_are_found_and_nothing_is_shipped(pair: Fleet) -> None:
     t1, path = pair.lab.host("t1"), "/opt/hello/current/bin/hello"
     t1.run(f"cp -p {path} /root/kept && cp {path} {path}.new && printf x >> {path}.new && mv {path}.new {path}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from gofallback.model.base import DataError, Strict
+from gofallback.model.base import DataError, Strict, absolute_posix
 from gofallback.report.redact import redact
 
 #: Keys of pyinfra's own that also arrive as override data.
@@ -30,6 +30,7 @@ _ONLY_FOR = {
     "requester": ("fallback", "rollout", "status"),
     "twin": ("fallback", "rollout", "drill"),
     "faithful": ("fallback", "drill"),
+    "binary": ("faithful", "fallback", "drill"),
 }
 
 
@@ -75,6 +76,16 @@ class Options(Strict):
         description="first build what runs in production and compare it with the targets' bytes: ship only when equal",
     )
 
+    binary: str | None = Field(
+        default=None,
+        description="faithful: path of the program on the targets, where something else than gofallback brought it",
+    )
+
+    @field_validator("binary")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        return None if value is None else absolute_posix(value)
+
     @field_validator("service", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -89,7 +100,7 @@ class Options(Strict):
 
     @field_validator(
         *("ref", "version", "release", "resume", "abort", "takeover", "reason"),
-        *("override_freeze", "break_glass", "requester", "twin"),
+        *("override_freeze", "break_glass", "requester", "twin", "binary"),
         mode="before",
     )
     @classmethod
@@ -128,6 +139,8 @@ class Options(Strict):
                 raise DataError(
                     f"--data {key}={redact(str(value))}: deploys/{command}.py does not use it; it is for {meant}"
                 )
+        if self.binary and command != "faithful" and not self.faithful:
+            raise DataError(f"--data binary={self.binary}: is what --data faithful=true compares with; add that too")
 
 
 def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) -> Options:

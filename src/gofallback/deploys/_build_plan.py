@@ -128,6 +128,8 @@ def jobs(here: Site, host: Host) -> list[Job]:
     sources = {(one.name, found.commit): found for one, found in checkouts(here, host)}
     for (name, version, commit, fresh), specs in grouped.items():
         service = services.get(name)
+        # what is built a second time, or to be compared, was vetted and tested where it was built first
+        first = host is here.builder and any(spec in missing(here) for spec in specs)
         made.append(
             Job(
                 specs=tuple(specs),
@@ -137,8 +139,8 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 git=git_program(here, host),
                 records=here.run.home.run(here.run.id) / ("build" if host is here.builder else f"build-{host.name}"),
                 timeout=service.build.timeout if service else 1800,
-                vet=service.build.vet if service else False,
-                test=service.build.test if service else False,
+                vet=service.build.vet if service and first else False,
+                test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, sources[name, commit]) if service else Modules(),
             )

@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.spec import BuildSpec
-from gofallback.controller import git
+from gofallback.deploys import _elsewhere
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._wanted import services_in_use, state_of
 from gofallback.errors import GofallbackError
@@ -74,8 +74,8 @@ def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:
     """
     with here.lock:
         if "live sources" not in here.memo:
-            wanted = {(one.service.name, one.spec.commit): one.service for one in live(here)}
-            here.memo["live sources"] = [(service, _source(here, service, key[1])) for key, service in wanted.items()]
+            wanted = {(known.service.name, known.spec.commit): known.service for known in live(here)}
+            here.memo["live sources"] = [(one, _elsewhere.source_at(here, one, key[1])) for key, one in wanted.items()]
         found: list[tuple[Service, ResolvedSource]] = here.memo["live sources"]
         return found
 
@@ -95,12 +95,21 @@ def refuse_nothing(here: Site) -> None:
         )
 
 
-def _source(here: Site, service: Service, commit: str) -> ResolvedSource:
-    exact = service.model_copy(update={"source": service.source.model_copy(update={"ref": commit})})
-    return git.resolve(exact, here.run.home.mirrors, offline=here.run.options.source_offline)
+def _brought_by_others(here: Site, host: Host, path: str) -> list[Live]:
+    services = here.services(host)
+    if len(services_in_use(here)) != 1:
+        raise RefusedError(f"--data binary={path}: of which service? name it with --data service=...")
+    made = []
+    for service in services:
+        recovered = _elsewhere.spec_of(here, host, service, path)
+        if recovered is not None:
+            made.append(Live(host, service, path, path, *recovered))
+    return made
 
 
 def _of_host(here: Site, host: Host) -> list[Live]:
+    if here.run.options.binary is not None:
+        return _brought_by_others(here, host, here.run.options.binary)
     found: list[Live] = []
     for service in here.services(host):
         state = state_of(here, host).services[service.name]
