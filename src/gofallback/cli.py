@@ -14,7 +14,17 @@ from pathlib import Path
 from pydantic import ValidationError
 from rich.text import Text
 
-from gofallback import cli_approve, cli_archive, cli_attest, cli_journal, cli_publish, cli_verify, cli_word, errors
+from gofallback import (
+    cli_approve,
+    cli_archive,
+    cli_attest,
+    cli_compare,
+    cli_journal,
+    cli_publish,
+    cli_verify,
+    cli_word,
+    errors,
+)
 from gofallback.controller.paths import Home
 from gofallback.controller.pins import pins_command
 from gofallback.report import html, markdown
@@ -62,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_archive.register(commands)
     cli_verify.register(commands)
     cli_attest.register(commands)
+    cli_compare.register(commands)
 
     pins = commands.add_parser("pins", help="look up the SHA-256 the vendor publishes for a toolchain", epilog=STATUSES)
     pins.add_argument("tool", choices=["go"])
