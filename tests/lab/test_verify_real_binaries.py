@@ -1,4 +1,4 @@
-"""Real Go binaries of five platforms: what we read is what `go version -m` prints, and what was asked for passes."""
+"""Real Go binaries of seven platforms: what we read is what `go version -m` prints, and what was asked for passes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from tests.lab.programs import go
 
 pytestmark = pytest.mark.lab
 
-PLATFORMS = ["linux/amd64", "linux/arm64", "windows/386", "darwin/arm64", "freebsd/amd64"]
+PLATFORMS = [
+    *("linux/amd64", "linux/arm64", "freebsd/amd64"),
+    *("windows/amd64", "windows/arm64", "darwin/arm64", "darwin/amd64"),
+]
 MAIN = """\
 package main
 
@@ -104,6 +107,31 @@ def test_a_real_binary_is_read_as_go_reads_it_and_passes(tree: Path, tmp_path: P
     assert judged(info, made) == []
     wrong = made.model_copy(update={"platform": next(other for other in PLATFORMS if other != platform)})
     assert judged(info, wrong) != []
+
+
+@pytest.mark.parametrize(
+    ("built", "asked", "said"),
+    [
+        ("windows/amd64", "darwin/amd64", "is a PE file, should be Mach-O; check `platforms`"),
+        ("darwin/arm64", "linux/arm64", "is a Mach-O file, should be ELF; check `platforms`"),
+        ("windows/arm64", "windows/amd64", "is for arm64 (64 bit, machine ARM64), should be for amd64"),
+        ("darwin/amd64", "darwin/arm64", "is for amd64 (64 bit, machine X86_64), should be for arm64"),
+        ("linux/arm64", "linux/amd64", "is for arm64 (64 bit, machine AARCH64), should be for amd64"),
+    ],
+)
+def test_a_binary_for_another_platform_is_refused_in_words(
+    tree: Path, tmp_path: Path, built: str, asked: str, said: str
+) -> None:
+    info = build(tree, spec(tree, built), tmp_path / "program")
+    found = judged(info, spec(tree, asked))
+    assert any(line.startswith(f"hello {asked}: {said}") for line in found), found
+    assert f"was built for {built}, should be for {asked}" in " / ".join(found)
+
+
+def test_a_windows_program_without_a_console_is_refused(tree: Path, tmp_path: Path) -> None:
+    made = spec(tree, "windows/amd64")
+    info = build(tree, made, tmp_path / "hello.exe", "-ldflags=-s -w -buildid= -H=windowsgui")
+    assert "is a program of the subsystem Windows GUI, should be Windows console" in " / ".join(judged(info, made))
 
 
 def test_a_binary_with_symbols_from_a_changed_tree_is_refused(tree: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def problems(info: BinaryInfo, spec: BuildSpec, *, sha256: str, size: int) -> li
         )
     else:
         found += [*_toolchain(info.build, spec), *_commit(info.build, spec), *_flags(info.build, spec)]
-    return [f"{spec.service} {spec.platform}: {line}" for line in found]
+    return [f"{spec.what} {spec.platform}: {line}" for line in found]
 
 
 def _transfer(info: BinaryInfo, sha256: str, size: int) -> Iterator[str]:
@@ -67,6 +67,11 @@ def _shape(info: BinaryInfo, spec: BuildSpec) -> Iterator[str]:
         allowed = _ELF_ABI.get(spec.goos, ())
         if info.abi not in allowed:
             yield f"has the OS ABI {info.abi}, should have {' or '.join(allowed) or 'one Go writes'}; {rebuild}"
+    elif wanted == "PE" and info.abi != "Windows console":
+        yield (
+            f"is a program of the subsystem {info.abi}, should be Windows console; look for -H in -ldflags of GOFLAGS "
+            "in build.environment"
+        )
     elif wanted == "Mach-O" and info.abi != _MACHO_ABI[spec.goos]:
         yield f"is for {info.abi}, should be for {_MACHO_ABI[spec.goos]}; {rebuild}"
     if info.kind not in ("executable", "position independent"):
