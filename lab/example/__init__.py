@@ -1,4 +1,4 @@
-"""The example service and the git repository a lab serves it from."""
+"""The example services and the git repositories they are built from: hello, which a lab serves, and ledger."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from lab.model import LabError
 HELLO = Path(__file__).with_name("hello")
 FIRST = Path(__file__).with_name("hello-v1.0.0")
 """Files of the first release where they differ from `hello`, which is the second."""
+
+LEDGER = Path(__file__).with_name("ledger")
+"""Two programs, an embedded file, generated code, and files of its releases."""
 
 BRANCH = "main"
 RELEASES = (
@@ -38,6 +41,23 @@ def make_repository(path: Path) -> None:
         _git(work, "clone", "--quiet", "--bare", str(work), str(bare))
         _git(bare, "remote", "remove", "origin")
         bare.rename(path)
+
+
+def make_ledger(path: Path) -> None:
+    """Make the repository of ledger at `path`: tag v1.0.0 on branch main, and a branch whose generator nobody has."""
+    path.mkdir(parents=True)
+    shutil.copytree(LEDGER, path, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    (path / "web" / "check.sh").chmod(0o755)
+    date = RELEASES[0][1]
+    _git(path, "init", "--quiet", f"--initial-branch={BRANCH}")
+    _git(path, "add", "--all")
+    _git(path, "commit", "--quiet", "--message=Keep a ledger", date=date)
+    _git(path, "tag", "--annotate", "--message=ledger v1.0.0", "v1.0.0", date=date)
+    _git(path, "checkout", "--quiet", "-b", "no-generator")
+    (path / "internal" / "page" / "tool.go").write_text("package page\n\n//go:generate absent-tool -x\n")
+    _git(path, "add", "--all")
+    _git(path, "commit", "--quiet", "--message=Use a tool that is not there", date=date)
+    _git(path, "checkout", "--quiet", BRANCH)
 
 
 def _furnish(work: Path, first: bool) -> None:

@@ -60,7 +60,7 @@ def _attest(given: argparse.Namespace) -> int:
     signer = controller_key(home.keys)
     for one in found:
         spec = one.manifest.spec
-        name = f"{spec.service} {spec.version} {spec.platform}"
+        name = f"{spec.what} {spec.version} {spec.platform}"
         if (one.path.parent / PROVENANCE).exists() and not given.again:
             print(f"{name}: attested already")
             continue

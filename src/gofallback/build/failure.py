@@ -14,13 +14,24 @@ from typing import Literal
 from gofallback.build.module_failure import MISMATCH_REMEDY
 
 Kind = Literal[
-    "dependency", "compile", "permission", "disk", "toolchain", "timeout", "vet", "test", "connection", "unknown"
+    "dependency",
+    "compile",
+    "generate",
+    "permission",
+    "disk",
+    "toolchain",
+    "timeout",
+    "vet",
+    "test",
+    "connection",
+    "unknown",
 ]
-Step = Literal["build", "modules", "vet", "test"]
+Step = Literal["build", "modules", "generate", "vet", "test"]
 
 _TITLES: dict[str, str] = {
     "dependency": "dependency",
     "compile": "compile error",
+    "generate": "go generate",
     "permission": "file locked or access denied",
     "disk": "disk full",
     "toolchain": "Go toolchain",
@@ -172,6 +183,8 @@ _COMPILE = (
     re.compile(r"()()()(.*(?:directory not found|is not a main package|found packages .* and .*))"),
     re.compile(r"()()()(.*(?:undefined reference|relocation target \S+ not defined|function main is undeclared).*)"),
 )
+#: cmd/go/internal/generate: the directive, the program, and what came of it.
+_DIRECTIVE = re.compile(r"(\S+\.go:\d+): running \"([^\"]+)\": (.+)")
 _TEST = re.compile(r"--- FAIL: (\S+)|^(panic: .*)|^FAIL\t(\S+)")
 _MODULE = re.compile(r"\b[\w-]+(?:\.[\w-]+)+/[\w./~-]+(?:@v[\w.+-]+|(?=/go\.mod at revision))")
 _NOISE = re.compile(r"^(#|go: downloading|go: finding|go: extracting|ok\s|\?\s|PASS$|FAIL$|exit status)")
@@ -184,7 +197,7 @@ def classify(output: str, exit_code: int, timed_out: bool, *, step: Step = "buil
         output: stdout and stderr together.
         exit_code: exit status, for the case that nothing was printed.
         timed_out: the command was ended because its time was over.
-        step: which command: ``go build``, ``go mod download``, ``go vet`` or ``go test``.
+        step: which command: ``go build``, ``go mod download``, ``go generate``, ``go vet`` or ``go test``.
         seconds: the time it had, for the text.
     """
     if timed_out:
@@ -198,6 +211,9 @@ def classify(output: str, exit_code: int, timed_out: bool, *, step: Step = "buil
         failed = _test(lines)
         if failed:
             return failed
+    if step == "generate":
+        said = [line for line in lines if not _DIRECTIVE.match(line)]
+        return _no_generator(lines) or _by_rule(said) or _compile(said, step) or _generate(lines, exit_code)
     return _by_rule(lines) or _compile(lines, step) or _unknown(lines, exit_code)
 
 
@@ -245,6 +261,33 @@ def _test(lines: list[str]) -> Failure | None:
     what = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     cause = ": ".join(part for part in (what or (hits[0].group(2) or hits[0].group(3)), place) if part)
     return Failure("test", _short(cause), "correct it in the source, or set build.test: false for this emergency")
+
+
+def _no_generator(lines: list[str]) -> Failure | None:
+    for line in lines:
+        found = _DIRECTIVE.match(line)
+        if found and re.search(r"executable file not found|file does not exist|cannot find the file", found[3]):
+            return Failure(
+                "generate",
+                f"the generator {found[2]} is not on the builder ({_posix(found[1])})",
+                "gofallback puts no program there but Go and Git: write `//go:generate go run <package>`, or `go tool` "
+                "with the tool in go.mod; or commit what it makes and leave build.generate out",
+            )
+    return None
+
+
+def _generate(lines: list[str], exit_code: int) -> Failure:
+    for number, line in enumerate(lines):
+        found = _DIRECTIVE.match(line)
+        if found:
+            said = next((one for one in reversed(lines[:number]) if not _NOISE.match(one)), "it said nothing")
+            cause = f"{_posix(found[1])}: {found[2]}: {found[3]}: {said}"
+            return Failure("generate", _short(cause), "correct the generator, or commit what it makes")
+    return _unknown(lines, exit_code)
+
+
+def _posix(place: str) -> str:
+    return place.replace("\\", "/")
 
 
 def _unknown(lines: list[str], exit_code: int) -> Failure:

@@ -64,6 +64,7 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
         linkage=build.linkage,
         vendored={"vendor": True, "download": False, "controller": False, "auto": None}[build.modules],
         environment=tuple(sorted(build.environment.items())),
+        generate=tuple(build.generate),
     )
 
 
@@ -214,7 +215,16 @@ GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:
 """Named after its content, so that a builder with another version's file gets a new one."""
 
 
-def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False, modules: Sequence[str] = ()) -> list[str]:
+def build_argv(
+    spec: BuildSpec,
+    go: str,
+    output: str,
+    *,
+    live: bool = False,
+    modules: Sequence[str] = (),
+    overlay: str | None = None,
+    at_once: int | None = None,
+) -> list[str]:
     """The ``go build`` command.
 
     Args:
@@ -223,11 +233,13 @@ def build_argv(spec: BuildSpec, go: str, output: str, *, live: bool = False, mod
         output: path of the file to write.
         live: name each package as it is compiled (``-v``; the bytes are the same).
         modules: where modules come from, as decided for this build; default: what the spec says.
+        overlay: path of the overlay with generated code (`gofallback.build.generated`).
+        at_once: how many compilers it may run (``-p``; the bytes are the same); default: one a core.
     """
     # "true" instead of "auto": without git, or in a damaged checkout, auto would silently build other bytes.
     stamped = "false" if is_agent(spec) else "true"
-    named = ["-v"] if live else []
-    flags = [*named, *module_flags(spec, modules), f"-buildvcs={stamped}", *spec.flags()]
+    some = [*(["-v"] if live else []), *([f"-p={at_once}"] if at_once else [])]
+    flags = [*some, *module_flags(spec, modules), *_over(overlay), f"-buildvcs={stamped}", *spec.flags()]
     return [go, "build", *flags, "-o", output, spec.package]
 
 
@@ -236,19 +248,28 @@ def modules_argv(go: str) -> list[str]:
     return [go, "mod", "download"]
 
 
-def vet_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
+def generate_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
+    """``go generate`` over the packages that group data names, on the builder itself."""
+    return [go, "generate", *module_flags(spec, modules), *_tags(spec), *spec.generate]
+
+
+def vet_argv(spec: BuildSpec, go: str, modules: Sequence[str] = (), overlay: str | None = None) -> list[str]:
     """``go vet`` over the module, for the spec's platform."""
-    return [go, "vet", *module_flags(spec, modules), *_tags(spec), "./..."]
+    return [go, "vet", *module_flags(spec, modules), *_over(overlay), *_tags(spec), "./..."]
 
 
-def tests_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
+def tests_argv(spec: BuildSpec, go: str, modules: Sequence[str] = (), overlay: str | None = None) -> list[str]:
     """``go test`` over the module, on the builder itself."""
-    return [go, "test", *module_flags(spec, modules), *_tags(spec), "./..."]
+    return [go, "test", *module_flags(spec, modules), *_over(overlay), *_tags(spec), "./..."]
 
 
 def module_flags(spec: BuildSpec, modules: Sequence[str] = ()) -> list[str]:
     """Where modules come from; nothing said: vendor/ where the module has one (go help modules)."""
     return list(modules) or {True: ["-mod=vendor"], False: ["-mod=readonly"], None: []}[spec.vendored]
+
+
+def _over(overlay: str | None) -> list[str]:
+    return [f"-overlay={overlay}"] if overlay else []
 
 
 def _tags(spec: BuildSpec) -> list[str]:

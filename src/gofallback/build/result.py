@@ -50,7 +50,7 @@ class Built:
         """One line for the screen."""
         what = "there already" if self.reused else f"built in {self.seconds:.1f} s"
         return (
-            f"{self.spec.service} {self.spec.version} {self.spec.platform}: {what} "
+            f"{self.spec.what} {self.spec.version} {self.spec.platform}: {what} "
             f"({self.size / 1e6:.1f} MB, sha256 {self.sha256[:12]})"
         )
 

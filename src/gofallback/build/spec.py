@@ -43,6 +43,8 @@ class BuildSpec(Strict):
     """True: -mod=vendor; None: decided on the builder (vendor/ is part of the commit, so the key need not know)."""
     environment: tuple[tuple[str, str], ...] = ()
     """Sorted further environment for go."""
+    generate: tuple[str, ...] = ()
+    """Packages for ``go generate``, which runs before; what it makes is compiled as an overlay of the commit."""
 
     @property
     def key(self) -> str:
@@ -55,6 +57,11 @@ class BuildSpec(Strict):
         counted = {name: value for name, value in every.items() if name in _FIRST or name in changed}
         text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def what(self) -> str:
+        """For a person: the service, and which of its binaries where that has another name."""
+        return self.service if self.binary == self.service else f"{self.service} {self.binary}"
 
     @property
     def goos(self) -> str:

@@ -78,6 +78,12 @@ class BuilderState:
         return _ARCHITECTURES.get(told.upper(), "amd64" if self.os == "windows" else told or "unknown")
 
     @property
+    def cores(self) -> int:
+        """Processor cores; 1 where the host did not say."""
+        told = self.environment.get("NUMBER_OF_PROCESSORS", "")
+        return max(1, int(told)) if told.isascii() and told.isdigit() and len(told) < 6 else 1
+
+    @property
     def layout(self) -> Layout:
         """Where things lie on this builder."""
         return Layout(self.root)

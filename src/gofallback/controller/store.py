@@ -246,7 +246,7 @@ def _manifest(folder: Path) -> Manifest | None:
 
 
 def _label(manifest: Manifest) -> str:
-    return f"{manifest.spec.service} {manifest.spec.version} {manifest.platform}"
+    return f"{manifest.spec.what} {manifest.spec.version} {manifest.platform}"
 
 
 def _checked(what: str, part: str) -> None:

@@ -143,6 +143,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, sources[name, commit]) if service else Modules(),
+                cores=state.cores,
             )
         )
     return made

@@ -12,7 +12,7 @@ from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
 from gofallback.deploys._record import writable
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
-from gofallback.deploys._wanted import all_specs, services_in_use, state_of
+from gofallback.deploys._wanted import all_specs, check_files, services_in_use, state_of
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
@@ -50,6 +50,8 @@ def whole_run(here: Site) -> None:
         _do_without_builder(here)
     if here.run.command in _twin.COMMANDS and builds:
         _build_plan.refuse_alone(here)
+    if here.run.command == "drill":
+        check_files(here)
     permit(here)
 
 
@@ -110,9 +112,7 @@ def _do_without_builder(here: Site) -> None:
         raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; there is none to be judged")
     missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
     if missing:
-        what = (
-            f"{missing[0].service} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
-        )
+        what = f"{missing[0].what} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
         raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; {what}")
     here.run.note("no builder can be reached; every artifact was in the store")
 

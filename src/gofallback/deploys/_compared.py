@@ -24,7 +24,7 @@ from gofallback.report.model import ComparisonRow
 
 def label(spec: BuildSpec) -> str:
     """Of a comparison: ``hello linux/amd64``."""
-    return f"{spec.service} {spec.platform}"
+    return f"{spec.what} {spec.platform}"
 
 
 def second_word(here: Site, manifest: Manifest, local: Path) -> tuple[bytes | None, str | None]:

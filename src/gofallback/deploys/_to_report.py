@@ -164,6 +164,7 @@ def _artifacts(run: Run) -> list[records.ArtifactRow]:
         rows.append(
             records.ArtifactRow(
                 service=manifest.spec.service,
+                binary=manifest.spec.binary,
                 platform=manifest.platform,
                 version=manifest.spec.version,
                 commit=manifest.spec.commit,

@@ -73,7 +73,7 @@ def unconfirmed(here: Site, stored: Stored) -> str | None:
         return None
     whose = wanted.name or "a second builder"
     return (
-        f"{spec.service} {spec.version} {spec.platform}: {wanted.why or 'the twin'} wants the same bytes from {whose}, "
+        f"{spec.what} {spec.version} {spec.platform}: {wanted.why or 'the twin'} wants the same bytes from {whose}, "
         f"and only {stored.manifest.builder} is known to have built them; have both build it: deploys/drill.py "
         f"--data ref={spec.version} --data twin=true"
     )

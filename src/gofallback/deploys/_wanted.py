@@ -219,6 +219,18 @@ def _wanted(site: Site, host: Host, service: Service, programs: tuple[BuildSpec,
     return Wanted(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
 
 
+def check_files(site: Site) -> None:
+    """A rehearsal finds a file that cannot be had, though it brings none.
+
+    Raises:
+        DataError, SourceError: a file of a release cannot be had.
+    """
+    for host in site.targets:
+        platform = state_of(site, host).platform
+        for service in site.services(host):
+            _extras(site, service, specs_for(site, service, [platform])[platform], site.fleet(host).environment)
+
+
 def _extras(site: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
     """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
 

@@ -26,7 +26,7 @@ def build(here: Site, host: Host) -> None:
         host.log("every artifact is in the store; nothing to build")
     for spec in lacking:
         twin = ", to be compared with what another builder built" if plan.second(here, spec) == host.name else ""
-        host.log(f"{spec.service} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
+        host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
     binaries(name="binaries", here=here)
 
 

@@ -81,7 +81,7 @@ def _artifacts(state: State, host: Host, here: Site) -> bool:
 def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
     """Fetch one binary, check it against what the builder said of it, store it; the problem in one line, or None."""
     manifest = built.manifest
-    name = f"{manifest.spec.service} {manifest.platform}"
+    name = f"{manifest.spec.what} {manifest.platform}"
     try:
         if not host.get_file(built.path, str(local), print_output=False, print_input=False):
             return f"{name}: cannot be fetched from {host.name} (see above); run the same command again"

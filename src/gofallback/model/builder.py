@@ -93,8 +93,10 @@ class Builder(Strict):
     environment: dict[EnvName, Line] = Field(
         default_factory=dict, description="environment of every command there, such as HTTPS_PROXY"
     )
-    parallel_platforms: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=1, description="platforms that are built at the same time"
+    parallel_platforms: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        default=None,
+        description="binaries and platforms that are built at the same time, each with its share of the cores; "
+        "default: as many as the builder has cores, at most 4",
     )
 
     @model_validator(mode="after")

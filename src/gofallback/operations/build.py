@@ -29,6 +29,7 @@ from gofallback.builder.shell import Shell, shell_of
 from gofallback.builder.words import hasher, not_renamed
 from gofallback.facts.builder import forget
 from gofallback.model.builder import Builder
+from gofallback.operations.generate import generated_code
 from gofallback.operations.gocmd import Command, explain, run
 from gofallback.operations.talk import ask, fail, send
 
@@ -36,6 +37,8 @@ _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
 _OUTPUTS = 40
 """Outputs of one service that a builder keeps, newest first; the controller's store has them all."""
+_MOST_AT_ONCE = 4
+"""Builds at the same time unless group data says otherwise: linking a large program takes a gigabyte and more."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,20 @@ class Job:
     """Build what is there already too: an output of another day says nothing of the builder today."""
     system_root: str = "C:\\Windows"
     modules: Modules = field(default_factory=Modules)
+    cores: int = 1
+    """Of the builder."""
+    overlay: str | None = None
+    """Path of the overlay with generated code; see `gofallback.operations.generate`."""
 
     @property
     def layout(self) -> Layout:
         """Folders of the builder."""
         return Layout(self.builder.root)
+
+    @property
+    def at_once(self) -> int:
+        """How many binaries are built at the same time."""
+        return self.builder.parallel_platforms or min(self.cores, _MOST_AT_ONCE)
 
     @property
     def shell(self) -> Shell:
@@ -114,12 +126,13 @@ class Job:
         if after:
             line = shell.then(line, *after)
         what = spec.platform if step == "build" else {"modules": "go mod download"}.get(step, f"go {step}")
+        name = [spec.service] if spec.binary == spec.service or step != "build" else [spec.service, spec.binary]
         return Command(
-            label=f"{spec.service} {spec.version} {what}",
+            label=f"{spec.what if step == 'build' else spec.service} {spec.version} {what}",
             line=shell.script([*before, shell.enter(self.folder(spec)), line]),
-            environment=self.environment(spec, native=step == "test"),
+            environment=self.environment(spec, native=step in ("test", "generate")),
             timeout=self.timeout,
-            log=self.records / f"{spec.service}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
+            log=self.records / f"{'-'.join(name)}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
             root=self.builder.root,
             step=step,
         )
@@ -162,19 +175,51 @@ def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
     if not missing:
         return True
     forget(host)
-    if not _gates(state, host, job, missing[0]):
+    first = missing[0]
+    if not _modules(state, host, job, first):
         return False
+    with generated_code(state, host, job, first) as with_code:
+        if with_code is None or not _gates(state, host, with_code, first):
+            return False
+        return _all(state, host, with_code, missing, keep)
 
-    def one(spec: BuildSpec) -> bool:
-        built = _build(state, host, job, spec)
-        if built is not None:
-            host.log(built.line())
-            keep(built)
-        return built is not None
 
-    if job.builder.parallel_platforms == 1:
-        return all(one(spec) for spec in missing)  # the first failure ends it: the next would fail alike
-    return all(Pool(job.builder.parallel_platforms).map(one, missing))
+def _all(state: State, host: Host, job: Job, missing: Sequence[BuildSpec], keep: Keep) -> bool:
+    """Every output: of each platform one binary first, then the others, whose shared packages go's cache has by then.
+
+    Measured with three programs that have net/http and encoding/xml in common, two cores, empty cache: one after the
+    other, or the first alone and then the others: 24 s of processor time; all at once: 68 s, as each compiles
+    everything. One `go build` for all of them saves 2% more and could give them neither own tags nor own stamps.
+    Two platforms at once took 14% less time than one after the other: each lets a core idle while it links.
+    """
+    failed: list[BuildSpec] = []
+
+    def one(spec: BuildSpec, at_once: int) -> bool:
+        if failed:
+            return False  # the next would most likely fail alike
+        built = _build(state, host, job, spec, at_once)
+        if built is None:
+            failed.append(spec)
+            return False
+        host.log(built.line())
+        keep(built)
+        return True
+
+    for batch in batches(missing):
+        width = min(job.at_once, len(batch))
+        share = max(1, job.cores // width) if width > 1 else 0
+        if not all(Pool(width).map(lambda spec, share=share: one(spec, share), batch)):
+            return False
+    return True
+
+
+def batches(missing: Sequence[BuildSpec]) -> list[list[BuildSpec]]:
+    """The first binary of each platform, then all the others."""
+    first: dict[str, BuildSpec] = {}
+    for spec in missing:
+        first.setdefault(spec.platform, spec)
+    others = [spec for spec in missing if first[spec.platform] is not spec]
+    return [list(first.values()), *([others] if others else [])]
 
 
 def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
@@ -196,33 +241,47 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
     }
 
 
+def _modules(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
+    """Modules come first, so that a missing one is told as such."""
+    if plan.is_agent(spec) or spec.vendored is True or job.modules.way not in (None, "download"):
+        return True
+    unless = join(job.folder(spec), "vendor", "modules.txt") if spec.vendored is None else None
+    return _passes(state, host, job, job.command(spec, plan.modules_argv(job.go), "modules", unless=unless))
+
+
 def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
-    """Modules first, so that a missing one is told as such; then what group data asks for."""
+    """What group data asks for before the build."""
     if plan.is_agent(spec):
         return True
     steps: list[tuple[Step, list[str]]] = []
-    if spec.vendored is not True and job.modules.way in (None, "download"):
-        steps.append(("modules", plan.modules_argv(job.go)))
     if job.vet:
-        steps.append(("vet", plan.vet_argv(spec, job.go, job.modules.flags)))
+        steps.append(("vet", plan.vet_argv(spec, job.go, job.modules.flags, job.overlay)))
     if job.test:
-        steps.append(("test", plan.tests_argv(spec, job.go, job.modules.flags)))
-    for step, argv in steps:
-        undecided = step == "modules" and spec.vendored is None
-        unless = join(job.folder(spec), "vendor", "modules.txt") if undecided else None
-        command = job.command(spec, argv, step, unless=unless)
-        result = run(state, host, command)
-        if result.failure:
-            return explain(host, command, job.modules.explained(result.failure))
-        host.log(f"{command.label}: passed in {result.seconds:.1f} s")
+        steps.append(("test", plan.tests_argv(spec, job.go, job.modules.flags, job.overlay)))
+    return all(_passes(state, host, job, job.command(spec, argv, step)) for step, argv in steps)
+
+
+def _passes(state: State, host: Host, job: Job, command: Command) -> bool:
+    result = run(state, host, command)
+    if result.failure:
+        return explain(host, command, job.modules.explained(result.failure))
+    host.log(f"{command.label}: passed in {result.seconds:.1f} s")
     return True
 
 
-def _build(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
+def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) -> Built | None:
     temporary = job.temporary(spec)
     file = join(temporary, spec.file_name)
     shell = job.shell
-    argv = plan.build_argv(spec, job.go, file, live=state.print_output, modules=job.modules.flags)
+    argv = plan.build_argv(
+        spec,
+        job.go,
+        file,
+        live=state.print_output,
+        modules=job.modules.flags,
+        overlay=job.overlay,
+        at_once=at_once or None,
+    )
     command = job.command(
         spec,
         argv,
@@ -261,7 +320,7 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
     if not _write(state, host, job, spec, manifest):
         return None
     shell = job.shell
-    line = shell.script([shell.settle(temporary, out, [RECORD]), shell.prune(out, _OUTPUTS)])
+    line = shell.script([shell.settle(temporary, out, [RECORD]), shell.prune(out, max(_OUTPUTS, 2 * len(job.specs)))])
     for attempt in range(_MOVE_ATTEMPTS):
         if attempt:
             gevent.sleep(float(attempt))
@@ -270,7 +329,7 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
             return Built(manifest, join(out, spec.file_name), reused=False)
     fail(
         host,
-        f"{spec.service} {spec.version} {spec.platform}: {temporary} cannot be renamed to {out}: {answer.last()}; "
+        f"{spec.what} {spec.version} {spec.platform}: {temporary} cannot be renamed to {out}: {answer.last()}; "
         f"{not_renamed(job.builder.root)}",
     )
     return None
@@ -289,5 +348,5 @@ def _write(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
         finally:
             local.unlink(missing_ok=True)
         if trouble:
-            return fail(host, f"{spec.service} {spec.version} {spec.platform}: {name}: {trouble}")
+            return fail(host, f"{spec.what} {spec.version} {spec.platform}: {name}: {trouble}")
     return True

@@ -55,4 +55,4 @@ def unproven(stored: Stored, trust: Trust, trusted: Sequence[TrustedKey]) -> str
         return None
     more = f" (and {len(found) - _MOST} more: gofallback verify {stored.path.parent})" if len(found) > _MOST else ""
     spec = manifest.spec
-    return f"{spec.service} {spec.version} {spec.platform}: {'; '.join(found[:_MOST])}{more}"
+    return f"{spec.what} {spec.version} {spec.platform}: {'; '.join(found[:_MOST])}{more}"

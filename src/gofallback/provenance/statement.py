@@ -225,6 +225,8 @@ def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
         "linkage": spec.linkage,
         "environment": dict(spec.environment),
     }
+    if spec.generate:  # code that is in no commit: what `go generate` made of it on the builder
+        asked["generate"] = list(spec.generate)
     if materials.source is not None:
         asked |= {"repository": public_url(materials.source.url), "ref": materials.ref}
     return asked

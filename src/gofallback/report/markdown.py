@@ -100,7 +100,7 @@ def _built(report: Report) -> list[str]:
     head = ("service", "platform", "version", "Go", "sha256", "size", "builder", "seconds", "origin")
     rows = (
         (
-            artifact.service,
+            artifact.what,
             artifact.platform,
             artifact.version,
             artifact.go_version,

@@ -95,6 +95,8 @@ class ArtifactRow(Strict):
     """One binary of the run."""
 
     service: str
+    binary: str = ""
+    """File name."""
     platform: str
     version: str
     commit: str
@@ -107,6 +109,11 @@ class ArtifactRow(Strict):
     seconds: float = 0.0
     """Seconds the build took."""
     origin: Literal["built", "stored"] = "built"
+
+    @property
+    def what(self) -> str:
+        """For a person: the service, and which of its binaries where that has another name."""
+        return self.service if self.binary in ("", self.service) else f"{self.service} {self.binary}"
 
 
 class ComparisonRow(Strict):

@@ -184,7 +184,8 @@ class GitOnBuilder:
         return self.shell.if_there(join(at, ".git", "HEAD"), line)
 
     def _status(self, tree: str) -> str:
-        return self.run("-C", tree, "status", "--porcelain", "--untracked-files=all")
+        # Ignored files too: go compiles what lies there, and calls the tree unmodified.
+        return self.run("-C", tree, "status", "--porcelain", "--untracked-files=all", "--ignored")
 
     def _init(self, place: Place) -> str:
         init = self.run("init", "--quiet", "--bare", "--template=", place.mirror)
