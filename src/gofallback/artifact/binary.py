@@ -42,6 +42,8 @@ class BinaryInfo(Strict):
     """Shared libraries it asks for."""
     glibc: str | None = None
     """Highest GLIBC symbol version it needs."""
+    glibc_symbols: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(version, symbols that need it), newest first."""
     stripped: bool = False
     """Neither symbol table nor DWARF."""
     build: BuildInfo | None = None
@@ -107,6 +109,7 @@ def _elf(data: bytes) -> BinaryInfo:
         interpreter=found.interpreter,
         needed=found.needed,
         glibc=found.glibc,
+        glibc_symbols=found.glibc_symbols,
         stripped=found.stripped,
         build=buildinfo.find(data, found.build_info),
     )

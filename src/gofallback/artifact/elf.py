@@ -9,7 +9,7 @@ from typing import Any
 
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
+from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
 
 from gofallback.artifact import glibc
 from gofallback.artifact.errors import ArtifactError
@@ -17,6 +17,7 @@ from gofallback.artifact.errors import ArtifactError
 #: More than any real program has; a damaged count would keep the parser busy for hours.
 _MOST_HEADERS = 10_000
 _MOST_VERSIONS = 1_000
+_MOST_SYMBOLS = 100_000
 
 #: e_machine, class, little endian -> GOARCH (cmd/link/internal/ld/elf.go).
 _GOARCH: dict[tuple[str, int, bool], str] = {
@@ -65,6 +66,8 @@ class Elf:
     interpreter: str
     needed: tuple[str, ...]
     glibc: str | None
+    glibc_symbols: tuple[tuple[str, tuple[str, ...]], ...]
+    """(version, symbols that need it), newest first."""
     stripped: bool
     build_info: tuple[tuple[int, int], ...]
     """(offset, size) of the sections that may hold Go's build info."""
@@ -105,6 +108,7 @@ def _parse(data: bytes) -> Elf:
         interpreter=interpreter,
         needed=needed,
         glibc=_glibc(sections, data) if linked else None,
+        glibc_symbols=_glibc_symbols(sections) if linked else (),
         stripped=not names & {".symtab", ".debug_info", ".zdebug_info"},
         build_info=_ranges(file, sections),
     )
@@ -138,6 +142,25 @@ def _glibc(sections: list[Any], data: bytes) -> str | None:
     # The counts come from the file: without a limit a damaged one would keep this loop busy for hours.
     needs = (need for section in versions for need in islice(section.iter_versions(), _MOST_VERSIONS))
     return glibc.highest(str(aux.name) for _, names in needs for aux in islice(names, _MOST_VERSIONS))
+
+
+def _glibc_symbols(sections: list[Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Which symbols need which version: .gnu.version numbers each of .dynsym, .gnu.version_r says what it means."""
+    numbered = next((section for section in sections if isinstance(section, GNUVerSymSection)), None)
+    needed = [section for section in sections if isinstance(section, GNUVerNeedSection)]
+    if numbered is None or not needed:
+        return ()
+    names: dict[int, str] = {}
+    for section in needed:
+        for _, versions in islice(section.iter_versions(), _MOST_VERSIONS):
+            names |= {int(aux["vna_other"]): str(aux.name) for aux in islice(versions, _MOST_VERSIONS)}
+    found: dict[str, set[str]] = {}
+    for symbol in islice(numbered.iter_symbols(), _MOST_SYMBOLS):
+        version = names.get(symbol["ndx"]) if isinstance(symbol["ndx"], int) else None
+        if version and glibc.highest([version]):
+            found.setdefault(version.removeprefix("GLIBC_"), set()).add(str(symbol.name))
+    newest = sorted(found, key=glibc.version_tuple, reverse=True)
+    return tuple((version, tuple(sorted(found[version]))) for version in newest)
 
 
 def _ranges(file: Any, sections: list[Any]) -> tuple[tuple[int, int], ...]:
