@@ -10,6 +10,7 @@ import pytest
 from gofallback.artifact.binary import BinaryInfo, inspect_bytes
 from gofallback.artifact.compat import TargetFacts, compat_table, compatibility, minimum_kernel
 from gofallback.artifact.verify import problems
+from gofallback.build.cgo import CgoSpec
 from gofallback.build.spec import BuildSpec
 from gofallback.report.screen import text
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, macho, module_text, pe
@@ -107,6 +108,45 @@ def test_dynamic_linkage_is_fine_when_asked_for() -> None:
     assert found(info, linkage="dynamic") == []
 
 
+ZIG = CgoSpec(compiler="zig", version="0.15.2", target="x86_64-linux-gnu.2.31")
+STATIC_ZIG = CgoSpec(compiler="zig", version="0.15.2", target="x86_64-linux-musl")
+MUSL_LOADER = "/lib/ld-musl-x86_64.so.1"
+
+
+def test_a_static_program_with_c_passes_only_when_it_is_really_static() -> None:
+    assert found(binary(CGO_ENABLED="1"), cgo=STATIC_ZIG) == []
+    linked = binary(maker=ElfMaker(interpreter=MUSL_LOADER, needed=("libc.so",)), CGO_ENABLED="1")
+    (line,) = found(linked, cgo=STATIC_ZIG)
+    assert line == (
+        f"is dynamically linked (needs {MUSL_LOADER}, libc.so), should be static; set cgo.libc: musl, or "
+        "linkage: dynamic"
+    )
+
+
+def test_c_that_was_asked_for_and_is_not_there_is_refused_and_the_other_way_round() -> None:
+    (line,) = found(binary(), cgo=STATIC_ZIG)
+    assert line.startswith("was built with CGO_ENABLED=0, should be 1;")
+    (line,) = found(binary(CGO_ENABLED="1"))
+    assert line.startswith("was built with CGO_ENABLED=1, should be 0;")
+
+
+def test_a_program_that_needs_more_glibc_than_it_was_linked_for_is_refused() -> None:
+    maker = ElfMaker(interpreter=LOADER, needed=("libc.so.6",), versions=("GLIBC_2.2.5", "GLIBC_2.34"))
+    info = binary(maker=maker, CGO_ENABLED="1")
+    assert found(info, linkage="dynamic", cgo=ZIG.model_copy(update={"target": "x86_64-linux-gnu.2.34"})) == []
+    named = info.model_copy(update={"glibc_symbols": (("2.34", ("dlsym", "pthread_create")), ("2.2.5", ("puts",)))})
+    (line,) = found(named, linkage="dynamic", cgo=ZIG)
+    assert line.startswith("needs glibc 2.34 (GLIBC_2.34: dlsym, pthread_create), was to be linked for 2.31;")
+
+
+def test_another_c_library_than_asked_for_is_refused() -> None:
+    info = binary(maker=ElfMaker(interpreter=MUSL_LOADER, needed=("libc.so",)), CGO_ENABLED="1")
+    (line,) = found(info, linkage="dynamic", cgo=ZIG)
+    assert line.startswith(f"is for the loader {MUSL_LOADER}, should be linked for gnu;")
+    dynamic_musl = CgoSpec(compiler="zig", version="0.15.2", target="x86_64-linux-musl")
+    assert found(info, linkage="dynamic", cgo=dynamic_musl) == []
+
+
 TARGET = TargetFacts(name="t1", goarch="amd64", kernel="6.1.0-18-amd64", libc="glibc", libc_version="2.36")
 GLIBC = binary(maker=ElfMaker(interpreter=LOADER, needed=("libc.so.6",), versions=("GLIBC_2.2.5", "GLIBC_2.34")))
 MUSL = binary(maker=ElfMaker(interpreter="/lib/ld-musl-x86_64.so.1", needed=("libc.musl-x86_64.so.1",)))
@@ -138,13 +178,13 @@ COMPATIBLE: dict[str, tuple[BinaryInfo, dict[str, str], str]] = {
     "glibc exactly": (GLIBC, {"libc_version": "2.34"}, ""),
     "glibc too old": (
         GLIBC, {"libc_version": "2.31"},
-        "t1: libc: needs glibc 2.34 or later, has glibc 2.31; build it static (linkage: static) or on a system as "
-        "old as the target",
+        't1: libc: needs glibc 2.34 or later, has glibc 2.31; set build.cgo.glibc: "2.31" (or auto), or build it '
+        "static (linkage: static)",
     ),
     "glibc 2.4 is older than 2.34": (
         GLIBC, {"libc_version": "2.4"},
-        "t1: libc: needs glibc 2.34 or later, has glibc 2.4; build it static (linkage: static) or on a system as "
-        "old as the target",
+        't1: libc: needs glibc 2.34 or later, has glibc 2.4; set build.cgo.glibc: "2.4" (or auto), or build it '
+        "static (linkage: static)",
     ),
     "glibc program on musl": (
         GLIBC, {"libc": "musl", "libc_version": "1.2.3"},
@@ -197,7 +237,28 @@ def test_the_table_shows_need_and_state_for_each_target() -> None:
     lines = text(compat_table(judged), width=140).splitlines()
     rows = [" ".join(line.replace("│", " ").split()) for line in lines]
     assert "libc glibc 2.34 or later glibc 2.36 yes" in rows
-    assert any(row.startswith("libc glibc 2.34 or later glibc 2.31 no (build it static") for row in rows)
+    assert any(row.startswith("libc glibc 2.34 or later glibc 2.31 no (set build.cgo.glibc:") for row in rows)
+
+
+def test_a_refusal_names_symbols_versions_target_and_remedy() -> None:
+    symbols = (("2.34", ("dlsym", "pthread_create", "stat", "x")), ("2.33", ("y",)), ("2.14", ("memcpy",)))
+    info = GLIBC.model_copy(update={"glibc_symbols": symbols})
+    verdict = compatibility(info, TARGET.model_copy(update={"libc_version": "2.31-13+deb11u11"}))
+    assert verdict.reason == (
+        "t1: libc: needs glibc 2.34 or later, has glibc 2.31-13+deb11u11; it asks for GLIBC_2.34 (dlsym, "
+        "pthread_create, stat and 1 more), GLIBC_2.33 (y); "
+        'set build.cgo.glibc: "2.31" (or auto), or build it static (linkage: static)'
+    )
+
+
+def test_libraries_that_do_not_come_with_libc_are_named() -> None:
+    libc = ("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libresolv.so.2", "ld-linux-x86-64.so.2")
+    info = binary(maker=ElfMaker(interpreter=LOADER, needed=(*libc, "libsqlite3.so.0")))
+    verdict = compatibility(info, TARGET)
+    assert verdict.ok
+    assert [(row.needs, row.state) for row in verdict.rows if row.what == "libraries"] == [("libsqlite3.so.0", "warn")]
+    plain = binary(maker=ElfMaker(interpreter=LOADER, needed=libc))
+    assert not [row for row in compatibility(plain, TARGET).rows if row.what == "libraries"]
 
 
 def test_the_table_says_once_what_holds_for_many_targets() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
@@ -20,6 +21,14 @@ _ARCH_KERNELS: dict[str, str] = {"arm": "3.1", "mips64le": "4.8", "loong64": "5.
 
 #: 64-bit kernels that run programs of a 32-bit architecture.
 _RUNS_32_BIT: dict[str, str] = {"386": "amd64", "arm": "arm64"}
+
+#: Libraries that come with glibc or musl (`dpkg -L libc6`), and the loader.
+_OF_LIBC = re.compile(
+    r"(?:libc|libm|libmvec|libpthread|libdl|librt|libresolv|libutil|libanl|libnsl|libnss_\w+|libthread_db|libcrypt"
+    r"|libBrokenLocale|ld-[\w.-]+|libc\.musl[\w.-]*)\.so(?:\.|$)"
+)
+_MOST_NAMED = 3
+"""Symbols, and versions, that a reason names."""
 
 Libc = Literal["glibc", "musl", "none"]
 State = Literal["ok", "warn", "bad"]
@@ -42,7 +51,7 @@ class TargetFacts(Strict):
 class Row(Strict):
     """One line of the compatibility table."""
 
-    what: Literal["system", "architecture", "kernel", "libc"]
+    what: Literal["system", "architecture", "kernel", "libc", "libraries"]
     needs: str
     has: str
     state: State
@@ -68,6 +77,7 @@ def minimum_kernel(go_release: str, goarch: str) -> str:
 def compatibility(info: BinaryInfo, target: TargetFacts) -> Compatibility:
     """Judge one binary for one target."""
     rows = [*_system(info, target), *_architecture(info, target), *_kernel(info, target), *_libc(info, target)]
+    rows += _libraries(info)
     bad = [row for row in rows if row.state == "bad"]
     where = f"{target.name}: " if target.name else ""
     reason = "; ".join(f"{row.what}: needs {row.needs}, has {row.has}; {row.note}" for row in bad)
@@ -164,9 +174,34 @@ def _libc(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
         yield Row(what="libc", needs=f"{needs}, 32-bit", has=has, state="bad", note="build it static or for the target")
     elif info.glibc and version_tuple(target.libc_version) < version_tuple(info.glibc):
         state: State = "bad" if target.libc_version else "warn"
-        yield Row(what="libc", needs=needs, has=has, state=state, note=static)
+        yield Row(what="libc", needs=needs, has=has, state=state, note=_too_new(info, target.libc_version))
     else:
         yield Row(what="libc", needs=needs, has=has, state="ok")
+
+
+def _too_new(info: BinaryInfo, has: str) -> str:
+    """Which symbols ask for more glibc than there is, and what to do."""
+    above = [(version, names) for version, names in info.glibc_symbols if version_tuple(version) > version_tuple(has)]
+    named = ", ".join(f"GLIBC_{version} ({_some(names)})" for version, names in above[:_MOST_NAMED])
+    asked = f"it asks for {named}; " if named else ""
+    older = ".".join(str(part) for part in version_tuple(has)[:2])
+    remedy = f'set build.cgo.glibc: "{older}" (or auto), or ' if older else ""
+    return f"{asked}{remedy}build it static (linkage: static)"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _libraries(info: BinaryInfo) -> Iterator[Row]:
+    """What it needs besides libc's own libraries: nothing asks a target for them before the smoke test."""
+    if info.format != "ELF":
+        return
+    others = [name for name in info.needed if not _OF_LIBC.match(name)]
+    if others:
+        note = "they have to be installed there; the smoke test and the health check tell"
+        yield Row(what="libraries", needs=", ".join(others), has="not asked", state="warn", note=note)
 
 
 def _is_musl(info: BinaryInfo) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.buildinfo import BuildInfo
+from gofallback.artifact.glibc import version_tuple
+from gofallback.build.cgo import CgoSpec
 from gofallback.build.spec import BuildSpec
 
 #: OS ABIs Go's linker writes for a GOOS (cmd/link/internal/ld/elf.go: all but the BSDs and Solaris get System V).
@@ -81,9 +83,27 @@ def _shape(info: BinaryInfo, spec: BuildSpec) -> Iterator[str]:
 def _linkage(info: BinaryInfo, spec: BuildSpec) -> Iterator[str]:
     if spec.linkage == "static" and spec.goos in STATIC_GOOS and not info.static:
         needs = ", ".join([*([info.interpreter] if info.interpreter else []), *info.needed])
-        yield f"is dynamically linked (needs {needs}), should be static; set CGO_ENABLED=0, or linkage: dynamic"
+        static = "cgo.libc: musl" if spec.cgo else "CGO_ENABLED=0"
+        yield f"is dynamically linked (needs {needs}), should be static; set {static}, or linkage: dynamic"
+    if spec.cgo and spec.linkage == "dynamic" and info.format == "ELF" and not info.static:
+        yield from _asked_libc(info, spec.cgo)
     if spec.strip and not info.stripped:
         yield "has symbols or DWARF, should be stripped (-s -w); look for -ldflags in GOFLAGS of build.environment"
+
+
+def _asked_libc(info: BinaryInfo, cgo: CgoSpec) -> Iterator[str]:
+    """Whether the C library is the one that was asked for, and no newer."""
+    if cgo.libc and (cgo.libc == "musl") != ("ld-musl" in info.interpreter):
+        yield (
+            f"is for the loader {info.interpreter or 'none'}, should be linked for {cgo.libc}; "
+            "check build.cgo.ldflags and what the source asks of the linker"
+        )
+    elif cgo.glibc and info.glibc and version_tuple(info.glibc) > version_tuple(cgo.glibc):
+        names = ", ".join(info.glibc_symbols[0][1][:3]) if info.glibc_symbols else "its symbols"
+        yield (
+            f"needs glibc {info.glibc} (GLIBC_{info.glibc}: {names}), was to be linked for {cgo.glibc}; "
+            "look for another target or C library in build.cgo.cflags and ldflags"
+        )
 
 
 def _toolchain(build: BuildInfo, spec: BuildSpec) -> Iterator[str]:
@@ -123,8 +143,9 @@ def _flags(build: BuildInfo, spec: BuildSpec) -> Iterator[str]:
     tags, wanted = settings.get("-tags", ""), ",".join(spec.tags)
     if sorted(tags.split(",")) != sorted(wanted.split(",")):
         yield f"was built with the tags '{tags}', should be '{wanted}'; {look}"
-    if spec.linkage == "static" and settings.get("CGO_ENABLED") != "0":
-        yield f"was built with CGO_ENABLED={settings.get('CGO_ENABLED', '?')}, should be 0; {look}"
+    enabled = "0" if spec.cgo is None else "1"
+    if (spec.cgo or spec.linkage == "static") and settings.get("CGO_ENABLED") != enabled:
+        yield f"was built with CGO_ENABLED={settings.get('CGO_ENABLED', '?')}, should be {enabled}; {look}"
     for name, value in spec.environment:
         # Only what Go records of its environment: GOAMD64, GOARM, GOEXPERIMENT, GOFIPS140, ...
         if settings.get(name, value) != value:

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gofallback.build.failure_cgo import CGO_RULES
 from gofallback.build.module_failure import MISMATCH_REMEDY
 
 Kind = Literal[
     "dependency",
     "compile",
+    "cgo",
     "generate",
     "permission",
     "disk",
@@ -32,6 +34,7 @@ _TITLES: dict[str, str] = {
     "dependency": "dependency",
     "compile": "compile error",
     "generate": "go generate",
+    "cgo": "C compiler or library",
     "permission": "file locked or access denied",
     "disk": "disk full",
     "toolchain": "Go toolchain",
@@ -86,6 +89,7 @@ _RULES: tuple[_Rule, ...] = (
         r"(?i)out of memory|cannot allocate memory|paging file is too small|insufficient system resources",
         "free memory on the builder, or lower builder.parallel_platforms",
     ),
+    *(_rule("cgo", pattern, remedy, cause) for pattern, cause, remedy in CGO_RULES),
     _rule(
         "toolchain",
         r"requires go ?>=? ?([\w.]+) \(running go ([\w.]+)",
@@ -182,6 +186,7 @@ _COMPILE = (
     re.compile(r"()()()(.*import cycle not allowed.*)"),
     re.compile(r"()()()(.*(?:directory not found|is not a main package|found packages .* and .*))"),
     re.compile(r"()()()(.*(?:undefined reference|relocation target \S+ not defined|function main is undeclared).*)"),
+    re.compile(r"()()()(.*(?:duplicate symbol: |multiple definition of ).*)"),
 )
 #: cmd/go/internal/generate: the directive, the program, and what came of it.
 _DIRECTIVE = re.compile(r"(\S+\.go:\d+): running \"([^\"]+)\": (.+)")
@@ -236,7 +241,10 @@ def _compile(lines: list[str], step: Step) -> Failure | None:
     vetted = step == "vet" and not any(line.startswith("vet: ") for line in lines)
     if vetted:
         return Failure("vet", found[0] + more, "correct it in the source, or set build.vet: false for this emergency")
-    return Failure("compile", found[0] + more, "correct it in the source; the same commit fails on every machine")
+    remedy = "correct it in the source; the same commit fails on every machine"
+    if "build constraints exclude all Go files" in found[0]:
+        remedy = f"{remedy}; where the package has C in it, set build.cgo (docs/cgo.md)"
+    return Failure("compile", found[0] + more, remedy)
 
 
 def _places(lines: list[str]) -> Iterator[str]:
@@ -302,7 +310,7 @@ def _module(lines: list[str]) -> str:
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: words[match.group(1)], text)
+    return re.sub(r"\{(\w+)\}", lambda match: words.get(match.group(1), match.group()), text)
 
 
 def _short(line: str, most: int = 260) -> str:

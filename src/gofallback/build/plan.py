@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from gofallback.build.cgo import Paths, variables
 from gofallback.build.spec import BuildSpec
-from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent
+from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent, program
 from gofallback.model import Binary, Service
 from gofallback.model.builder import Builder
 from gofallback.source.model import ResolvedSource
@@ -108,6 +109,8 @@ def environment(
     builder: Builder | None = None,
     native: bool = False,
     system_root: str = "C:\\Windows",
+    sysroot: str = "",
+    sysroot_folders: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
     r"""Every variable that go sees for this build; nothing of the login's own settings gets through.
 
@@ -121,6 +124,8 @@ def environment(
         builder: its ``environment`` (proxies) is added.
         native: build for the builder itself (``go test`` runs there), not for the spec's platform.
         system_root: ``%SystemRoot%`` of a Windows builder.
+        sysroot: folder of the sysroot there, where the spec has one.
+        sysroot_folders: what is in it, such as ``usr/include``.
     """
     layout = Layout(root)
     own = {
@@ -138,6 +143,10 @@ def environment(
         **dict.fromkeys(_TEMPORARY[layout.os], layout.tmp),
         "PATH": path(goroot, git_directory, system_root),
     }
+    if spec.cgo is not None and not (native and spec.cgo.compiler == "gcc"):
+        zig = program("zig", layout.toolchain("zig", spec.cgo.version)) if spec.cgo.compiler == "zig" else ""
+        there = Paths(layout.cache, zig, sysroot, sysroot_folders)
+        own |= variables(spec.cgo, there, spec.platform, native=native, strip=spec.strip)
     unset = dict.fromkeys(_UNSET.split(), "")
     given = dict(builder.environment) if builder else {}
     return unset | given | dict(spec.environment) | own | git_environment(root, join(git_directory, "git"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from gofallback.build.cgo import CgoSpec, link_flags
 from gofallback.model.base import Strict
 
 _FIRST = frozenset(
@@ -45,6 +46,8 @@ class BuildSpec(Strict):
     """Sorted further environment for go."""
     generate: tuple[str, ...] = ()
     """Packages for ``go generate``, which runs before; what it makes is compiled as an overlay of the commit."""
+    cgo: CgoSpec | None = None
+    """With C: what its compiler decides of the bytes."""
 
     @property
     def key(self) -> str:
@@ -82,6 +85,8 @@ class BuildSpec(Strict):
         """Arguments of ``go build`` that decide the bytes (design 3.6)."""
         ldflags = (["-s", "-w"] if self.strip else []) + ["-buildid="]
         ldflags += [f"-X={name}={value}" for name, value in self.stamp]
+        if self.cgo is not None:
+            ldflags += link_flags(self.cgo, self.linkage)
         quoted = " ".join(_quoted(part) for part in ldflags)
         flags = ["-trimpath", f"-ldflags={quoted}"]
         if self.tags:

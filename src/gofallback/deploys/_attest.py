@@ -56,7 +56,7 @@ def said_by(here: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes
 
 def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:
     source = here.run.sources.get(spec.service)
-    tools = tuple(_tools(here, host, spec.go_version))
+    tools = tuple(_tools(here, host, spec))
     if source is None:  # our own agent
         return Materials(run_id=here.run.id, tools=tools)
     return Materials(
@@ -68,8 +68,8 @@ def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:
     )
 
 
-def _tools(here: Site, host: Host, go_version: str) -> Iterator[Tool]:
-    """Go and Git: the pin they were unpacked from, or that they were on the builder before."""
+def _tools(here: Site, host: Host, spec: BuildSpec) -> Iterator[Tool]:
+    """Go, Git and the C compiler: the pin they were unpacked from, or that they were on the builder before."""
     fleet = here.fleet(host)
     if fleet.toolchain is None:
         return
@@ -77,10 +77,18 @@ def _tools(here: Site, host: Host, go_version: str) -> Iterator[Tool]:
         state = builder_state(host, fleet.builder.root)
     except FactError:
         return  # it went away after the binary was fetched: nothing is claimed
-    for name, version in (("go", go_version), ("git", fleet.toolchain.git_of(state.os))):
+    versions = [("go", spec.go_version), ("git", fleet.toolchain.git_of(state.os))]
+    if spec.cgo is not None and spec.cgo.compiler == "zig":
+        versions.append(("zig", spec.cgo.version))
+    for name, version in versions:
         found = state.find(name, version, use_installed=fleet.builder.use_installed)
         pin = fleet.toolchain.pin(name, version, state.arch, state.os)
         if found is not None and found.origin == "ours" and pin is not None:
             yield Tool(name, version, url=pin.url, sha256=found.sha256 or pin.sha256)
         elif found is not None:
             yield Tool(name, found.version)
+    if spec.cgo is not None and spec.cgo.compiler == "gcc":
+        yield Tool(spec.cgo.cc, spec.cgo.version or "not pinned (build.cgo.version)")
+    if spec.cgo is not None and spec.cgo.sysroot:
+        # The digest is that of the list of its files, each with its own (gofallback.controller.sysroot).
+        yield Tool("sysroot", spec.cgo.sysroot[:12], sha256=spec.cgo.sysroot)

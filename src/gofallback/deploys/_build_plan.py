@@ -11,7 +11,7 @@ from gofallback.build.plan import AGENT
 from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import program
-from gofallback.deploys import _known, _twin
+from gofallback.deploys import _cgo, _known, _twin
 from gofallback.deploys._modules import modules_of
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._trust import confirmed_by
@@ -144,6 +144,8 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, sources[name, commit]) if service else Modules(),
                 cores=state.cores,
+                sysroots=_cgo.sysroots_for(here, specs),
+                packed=_cgo.cache(here),
             )
         )
     return made

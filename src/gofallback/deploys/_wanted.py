@@ -15,9 +15,10 @@ from gofallback.build.spec import BuildSpec
 from gofallback.controller import git
 from gofallback.controller.extras import Place, gather
 from gofallback.controller.store import Stored
+from gofallback.deploys import _cgo
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.facts.target import target_state
-from gofallback.model import Service
+from gofallback.model import Service, Toolchain
 from gofallback.release import templates
 from gofallback.release.extra import Extra
 from gofallback.release.render import ReleaseFiles, render
@@ -112,12 +113,21 @@ def go_version(site: Site, service: Service) -> str:
     Raises:
         RefusedError: no builder in the inventory says which.
     """
+    return service.build.go or toolchain_of(site).go
+
+
+def toolchain_of(site: Site) -> Toolchain:
+    """What the builder has to have.
+
+    Raises:
+        RefusedError: no builder in the inventory says it.
+    """
     builder = site.builder
     fleets = [*([site.fleet(builder)] if builder else []), *site.run.fleets.values()]
     toolchain = next((fleet.toolchain for fleet in fleets if fleet.toolchain is not None), None)
     if toolchain is None:
         raise RefusedError("toolchain: no host of group `builders` has one; add it to group_data/builders.py")
-    return service.build.go or toolchain.go
+    return toolchain
 
 
 def services_in_use(site: Site) -> list[Service]:
@@ -142,13 +152,24 @@ def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, B
     """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
     known = site.run.specs.setdefault(service.name, {})
     further = site.run.further.setdefault(service.name, {})
-    every = plan.specs(service, source_of(site, service), go_version(site, service), platforms)
+    every = [
+        spec.model_copy(update={"cgo": _cgo.asked(site, service, spec.platform, toolchain_of(site), glibc)})
+        for spec in plan.specs(service, source_of(site, service), go_version(site, service), platforms)
+        for glibc in [_glibc(site, service, spec.platform) if service.build.cgo else []]
+    ]
     for spec in every:
         if spec.binary == service.binary:
             known.setdefault(spec.platform, spec)
             others = (one for one in every if one.platform == spec.platform and one.binary != service.binary)
             further.setdefault(spec.platform, tuple(others))
     return known
+
+
+def _glibc(site: Site, service: Service, platform: str) -> list[str]:
+    """glibc of every target of the run that gets a service and has that platform."""
+    own = [h for h in site.targets if any(one.name == service.name for one in site.services(h))]
+    told = [state_of(site, host) for host in own]
+    return [state.libc_version for state in told if state.platform == platform and state.libc == "glibc"]
 
 
 def agent_for(site: Site, service: Service, platform: str) -> BuildSpec:

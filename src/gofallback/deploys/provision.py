@@ -78,7 +78,7 @@ def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) ->
 
 
 def wanted_pins(fleet: Fleet, arch: str, os: str = "windows") -> Iterator[ToolchainPin]:
-    """Git, the fleet's Go, and every other Go that a service asks for; each once.
+    """Git, the fleet's Go, every other Go that a service asks for, and Zig where a service has C; each once.
 
     Raises:
         ProvisionError: a version without a pin.
@@ -94,6 +94,8 @@ def wanted_pins(fleet: Fleet, arch: str, os: str = "windows") -> Iterator[Toolch
     git_key = "toolchain.linux_git" if os == "linux" and table.linux_git else "toolchain.git"
     versions = [("go", table.go, "toolchain.go"), ("git", table.git_of(os), git_key)]
     versions += [("go", version, key) for version, key in asked.items() if version not in (None, table.go)]
+    if any(one.build.cgo and one.build.cgo.compiler == "zig" for one in fleet.services.values()) and table.zig:
+        versions.append(("zig", table.zig, "toolchain.zig"))
     for tool, version, key in versions:
         pin = table.pin(tool, str(version), arch, os)
         if pin is None:

@@ -26,6 +26,8 @@ PATTERNS: dict[str, str] = {
     r"^\d+\.\d+(\.\d+)?$": "should be a Go version such as 1.26.6",
     r"^\d+(\.\d+)+$": "should be a version such as 2.45.2",
     r"^\d+\.\d+\.\d+$": "should be a version such as 0.15.2",
+    r"^\d+(\.\d+)*$": "should be a version such as 12.2.0",
+    r"^(auto|\d+\.\d+)$": "should be auto, or a version of glibc such as '2.31'",
     r"^(https|file)://\S+$": "should be an https:// or file:// address",
     r"^(file|s3|https?)://\S+$": "should be a file://, s3://, http:// or https:// address",
     r"^https?://[^\s]+$": "should be an http:// or https:// address",

@@ -261,7 +261,13 @@ def _consistent(services: Mapping[str, Service], target: Target | None, toolchai
 
 def _unpinned(services: Mapping[str, Service], toolchain: Toolchain) -> list[str]:
     pinned = sorted({pin.version for pin in toolchain.pins if pin.tool == "go"})
-    return [
+    compilers = [
+        f"services.{name}.build.cgo: its compiler is Zig, but toolchain.zig names none; set it, and add its version, "
+        f"url and sha256 to toolchain.pins (tool: zig) in {_place(['toolchain'])}"
+        for name, service in services.items()
+        if service.build.cgo and service.build.cgo.compiler == "zig" and toolchain.zig is None
+    ]
+    return compilers + [
         f"services.{name}.build.go: Go {service.build.go} has no pin (pinned: {', '.join(pinned)}); "
         f"add its version, url and sha256 to toolchain.pins in {_place(['toolchain'])}"
         for name, service in services.items()

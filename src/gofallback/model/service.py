@@ -18,6 +18,7 @@ from gofallback.model.binaries import (
     every_package,
     secret_values,
 )
+from gofallback.model.cgo import Cgo
 from gofallback.model.health import Health, Port
 from gofallback.model.modules import ModuleWay, PrivateModules, clash, weakens
 from gofallback.model.platform import Platform
@@ -54,6 +55,15 @@ class Source(Strict):
         default="bundle",
         description="bundle: the builder needs no git server and no credential; clone: the builder clones it itself",
     )
+
+
+#: Variables that ``build.cgo`` sets.
+_CGO_NAMES = frozenset(
+    {
+        *("CC", "CXX", "AR", "STRIP", "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS"),
+        *("PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR"),
+    }
+)
 
 
 class Build(Strict):
@@ -107,6 +117,7 @@ class Build(Strict):
     linkage: Literal["static", "dynamic"] = Field(
         default="static", description="static: a binary that needs any shared library is refused"
     )
+    cgo: Cgo | None = Field(default=None, description="compile C (CGO_ENABLED=1); default: no C, the binary is pure Go")
 
     @field_validator("environment")
     @classmethod
@@ -139,6 +150,30 @@ class Build(Strict):
     def _modules_fit(self) -> Build:
         if trouble := clash(self.modules, self.private, self.environment):
             raise ValueError(trouble)
+        return self
+
+    @model_validator(mode="after")
+    def _cgo_fits(self) -> Build:
+        if self.cgo is None:
+            return self
+        for name in self.environment:
+            if name in _CGO_NAMES:
+                raise ValueError(f"environment {name}: belongs into build.cgo (docs/cgo.md); move it there")
+        libc = self.cgo.libc_for(self.linkage)
+        if self.linkage == "static" and libc == "gnu":
+            raise ValueError(
+                "cgo.libc gnu with linkage static: Zig links glibc only dynamically; set linkage: dynamic, or "
+                "cgo.libc: musl"
+            )
+        if libc == "musl" and self.cgo.glibc != "auto":
+            raise ValueError(
+                f'cgo.glibc "{self.cgo.glibc}" with linkage static, which is musl; set linkage: dynamic, or remove it'
+            )
+        if self.cgo.compiler == "gcc" and self.test:
+            raise ValueError(
+                "test: true with cgo.compiler gcc: tests run on the builder itself, which a cross compiler does not "
+                "build for; set test: false, or compiler: zig"
+            )
         return self
 
 

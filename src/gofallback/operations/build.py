@@ -6,7 +6,7 @@ overwritten; go's cache makes the second attempt a short one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,10 @@ from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.builder.words import hasher, not_renamed
+from gofallback.controller.sysroot import Sysroot
 from gofallback.facts.builder import forget
 from gofallback.model.builder import Builder
+from gofallback.operations.cgo import c_ready, sysroot_folder
 from gofallback.operations.generate import generated_code
 from gofallback.operations.gocmd import Command, explain, run
 from gofallback.operations.talk import ask, fail, send
@@ -65,6 +67,10 @@ class Job:
     """Of the builder."""
     overlay: str | None = None
     """Path of the overlay with generated code; see `gofallback.operations.generate`."""
+    sysroots: Mapping[str, Sysroot] = field(default_factory=dict)
+    """By name; those of the specs with C."""
+    packed: Path = Path()
+    """Folder of packed sysroots on the controller."""
 
     @property
     def layout(self) -> Layout:
@@ -139,6 +145,7 @@ class Job:
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.plan.environment`."""
+        sysroot = self.sysroots.get(spec.cgo.sysroot) if spec.cgo else None
         own = plan.environment(
             spec,
             self.builder.root,
@@ -147,6 +154,8 @@ class Job:
             builder=self.builder,
             native=native,
             system_root=self.system_root,
+            sysroot=sysroot_folder(self.builder.root, sysroot.digest) if sysroot else "",
+            sysroot_folders=sysroot.folders if sysroot else frozenset(),
         )
         return own | dict(self.modules.environment)
 
@@ -176,7 +185,7 @@ def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
         return True
     forget(host)
     first = missing[0]
-    if not _modules(state, host, job, first):
+    if not c_ready(state, host, job, missing) or not _modules(state, host, job, first):
         return False
     with generated_code(state, host, job, first) as with_code:
         if with_code is None or not _gates(state, host, with_code, first):

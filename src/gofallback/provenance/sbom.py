@@ -123,6 +123,8 @@ def _program(manifest: Manifest, build: BuildInfo) -> Component:
     reference = package(path, spec.version, build.path.removeprefix(build.module).strip("/"))
     notes = [(_ENVIRONMENT + key, settings[key]) for key in _SETTINGS if key in settings]
     notes += [(_ENVIRONMENT + "GOVERSION", build.go_version), *((_TAG, tag) for tag in spec.tags)]
+    if spec.cgo is not None:
+        notes.append(("gofallback:cgo", " ".join(filter(None, [spec.cgo.name, spec.cgo.version, spec.cgo.target]))))
     return Component(
         type=ComponentType.APPLICATION,
         name=path,

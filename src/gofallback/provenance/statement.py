@@ -227,6 +227,8 @@ def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
     }
     if spec.generate:  # code that is in no commit: what `go generate` made of it on the builder
         asked["generate"] = list(spec.generate)
+    if spec.cgo is not None:
+        asked["cgo"] = spec.cgo.model_dump(mode="json", exclude_defaults=True)
     if materials.source is not None:
         asked |= {"repository": public_url(materials.source.url), "ref": materials.ref}
     return asked

@@ -1,0 +1,310 @@
+"""How a cgo build is told its C compiler: what of it decides the bytes, and the variables made of that. Pure.
+
+Quoting: go splits CC, CXX, AR and the CGO_ variables at blanks; a word with blanks stands in ' or ", and there are no
+escapes (cmd/internal/quoted; `go help environment`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gofallback.artifact.glibc import version_tuple
+from gofallback.builder.paths import join, os_of
+from gofallback.errors import GofallbackError
+from gofallback.model.base import Strict
+from gofallback.model.cgo import Cgo
+
+OLDEST_GLIBC = "2.28"
+"""For a platform none of whose targets is known: glibc of Debian 10 and RHEL 8."""
+
+#: GOARCH -> (architecture in Zig's triples, suffix of "gnu" and "musl" there, GNU's own triple as Debian has it).
+#: Zig: `zig targets`, .libc (0.15.2); Go: internal/platform/zosarch.go (linux/ppc64 has no cgo); GNU:
+#: `dpkg-architecture`. Every line was compiled with Zig 0.15.2 and Go 1.26.6, with both libraries. Zig takes none of
+#: the MIPS, since it refuses the -mhard-float that go gives there ("has no LLVM CPU feature named 'hard-float'").
+_ARCHES: dict[str, tuple[str, str, str]] = {
+    "386": ("x86", "", "i686-linux-gnu"),
+    "amd64": ("x86_64", "", "x86_64-linux-gnu"),
+    "arm": ("arm", "eabihf", "arm-linux-gnueabihf"),
+    "arm64": ("aarch64", "", "aarch64-linux-gnu"),
+    "loong64": ("loongarch64", "", "loongarch64-linux-gnu"),
+    "mips": ("", "", "mips-linux-gnu"),
+    "mipsle": ("", "", "mipsel-linux-gnu"),
+    "mips64": ("", "", "mips64-linux-gnuabi64"),
+    "mips64le": ("", "", "mips64el-linux-gnuabi64"),
+    "ppc64le": ("powerpc64le", "", "powerpc64le-linux-gnu"),
+    "riscv64": ("riscv64", "", "riscv64-linux-gnu"),
+    "s390x": ("s390x", "", "s390x-linux-gnu"),
+}
+#: glibc of the architecture's first release (https://sourceware.org/glibc/wiki/Glibc%20Timeline); the others are older.
+_FIRST_GLIBC = {"arm64": "2.17", "ppc64le": "2.17", "riscv64": "2.27", "loong64": "2.36"}
+
+
+#: What a login may have set and what would change what a C compiler finds (gcc(1), clang(1), zig(1), pkg-config(1)).
+_UNSET = (
+    "STRIP CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH LIBRARY_PATH GCC_EXEC_PREFIX COMPILER_PATH SOURCE_DATE_EPOCH "
+    "ZIG_LIB_DIR ZIG_LIBC PKG_CONFIG_PATH PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR"
+)
+
+
+class CgoError(GofallbackError):
+    """A build that cannot be asked of the C compiler; one line."""
+
+
+class CgoSpec(Strict):
+    """What the C compiler decides of the bytes. Part of a `gofallback.build.spec.BuildSpec`."""
+
+    compiler: Literal["zig", "gcc"]
+    version: str = ""
+    """Of Zig; of GCC where group data names it."""
+    target: str = ""
+    """Zig's triple with the version of glibc; empty for GCC, whose name has it."""
+    cc: str = ""
+    """Programs of a GCC, {triple} already replaced."""
+    cxx: str = ""
+    ar: str = ""
+    strip: str = ""
+    cflags: tuple[str, ...] = ()
+    cppflags: tuple[str, ...] = ()
+    cxxflags: tuple[str, ...] = ()
+    ldflags: tuple[str, ...] = ()
+    pkg_config: str = ""
+    pkg_config_path: tuple[str, ...] = ()
+    sysroot: str = ""
+    """SHA-256 that names the sysroot's content, see `gofallback.controller.sysroot`; empty: none."""
+
+    @property
+    def name(self) -> str:
+        """Of the compiler, as a person would say it."""
+        return "zig" if self.compiler == "zig" else self.cc
+
+    @property
+    def libc(self) -> str:
+        """``gnu`` or ``musl``; empty for GCC."""
+        found = re.search(r"-(gnu|musl)", self.target)
+        return found.group(1) if found else ""
+
+    @property
+    def glibc(self) -> str:
+        """Version of glibc it is linked for, or empty."""
+        return self.target.partition(".")[2]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are on the builder."""
+
+    cache: str
+    """Folder of the caches."""
+    zig: str = ""
+    """``zig`` or ``zig.exe``; empty for GCC."""
+    sysroot: str = ""
+    """Folder of the sysroot; empty without one."""
+    folders: frozenset[str] = frozenset()
+    """What the sysroot has, such as ``usr/include``: a compiler warns of folders that are not there."""
+
+
+def cgo_spec(
+    cgo: Cgo,
+    platform: str,
+    linkage: str,
+    *,
+    where: str,
+    zig: str | None,
+    glibc: str | None,
+    sysroot: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> CgoSpec:
+    """What is asked of the C compiler for one platform.
+
+    Args:
+        cgo: group data.
+        platform: GOOS/GOARCH.
+        linkage: ``static`` or ``dynamic``.
+        where: key path of ``cgo``, for errors.
+        zig: version that ``toolchain.zig`` names.
+        glibc: oldest glibc among the targets that get it, such as 2.31; None: no target tells one.
+        sysroot: SHA-256 of the sysroot, or empty.
+        environment: ``build.environment``; GOARM decides the calling convention on arm.
+
+    Raises:
+        CgoError: the compiler cannot build for the platform; or there is no Zig.
+    """
+    goos, _, goarch = platform.partition("/")
+    fitting = [name for name, (arch, *_) in sorted(_ARCHES.items()) if arch or cgo.compiler == "gcc"]
+    if goos != "linux" or goarch not in fitting:
+        raise CgoError(
+            f"{where}: with compiler {cgo.compiler} it is built for Linux on {', '.join(fitting)}, not for {platform}; "
+            "remove the platform, or make it a service of its own without cgo"
+        )
+    spec = CgoSpec(
+        compiler=cgo.compiler,
+        version=cgo.version or "",
+        cflags=tuple(cgo.cflags),
+        cppflags=tuple(cgo.cppflags),
+        cxxflags=tuple(cgo.cxxflags),
+        ldflags=tuple(cgo.ldflags),
+        pkg_config=cgo.pkg_config or "",
+        pkg_config_path=tuple(cgo.pkg_config_path),
+        sysroot=sysroot,
+    )
+    if cgo.compiler == "gcc":
+        triple = gnu_triple(platform)
+        named = {name: (getattr(cgo, name) or "").replace("{triple}", triple) for name in ("cc", "cxx", "ar", "strip")}
+        return spec.model_copy(update=named)
+    if zig is None:
+        raise CgoError(
+            f"{where}: compiler is zig, but no Zig is pinned; set toolchain.zig and add its pins (tool: zig) in "
+            "group_data/builders.py, or set compiler: gcc with cc"
+        )
+    libc = cgo.libc_for(linkage) or "gnu"
+    target = zig_target(goarch, libc, _glibc(cgo, goarch, glibc, where) if libc == "gnu" else "", environment or {})
+    return spec.model_copy(update={"version": zig, "target": target})
+
+
+def _glibc(cgo: Cgo, goarch: str, oldest: str | None, where: str) -> str:
+    first = _FIRST_GLIBC.get(goarch, "0")
+    if cgo.glibc != "auto":
+        if version_tuple(cgo.glibc) < version_tuple(first):
+            raise CgoError(
+                f'{where}.glibc: "{cgo.glibc}", but {goarch} came with glibc {first}; set glibc: "{first}" or later'
+            )
+        return cgo.glibc
+    return max(".".join(map(str, version_tuple(oldest or OLDEST_GLIBC)[:2])), first, key=version_tuple)
+
+
+def oldest_glibc(versions: Iterable[str]) -> str | None:
+    """The oldest of the targets' versions (``2.31``, ``2.36-9+deb12``); None where none is known."""
+    known = [version for version in versions if version_tuple(version)]
+    return min(known, key=version_tuple, default=None)
+
+
+def zig_target(goarch: str, libc: str, glibc: str, environment: Mapping[str, str]) -> str:
+    """Zig's triple, such as ``x86_64-linux-gnu.2.31``.
+
+    Args:
+        goarch: one that `cgo_spec` takes.
+        libc: ``gnu`` or ``musl``.
+        glibc: version behind the triple; empty for musl.
+        environment: GOARM (5, or with ``,softfloat``) chooses software floating point.
+    """
+    arch, suffix, _ = _ARCHES[goarch]
+    arm = environment.get("GOARM", "")
+    if goarch == "arm" and (arm.startswith("5") or "softfloat" in arm):
+        suffix = suffix.removesuffix("hf")
+    return f"{arch}-linux-{libc}{suffix}" + (f".{glibc}" if glibc else "")
+
+
+def gnu_triple(platform: str) -> str:
+    """GNU's triple, as the names of cross compilers and Debian's library folders have it."""
+    return _ARCHES[platform.partition("/")[2]][2]
+
+
+def link_flags(cgo: CgoSpec, linkage: str) -> list[str]:
+    """Words of ``-ldflags``: the C compiler links, whatever Go would choose."""
+    if linkage == "static":
+        return ["-linkmode=external", "-extldflags=-static"]
+    # Zig links musl statically unless it is told.
+    return ["-linkmode=external", *(["-extldflags=-dynamic"] if cgo.libc == "musl" else [])]
+
+
+def variables(cgo: CgoSpec, paths: Paths, platform: str, *, native: bool = False, strip: bool = True) -> dict[str, str]:
+    """The environment of go for a build with C.
+
+    Args:
+        cgo: what decides the bytes.
+        paths: where things are on the builder.
+        platform: GOOS/GOARCH.
+        native: build for the builder itself (``go test`` runs there): no target, no sysroot. Zig only.
+        strip: no debug information is asked of the compiler.
+    """
+    sysroot = "" if native else paths.sysroot
+    own = _sysroot_flags(cgo, sysroot, platform, paths.folders)
+    # With "-g" behind Go's "-s", Zig keeps symbols; Go's own default is "-O2 -g" for all three.
+    base = ["-O2"] if strip else ["-O2", "-g"]
+    mapped = [f"-ffile-prefix-map={sysroot}=/sysroot"] if sysroot else []
+
+    def flags(given: Sequence[str], *more: str) -> str:
+        return join_words([*base, *more, *mapped, *_placed(given, sysroot)])
+
+    made = {
+        **dict.fromkeys(_UNSET.split(), ""),
+        "CGO_ENABLED": "1",
+        **_programs(cgo, paths, native),
+        "CGO_CFLAGS": flags(cgo.cflags),
+        "CGO_CPPFLAGS": join_words([*_placed(cgo.cppflags, sysroot), *own.headers]),
+        "CGO_CXXFLAGS": flags(cgo.cxxflags),
+        "CGO_LDFLAGS": join_words([*base, *_placed(cgo.ldflags, sysroot), *own.libraries]),
+    }
+    return made | _pkg_config(cgo, paths, sysroot, platform)
+
+
+def _programs(cgo: CgoSpec, paths: Paths, native: bool) -> dict[str, str]:
+    if cgo.compiler == "gcc":
+        named = {"CC": cgo.cc, "CXX": cgo.cxx, "AR": cgo.ar, "STRIP": cgo.strip}
+        return {name: join_words([program]) for name, program in named.items() if program}
+    target = [] if native else ["-target", cgo.target]
+    cache = join(paths.cache, "zig")
+    return {
+        "CC": join_words([paths.zig, "cc", *target]),
+        "CXX": join_words([paths.zig, "c++", *target]),
+        "AR": join_words([paths.zig, "ar"]),
+        "ZIG_GLOBAL_CACHE_DIR": cache,
+        "ZIG_LOCAL_CACHE_DIR": cache,
+    }
+
+
+@dataclass(frozen=True)
+class _Flags:
+    headers: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
+
+
+def _sysroot_flags(cgo: CgoSpec, sysroot: str, platform: str, folders: frozenset[str]) -> _Flags:
+    """Zig brings libc's headers and libraries itself, so the sysroot's come last; a GCC has them from the sysroot."""
+    if not sysroot:
+        return _Flags()
+    if cgo.compiler == "gcc":
+        return _Flags((f"--sysroot={sysroot}",), (f"--sysroot={sysroot}",))
+    triple = gnu_triple(platform)
+    headers = ("usr/local/include", f"usr/include/{triple}", "usr/include")
+    libraries = ("usr/local/lib", f"usr/lib/{triple}", f"lib/{triple}", "usr/lib64", "usr/lib", "lib64", "lib")
+    found = [word for name in headers if name in folders for word in ("-idirafter", join(sysroot, name))]
+    return _Flags(tuple(found), tuple("-L" + join(sysroot, name) for name in libraries if name in folders))
+
+
+def _pkg_config(cgo: CgoSpec, paths: Paths, sysroot: str, platform: str) -> dict[str, str]:
+    made = {"PKG_CONFIG": cgo.pkg_config} if cgo.pkg_config else {}
+    between = ":" if os_of(paths.cache) == "linux" else ";"
+    if cgo.pkg_config_path:
+        made["PKG_CONFIG_PATH"] = between.join(_placed(cgo.pkg_config_path, sysroot))
+    if sysroot:
+        folders = (f"usr/lib/{gnu_triple(platform)}", "usr/lib64", "usr/lib", "usr/share")
+        made["PKG_CONFIG_SYSROOT_DIR"] = sysroot
+        # Not PATH: the builder's own .pc files describe the builder's libraries.
+        made["PKG_CONFIG_LIBDIR"] = between.join(join(sysroot, name, "pkgconfig") for name in folders)
+    return made
+
+
+def _placed(given: Iterable[str], sysroot: str) -> list[str]:
+    return [one.replace("{sysroot}", sysroot) for one in given]
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Words as go splits them again.
+
+    Raises:
+        CgoError: a word with both kinds of quotes.
+    """
+    return " ".join(_word(word) for word in words)
+
+
+def _word(word: str) -> str:
+    if word and not re.search(r"[ \t\r\n'\"]", word):
+        return word
+    mark = '"' if "'" in word else "'"
+    if mark in word:
+        raise CgoError(f"{word}: should not hold both kinds of quotes; go has no way to pass that on")
+    return f"{mark}{word}{mark}"
