@@ -11,6 +11,8 @@ from lab.windows.errors import WindowsLabError
 from lab.windows.process import check_sha256, run
 
 Say = Callable[[str], None]
+_COMPILED = ("golang-github-mattn-go-sqlite3-dev",)
+"""Go source that depends on a C library: an own package for each architecture."""
 KEYRINGS = Path("/usr/share/keyrings")
 APT_CONF = """\
 Dir::State "{root}"; Dir::State::lists "{root}/lists"; Dir::State::status "{root}/status"; Dir::Cache "{root}/cache";
@@ -36,26 +38,30 @@ def debian_mirror() -> str:
     )
 
 
-def _private_apt(root: Path) -> Mapping[str, str]:
+def _private_apt(root: Path, suite: str) -> Mapping[str, str]:
     keyring = KEYRINGS / "debian-archive-keyring.gpg"
     if not keyring.exists():
         raise WindowsLabError(f"{keyring} is missing; run: apt-get install debian-archive-keyring")
     for folder in ("lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "status").touch()
-    (root / "sources.list").write_text(f"deb [signed-by={keyring}] {debian_mirror()} {pins.DEBIAN_SUITE} main\n")
+    (root / "sources.list").write_text(f"deb [signed-by={keyring}] {debian_mirror()} {suite} main\n")
     (root / "apt.conf").write_text(APT_CONF.format(root=root))
     return {**os.environ, "APT_CONFIG": str(root / "apt.conf"), "LC_ALL": "C.UTF-8"}
 
 
 def deb_name(package: str, version: str) -> str:
     """The file name apt gives a package: an epoch's colon is written %3a."""
-    arch = "all" if package == "libz-mingw-w64" or package.startswith("golang-") else "amd64"
+    every = package == "libz-mingw-w64" or (package.startswith("golang-") and package not in _COMPILED)
+    arch = "all" if every else "amd64"
     return f"{package}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
 def download_debs(
-    downloads: Path, say: Say, packages: Mapping[str, tuple[str, str]] = pins.DEBIAN_PACKAGES
+    downloads: Path,
+    say: Say,
+    packages: Mapping[str, tuple[str, str]] = pins.DEBIAN_PACKAGES,
+    suite: str = pins.DEBIAN_SUITE,
 ) -> list[Path]:
     """Bring packages (name -> version, sha256) into `downloads/debs`; return their paths, one per package, in order.
 
@@ -68,7 +74,7 @@ def download_debs(
     missing = [name for name, path in wanted.items() if not path.exists()]
     newer: dict[str, Path] = {}
     if missing:
-        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, say)
+        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, suite, say)
     found = []
     for name, path in wanted.items():
         if name in newer:
@@ -79,9 +85,9 @@ def download_debs(
     return found
 
 
-def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], say: Say) -> dict[str, Path]:
-    env = _private_apt(downloads / "apt")
-    run(["apt-get", "-qq", "update"], f"read the index of Debian {pins.DEBIAN_SUITE}", env=env)
+def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], suite: str, say: Say) -> dict[str, Path]:
+    env = _private_apt(downloads / ("apt" if suite == pins.DEBIAN_SUITE else f"apt-{suite}"), suite)
+    run(["apt-get", "-qq", "update"], f"read the index of Debian {suite}", env=env)
     newer: dict[str, Path] = {}
     exact = [f"{name}={version}" for name, version in missing.items()]
     whole = subprocess.run(

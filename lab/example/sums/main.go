@@ -1,0 +1,67 @@
+// Sums is a service with C in it: it keeps numbers in SQLite and serves their sum.
+//
+//	sums -version          its version
+//	sums -sum 40,2         a database in memory, the sum, which SQLite
+//	sums -listen ADDRESS   /healthz
+package main
+
+import (
+	"database/sql"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"strings"
+
+	_ "github.com/mattn/go-sqlite3"
+)
+
+var version = "dev"
+
+func sum(numbers string) (string, error) {
+	db, err := sql.Open("sqlite3", ":memory:")
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("create table entry (amount integer)"); err != nil {
+		return "", err
+	}
+	for _, number := range strings.Split(numbers, ",") {
+		if _, err := db.Exec("insert into entry values (cast(? as integer))", number); err != nil {
+			return "", err
+		}
+	}
+	var total int
+	var engine string
+	err = db.QueryRow("select sum(amount), sqlite_version() from entry").Scan(&total, &engine)
+	return fmt.Sprintf("sums %s sum %d sqlite %s", version, total, engine), err
+}
+
+func main() {
+	shown := flag.Bool("version", false, "print the version")
+	numbers := flag.String("sum", "", "print the sum of these numbers")
+	address := flag.String("listen", "", "serve /healthz there")
+	flag.Parse()
+	switch {
+	case *shown:
+		fmt.Println("sums", version)
+	case *address != "":
+		http.HandleFunc("/healthz", func(answer http.ResponseWriter, _ *http.Request) {
+			line, err := sum("40,2")
+			if err != nil {
+				http.Error(answer, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintln(answer, line)
+		})
+		log.Fatal(http.ListenAndServe(*address, nil))
+	default:
+		line, err := sum(*numbers)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(line)
+	}
+}
