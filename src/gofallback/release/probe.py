@@ -81,11 +81,11 @@ sums() {
 """
 
 # Every file of a live release, a name a line; and of those what is small enough to be told whole. -size counts blocks
-# of 512 bytes, rounded up. $1 home.
+# of 512 bytes, rounded up; of lib/, which may hold thousands, only what a diff may want to show. $1 home.
 _FILES = r"""
 inside() { find "$1/current/bin/" "$1/current/lib/" "$1/current/conf/" -type f 2>/dev/null | sort; }
 small() { find "$1/current/conf/" -type f -size -2048 2>/dev/null
-  find "$1/current/lib/" -type f ! -name gofallback-agent -size -129 2>/dev/null; }
+  find "$1/current/lib/" -type f ! -name gofallback-agent -size -17 2>/dev/null | sort | head -n 64; }
 """
 
 # $1 name, $2 home, $3 user
