@@ -1,15 +1,21 @@
-"""Data of the hosts that build: which Go and Git they get, and the SHA-256 each archive must have.
+"""Data of the hosts that build: which Go, Git and Zig they get, and the SHA-256 each archive must have.
 
-The figures are the vendors' own. New ones: `gofallback pins go 1.27.1` prints Go's; those of Git for Windows stand in
-the notes of its releases. A service that needs another Go says so (`build: {go: "1.25.1"}`); its pin belongs here too.
+The figures are the vendors' own. New ones: `gofallback pins go 1.27.1` prints Go's (`--os linux` for Linux builders);
+those of Git for Windows, and of dugite-native (a Git for Linux that runs from any folder), stand in the notes of their
+releases, those of Zig on its download page. Zig is brought only to builders whose services have C in them. A service
+that needs another Go says so (`build: {go: "1.25.1"}`); its pin belongs here too.
 """
 
 _GO = "https://dl.google.com/go/"
+_ZIG = "https://ziglang.org/download/0.15.2/"
+_DUGITE = "https://github.com/desktop/dugite-native/releases/download/v2.56.1/"
 _GIT = "https://github.com/git-for-windows/git/releases/download/v2.55.0.windows.5/"
 
 toolchain = {
     "go": "1.27.0",
     "git": "2.55.0.5",
+    "linux_git": "2.56.1",
+    "zig": "0.15.2",
     "pins": [
         {
             "tool": "go",
@@ -42,6 +48,54 @@ toolchain = {
             "arch": "arm64",
             "url": f"{_GIT}MinGit-2.55.0.5-arm64.zip",
             "sha256": "05843f9d6e60306c3ab886799e2c67200caab921571f10512df3493049179ddb",
+        },
+        {
+            "tool": "go",
+            "version": "1.27.0",
+            "os": "linux",
+            "kind": "tar",
+            "url": f"{_GO}go1.27.0.linux-amd64.tar.gz",
+            "sha256": "675c26c449cbb18fc24b74650de1eabbae6e16f64326fd85a283fb3b58280685",
+        },
+        {
+            "tool": "go",
+            "version": "1.27.0",
+            "os": "linux",
+            "kind": "tar",
+            "arch": "arm64",
+            "url": f"{_GO}go1.27.0.linux-arm64.tar.gz",
+            "sha256": "51798d2c42d0e1c6ed7fd9f48728b4193abac9e8aad6dbac2fe96a81f5909bda",
+        },
+        {
+            "tool": "git",
+            "version": "2.56.1",
+            "os": "linux",
+            "kind": "tar",
+            "url": f"{_DUGITE}dugite-native-v2.56.1-238326e-ubuntu-x64.tar.gz",
+            "sha256": "e5bc3e8e80b57a5bcd8da18d59b23f5b39533d19019ac1d50b0bd34f051d111d",
+        },
+        {
+            "tool": "git",
+            "version": "2.56.1",
+            "os": "linux",
+            "kind": "tar",
+            "arch": "arm64",
+            "url": f"{_DUGITE}dugite-native-v2.56.1-238326e-ubuntu-arm64.tar.gz",
+            "sha256": "8626f036e1235f5b209d8331c368d85a9790988fb21a443e5f61662a178abcb6",
+        },
+        {
+            "tool": "zig",
+            "version": "0.15.2",
+            "url": f"{_ZIG}zig-x86_64-windows-0.15.2.zip",
+            "sha256": "3a0ed1e8799a2f8ce2a6e6290a9ff22e6906f8227865911fb7ddedc3cc14cb0c",
+        },
+        {
+            "tool": "zig",
+            "version": "0.15.2",
+            "os": "linux",
+            "kind": "tar",
+            "url": f"{_ZIG}zig-x86_64-linux-0.15.2.tar.xz",
+            "sha256": "02aa270f183da276e5b5920b1dac44a63f1a49e55050ebde3aecc9eb82f93239",
         },
     ],
 }

@@ -1,4 +1,4 @@
-"""Provision a Windows host of a lab as the stage does, over the real connector; as a program it can be killed."""
+"""Provision a builder of a lab as the stage does, over the real connector; as a program it can be killed."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from tests.lab.pyinfra_host import Messages
 GIT = "2.45.2"
 GO, NEWER_GO = "1.26.6", "1.27.3"
 ROOT = "C:\\gofallback"
+LINUX_GIT = "2.47.3"
+LINUX_ROOT = "/home/builder/gofallback"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,24 @@ def fleet(lab: Lab, go: str, *pins: ToolchainPin, **builder: Any) -> Fleet:
     return made.model_copy(update={"toolchain": Toolchain.model_construct(go=go, git=GIT, pins=table)})
 
 
+def linux_pin(lab: Lab, tool: str, version: str, **changes: Any) -> ToolchainPin:
+    """The same of the archives for Linux builders."""
+    archive = lab.file.linux_toolchains[tool][version]
+    fields = {"tool": tool, "version": version, "os": "linux", "kind": "tar", "arch": "amd64", **changes}
+    return ToolchainPin.model_construct(
+        **{"url": Path(archive["file"]).as_uri(), "sha256": archive["sha256"], **fields}
+    )
+
+
+def linux_fleet(lab: Lab, go: str, *pins: ToolchainPin, **builder: Any) -> Fleet:
+    """Group data of a Linux builder."""
+    every = lab.file.linux_toolchains.items()
+    table = [*pins, *(linux_pin(lab, tool, version) for tool, versions in every for version in versions)]
+    settings = {"os": "linux", "root": LINUX_ROOT, "minimum_free_mb": 0, **builder}
+    made = Fleet.model_validate({"services": {}, "builder": settings})
+    return made.model_copy(update={"toolchain": Toolchain.model_construct(go=go, git=LINUX_GIT, pins=table)})
+
+
 def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
     """Run the stage's operations against one host of the lab."""
     host_of_lab = lab.host(name)
@@ -70,7 +90,8 @@ def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
         "ssh_known_hosts_file": str(lab.file.known_hosts),
         "ssh_strict_host_key_checking": "yes",
     }
-    state = State(Inventory(([(f"@winssh/{name}", data)], {})), Config(CONNECT_TIMEOUT=10))
+    connector = "winssh" if host_of_lab.record.os == "windows" else "linssh"
+    state = State(Inventory(([(f"@{connector}/{name}", data)], {})), Config(CONNECT_TIMEOUT=10))
     messages = Messages()
     logger = logging.getLogger("pyinfra")
     logger.addHandler(messages)
@@ -90,16 +111,16 @@ def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
             messages.lines.append(str(error))
         trips = int(host.connector_data.get("round_trips") or 0) - before
         ok = host not in state.failed_hosts
-        found = _state(host)
+        found = _state(host, wanted.builder.root)
         return Result(ok, messages.text, trips, changed, found)
     finally:
         logger.removeHandler(messages)
         host.disconnect()
 
 
-def _state(host: Any) -> BuilderState | None:
+def _state(host: Any, root: str) -> BuilderState | None:
     try:
-        return builder_state(host, ROOT, refresh=True)
+        return builder_state(host, root, refresh=True)
     except (PyinfraError, OSError):
         return None
 
@@ -107,6 +128,8 @@ def _state(host: Any) -> BuilderState | None:
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
     raised = Lab.load(arguments["lab"])
-    result = provision(raised, fleet(raised, arguments["go"]), Path(arguments["cache"]))
+    one = arguments.get("host", "w1")
+    made = (fleet if one.startswith("w") else linux_fleet)(raised, arguments["go"])
+    result = provision(raised, made, Path(arguments["cache"]), one)
     print(result.text)
     sys.exit(0 if result.ok else 1)

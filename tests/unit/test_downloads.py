@@ -173,7 +173,17 @@ def test_printed_pins_can_be_pasted(archive: Path) -> None:
 
 
 def test_a_failed_look_up_is_said_and_counts_as_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gofallback.controller.pins.GO_URL", "ftp://example.com/go{version}-{arch}.{kind}")
+    monkeypatch.setattr("gofallback.controller.pins.GO_URL", "ftp://example.com/go{version}-{os}-{arch}.{ending}")
     said: list[str] = []
     assert pins_command(["1.27.0"], ["amd64"], said.append) == 1
     assert said[0].startswith("error: ftp://")
+
+
+def test_pins_of_linux_builders_name_the_archive_that_they_can_unpack(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("gofallback.controller.pins.published_sha256", lambda url: asked.append(url) or SHA)
+    said: list[str] = []
+    assert pins_command(["1.27.0"], ["arm64"], said.append, ["windows", "linux"]) == 0
+    assert [url.rpartition("/")[2] for url in asked] == ["go1.27.0.windows-arm64.zip", "go1.27.0.linux-arm64.tar.gz"]
+    windows, linux = (ToolchainPin(**fields) for fields in eval(f"[{said[1]}]"))
+    assert (windows.os, windows.kind, linux.os, linux.kind) == ("windows", "zip", "linux", "tar")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import urllib.parse
 from collections.abc import Callable, Sequence
@@ -11,29 +12,30 @@ from gofallback.controller.downloads import DownloadError, open_url
 from gofallback.model import ToolchainPin
 
 Arch = Literal["amd64", "arm64"]
-GO_URL = "https://dl.google.com/go/go{version}.windows-{arch}.{kind}"
+Os = Literal["windows", "linux"]
+GO_URL = "https://dl.google.com/go/go{version}.{os}-{arch}.{ending}"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LARGEST = 4096
 """Bytes; a .sha256 file has about 100."""
 
 
-def look_up(
-    version: str, arch: Arch = "amd64", kind: Literal["zip", "msi"] = "zip", url: str | None = None
-) -> ToolchainPin:
+def look_up(version: str, arch: Arch = "amd64", os: Os = "windows", url: str | None = None) -> ToolchainPin:
     """The pin of a Go release, its SHA-256 read from ``<url>.sha256`` beside the archive.
 
     Args:
         version: such as ``1.27.0``.
         arch: architecture of the builder.
-        kind: archive or installer.
+        os: operating system of the builder.
         url: where the archive is; default: Go's own download site.
 
     Raises:
         DownloadError: not https, not reachable, or the answer is not a SHA-256.
     """
-    address = url or GO_URL.format(version=version, arch=arch, kind=kind)
+    kind: Literal["zip", "tar"] = "tar" if os == "linux" else "zip"
+    ending = "tar.gz" if kind == "tar" else kind
+    address = url or GO_URL.format(version=version, os=os, arch=arch, ending=ending)
     sha256 = published_sha256(address)
-    return ToolchainPin(tool="go", version=version, kind=kind, arch=arch, url=address, sha256=sha256)
+    return ToolchainPin(tool="go", version=version, os=os, kind=kind, arch=arch, url=address, sha256=sha256)
 
 
 def published_sha256(url: str, *, allow_loopback: bool = False) -> str:
@@ -68,8 +70,10 @@ def as_python(pins: Sequence[ToolchainPin]) -> str:
     return "\n".join(lines)
 
 
-def pins_command(versions: Sequence[str], arches: Sequence[Arch], say: Callable[[str], None]) -> int:
-    """What ``gofallback pins go VERSION...`` does: one pin a version and architecture; exit status.
+def pins_command(
+    versions: Sequence[str], arches: Sequence[Arch], say: Callable[[str], None], systems: Sequence[Os] = ("windows",)
+) -> int:
+    """What ``gofallback pins go VERSION...`` does: one pin a version, system and architecture; exit status.
 
     Git for Windows publishes no file beside its archives: its figures stand in the notes of each release, and are
     copied from there by hand.
@@ -77,9 +81,9 @@ def pins_command(versions: Sequence[str], arches: Sequence[Arch], say: Callable[
     found: list[ToolchainPin] = []
     failed = False
     for version in versions:
-        for arch in arches:
+        for system, arch in itertools.product(systems, arches):
             try:
-                found.append(look_up(version, arch))
+                found.append(look_up(version, arch, system))
             except DownloadError as error:
                 failed = True
                 say(f"error: {error}")
