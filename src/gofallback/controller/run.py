@@ -17,7 +17,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.journal.writer import Journal, JournalError
 from gofallback.model import Fleet
-from gofallback.report.model import ComparisonRow, Identity
+from gofallback.report.model import ComparisonRow, Identity, ScanRow
 from gofallback.source.model import ResolvedSource
 
 State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]
@@ -143,6 +143,8 @@ class Run:
     """Builds that were compared with another builder's, or with what runs on a target."""
     faithful: bool | None = None
     """Whether the builder makes the bytes that run in production; None: nobody asked, or it did not come to it."""
+    scans: list[ScanRow] = field(default_factory=list)
+    """Known vulnerabilities of the binaries that were looked at."""
     waves: list[WaveTiming] = field(default_factory=list)
     journal: Journal = field(default_factory=Journal.null)
     """Opened when the run executes its first operation."""

@@ -13,7 +13,9 @@ from gofallback.runid import base_of, same_run
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
+    from gofallback.controller.run import Run
     from gofallback.deploys._site import Site
+    from gofallback.report.model import ScanRow
 
 _OPEN = frozenset({"intended", "provisional"})
 _CLOSED = frozenset({"confirmed", "reverted", "failed"})
@@ -39,6 +41,13 @@ def begin(here: Site) -> None:
     for row in run.approvals:
         # `at` is the line's own key
         run.tell("approval", **{"signed" if key == "at" else key: value for key, value in row.items()})
+    for scan in run.scans:
+        tell_scan(run, scan)
+
+
+def tell_scan(run: Run, scan: ScanRow) -> None:
+    """Write what is known to be vulnerable in one binary; nothing while the run has no journal yet."""
+    run.tell("vulnerabilities", **scan.model_dump(mode="json", exclude_defaults=True))
 
 
 def _about(here: Site) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from gofallback.runid import base_of
 FLEET_KEYS = frozenset(
     {
         *("environment", "services", "service_overrides", "toolchain", "builder", "target"),
-        *("rollout", "approval", "freeze", "publish", "trust"),
+        *("rollout", "approval", "freeze", "publish", "trust", "vulnerabilities"),
     }
 )
 

@@ -60,6 +60,7 @@ def to_report(
         faithful=run.faithful,
         waves=_waves(run),
         holds=_holds(run),
+        scans=list(run.scans),
     )
 
 

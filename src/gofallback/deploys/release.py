@@ -15,6 +15,8 @@ from gofallback.deploys._plan import from_targets
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._trust import problem, refuse_unproven
+from gofallback.deploys._vulnerable import problem as vulnerable
+from gofallback.deploys._vulnerable import refuse_vulnerable
 from gofallback.deploys._wanted import Wanted, state_of
 from gofallback.deploys._waves import halt, in_order
 from gofallback.deploys.verify import refuse_incompatible
@@ -33,7 +35,10 @@ def release(here: Site, host: Host) -> None:
     wanted = plan.wanted(here, host)
     if here.run.command == "rollout":
         refuse_incompatible(here, [host])
-    refuse_unproven(here, host, [want for want in wanted if plan.changes(here, host, want)])
+    changed = [want for want in wanted if plan.changes(here, host, want)]
+    refuse_unproven(here, host, changed)
+    there = [here.run.artifacts.get(spec.key) for want in changed for spec in want.programs]
+    refuse_vulnerable(here, host, [one for one in there if one is not None])
     for want in host.loop(wanted):
         plan.tell(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
@@ -79,11 +84,11 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
         return here.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = programs[0].manifest.sha256
     try:
-        unproven = problem(here, host, programs)
+        against = problem(here, host, programs) or vulnerable(here, host, programs)
     except (GofallbackError, OSError) as error:
-        unproven = str(error)
-    if unproven is not None:
-        return here.fail(host, want.service.name, unproven)
+        against = str(error)
+    if against is not None:
+        return here.fail(host, want.service.name, against)
     try:
         state_of(here, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:

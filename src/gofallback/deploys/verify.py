@@ -25,6 +25,8 @@ from gofallback.deploys._attest import attested
 from gofallback.deploys._compared import confirm_stored, second_word, with_word
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
+from gofallback.deploys._vulnerable import problem as vulnerable
+from gofallback.deploys._vulnerable import refuse_vulnerable
 from gofallback.deploys._wanted import state_of
 from gofallback.deploys.faithful import compare
 from gofallback.errors import GofallbackError
@@ -38,7 +40,10 @@ def verify(here: Site, host: Host) -> None:
     if host is not here.builder:
         return  # what a twin has built is compared in the builder's part
     if not plan.missing(here):
-        refuse_incompatible(here, _receivers(here))
+        receivers = _receivers(here)
+        refuse_incompatible(here, receivers)
+        if receivers:
+            refuse_vulnerable(here, host, here.run.artifacts.values())
     artifacts(name="artifacts", here=here)
 
 
@@ -75,7 +80,18 @@ def _artifacts(state: State, host: Host, here: Site) -> bool:
     if problems:
         here.run.artifacts.clear()  # no target may be given one
         return False
-    return _compatible(host, here)
+    return _compatible(host, here) and _harmless(host, here)
+
+
+def _harmless(host: Host, here: Site) -> bool:
+    """Whether nothing that is known of these binaries stands against their release."""
+    with here.lock:
+        found = vulnerable(here, host, here.run.artifacts.values())
+    if found is not None:
+        host.log_styled(found, fg="red")
+        here.run.cause = here.run.cause or found
+        here.run.artifacts.clear()  # no target may be given one
+    return found is None
 
 
 def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:

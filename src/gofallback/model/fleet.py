@@ -19,6 +19,7 @@ from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
 from gofallback.model.trust import Trust
+from gofallback.model.vulnerabilities import Vulnerabilities
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,6 +49,11 @@ class Fleet(Strict):
         default=None, description="where `gofallback publish` sends artifacts (docs/publishing.md); default: nowhere"
     )
     trust: Trust = Field(default=Trust(), description="what has to be proven of a binary before it is shipped")
+    vulnerabilities: Vulnerabilities | None = Field(
+        default=None,
+        description="known vulnerabilities that are looked for before a binary is released (docs/vulnerabilities.md); "
+        "default: none",
+    )
 
 
 class _Freeze(Strict):
@@ -67,6 +73,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "approval": Approval,
     "publish": Publish,
     "trust": Trust,
+    "vulnerabilities": Vulnerabilities,
 }
 
 

@@ -7,7 +7,7 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from gofallback.report import audit, comparisons
+from gofallback.report import audit, comparisons, vulnerabilities
 from gofallback.report import model as records
 from gofallback.report.model import Report, Stage, WaveRow
 from gofallback.report.style import (
@@ -120,6 +120,9 @@ def render(report: Report) -> str:
         compared_head=comparisons.HEAD,
         compared=comparisons.rows(report),
         compared_reasons=[*filter(None, [comparisons.verdict(report)]), *comparisons.reasons(report)],
+        vulnerable_head=vulnerabilities.HEAD,
+        vulnerable=vulnerabilities.rows(report.scans),
+        scanned=vulnerabilities.lines(report.scans),
         wave_colours=WAVE_COLOURS,
     )
 

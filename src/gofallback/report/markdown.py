@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gofallback.report import audit, comparisons
+from gofallback.report import audit, comparisons, vulnerabilities
 from gofallback.report.model import GOOD_OUTCOMES, Report
 from gofallback.report.style import seconds_text, size_text, verdict_words
 from gofallback.report.table import runs_now
@@ -22,6 +22,7 @@ def render(report: Report) -> str:
                 *_evidence(report),
                 *_built(report),
                 *_compared(report),
+                *_vulnerable(report),
                 *_stages(report),
                 *_notes(report),
             ]
@@ -128,6 +129,15 @@ def _compared(report: Report) -> list[str]:
         *_table(comparisons.HEAD, comparisons.rows(report)),
         *(["", *told] if told else []),
     ]
+
+
+def _vulnerable(report: Report) -> list[str]:
+    if not report.scans:
+        return []
+    rows = [tuple(row) for row in vulnerabilities.rows(report.scans)]
+    lines = ["", *(f"- {_cell(line)}" for line in vulnerabilities.lines(report.scans))]
+    table = ["", *_table(vulnerabilities.HEAD, rows)] if rows else []
+    return ["", "### Known vulnerabilities", *lines, *table]
 
 
 def _stages(report: Report) -> list[str]:

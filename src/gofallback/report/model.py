@@ -228,6 +228,44 @@ class OverrideRow(Strict):
     why: Clean = ""
 
 
+class VulnerabilityRow(Strict):
+    """One known vulnerability of one binary."""
+
+    id: str
+    module: str
+    version: str = ""
+    """The one in the binary."""
+    fixed: str = ""
+    """The first version without it; empty: there is none yet."""
+    level: Literal["symbol", "package", "module"]
+    """The most precise that is known of it."""
+    symbols: list[str] = Field(default_factory=list)
+    """Vulnerable functions that are in the binary."""
+    aliases: list[str] = Field(default_factory=list)
+    summary: Clean = ""
+    state: Literal["counts", "ignored", "expired", "lesser"]
+    """``expired``: it was ignored and counts again; ``lesser``: less precise than `vulnerabilities.level` asks for."""
+    note: Clean = ""
+
+
+class ScanRow(Strict):
+    """What is known to be vulnerable in one binary, by the database of that day."""
+
+    service: str
+    platform: str
+    version: str
+    sha256: str
+    database: str
+    modified: str = ""
+    """When the database was changed last, RFC 3339."""
+    scanner: str = ""
+    stripped: bool = False
+    """Without a symbol table only modules can be told."""
+    problem: Clean = ""
+    """Why nothing is known, or what is wrong with the database."""
+    findings: list[VulnerabilityRow] = Field(default_factory=list)
+
+
 class JournalRow(Strict):
     """How the run's journal stood when the report was written: finds lines that are removed later."""
 
@@ -266,6 +304,7 @@ class Report(Strict):
     """Whether the builder makes the bytes that run in production (docs/known-good.md); None: nobody asked."""
     waves: list[WaveRow] = Field(default_factory=list)
     holds: list[Hold] = Field(default_factory=list)
+    scans: list[ScanRow] = Field(default_factory=list)
     journal: JournalRow | None = None
 
     @property
