@@ -49,6 +49,7 @@ def states(**changes: Any) -> dict[str, str]:
 
 def test_a_function_that_is_in_the_binary_counts_and_a_module_that_is_only_required_does_not() -> None:
     assert states() == {DEP: "counts", STD: "lesser"}
+    assert states(level="package") == {DEP: "counts", STD: "lesser"}
     assert states(level="module") == {DEP: "counts", STD: "counts"}
     dep = next(one for one in scan().findings if one.id == DEP)
     assert dep.symbols == ("example.test/dep.Danger",)
