@@ -30,6 +30,7 @@ var commands = map[string]func(args []string, paths Paths, out io.Writer) (int, 
 	"check":    checkCommand,
 	"confirm":  confirmCommand,
 	"deadman":  deadmanCommand,
+	"fetch":    fetchCommand,
 	"follow":   followCommand,
 	"recover":  recoverCommand,
 	"revert":   revertCommand,
@@ -43,7 +44,7 @@ func main() {
 
 func run(args []string, out, errs io.Writer) int {
 	if len(args) == 0 || commands[args[0]] == nil {
-		fmt.Fprintln(errs, "gofallback-agent: expected one of: activate, check, confirm, deadman, follow, recover, revert, state, version")
+		fmt.Fprintln(errs, "gofallback-agent: expected one of: activate, check, confirm, deadman, fetch, follow, recover, revert, state, version")
 		return exitRefused
 	}
 	code, err := commands[args[0]](args[1:], defaultPaths(), out)
