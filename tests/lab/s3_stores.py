@@ -23,11 +23,12 @@ class Endpoint:
     secret: str
     sums: bool
     """It tells the SHA-256 it was given."""
+    address: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.address}:{self.port}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,11 +37,11 @@ class Endpoint:
         return {**keys, "AWS_EC2_METADATA_DISABLED": "true"}
 
 
-def moto(folder: Path) -> Iterator[Endpoint]:
+def moto(folder: Path, address: str = "127.0.0.1") -> Iterator[Endpoint]:
     """moto's server: S3's requests, sums and parts in memory; it checks neither signatures nor the sums it is told."""
-    made = Endpoint(free_port(), "lab", "lab-s3cret-key", sums=True)
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(made.port)]
-    with process(command, made.port, folder / "moto.log"):
+    made = Endpoint(free_port(), "lab", "lab-s3cret-key", sums=True, address=address)
+    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", str(made.port)]
+    with process(command, made.port, folder / "moto.log", address=address):
         yield made
 
 
@@ -53,7 +54,7 @@ default = yes
 """
 _SWIFT_SERVER = """\
 [DEFAULT]
-bind_ip = 127.0.0.1
+bind_ip = {address}
 bind_port = {port}
 workers = 0
 user = {user}
@@ -82,7 +83,7 @@ use = egg:swift#slo
 _PIPELINE = "cache s3api tempauth slo proxy-server"
 
 
-def swift() -> Iterator[Endpoint]:
+def swift(address: str = "127.0.0.1") -> Iterator[Endpoint]:
     """OpenStack Swift, one server of each kind: objects in files; it checks signatures, and sums, but tells none."""
     root = Path(tempfile.mkdtemp(prefix="gofallback-swift-"))
     programs = Path(sys.executable).parent
@@ -96,6 +97,7 @@ def swift() -> Iterator[Endpoint]:
                 _ring(programs / "swift-ring-builder", root / f"{kind}.builder", ports[kind])
             text = _SWIFT_SERVER.format(
                 port=ports[kind],
+                address=address if kind == "proxy" else "127.0.0.1",
                 user=USER,
                 root=root,
                 pipeline=_PIPELINE if kind == "proxy" else f"{kind}-server",
@@ -107,8 +109,9 @@ def swift() -> Iterator[Endpoint]:
         with contextlib.ExitStack() as running:
             for kind in kinds:
                 command = [str(programs / f"swift-{kind}-server"), str(root / f"{kind}.conf"), "-v"]
-                running.enter_context(process(command, ports[kind], root / f"{kind}.log"))
-            yield Endpoint(ports["proxy"], "lab:ci", "lab-s3cret-key", sums=False)
+                where = address if kind == "proxy" else "127.0.0.1"
+                running.enter_context(process(command, ports[kind], root / f"{kind}.log", address=where))
+            yield Endpoint(ports["proxy"], "lab:ci", "lab-s3cret-key", sums=False, address=address)
     finally:
         shutil.rmtree(root, ignore_errors=True)
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -82,8 +83,8 @@ func fetchCommand(args []string, _ Paths, out io.Writer) (int, error) {
 func fetchFrom(ctx context.Context, in io.Reader, out io.Writer) int {
 	line, err := bufio.NewReader(io.LimitReader(in, requestLimit)).ReadBytes('\n')
 	var request Fetch
-	if err == nil {
-		err = json.Unmarshal(line, &request)
+	if err == nil { // a tar that ended before its padding leaves zeros
+		err = json.Unmarshal(bytes.TrimLeft(line, "\x00"), &request)
 	}
 	if err == nil {
 		err = request.validate()

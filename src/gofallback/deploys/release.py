@@ -10,6 +10,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
+from gofallback.deploys import _pull
 from gofallback.deploys import _release_plan as plan
 from gofallback.deploys._plan import from_targets
 from gofallback.deploys._site import Site
@@ -23,6 +24,7 @@ from gofallback.deploys.verify import refuse_incompatible
 from gofallback.errors import GofallbackError
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
+from gofallback.publish.errors import PublishError
 
 UPLOADS = ("user", "upload", "repair")
 
@@ -41,9 +43,16 @@ def release(here: Site, host: Host) -> None:
     refuse_vulnerable(here, host, [one for one in there if one is not None])
     for want in host.loop(wanted):
         plan.tell(here, host, want)
+        if sends(here, host, want):
+            _pull.check(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
         if want.service.smoke and first_to_get(here, host, want):
             smoke(name=f"{want.service.name} smoke test", here=here, want=want)
+
+
+def sends(here: Site, host: Host, want: Wanted) -> bool:
+    """Whether anything of a release has to come to a target."""
+    return any(step.kind in UPLOADS for step in plan.changes(here, host, want))
 
 
 def first_to_get(here: Site, host: Host, want: Wanted) -> bool:
@@ -67,7 +76,7 @@ def put(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
     + want: the release
     """
     host = here.host
-    if any(step.kind in UPLOADS for step in plan.changes(here, host, want)):
+    if sends(here, host, want):
         yield FunctionCommand(_put, (here, want), {})
     else:
         host.noop(f"{want.service.name}: release {want.files.id} is there")
@@ -93,12 +102,19 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
         state_of(here, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:
         return here.fail(host, want.service.name, str(error))
+    upload = plan.upload(here, host, want, programs)
+    if upload is not None:
+        try:
+            upload = _pull.through_store(here, host, want, upload, programs[:-1])
+        except PublishError as error:
+            return here.fail(host, want.service.name, str(error))
     sent = put_release(
         state,
         host,
-        lambda: plan.upload(here, host, want, programs),
+        lambda: upload,
         sudo=here.fleet(host).target.sudo,
         tell=lambda why: here.note_failure(host, want.service.name, why),
+        pushed=_pull.fallback(here, host, want),
     )
     if sent:
         here.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)

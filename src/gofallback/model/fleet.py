@@ -113,6 +113,7 @@ def parse_fleet(data: Mapping[str, Any]) -> Fleet:
     if lines:
         _refuse(*lines)
     _consistent(parsed, parts.get("target"), parts.get("toolchain"))
+    _pullable(parts.get("target"), parts.get("publish"))
     return Fleet(environment=data.get("environment", "default"), services=parsed, **parts)
 
 
@@ -264,6 +265,30 @@ def _consistent(services: Mapping[str, Service], target: Target | None, toolchai
             lines.append(f"{text}; known: {known}; change it in {_place(['target'])}")
     if lines:
         _refuse(*lines)
+
+
+def _pullable(target: Target | None, publish: Publish | None) -> None:
+    """Targets that pull need a store that they can reach."""
+    if target is None or target.delivery != "pull":
+        return
+    if publish is None:
+        _refuse(
+            "target.delivery: pull needs a store that is pulled from; name one with publish.stores in "
+            "group_data/all.py (docs/pulling.md), or push"
+        )
+    known, name = ", ".join(publish.stores), publish.chosen(target.pull_from)
+    if name is None:
+        _refuse(
+            f"target.pull_from: is missing, and publish has several stores and no default; name one of them: {known}"
+        )
+    if name not in publish.stores:
+        text = f"target.pull_from: no such store '{name}'{closest(name, list(publish.stores))}; known: {known}"
+        _refuse(f"{text}; change it in {_place(['target'])}")
+    if publish.stores[name].url.startswith("file://"):
+        _refuse(
+            f"target.delivery: pull from publish.stores.{name} cannot be: {publish.stores[name].url} is a folder of "
+            "the controller; name a store with s3:// or https:// (target.pull_from), or push"
+        )
 
 
 def _unpinned(services: Mapping[str, Service], toolchain: Toolchain) -> list[str]:

@@ -95,8 +95,19 @@ class PublishStore(Strict):
         description="header that takes the token, such as JOB-TOKEN; default: the preset's, else "
         "`Authorization: Bearer`",
     )
+    read_token: Credential | None = Field(
+        default=None,
+        description="where the token is that targets read with when they pull; default: they ask without one. It may "
+        "be the place of `token`, but one that may only read is better",
+    )
+    read_user: Line | None = Field(
+        default=None, description="targets that pull: basic authentication with this name and the read_token"
+    )
+    read_header: Annotated[str, AfterValidator(_header)] | None = Field(
+        default=None, description="targets that pull: header that takes the read_token; default: as for `token`"
+    )
     plain_http: bool = Field(
-        default=False, description="send the token to http://, where everybody on the way can read it"
+        default=False, description="send tokens to http://, where everybody on the way can read it"
     )
     ca: AbsolutePath | None = Field(default=None, description="PEM file with the authority that signed for the store")
     overwrite: bool = Field(default=False, description="replace a file that is there with other content")
@@ -113,7 +124,8 @@ class PublishStore(Strict):
     def _fits(self) -> PublishStore:
         scheme = self.url.split("://")[0]
         if scheme in ("file", "s3"):
-            only = ("preset", "token", "user", "header", "read_url", "form") + (("ca",) if scheme == "file" else ())
+            only: tuple[str, ...] = ("preset", "token", "user", "header", "read_url", "form")
+            only += ("read_token", "read_user", "read_header") + (("ca",) if scheme == "file" else ())
             given = [name for name in only if getattr(self, name)] + (["method"] if self.method != "put" else [])
             if given:
                 how = "; its credentials come by the usual chain of AWS" if scheme == "s3" else ""
@@ -127,13 +139,17 @@ class PublishStore(Strict):
             raise ValueError("user and header need a token: the place of what is sent with them")
         if self.user and self.header:
             raise ValueError("should have one of user and header")
+        if (self.read_user or self.read_header) and self.read_token is None:
+            raise ValueError("read_user and read_header need a read_token: the place of what is sent with them")
+        if self.read_user and self.read_header:
+            raise ValueError("should have one of read_user and read_header")
         if self.preset:
             shape, example = _SHAPES[self.preset]
             if "{" in self.url or "?" in self.url or not re.search(shape, self.url.rstrip("/")):
                 raise ValueError(f"url: for {self.preset} an address such as {example}")
             if self.method != "put" or self.form or self.read_url:
                 raise ValueError("method, form and read_url are the preset's; leave them out")
-        if self.user and ":" in self.user:
+        if ":" in (self.user or "") + (self.read_user or ""):
             raise ValueError("user: basic authentication has no way to send a ':' in a name")
         if self.method == "post" and not (self.read_url or "").startswith("http"):
             raise ValueError("method post needs read_url, an http address that the file is read back from")
@@ -146,6 +162,10 @@ class Publish(Strict):
 
     stores: Annotated[dict[Name, PublishStore], Field(min_length=1)] = Field(description="the stores, by name")
     default: Name | None = Field(default=None, description="the one without `--to`; default: the only one")
+
+    def chosen(self, name: str | None) -> str | None:
+        """Name of the store that is meant; None: several are there, and nothing says which."""
+        return name or self.default or (next(iter(self.stores)) if len(self.stores) == 1 else None)
 
     @model_validator(mode="after")
     def _known(self) -> Publish:

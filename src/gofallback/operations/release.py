@@ -13,6 +13,7 @@ from gofallback.facts.target import forget
 from gofallback.model.service import HARDENING
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Channel, run
+from gofallback.release import pull
 from gofallback.release.lease import fenced
 from gofallback.release.receive import Upload, abandon, archive, failure, finish, receive, unit_problems
 
@@ -28,6 +29,7 @@ def put_release(
     *,
     sudo: bool = True,
     tell: Callable[[str], None] | None = None,
+    pushed: Callable[[str], None] | None = None,
 ) -> bool:
     """Step: upload a release, check it on the target, rename it into place.
 
@@ -38,6 +40,7 @@ def put_release(
             then); None means that there is nothing to do.
         sudo: `target.sudo`.
         tell: gets the line that says why it failed, for the run's record.
+        pushed: what cannot be pulled is pushed, and this gets the line that says why; None: then it failed.
 
     Returns:
         False after one red line; the target then is as it was.
@@ -50,7 +53,7 @@ def put_release(
     forget(host)
     name = f"{wanted.files.service} {wanted.files.id}"
     try:
-        problem = _put(state, host, wanted, sudo)
+        problem = _put(state, host, wanted, sudo, pushed)
     except BrokenError as error:
         problem = f"the connection broke during the upload ({error}); nothing that runs was changed, run again"
     except OSError as error:
@@ -62,7 +65,7 @@ def put_release(
     return not problem
 
 
-def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
+def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[[str], None] | None) -> str:
     began = time.monotonic()
     lines = _transfer(state, host, upload, sudo)
     late = fenced(lines)
@@ -73,6 +76,13 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
         host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
         programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
         upload = replace(upload, programs=programs, extras=extras)
+        lines = _transfer(state, host, upload, sudo)
+        failed = failure(lines)
+    if failed and failed[0] in pull.STORES and pushed:
+        why = _explain(host, upload, *failed)
+        host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
+        pushed(why)
+        upload = replace(upload, programs=tuple(replace(program, source=None) for program in upload.programs))
         lines = _transfer(state, host, upload, sudo)
         failed = failure(lines)
     if failed:
@@ -94,18 +104,40 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool) -> str:
         return f"{late}; nothing was changed"
     if code:
         return f"could not be renamed into place: {(lines or ['no reason given'])[-1]}"
-    seconds = time.monotonic() - began
-    host.log(f"release {upload.files.id} uploaded: {upload.needed / _MB:.1f} MB in {seconds:.1f} s")
+    took = f"in {time.monotonic() - began:.1f} s"
+    if upload.fetched:
+        store, size = upload.fetched[0].source.store, sum(one.size for one in upload.fetched)
+        took = f"sent, {size / _MB:.1f} MB pulled from {store} {took}"
+    host.log(f"release {upload.files.id} uploaded: {upload.sent / _MB:.1f} MB {took}")
     return ""
 
 
 def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
     with Channel(state, host, receive(upload), sudo=sudo) as channel:
         if channel.send(archive(upload), _progress(host, upload)):
-            channel.end_input()
-        lines = [line for line in channel.lines() if line is not None]
+            if upload.fetched:
+                # Its input stays open: its end would tell the agent that nobody wants the file any more.
+                channel.send([pull.request_line(upload.fetched)])
+            else:
+                channel.end_input()
+        lines = []
+        for line in channel.lines():
+            if line is not None:
+                lines.append(line)
+                _tell(host, upload, line)
         channel.status()
         return lines
+
+
+def _tell(host: Host, upload: Upload, line: str) -> None:
+    """Pass on what the agent says of a download."""
+    word, _, rest = line.partition("\t")
+    if word == "note":
+        host.log(f"release {upload.files.id}: {rest}")
+    elif word == "progress":
+        done, _, of = rest.partition("\t")
+        if done.isdecimal() and of.isdecimal():
+            host.log(f"release {upload.files.id}: {int(done) / _MB:.1f} of {int(of) / _MB:.1f} MB pulled")
 
 
 def _progress(host: Host, upload: Upload) -> Callable[[int], None]:
@@ -117,12 +149,14 @@ def _progress(host: Host, upload: Upload) -> Callable[[int], None]:
         sent += size
         if time.monotonic() - told >= _TELL:
             told = time.monotonic()
-            host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.needed / _MB:.1f} MB")
+            host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.sent / _MB:.1f} MB")
 
     return progress
 
 
 def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
+    if kind in pull.STORES and upload.fetched:
+        return pull.explain(kind, text, upload.fetched[0].source)
     if kind == "disk":
         return f"the disk is full: {text}; free space on {host.name} and run the same command again"
     if kind == "hash":

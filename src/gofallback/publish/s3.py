@@ -68,6 +68,7 @@ class S3Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if endpoint else "auto"},
+            signature_version="s3v4",  # addresses would be signed the old way, which newer regions refuse
             user_agent_extra="gofallback",
         )
         try:
@@ -132,6 +133,14 @@ class S3Store:
                 Metadata={"sha256": item.sha256},
             )
         moved(item.size)
+
+    def signed_url(self, item: Item, seconds: int) -> str:
+        """Address that reads the object without credentials, for so many seconds; at most a week, less for a role."""
+        name = {"Bucket": self._address.bucket, "Key": self._key(item)}
+        try:
+            return str(self._s3.generate_presigned_url("get_object", Params=name, ExpiresIn=min(seconds, 604_800)))
+        except exceptions.BotoCoreError as error:
+            raise PublishError(f"s3://{self._address.bucket}: {error}") from None
 
     def _key(self, item: Item) -> str:
         return self._address.key(self._service, self._version, item.name)

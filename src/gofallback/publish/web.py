@@ -47,7 +47,7 @@ class WebStore:
     def __init__(self, store: PublishStore, service: str, version: str) -> None:
         self._store, self._service, self._version = store, service, version
         self._own = origin(store.url)
-        self._guard_plain()
+        guard_plain(store)
         self._secret = header(store)
         self._session = requests.Session()
         self._session.headers["User-Agent"] = "gofallback"
@@ -162,13 +162,15 @@ class WebStore:
     def _asker(self) -> str:
         return f"the token of {place(self._store.token)}" if self._store.token else "nobody in particular (no `token`)"
 
-    def _guard_plain(self) -> None:
-        scheme, host, _ = self._own
-        if self._store.token and scheme == "http" and not self._store.plain_http and not _loopback(host):
-            raise PublishError(
-                f"{self._store.url}: the token would go over the wire for everybody to read; use https://, or say "
-                "plain_http: true"
-            )
+
+def guard_plain(store: PublishStore) -> None:
+    """No token over http:// but to this machine. PublishError otherwise."""
+    scheme, host, _ = origin(store.url)
+    if store.token and scheme == "http" and not store.plain_http and not _loopback(host):
+        raise PublishError(
+            f"{store.url}: the token would go over the wire for everybody to read; use https://, or say "
+            "plain_http: true"
+        )
 
 
 def followed(method: str, status: int, url: str, target: str, own: tuple[str, str, int]) -> str:

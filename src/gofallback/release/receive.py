@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gofallback.release.agentfiles import AGENT
 from gofallback.release.lease_script import guard
+from gofallback.release.pull import Source, Wanted
 from gofallback.release.render import ReleaseFiles
 
 CHUNK = 1 << 18
@@ -38,6 +39,13 @@ class Program:
     have: tuple[str, ...] = ()
     """Absolute paths on the target that should hold the same bytes: linked, not sent, if they really do."""
     mode: int = 0o755
+    source: Source | None = None
+    """Where the target gets it itself; None: it is sent. The agent is always sent, as it does the fetching."""
+
+    @property
+    def fetched(self) -> bool:
+        """Whether the target gets it itself."""
+        return self.source is not None and not self.have
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,25 @@ class Upload:
 
     @property
     def needed(self) -> int:
-        """Bytes that are sent."""
-        sent = sum(program.size for program in (*self.programs, *self.extras) if not program.have)
+        """Bytes that come to the target."""
+        return self.sent + sum(one.size for one in self.fetched)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the controller sends."""
+        parts = (*self.programs, *self.extras)
+        sent = sum(program.size for program in parts if not program.have and not program.fetched)
         small = [file.content for file in self.files.files.values()] + [self.manifest, *self.beside.values()]
         return sent + sum(len(content) for content in small)
+
+    @property
+    def fetched(self) -> tuple[Wanted, ...]:
+        """What the target gets itself."""
+        return tuple(
+            Wanted(f"{self.temporary}/{one.path}", one.sha256, one.size, one.source)
+            for one in self.programs
+            if one.source is not None and one.fetched
+        )
 
 
 def receive(upload: Upload) -> str:
@@ -102,18 +125,19 @@ def receive(upload: Upload) -> str:
                 f"[ -e {target} ] || ! [ -f {quote(have)} ] || ln {quote(have)} {target} 2>/dev/null"
                 f" || cp --reflink=auto {quote(have)} {target}"
             )
+    # head takes no byte more than it is told (coreutils), so that what follows the tar is left for the agent
+    tar = f"head -c {archive_size(upload)} | tar -xpf -" if upload.fetched else "tar -xpf -"
     lines += [
-        'out=$(tar -xpf - -C "$tmp" 2>&1) || { case $out in'
+        f'out=$({tar} -C "$tmp" 2>&1) || {{ case $out in'
         ' *"No space left"*|*"Wrote only"*) fail disk "the disk filled up";; esac;'
         ' fail transfer "the upload is incomplete: $(printf %s "$out" | head -n 1)"; }',
     ]
     for program in upload.programs:
-        target = f'"$tmp"/{quote(program.path)}'
-        lines += [
-            f"sum=$(sha256sum <{target} 2>/dev/null) || sum=; sum=${{sum%% *}}",
-            f'[ "$sum" = {program.sha256} ] || fail hash {quote(program.path)}" $sum"',
-            f"chown root:root {target}; chmod 755 {target}",
-        ]
+        lines += [] if program.fetched else _checked(program)
+    if upload.fetched:
+        lines.append(f'"$tmp"/{AGENT} fetch || fail fetch "its agent ended with status $?"')
+    for program in upload.programs:
+        lines += _checked(program) if program.fetched else []
     if upload.extras:
         lines.append(_EXTRAS)
     agent = next((program for program in upload.programs if program.path == AGENT), None)
@@ -127,6 +151,15 @@ def receive(upload: Upload) -> str:
         "echo received",
     ]
     return "\n".join(lines)
+
+
+def _checked(program: Program) -> list[str]:
+    target = f'"$tmp"/{shlex.quote(program.path)}'
+    return [
+        f"sum=$(sha256sum <{target} 2>/dev/null) || sum=; sum=${{sum%% *}}",
+        f'[ "$sum" = {program.sha256} ] || fail hash {shlex.quote(program.path)}" $sum"',
+        f"chown root:root {target}; chmod 755 {target}",
+    ]
 
 
 #: What the target has already is linked, or copied where its mode is another one: a link's mode is that of every name
@@ -161,31 +194,46 @@ def abandon(upload: Upload) -> str:
 
 def archive(upload: Upload) -> Iterator[bytes]:
     """The tar that `receive` reads, in pieces; a program is read as it is sent, never held whole."""
-    programs = {program.path: program for program in (*upload.programs, *upload.extras) if not program.have}
+    for header, size, content in _members(upload):
+        yield header
+        yield from _read(content, size) if isinstance(content, Path) else [content]
+        yield bytes(-size % _BLOCK)
+    yield bytes(2 * _BLOCK)
+
+
+def archive_size(upload: Upload) -> int:
+    """Bytes of `archive`."""
+    return sum(_BLOCK + size + -size % _BLOCK for _, size, _ in _members(upload)) + 2 * _BLOCK
+
+
+def _members(upload: Upload) -> Iterator[tuple[bytes, int, bytes | Path]]:
+    """Header, bytes and content of every member."""
+    parts = (*upload.programs, *upload.extras)
+    programs = {program.path: program for program in parts if not program.have and not program.fetched}
     files = {path: file.content for path, file in upload.files.files.items()}
     files |= {"manifest.json": upload.manifest, **upload.beside}
     paths = [*files, *(extra.path for extra in upload.extras)]
     folders = {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "."}
     for folder in sorted(folders | {"bin", "lib", "conf", ".verify"}):
-        yield _header(folder, 0o755, kind=tarfile.DIRTYPE)
+        yield _header(folder, 0o755, kind=tarfile.DIRTYPE), 0, b""
     modes = {path: file.mode for path, file in upload.files.files.items()}
     for path, content in sorted(files.items()):
-        yield from _member(path, content, modes.get(path, 0o644))
+        yield _header(path, modes.get(path, 0o644), len(content)), len(content), content
     for name, content in verifiable(upload).items():
-        yield from _member(f".verify/{name}", content, 0o644)
+        yield _header(f".verify/{name}", 0o644, len(content)), len(content), content
     for name, content in _lists(upload.extras).items():
-        yield from _member(f".extras/{name}", content, 0o600)
+        yield _header(f".extras/{name}", 0o600, len(content)), len(content), content
     for path, program in sorted(programs.items()):
-        yield _header(path, program.mode, program.size)
-        with program.local.open("rb") as file:
-            left = program.size
-            while left and (chunk := file.read(min(CHUNK, left))):
-                left -= len(chunk)
-                yield chunk
-            if left:  # it shrank while it was read: the hash check on the target will say so
-                yield bytes(left)
-        yield bytes(-program.size % _BLOCK)
-    yield bytes(2 * _BLOCK)
+        yield _header(path, program.mode, program.size), program.size, program.local
+
+
+def _read(path: Path, size: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while size and (chunk := file.read(min(CHUNK, size))):
+            size -= len(chunk)
+            yield chunk
+    if size:  # it shrank while it was read: the hash check on the target will say so
+        yield bytes(size)
 
 
 def _lists(extras: tuple[Program, ...]) -> dict[str, bytes]:
@@ -207,11 +255,6 @@ def _header(name: str, mode: int, size: int = 0, kind: bytes = tarfile.REGTYPE) 
     info = tarfile.TarInfo(name)
     info.mode, info.size, info.type, info.uname, info.gname = mode, size, kind, "root", "root"
     return info.tobuf(tarfile.GNU_FORMAT)
-
-
-def _member(path: str, content: bytes, mode: int) -> Iterator[bytes]:
-    yield _header(path, mode, len(content))
-    yield content + bytes(-len(content) % _BLOCK)
 
 
 #: systemd 247 colours its messages even where nobody sees them.

@@ -1,0 +1,82 @@
+"""What a target needs to read from a store: an address, and the credential that the data names for reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+from gofallback.model.publish import PublishStore
+from gofallback.model.target import Target
+from gofallback.publish.errors import PublishError
+from gofallback.publish.files import Item
+from gofallback.publish.request import upload
+from gofallback.publish.secret import header, place
+from gofallback.publish.web import guard_plain
+from gofallback.release.pull import Source
+from gofallback.report.redact import hide
+
+#: Seconds that a signed address is good for, besides the deadline of the download: clocks differ.
+_SPARE = 900
+
+
+def reader(store: PublishStore) -> PublishStore:
+    """The same store as targets see it: with the credential for reading in place of the one for writing."""
+    return store.model_copy(
+        update={
+            "token": store.read_token,
+            "user": store.read_user if store.read_token else None,
+            "header": store.read_header if store.read_token else None,
+        }
+    )
+
+
+def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> Source:
+    """Where a target gets one published file.
+
+    Args:
+        name: of the store in group data.
+        store: its data; not a folder.
+        service, version: what the file is published under.
+        item: the file.
+        target: the target's clock and proxy.
+
+    Raises:
+        PublishError: the credential or the file of `ca` cannot be read.
+    """
+    ca = _pem(store.ca) if store.ca else ""
+    asker = "nobody in particular (no `read_token`)"
+    headers: dict[str, str] = {}
+    if store.url.startswith("s3://"):
+        from gofallback.publish.s3 import S3Store  # a second of imports that the others need not pay
+
+        url = S3Store(store, service, version).signed_url(item, target.pull_deadline + _SPARE)
+        hide(
+            value for key, value in parse_qsl(urlsplit(url).query) if key in ("X-Amz-Signature", "X-Amz-Security-Token")
+        )
+    else:
+        theirs = reader(store)
+        guard_plain(theirs)
+        url, headers = upload(theirs, service, version, item).read_url, header(theirs)
+        if theirs.token:
+            asker = f"the token of {place(theirs.token)}"
+    return Source(
+        store=name,
+        host=urlsplit(url).netloc,
+        url=url,
+        headers=headers,
+        asker=asker,
+        signed=store.url.startswith("s3://"),
+        ca=ca,
+        timeout=store.timeout,
+        attempts=store.attempts,
+        deadline=target.pull_deadline,
+        proxy=target.pull_proxy or "",
+    )
+
+
+def _pem(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is no text"
+        raise PublishError(f"{path}, which `ca` names: cannot be read ({why})") from None
