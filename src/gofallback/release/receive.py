@@ -203,7 +203,7 @@ def archive(upload: Upload) -> Iterator[bytes]:
 
 def archive_size(upload: Upload) -> int:
     """Bytes of `archive`."""
-    return sum(_BLOCK + size + -size % _BLOCK for _, size, _ in _members(upload)) + 2 * _BLOCK
+    return sum(len(header) + size + -size % _BLOCK for header, size, _ in _members(upload)) + 2 * _BLOCK
 
 
 def _members(upload: Upload) -> Iterator[tuple[bytes, int, bytes | Path]]:
