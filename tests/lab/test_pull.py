@@ -50,12 +50,14 @@ def fresh(made: Fleet, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """Targets as on the first day, and a controller with both tokens."""
     made.fresh_targets()
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
-    monkeypatch.setenv("READ_TOKEN", READ_TOKEN)
+    # in a file: what the lab itself starts on a target has this process's environment
+    (made.home / "reader").write_text(READ_TOKEN + "\n")
     return made
 
 
-def store(url: str, **more: Any) -> dict[str, Any]:
-    given = {"url": url, "token": {"env": "LAB_TOKEN"}, "read_token": {"env": "READ_TOKEN"}, "plain_http": True}
+def store(fleet: Fleet, url: str, **more: Any) -> dict[str, Any]:
+    reader = {"file": str(fleet.home / "reader")}
+    given = {"url": url, "token": {"env": "LAB_TOKEN"}, "read_token": reader, "plain_http": True}
     return {"stores": {"depot": {**given, "attempts": 2, **more}}}
 
 
@@ -71,7 +73,7 @@ def agents_requests(web: Nginx, path: str) -> list[str]:
 def test_each_target_fetches_what_the_controller_sent_to_the_store_once(fresh: Fleet, web: Nginx) -> None:
     for target in fresh.lab.targets:
         target.run(f"systemd-run --collect --unit=sampler /bin/sh -c {shlex.quote(SAMPLER)}")
-    result = pull(fresh, store(f"{web.url}/private/a"), pull_fallback="none")
+    result = pull(fresh, store(fresh, f"{web.url}/private/a"), pull_fallback="none")
     assert result.code == 0, result.output
     assert {fresh.answer(host) for host in ("t1", "t2")} == {"ok v1.0.0"}
     path = "/private/a/hello/v1.0.0/hello-linux-amd64"
@@ -90,10 +92,10 @@ def test_each_target_fetches_what_the_controller_sent_to_the_store_once(fresh: F
         assert seen and READ_TOKEN not in seen, "it saw itself, so it looks"
         searched = "/etc /home /opt /root /run /srv /tmp /var"
         assert target.run(f"grep -rlas -e {READ_TOKEN} {searched} --exclude-dir=journal || true").stdout == ""
-    again = pull(fresh, store(f"{web.url}/private/a"), pull_fallback="none")
+    again = pull(fresh, store(fresh, f"{web.url}/private/a"), pull_fallback="none")
     assert again.code == 0 and "nothing was changed" in again.output
     fresh.fresh_targets()
-    third = pull(fresh, store(f"{web.url}/private/a"), pull_fallback="none")
+    third = pull(fresh, store(fresh, f"{web.url}/private/a"), pull_fallback="none")
     assert third.code == 0 and "was there already" in third.output, third.output
     assert web.log().count(f"PUT {path} ") == 1, "what is in the store already is not sent again"
 
@@ -127,8 +129,8 @@ def bucket_of(s3: Endpoint) -> None:
 
 
 def test_a_store_that_fails_every_target_is_one_line_each_and_nothing_is_switched(fresh: Fleet, web: Nginx) -> None:
-    assert pull(fresh, store(f"{web.url}/private/c")).code == 0
-    result = pull(fresh, store(f"{web.url}/spoiled/c"), "v1.1.0", pull_fallback="none")
+    assert pull(fresh, store(fresh, f"{web.url}/private/c")).code == 0
+    result = pull(fresh, store(fresh, f"{web.url}/spoiled/c"), "v1.1.0", pull_fallback="none")
     assert result.code == 4, result.output
     assert "cannot be pulled from depot: sha256" in result.output and "that is not what was published" in result.output
     assert {fresh.answer(host) for host in ("t1", "t2")} == {"ok v1.0.0"}
@@ -136,7 +138,7 @@ def test_a_store_that_fails_every_target_is_one_line_each_and_nothing_is_switche
 
 
 def test_what_cannot_be_pulled_is_pushed_with_a_note_unless_told_otherwise(fresh: Fleet, web: Nginx) -> None:
-    result = pull(fresh, store(f"{web.url}/hidden/d"))
+    result = pull(fresh, store(fresh, f"{web.url}/hidden/d"))
     assert result.code == 0, result.output
     assert (
         "404 Not Found; it was published, and is not there" in result.output and "it is pushed instead" in result.output
@@ -147,7 +149,7 @@ def test_what_cannot_be_pulled_is_pushed_with_a_note_unless_told_otherwise(fresh
 
 
 def test_a_store_that_does_not_take_the_binary_fails_the_run_or_is_gone_around(fresh: Fleet, web: Nginx) -> None:
-    full = store(f"{web.url}/quota/e")
+    full = store(fresh, f"{web.url}/quota/e")
     result = pull(fresh, full, pull_fallback="none")
     assert result.code == 4, result.output
     assert (
@@ -160,7 +162,7 @@ def test_a_store_that_does_not_take_the_binary_fails_the_run_or_is_gone_around(f
 
 
 def test_what_is_missing_on_the_controller_is_said_before_anything_is_done(fresh: Fleet, web: Nginx) -> None:
-    lost = store(f"{web.url}/private/f", read_token={"env": "NOT_SET"})
+    lost = store(fresh, f"{web.url}/private/f", read_token={"env": "NOT_SET"})
     result = pull(fresh, lost, pull_fallback="none")
     assert result.code == 2, result.output
     assert "environment variable NOT_SET, which `token` names, is not set" in result.output
