@@ -15,6 +15,7 @@ import pytest
 
 from gofallback.provenance.keys import PUBLIC, controller_key
 from lab import Lab
+from lab.linux.builder import ROOT
 from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet
 
@@ -25,8 +26,8 @@ REQUIRED = {"trust": {"twin": "required"}}
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two builders that have built v1.0.0 alike, and a target that runs it."""
-    with Lab.up(fresh_name(), targets=1, builders=2) as lab:
+    """A Windows and a Linux builder that have built v1.0.0 alike, and a target that runs it."""
+    with Lab.up(fresh_name(), targets=1, builders=1, linux_builders=1) as lab:
         made = Fleet(lab, tmp_path_factory.mktemp("controller"))
         result = made.run("fallback", "--data", "ref=v1.0.0", data=REQUIRED, seconds=900)
         assert result.code == 0, result.output
@@ -48,13 +49,13 @@ def compared(fleet: Fleet) -> list[dict[str, Any]]:
 def test_two_builders_build_at_the_same_time_and_what_both_made_is_shipped(pair: Fleet) -> None:
     report = json.loads((pair.home / "first" / "report.json").read_text())
     spans = {span["host"]: span for stage in report["stages"] if stage["name"] == "build" for span in stage["spans"]}
-    first, second = spans["w1"], spans["w2"]
+    first, second = spans["w1"], spans["b1"]
     assert min(first["end"], second["end"]) > max(first["start"], second["start"])
     rows = {row["service"]: row for row in report["comparisons"]}
     assert set(rows) == {"hello", "gofallback-agent"}
-    assert all(row["same"] and row["names"] == ["w1", "w2"] for row in rows.values())
+    assert all(row["same"] and row["names"] == ["w1", "b1"] for row in rows.values())
     shown = pair.command("verify", str(store(pair)))
-    assert shown.code == 0 and "reproduced: w2 built the same bytes" in shown.output
+    assert shown.code == 0 and "reproduced: b1 built the same bytes" in shown.output
     assert pair.lab.host("t1").run("ls /opt/hello/current/twin.json", check=False).returncode == 0
     again = pair.run("fallback", "--data", "ref=v1.0.0", data=REQUIRED)
     assert again.code == 0 and "to be built" not in again.output
@@ -62,17 +63,18 @@ def test_two_builders_build_at_the_same_time_and_what_both_made_is_shipped(pair:
 
 
 def test_builds_that_differ_are_not_shipped_and_the_reason_is_said(pair: Fleet) -> None:
-    other = {"hosts": {"w2": {"builder": {"environment": {"GOFLAGS": "-tags=debug"}}}}, **REQUIRED}
+    changed = {"os": "linux", "root": ROOT, "environment": {"GOFLAGS": "-tags=debug"}}
+    other = {"hosts": {"b1": {"builder": changed}}, **REQUIRED}
     before = pair.live("t1")
     result = pair.run("fallback", "--data", "ref=v1.1.0", data=other, seconds=900)
     assert result.code == 4, result.output
-    result.line(r"hello linux/amd64: -tags: w1 has none, w2 debug; look for GOFLAGS")
+    result.line(r"hello linux/amd64: -tags: w1 has none, b1 debug; look for GOFLAGS")
     (row,) = compared(pair)
-    assert not row["same"] and row["why"][0].startswith("-tags: w1 has none, w2 debug")
+    assert not row["same"] and row["why"][0].startswith("-tags: w1 has none, b1 debug")
     whole = json.loads(((pair.home / "runs" / pair.report()["run_id"]) / row["file"]).read_text())
-    assert whole["findings"][0]["kind"] == "setting" and whole["names"] == ["w1", "w2"]
+    assert whole["findings"][0]["kind"] == "setting" and whole["names"] == ["w1", "b1"]
     assert pair.live("t1") == before and "v1.1.0" not in str(list((pair.home / "artifacts" / "hello").iterdir()))
-    good = pair.run("drill", "--data", "ref=v1.1.0", data=REQUIRED, seconds=900)  # what w2 made then is not used again
+    good = pair.run("drill", "--data", "ref=v1.1.0", data=REQUIRED, seconds=900)  # what b1 made then is not used again
     assert good.code == 0 and compared(pair)[0]["same"], good.output
 
 
@@ -84,20 +86,20 @@ def test_what_one_builder_alone_built_is_refused_until_another_has(pair: Fleet, 
     )
     assert refused.code == 2, refused.output
     refused.line("only w1 is known to have built them; have both build it: deploys/drill.py")
-    result = alone.run("drill", "--data", "ref=v1.0.0", "--data", "twin=w2", seconds=900)
+    result = alone.run("drill", "--data", "ref=v1.0.0", "--data", "twin=b1", seconds=900)
     assert result.code == 0, result.output
-    assert "reproduced: w2 built the same bytes" in alone.command("verify", str(store(alone))).output
-    # w1 is gone: what it built and w2 confirmed needs nobody more
+    assert "reproduced: b1 built the same bytes" in alone.command("verify", str(store(alone))).output
+    # w1 is gone: what it built and b1 confirmed needs nobody more
     gone = {"hosts": {"w1": {"ssh_port": 9}}, **REQUIRED}
     assert alone.run("drill", "--data", "ref=v1.0.0", data=gone).code == 0
 
 
 def test_without_a_second_builder_nothing_begins_unless_somebody_says_why(pair: Fleet) -> None:
-    gone = {"hosts": {"w2": {"ssh_port": 9}}, "hello": {"build": {"stamp": {"main.version": "x"}}}, **REQUIRED}
+    gone = {"hosts": {"b1": {"ssh_port": 9}}, "hello": {"build": {"stamp": {"main.version": "x"}}}, **REQUIRED}
     refused = pair.run("fallback", "--data", "ref=v1.0.0", data=gone)
     assert refused.code == 2
     refused.line(
-        r"trust.twin: no second builder is there \(w2 cannot be reached\) to build hello v1.0.0 linux/amd64 too"
+        r"trust.twin: no second builder is there \(b1 cannot be reached\) to build hello v1.0.0 linux/amd64 too"
     )
     unsaid = pair.run("drill", "--data", "ref=v1.0.0", "--data", "twin=false", data=gone)
     assert unsaid.code == 2 and "setting it aside needs --data reason='why'" in unsaid.output
@@ -106,9 +108,9 @@ def test_without_a_second_builder_nothing_begins_unless_somebody_says_why(pair: 
 def test_a_builder_that_makes_what_runs_in_production_is_a_faithful_replacement(pair: Fleet) -> None:
     result = pair.run("faithful", data={"hosts": {"w1": {"ssh_port": 9}}}, seconds=900)
     assert result.code == 0, result.output
-    result.line("w2 is a faithful replacement: yes")
+    result.line("b1 is a faithful replacement: yes")
     (row,) = compared(pair)
-    assert row["same"] and row["names"] == ["w2", "t1"] and pair.report()["faithful"] is True
+    assert row["same"] and row["names"] == ["b1", "t1"] and pair.report()["faithful"] is True
 
 
 def test_what_another_system_brought_is_built_again_by_what_its_bytes_say(pair: Fleet) -> None:

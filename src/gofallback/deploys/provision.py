@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pyinfra.api.host import Host
 
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
+from gofallback.deploys import _known
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.errors import GofallbackError
@@ -26,23 +27,25 @@ def provision(site: Site, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
     if site.run.builder is not None and not site.builds(host):
         return
-    provision_builder(site.fleet(host), host, str(site.run.home.downloads))
+    older = _known.go_versions(site) if host is site.builder else []
+    provision_builder(site.fleet(host), host, str(site.run.home.downloads), older)
 
 
-def provision_builder(fleet: Fleet, host: Host, cache: str) -> None:
+def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str] = ()) -> None:
     """Plan what one builder needs.
 
     Args:
         fleet: the host's parsed group data.
         host: the builder.
         cache: folder of archives on the controller.
+        older: further versions of Go: those that built what runs in production, where that is built again.
 
     Raises:
         ProvisionError: a version without a pin for the builder's processor.
     """
     builder = fleet.builder
     known = builder_state(host, builder.root)
-    pins = list(wanted_pins(fleet, known.arch, known.os))
+    pins = list(wanted_pins(fleet, known.arch, known.os, older))
     _tell(host, known, pins, use_installed=builder.use_installed)
     operations.ready(
         name="The builder can build",
@@ -77,8 +80,10 @@ def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) ->
     return found is not None and found.sha256 in (None, pin.sha256)
 
 
-def wanted_pins(fleet: Fleet, arch: str, os: str = "windows") -> Iterator[ToolchainPin]:
+def wanted_pins(fleet: Fleet, arch: str, os: str = "windows", older: Sequence[str] = ()) -> Iterator[ToolchainPin]:
     """Git, the fleet's Go, every other Go that a service asks for, and Zig where a service has C; each once.
+
+    ``older`` are further versions of Go: those that built what runs in production.
 
     Raises:
         ProvisionError: a version without a pin.
@@ -89,6 +94,7 @@ def wanted_pins(fleet: Fleet, arch: str, os: str = "windows") -> Iterator[Toolch
             "toolchain: missing; a builder needs `toolchain` with go, git and pins (group_data/builders.py)"
         )
     asked = {service.build.go: f"services.{name}.build.go" for name, service in sorted(fleet.services.items())}
+    asked |= {version: "what runs in production" for version in older if version not in asked}
     if arch not in ("amd64", "arm64"):
         raise ProvisionError(f"the builder's processor is {arch}; a builder needs x86_64 (amd64) or aarch64 (arm64)")
     git_key = "toolchain.linux_git" if os == "linux" and table.linux_git else "toolchain.git"
