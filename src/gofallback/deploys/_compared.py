@@ -58,7 +58,7 @@ def second_word(here: Site, manifest: Manifest, local: Path) -> tuple[bytes | No
 
 def _explained(here: Site, host: Host, theirs: Built, manifest: Manifest, local: Path) -> str:
     folder = record_folder(here)
-    stem = f"{manifest.spec.service}-{manifest.spec.goos}-{manifest.spec.goarch}"
+    stem = f"{manifest.spec.binary}-{manifest.spec.goos}-{manifest.spec.goarch}"
     fetched = folder / f"{stem}.{host.name}"
     folder.mkdir(parents=True, exist_ok=True)
     problem = fetch(host, theirs.path, fetched)
@@ -95,7 +95,7 @@ def note(
     same = sha256[0] == sha256[1]
     here.run.comparisons.append(
         ComparisonRow(
-            service=spec.service,
+            service=spec.what,
             platform=spec.platform,
             version=spec.version,
             names=names,
@@ -140,7 +140,8 @@ def attach(here: Site, stored: Stored, word: bytes) -> None:
         StoreError: the disk refuses.
     """
     folder = stored.path.parent
-    files = {one.name: one.read_bytes() for one in folder.iterdir() if one.suffix == ".json"} | {TWIN: word}
+    every = [one for one in folder.iterdir() if one.is_file() and not one.name.startswith(".") and one != stored.path]
+    files = {one.name: one.read_bytes() for one in every} | {TWIN: word}
     here.run.store.attach(stored, {TWIN: word, CHECKSUMS: checksums.of(files, stored.manifest)})
 
 

@@ -120,6 +120,7 @@ class ComparisonRow(Strict):
     """One build compared with another of the same."""
 
     service: str
+    """And the binary, where it is a further one."""
     platform: str
     version: str = ""
     names: tuple[str, str]
