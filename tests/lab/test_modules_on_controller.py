@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
-from gofallback.build.modules import ModuleFiles
+from gofallback.build.modules import ModuleFiles, Modules, builder_environment
 from gofallback.controller import gocli
 from gofallback.controller.git import resolve
 from gofallback.controller.modrun import ModuleError, Wanted
 from gofallback.controller.module_files import module_files
 from gofallback.controller.modules import ModuleSet, gather
 from gofallback.model.modules import PrivateModules
+from gofallback.operations.modules import pack
 from tests.lab.git_servers import HOST, GitServer, git_server
 from tests.lab.windows_builder import commit, repository, write
 from tests.unit.services import service
@@ -312,6 +313,53 @@ def test_a_workspace_of_the_commit_counts_with_all_its_modules(
     commit(repo, **{"go.work": "go 1.24\n\nuse (\n\t./app\n\t./lib\n)\n"})
     assert controller.gather(repo, directory="app").modules == 1
     assert controller.gather(repo, directory="app", environment={"GOWORK": "off"}).modules == 0
+
+
+def build_from(found: ModuleSet, repo: Path, folder: Path, go: Path) -> subprocess.CompletedProcess[str]:
+    """What a Linux builder does: unpack what was sent, and build with nothing else in reach."""
+    proxy = folder / "a root" / "cache" / "modproxy"
+    proxy.mkdir(parents=True)
+    pack(found.files, folder / "sent.tar")
+    subprocess.run(["tar", "-xf", str(folder / "sent.tar"), "-C", str(proxy)], check=True)
+    told = builder_environment("controller", PrivateModules.model_validate(PRIVATE), str(proxy))
+    own = {name: str(folder / name) for name in ("GOCACHE", "GOMODCACHE", "GOPATH", "HOME")}
+    settings = {"PATH": "/usr/bin:/bin", "GOTOOLCHAIN": "local", "GOENV": "off", "GOFLAGS": "-modcacherw -mod=mod"}
+    return subprocess.run(
+        [str(go), "list", *Modules("controller").flags, "-deps", "-f", "{{.ImportPath}} {{.Dir}}", "."],
+        cwd=repo,
+        env={**settings, **own, **{name: value for name, value in told.items() if value}},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_was_sent_is_all_that_go_needs_on_a_linux_builder(
+    server: GitServer, controller: Controller, tmp_path: Path
+) -> None:
+    path = server.publish("Team/Linux", "v1.0.0", {"l.go": "package linux\n\nfunc Name() string { return `x` }\n"})
+    repo = program(server, tmp_path / "app", path, name="linux")
+    found = controller.gather(repo)
+    server.requests.clear()
+    done = build_from(found, repo, tmp_path / "builder", server.go)
+    assert done.returncode == 0, done.stderr
+    assert f"{path} " in done.stdout
+    assert server.requests == []
+
+
+def test_a_module_that_go_sum_does_not_name_is_not_brought_and_go_refuses_it_whatever_goflags_says(
+    server: GitServer, controller: Controller, tmp_path: Path
+) -> None:
+    path = server.publish("team/loose", "v1.0.0", {"l.go": "package loose\n\nfunc Name() string { return `x` }\n"})
+    repo = program(server, tmp_path / "app", path)
+    controller.gather(repo)  # it is in the cache all the same
+    write(repo, {"go.sum": "".join(line for line in (repo / "go.sum").open() if "/go.mod " in line)})
+    commit(repo)
+    found = controller.gather(repo)
+    assert found.modules == 0
+    done = build_from(found, repo, tmp_path / "builder", server.go)
+    assert done.returncode != 0
+    assert f"missing go.sum entry for module providing package {path}" in done.stderr
 
 
 def test_a_go_that_is_too_old(server: GitServer, controller: Controller, tmp_path: Path) -> None:

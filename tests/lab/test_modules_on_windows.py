@@ -117,6 +117,19 @@ def test_private_modules_reach_the_builder_without_a_credential_and_each_byte_on
     assert any(HOST in json.dumps(one) and "SHA-256" in json.dumps(one) for one in bills)
 
 
+def test_what_a_killed_run_left_half_there_is_completed_and_nothing_else_is_sent(team: Team) -> None:
+    first = team.drill()
+    assert first.code == 0, first.output
+    archive = team.proxy / HOST / "team" / "other" / "@v" / "v1.0.0.zip"
+    size = archive.stat().st_size
+    archive.write_bytes(archive.read_bytes()[:100])
+    subprocess.run(["rm", "-rf", str(team.proxy / "receipts"), str(team.cache)], check=True)
+    commit(team.repo, **{"more.go": "package main\n"})
+    result = team.drill()
+    assert result.code == 0, result.output
+    assert sent(result) == [size]
+
+
 def test_at_night_with_every_server_gone_a_new_commit_is_built_from_the_cache(team: Team) -> None:
     assert team.drill().code == 0
     team.server.down = True

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from gofallback.build.failure import classify as build_failure
 from gofallback.build.module_failure import classify
 from gofallback.build.modules import (
     ModuleFiles,
+    Modules,
     Sum,
     builder_environment,
     choose,
@@ -21,10 +23,12 @@ from gofallback.build.modules import (
     proxy_name,
     receipt,
 )
+from gofallback.controller import gitcli
 from gofallback.controller.modsecret import ModuleSecretError, handles
 from gofallback.controller.modules import ModuleFile, check
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.modules import PrivateModules
+from gofallback.operations.modules import read_listing
 from gofallback.report.redact import redact
 from tests.unit.services import MINIMAL
 
@@ -182,6 +186,41 @@ def test_mod_mod_is_refused_as_nothing_would_be_verified() -> None:
     text = refused(environment={"GOFLAGS": "-trimpath -mod=mod"})
     assert "go.sum" in text
     assert "go mod tidy" in text
+
+
+def test_mod_mod_is_refused_for_a_builder_too() -> None:
+    with pytest.raises(DataError, match=r"builder\.environment.*go\.sum"):
+        parse_fleet({"services": [MINIMAL], "builder": {"environment": {"GOFLAGS": "-mod=mod"}}})
+
+
+def test_auto_leaves_another_go_mod_to_the_builder() -> None:
+    where = [{"GOFLAGS": "-modfile=other.mod"}]
+    assert choose("auto", needing(), NOBODY, where, controller_can=True) == "download"
+
+
+def test_a_decided_way_is_on_the_command_line_where_it_wins_over_goflags() -> None:
+    assert Modules("controller").flags == Modules("download").flags == Modules("none").flags == ["-mod=readonly"]
+    assert Modules("vendor").flags == ["-mod=vendor"]
+    assert Modules().flags == []
+
+
+def test_a_mismatch_of_what_the_controller_sent_is_the_builders_doing() -> None:
+    found = build_failure(SAID["mismatch"][0], 1, False)
+    assert "moved the version's tag" in Modules("download").explained(found).remedy
+    assert "do not use that builder" in Modules("controller").explained(found).remedy
+
+
+def test_a_variable_with_a_secret_is_kept_from_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_SECRET_OF_A_LOGIN", "x")
+    assert "LAB_SECRET_OF_A_LOGIN" in gitcli.environment()
+    gitcli.withhold(["LAB_SECRET_OF_A_LOGIN"])
+    assert "LAB_SECRET_OF_A_LOGIN" not in gitcli.environment()
+
+
+def test_what_a_builder_lists_is_read_by_name() -> None:
+    windows = ["@end", "12 C:\\G\\cache\\modproxy\\a.test\\!b\\@v\\v1.0.0.zip", "7 D:\\other", "x C:\\G\\cache"]
+    assert read_listing(windows, "C:\\g\\cache\\modproxy") == {"a.test/!b/@v/v1.0.0.zip": 12}
+    assert read_listing(["3 /g/cache/modproxy/a/@v/list"], "/g/cache/modproxy") == {"a/@v/list": 3}
 
 
 def test_a_credential_never_goes_with_a_way_that_runs_on_the_builder() -> None:

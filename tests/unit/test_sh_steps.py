@@ -52,6 +52,12 @@ def test_arguments_arrive_as_they_are() -> None:
     assert out(SH.command(["printf", "%s|", *words])) == ["|".join(words) + "|"]
 
 
+def test_files_are_listed_with_their_bytes(root: Path) -> None:
+    (root / "a b" / "c").mkdir(parents=True)
+    (root / "a b" / "c" / "!x").write_text("1234567")
+    assert out(SH.list_files(str(root))) == [f"7 {root}/a b/c/!x"]
+
+
 def test_a_failing_step_ends_all_with_its_name(root: Path) -> None:
     done = run(SH.script([SH.or_end("false", "mirror it's"), SH.say("never")]))
     assert (done.returncode, done.stdout) == (1, "@failed mirror it's\n")

@@ -25,8 +25,6 @@ WAYS: dict[Way, str] = {
 }
 #: Files that decide which modules a commit needs; no other file is read to find that out.
 MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum")
-PROXY_FOLDER = "modproxy"
-"""Below a builder's ``cache``: the layout that GOPROXY=file:// wants (go.dev/ref/mod#goproxy-protocol)."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +170,8 @@ def choose(
         return "vendor"
     if not files.needs_any:
         return "none"
-    if any(environment.get("GOPROXY") for environment in environments):
-        return "download"
+    if any(environment.get("GOPROXY") or "-modfile" in environment.get("GOFLAGS", "") for environment in environments):
+        return "download"  # another go.mod than the one read here, too
     return "controller" if controller_can or private.logins or private.patterns else "download"
 
 
@@ -197,7 +195,7 @@ def builder_environment(way: Way, private: PrivateModules, proxy_folder: str) ->
     Args:
         way: what was decided.
         private: ``build.private``.
-        proxy_folder: the builder's `PROXY_FOLDER`, as its own system writes it.
+        proxy_folder: the builder's folder of files, as its own system writes it.
     """
     if way == "download":
         return private.variables()

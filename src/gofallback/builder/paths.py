@@ -21,8 +21,11 @@ MARKER = "gofallback-toolchain.txt"
 FOLDERS = ("toolchains", "downloads", "mirrors", "work", "out", "cache", "tmp")
 """Folders below the root (docs/architecture.md, Names)."""
 
-CACHES = ("gocache", "gomodcache", "gotmp", "gopath")
-"""Folders below ``cache``: all that Go writes, so that one antivirus exclusion covers it."""
+MODULES = "modproxy"
+"""Below ``cache``: modules that the controller brought, as GOPROXY=file:// wants them (go help goproxy)."""
+
+CACHES = ("gocache", "gomodcache", "gotmp", "gopath", MODULES)
+"""Folders below ``cache``: all that Go reads and writes, so that one antivirus exclusion covers it."""
 
 _PROGRAMS: dict[Os, dict[str, str]] = {
     "windows": {"go": "bin\\go.exe", "git": "cmd\\git.exe", "zig": "zig.exe"},
@@ -132,6 +135,11 @@ class Layout:
     def cache(self) -> str:
         """What Go caches: ``gocache gomodcache gotmp gopath``."""
         return join(self.root, "cache")
+
+    @property
+    def modules(self) -> str:
+        """Modules that the controller brought: a proxy as files."""
+        return join(self.cache, MODULES)
 
     def folders(self) -> list[str]:
         """Every folder that provisioning makes."""

@@ -127,7 +127,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
     made = []
     sources = {(one.name, found.commit): found for one, found in checkouts(here, host)}
     for (name, version, commit, fresh), specs in grouped.items():
-        service = services.get(name)
+        service, source = services.get(name), sources.get((name, commit))
         # what is built a second time, or to be compared, was vetted and tested where it was built first
         first = host is here.builder and any(spec in missing(here) for spec in specs)
         made.append(
@@ -142,7 +142,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 vet=service.build.vet if service and first else False,
                 test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
-                modules=modules_of(here, host, service, sources[name, commit]) if service else Modules(),
+                modules=modules_of(here, host, service, source) if service and source else Modules(),
                 cores=state.cores,
                 sysroots=_cgo.sysroots_for(here, specs),
                 packed=_cgo.cache(here),

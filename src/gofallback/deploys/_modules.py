@@ -6,13 +6,13 @@ from gevent.lock import RLock
 from pyinfra.api.host import Host
 
 from gofallback.build.modules import ModuleFiles, Modules, Way, builder_environment, choose
+from gofallback.builder.paths import Layout
 from gofallback.controller import gocli
 from gofallback.controller.modrun import Wanted
 from gofallback.controller.module_files import module_files
 from gofallback.controller.modules import ModuleSet, gather
 from gofallback.deploys._site import Site
 from gofallback.model import Service, ToolchainPin
-from gofallback.operations.modules import proxy_folder
 from gofallback.source.model import ResolvedSource
 
 
@@ -39,7 +39,7 @@ def way_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> 
 def modules_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> Modules:
     """What go on this host is told about the modules of a service."""
     way = way_of(here, host, service, source)
-    folder = proxy_folder(here.fleet(host).builder.root)
+    folder = Layout(here.fleet(host).builder.root).modules
     return Modules(way, builder_environment(way, service.build.private, folder))
 
 

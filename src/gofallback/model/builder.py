@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gofallback.model.base import BuilderRoot, EnvName, Line, Sha256, Strict
+from gofallback.model.modules import weakens
 
 WINDOWS_ROOT = "C:\\gofallback"
 
@@ -98,6 +99,13 @@ class Builder(Strict):
         description="binaries and platforms that are built at the same time, each with its share of the cores; "
         "default: as many as the builder has cores, at most 4",
     )
+
+    @field_validator("environment")
+    @classmethod
+    def _verifies(cls, value: dict[str, str]) -> dict[str, str]:
+        if trouble := weakens(value):
+            raise ValueError(trouble)
+        return value
 
     @model_validator(mode="after")
     def _rooted(self) -> Builder:

@@ -18,7 +18,6 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.modules import PROXY_FOLDER
 from gofallback.builder.paths import Layout, join, separator
 from gofallback.builder.shell import shell_of
 from gofallback.controller.modules import ModuleFile, ModuleSet, check
@@ -47,17 +46,12 @@ class Delivery:
     @property
     def folder(self) -> str:
         """The proxy's folder on the builder."""
-        return proxy_folder(self.root)
+        return Layout(self.root).modules
 
     @property
     def receipt(self) -> str:
         """A file there that says: this set is complete."""
         return join(self.folder, _RECEIPTS, self.found.receipt)
-
-
-def proxy_folder(root: str) -> str:
-    """Where a builder's go finds what was sent."""
-    return join(Layout(root).cache, PROXY_FOLDER)
 
 
 @operation()
