@@ -48,7 +48,9 @@ class Team:
         self.vault = server.publish("Team/Vault", "v1.0.0", source("Vault", "first"))
         self.vault = server.publish("Team/Vault", "v1.1.0", source("Vault", "second"))
         self.other = server.publish("team/other", "v1.0.0", source("other", "x" * 3000))
-        self.repo = repository(folder / "program", self.program("v1.0.0"), tag="v8.0.0")
+        # Commits are the same for the same files, and the shared builder keeps what it built for another test.
+        own = {"own.go": f"package main\n\n// {folder.name}\n"}
+        self.repo = repository(folder / "program", {**self.program("v1.0.0"), **own}, tag="v8.0.0")
         server.tidy(self.repo)
 
     def program(self, version: str) -> dict[str, str]:
