@@ -37,6 +37,7 @@ def whole_run(here: Site) -> None:
         _twin.choose(here)
     if here.run.command in NEEDS_TARGETS and not services_in_use(here):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
+    _platforms(here)
     if here.run.command in CHANGES_TARGETS:
         _waves.check(here)
         _etcd.check(here)
@@ -82,8 +83,20 @@ def _reachable(here: Site) -> None:
         )
     if here.unreachable_targets:
         run.note(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
-    if not here.targets:
+    if not here.targets and (command != "drill" or here.unreachable_targets):
         raise RefusedError(_nobody("targets", here.unreachable_targets))
+
+
+def _platforms(here: Site) -> None:
+    """A rehearsal without targets builds what group data lists."""
+    if here.run.command != "drill" or here.targets:
+        return
+    for service in services_in_use(here):
+        if not service.build.platforms:
+            raise RefusedError(
+                f"services.{service.name}.build.platforms: is empty, and no target says what to build for; list "
+                "platforms, such as linux/amd64, or give the inventory targets"
+            )
 
 
 def _nobody(group: str, unreachable: list[str]) -> str:

@@ -133,11 +133,14 @@ def toolchain_of(site: Site) -> Toolchain:
 def services_in_use(site: Site) -> list[Service]:
     """Every service that some reachable target runs, by name; builds need one meaning of it.
 
+    In a rehearsal without targets: every service of the builder's data, for the platforms that it lists.
+
     Raises:
         RefusedError: two targets disagree about how a service is built.
     """
     found: dict[str, tuple[Service, Host]] = {}
-    for host in site.targets:
+    builder = site.builder if site.run.command == "drill" and not site.unreachable_targets else None
+    for host in site.targets or ([builder] if builder else []):
         for service in site.services(host):
             first, other = found.setdefault(service.name, (service, host))
             if (first.source, first.build) != (service.source, service.build):
