@@ -53,6 +53,8 @@ production = (
         "rollout": {"revert": "all"},
         # Two people sign each release before it goes here: docs/approvals.md
         # "approval": {"required": 2},
+        # Both builders have to make the same bytes: docs/twin-build.md
+        # "trust": {"twin": "required"},
         # Nothing rolls out over the week end: docs/freeze.md
         # "freeze": [{"name": "weekend", "weekdays": ["fri"], "from": "16:00", "until": "mon 08:00"}],
     },

@@ -73,6 +73,13 @@ def test_who_is_the_twin(tmp_path: Path, twin: str, data: dict[str, Any], expect
     assert [here.builds(host) for host in here.builders] == [True, "w2" in expected, "w3" in expected]
 
 
+def test_without_targets_the_data_of_the_builders_says_what_is_wanted(tmp_path: Path) -> None:
+    here = standing(tmp_path, "w1", "w2", command="drill")
+    here.targets, here.run.fleets["w1"] = [], fleet_of("required")
+    _twin.choose(here)
+    assert here.run.twins == ("w2",)
+
+
 def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mistake(tmp_path: Path) -> None:
     here = standing(tmp_path, "w1", twin="w2", away=("w2",))
     _twin.choose(here)

@@ -140,6 +140,11 @@ class Site:
         """The builders that build the same beside it, so that two who do not know of one another have to agree."""
         return [host for host in self.builders if host.name in self.run.twins]
 
+    @property
+    def judges(self) -> list[Host]:
+        """Hosts whose data says what has to be proven of a binary: the targets; builders where there are none."""
+        return self.targets or self.builders
+
     def builds(self, host: Host) -> bool:
         """Whether a host builds in this run: as its builder, or as a twin of it."""
         return host in self.builders and (host.name == self.run.builder or host.name in self.run.twins)

@@ -60,7 +60,7 @@ def confirmed_by(here: Site, stored: Stored) -> str | None:
     """The builder that, besides the artifact's own, made the same bytes; None: nobody trusted says so."""
     try:
         content = (stored.path.parent / TWIN).read_bytes()
-        keys = [key for host in here.targets for key in trusted(here, here.fleet(host).trust)]
+        keys = [key for host in here.judges for key in trusted(here, here.fleet(host).trust)]
         return twin.read(content, stored.manifest, keys)
     except (OSError, ProvenanceError):
         return None

@@ -43,7 +43,7 @@ def wish(here: Site) -> Wish:
 
 
 def _of_data(here: Site) -> Wish:
-    fleets = [here.fleet(host) for host in here.targets]
+    fleets = [here.fleet(host) for host in here.judges]
     names = sorted({name for fleet in fleets if (name := fleet.trust.twin_name)})
     required = any(fleet.trust.twin == "required" for fleet in fleets)
     if not required and not names:
