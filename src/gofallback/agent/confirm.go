@@ -150,7 +150,11 @@ func (a *Activation) confirmed(ctx context.Context, _ decision) (*Record, error)
 	return a.record, a.finish(ctx)
 }
 
-// well looks once at the live release.
+// confirmTries: as before the first good answer at the gate, a failed check may only mean that the host is slow just now. A
+// release that has been well goes back when it fails this often in a row, an interval apart; at once when it crashed.
+const confirmTries = 3
+
+// well looks at the live release.
 func (a *Activation) well(ctx context.Context) *Failure {
 	if live := currentRelease(a.plan.Home); live != a.plan.Release {
 		return fail("error", "%s/current points to %q, expected %q", a.plan.Home, live, a.plan.Release)
@@ -158,16 +162,21 @@ func (a *Activation) well(ctx context.Context) *Failure {
 	if a.plan.Health == nil {
 		return fail("error", "release %s is not whole any more", a.plan.Release)
 	}
-	status, err := a.look(a.plan.MainUnit)(ctx)
-	if err == nil {
-		if how := status.crash(a.plan.MainUnit); how != "" {
-			return fail("crashed", "%s, before it was confirmed", how)
+	for try := 1; ; try++ {
+		status, err := a.look(a.plan.MainUnit)(ctx)
+		if err == nil {
+			if how := status.crash(a.plan.MainUnit); how != "" {
+				return fail("crashed", "%s, before it was confirmed", how)
+			}
+		}
+		_, err = a.probe(*a.plan.Health)(ctx)
+		if err == nil {
+			return nil
+		}
+		if try == confirmTries || a.clock.Sleep(ctx, a.plan.Health.Interval.Duration()) != nil {
+			return fail("unhealthy", "when it was to be confirmed (%d checks): %v", try, err)
 		}
 	}
-	if _, err := a.probe(*a.plan.Health)(ctx); err != nil {
-		return fail("unhealthy", "when it was to be confirmed: %v", err)
-	}
-	return nil
 }
 
 // takenBack is `revert` on a run that is not decided yet.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -116,27 +115,23 @@ func (a *Activation) disarmDeadman(ctx context.Context) error {
 }
 
 func deadmanCommand(args []string, paths Paths, out io.Writer) (int, error) {
-	flags := flag.NewFlagSet("deadman", flag.ContinueOnError)
-	service := flags.String("service", "", "name of the service")
-	if err := flags.Parse(args); err != nil {
+	service, err := serviceFlag("deadman", args)
+	if err != nil {
 		return exitRefused, err
-	}
-	if !namePattern.MatchString(*service) {
-		return exitRefused, fmt.Errorf("-service: expected a name, got %q", *service)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	for _, folder := range []string{paths.service(*service), paths.Run} {
+	for _, folder := range []string{paths.service(service), paths.Run} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			fmt.Fprintln(os.Stderr, "gofallback-agent deadman:", err) // on a full disk too it has to go back
 		}
 	}
-	changed, stopWatching, err := watchFolders(paths.service(*service), paths.Run)
+	changed, stopWatching, err := watchFolders(paths.service(service), paths.Run)
 	if err != nil {
 		return exitRefused, err
 	}
 	defer stopWatching()
-	record, err := newActivation(paths, Plan{Service: *service}).keepWatch(ctx, changed)
+	record, err := newActivation(paths, Plan{Service: service}).keepWatch(ctx, changed)
 	if record == nil && err == nil {
 		return exitOK, nil
 	}

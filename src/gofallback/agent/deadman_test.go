@@ -94,6 +94,33 @@ func TestAReleaseThatIsNotWellWhenItIsToBeConfirmedIsTakenBack(t *testing.T) {
 	}
 }
 
+// slow makes the next checks fail, and nothing else: a host that is overloaded for a moment.
+func (h *host) slow(checks int) *Activation {
+	a := h.agent()
+	a.probe = func(health Health) Probe {
+		return func(ctx context.Context) (string, error) {
+			if checks--; checks >= 0 {
+				return "", errors.New("no answer within 2s")
+			}
+			return h.probe(health)(ctx)
+		}
+	}
+	return a
+}
+
+func TestOneCheckThatIsMissedIsNoReasonToTakeAReleaseBackThatFailsNoneAfterIt(t *testing.T) {
+	for missed, state := range map[int]string{1: stateConfirmed, confirmTries - 1: stateConfirmed, confirmTries: stateReverted} {
+		h := newHost(t)
+		h.activate(h.release("v1", "hello.service"), "r1")
+		h.provisional("v2", "r2")
+		record, err := h.slow(missed).decide(context.Background(), decision{service: "hello", runID: "r2"}, (*Activation).confirmed)
+		must(t, err)
+		if record.State != state {
+			t.Errorf("%d checks missed: expected %s, got %s: %s", missed, state, record.State, deref(record.Reason))
+		}
+	}
+}
+
 func TestARunIsTakenBackOnDemandAndTheReleaseIsNotBlamed(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")

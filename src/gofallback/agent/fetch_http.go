@@ -60,7 +60,6 @@ func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
 		DialContext:           (&net.Dialer{Timeout: connectLimit}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   connectLimit,
-		ResponseHeaderTimeout: request.Timeout.Duration(),
 		DisableCompression:    true, // it would change what is hashed
 		ForceAttemptHTTP2:     true,
 	}}, nil

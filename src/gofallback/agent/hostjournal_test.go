@@ -36,7 +36,7 @@ func TestALeaseThatWasGivenBackOrIsDamagedStillFences(t *testing.T) {
 	must(t, os.MkdirAll(h.paths.service("hello"), 0o755))
 	for content, says := range map[string]string{
 		"9\n": "fenced: a later run took over and has ended (number 9, ours 7)", "9\t\t\t\t\n": "has ended (number 9, ours 7)",
-		"7\t\t\t\t\n": "", "6\tr1\tme\tthen\t30\n": "", "\x00\x00": "expected number, run, who",
+		"7\t\t\t\t\n": "", "6\tr1\tme\tthen\t30\n": "", "\x00\x00": "holds no lease; see that nobody rolls out",
 	} {
 		must(t, os.WriteFile(h.paths.lease("hello"), []byte(content), 0o644))
 		err := fenced(h.paths, "hello", 7)

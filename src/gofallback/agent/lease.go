@@ -30,8 +30,9 @@ func readLease(path string) (Lease, error) {
 	fields := append(strings.Split(strings.TrimRight(string(data), "\n"), "\t"), "", "")
 	number, err := strconv.ParseInt(fields[0], 10, 64)
 	if err != nil {
-		return Lease{}, fmt.Errorf("%s: expected number, run, who, since and ttl with tabs between, got %q; remove it if no run is under way",
-			path, firstLine(data))
+		// The same words as release/lease.py. Removing it would begin the numbers anew, below those of late writers.
+		return Lease{}, fmt.Errorf("%s holds no lease; see that nobody rolls out, write a number there that is greater than any before, and run again",
+			path)
 	}
 	return Lease{Number: number, RunID: fields[1], Who: fields[2]}, nil
 }

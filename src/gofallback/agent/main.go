@@ -65,3 +65,16 @@ func versionCommand(_ []string, _ Paths, out io.Writer) (int, error) {
 	fmt.Fprintf(out, "gofallback-agent %s (%s)\n", version, toolchain)
 	return exitOK, nil
 }
+
+// serviceFlag reads the arguments of a command that takes -service and nothing else.
+func serviceFlag(name string, args []string) (string, error) {
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	service := flags.String("service", "", "name of the service")
+	if err := flags.Parse(args); err != nil {
+		return "", err
+	}
+	if !namePattern.MatchString(*service) {
+		return "", fmt.Errorf("-service: expected a name, got %q", *service)
+	}
+	return *service, nil
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -61,15 +60,11 @@ func (a *Activation) disarmRecovery() error {
 }
 
 func recoverCommand(args []string, paths Paths, out io.Writer) (int, error) {
-	flags := flag.NewFlagSet("recover", flag.ContinueOnError)
-	service := flags.String("service", "", "name of the service")
-	if err := flags.Parse(args); err != nil {
+	service, err := serviceFlag("recover", args)
+	if err != nil {
 		return exitRefused, err
 	}
-	if !namePattern.MatchString(*service) {
-		return exitRefused, fmt.Errorf("-service: expected a name, got %q", *service)
-	}
-	record, err := recoverRun(context.Background(), newActivation(paths, Plan{Service: *service}))
+	record, err := recoverRun(context.Background(), newActivation(paths, Plan{Service: service}))
 	if record == nil && err == nil {
 		return exitOK, nil
 	}
