@@ -56,12 +56,12 @@ func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
 		proxy = http.ProxyURL(address)
 	}
 	return &storeClient{request, &http.Transport{
-		Proxy:                 proxy,
-		DialContext:           (&net.Dialer{Timeout: connectLimit}).DialContext,
-		TLSClientConfig:       config,
-		TLSHandshakeTimeout:   connectLimit,
-		DisableCompression:    true, // it would change what is hashed
-		ForceAttemptHTTP2:     true,
+		Proxy:               proxy,
+		DialContext:         (&net.Dialer{Timeout: connectLimit}).DialContext,
+		TLSClientConfig:     config,
+		TLSHandshakeTimeout: connectLimit,
+		DisableCompression:  true, // it would change what is hashed
+		ForceAttemptHTTP2:   true,
 	}}, nil
 }
 
