@@ -26,6 +26,7 @@ Kind = Literal[
     "vet",
     "test",
     "connection",
+    "cancelled",
     "unknown",
 ]
 Step = Literal["build", "modules", "generate", "vet", "test"]
@@ -42,6 +43,7 @@ _TITLES: dict[str, str] = {
     "vet": "go vet",
     "test": "go test",
     "connection": "connection lost",
+    "cancelled": "cancelled",
     "unknown": "unknown cause",
 }
 

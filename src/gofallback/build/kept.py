@@ -92,6 +92,8 @@ class Standing:
     reason: str = ""
     way: str = ""
     """What the helper did when it was asked: ``started``, ``joined`` one that runs, ``taken`` one that had ended."""
+    first: bool = True
+    """False: somebody else who follows the job was told of its end before."""
 
 
 class ProtocolError(ValueError):
@@ -166,6 +168,7 @@ def read_standing(text: str) -> Standing:
             seconds=(ended - started) / 1000 if ended > started else 0.0,
             reason=fields.get("reason", ""),
             way=fields.get("way", ""),
+            first=fields.get("told", "first") == "first",
         )
     except (KeyError, ValueError) as error:
         raise ProtocolError(f"a job's status cannot be read: {error}") from None

@@ -18,7 +18,7 @@ Os = Literal["windows", "linux"]
 MARKER = "gofallback-toolchain.txt"
 """Written into a toolchain's folder as the last thing before it gets its final name."""
 
-FOLDERS = ("toolchains", "downloads", "mirrors", "work", "out", "cache", "tmp")
+FOLDERS = ("toolchains", "downloads", "mirrors", "work", "out", "cache", "tmp", "jobs", "tools")
 """Folders below the root (docs/architecture.md, Names)."""
 
 MODULES = "modproxy"
@@ -140,6 +140,16 @@ class Layout:
     def modules(self) -> str:
         """Modules that the controller brought: a proxy as files."""
         return join(self.cache, MODULES)
+
+    @property
+    def jobs(self) -> str:
+        """Builds that outlive their connection, each with its log and its status (docs/detached-builds.md)."""
+        return join(self.root, "jobs")
+
+    @property
+    def tools(self) -> str:
+        """Programs of ours that were compiled there."""
+        return join(self.root, "tools")
 
     def folders(self) -> list[str]:
         """Every folder that provisioning makes."""

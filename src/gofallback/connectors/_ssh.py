@@ -85,6 +85,10 @@ class LineConnector(OneConnection):
         except CommandTimeoutError as error:
             return error.output
 
+    def lines(self, name: str, take: Callable[[str, list[str]], None]) -> Lines:
+        """Something that makes lines of a stream's bytes as this host writes them; `take` gets name and lines."""
+        return Lines(name, self._decode, take)
+
     def show(self, name: str, line: str) -> None:
         """Show a line of output of a command on the screen, as `print_output` does; `name` is the stream's."""
         self._show(name, line)

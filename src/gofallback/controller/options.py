@@ -31,6 +31,8 @@ _ONLY_FOR = {
     "twin": ("fallback", "rollout", "drill"),
     "faithful": ("fallback", "drill"),
     "binary": ("faithful", "fallback", "drill"),
+    "cancel": ("builds",),
+    "leave_builds": ("fallback", "drill", "faithful"),
 }
 
 
@@ -86,6 +88,11 @@ class Options(Strict):
     def _absolute(cls, value: str | None) -> str | None:
         return None if value is None else absolute_posix(value)
 
+    cancel: str | None = Field(default=None, description="builds: end this build (its id), or `all`")
+    leave_builds: bool = Field(
+        default=False, description="let what is being built go on when this run is stopped (Ctrl-C)"
+    )
+
     @field_validator("service", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -100,7 +107,7 @@ class Options(Strict):
 
     @field_validator(
         *("ref", "version", "release", "resume", "abort", "takeover", "reason"),
-        *("override_freeze", "break_glass", "requester", "twin", "binary"),
+        *("override_freeze", "break_glass", "requester", "twin", "binary", "cancel"),
         mode="before",
     )
     @classmethod

@@ -3,6 +3,7 @@
 from gofallback.deploys import _quick as _quick
 from gofallback.deploys.activate import activate
 from gofallback.deploys.build import build
+from gofallback.deploys.builds import builds
 from gofallback.deploys.confirm import confirm
 from gofallback.deploys.faithful import faithful
 from gofallback.deploys.preflight import preflight
@@ -16,6 +17,7 @@ from gofallback.deploys.verify import verify
 __all__ = [
     "activate",
     "build",
+    "builds",
     "confirm",
     "faithful",
     "preflight",

@@ -23,6 +23,7 @@ from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})
 CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
+ONLY_BUILDERS = frozenset({"standby", "builds"})
 NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
 
 
@@ -41,7 +42,7 @@ def whole_run(here: Site) -> None:
     if here.run.command in CHANGES_TARGETS:
         _waves.check(here)
         _etcd.check(here)
-    if here.run.command != "status" and not cli_parameters().get("dry"):
+    if here.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
         problem = writable(here)
         if problem:
             raise RefusedError(problem)
@@ -68,11 +69,11 @@ def _pyinfra_options(here: Site) -> None:
 
 def _reachable(here: Site) -> None:
     command, run = here.run.command, here.run
-    if command != "standby":
+    if command not in ONLY_BUILDERS:
         # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
         lost = set(here.unreachable_builders)
         here.state.failed_hosts -= {host for host in here.state.failed_hosts if host.name in lost}
-    if command == "standby" and not here.builders:
+    if command in ONLY_BUILDERS and not here.builders:
         raise RefusedError(_nobody("builders", here.unreachable_builders))
     if command not in NEEDS_TARGETS:
         return

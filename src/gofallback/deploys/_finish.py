@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import gevent
 import pyinfra
 
@@ -20,6 +21,7 @@ from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import cli_parameters
 from gofallback.deploys._switch import BEGUN, begun
 from gofallback.deploys._to_report import to_report
+from gofallback.operations.kept import end_running
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 
@@ -52,6 +54,8 @@ def at_end(site: Site, *, json_mode: bool) -> None:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
         try:
+            if code:
+                _builds(site, hung_up=code == 128 + signal.SIGHUP)
             report = finish(site, json_mode)
         except Exception:
             # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
@@ -71,10 +75,21 @@ def at_end(site: Site, *, json_mode: bool) -> None:
                 signal.signal(number, stop)
 
 
+def _builds(site: Site, *, hung_up: bool) -> None:
+    """What this run began on a builder outlives it unless it is ended; whoever lost a terminal wants it to go on."""
+
+    def say(line: str, bad: bool) -> None:
+        site.run.note(line)
+        with contextlib.suppress(OSError):
+            click.secho(line, fg="red" if bad else "yellow", err=True)
+
+    end_running(say, leave=hung_up or site.run.options.leave_builds)
+
+
 def finish(site: Site, json_mode: bool) -> records.Report | None:
     """Write the run's records and print its table; None when the run has nothing to tell."""
     run = site.run
-    if run.command == "status" or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
+    if run.command in ("status", "builds") or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
         return None
     order = {host.name: number for number, host in enumerate(site.state.inventory)}
     trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in site.state.activated_hosts}

@@ -31,6 +31,8 @@ def gather(here: Site, *, sources: bool) -> None:
     """
     work: list[Callable[[], object]] = []
     command = here.run.command
+    if command == "builds":
+        return  # that stage asks the builders itself, and nobody else
     if command != "standby":
         work += [_on(host, lambda host=host: state_of(here, host)) for host in here.targets]  # type: ignore[misc]
     asked = [host for host in here.builders if command == "standby" or here.builds(host)]

@@ -16,7 +16,7 @@ from gofallback.deploys._site import Site, cli_parameters, current_host, site
 from gofallback.errors import GofallbackError
 from gofallback.refusal import refusal
 
-Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful"]
+Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful", "builds"]
 
 
 @deploy("preflight")
@@ -45,7 +45,7 @@ def _whole_run(here: Site) -> None:
     with here.lock:
         if "checked" not in here.memo:
             try:
-                if here.run.command != "status":
+                if here.run.command not in ("status", "builds"):
                     identify(here)
                 _checks.whole_run(here)
                 here.memo["checked"] = None
@@ -56,7 +56,7 @@ def _whole_run(here: Site) -> None:
 
 
 def _host(here: Site, host: Host) -> None:
-    if host in here.targets and here.run.command != "standby":
+    if host in here.targets and here.run.command not in _checks.ONLY_BUILDERS:
         _checks.target(here, host)
         learn(here, host)
         if here.run.command in _checks.CHANGES_TARGETS:

@@ -20,8 +20,7 @@ func frame(to io.Writer, kind, text string) error {
 	return err
 }
 
-// run starts the job unless it is alive, or has ended well and nobody has been told yet, and follows it from its
-// beginning.
+// run starts the job unless it is alive, or has ended well and nobody has seen to it, and follows it from its beginning.
 func run(job folder) int {
 	data, err := readAll(os.Stdin)
 	if err != nil {
@@ -54,12 +53,13 @@ func run(job folder) int {
 	return tail(job, known.instance, 0)
 }
 
-// reusable tells whether an ended job need not be run again: it ended well, nobody was told, and what it made is there.
+// reusable tells whether an ended job need not be run again: it ended well, and what it made is still where it made it;
+// one that makes nothing counts until somebody has been told.
 func (f folder) reusable(found status, product string) bool {
-	if found.state != "ended" || found.how != "exit" || found.code != 0 || f.marked("taken", found.instance) || f.alive() {
+	if found.state != "ended" || found.how != "exit" || found.code != 0 || f.alive() || product != found.product {
 		return false
 	}
-	if product != found.product {
+	if product == "" && f.marked("taken", found.instance) {
 		return false
 	}
 	if product != "" {
@@ -165,9 +165,12 @@ func tail(job folder, instance string, offset int64) int {
 			probe = time.Now().Add(probeEvery)
 		}
 	}
-	if frame(os.Stdout, "x", last.text()) != nil {
+	told := "first"
+	if !job.claim(instance) {
+		told = "before" // somebody else who follows will see to what the job made
+	}
+	if frame(os.Stdout, "x", "told "+told+"\n"+last.text()) != nil {
 		return exitTrouble
 	}
-	job.mark("taken", instance)
 	return exitOK
 }

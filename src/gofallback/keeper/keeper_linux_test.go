@@ -109,7 +109,7 @@ func TestBothStreamsInputAndExitStatusOfTheCommandComeBack(t *testing.T) {
 	if said(answer, "o") != "out\ngiven" || said(answer, "e") != "err\n" {
 		t.Fatal(answer)
 	}
-	end, ok := parseStatus(strings.TrimPrefix(said(answer, "x"), "way started\n"))
+	end, ok := parseStatus(strings.TrimPrefix(said(answer, "x"), "told first\n"))
 	if !ok || end.how != "exit" || end.code != 7 || end.label != "a job" {
 		t.Fatal(answer)
 	}
@@ -208,7 +208,22 @@ func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
 	}
 }
 
-func TestAResultNobodyWasToldIsTakenAndOneThatWasToldIsNot(t *testing.T) {
+func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
+	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
+	input := asked("echo vetted >> " + file)
+	ask(t, input, "run", root, "job")
+	os.Remove(filepath.Join(root, "job", "taken")) // nobody was told
+	for _, way := range []string{"way taken\n", "way started\n"} {
+		if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), way) {
+			t.Fatal(answer)
+		}
+	}
+	if data, _ := os.ReadFile(file); string(data) != "vetted\nvetted\n" {
+		t.Fatalf("%q", data)
+	}
+}
+
+func TestAProductThatNobodyHasSeenToIsTakenWithItsOutput(t *testing.T) {
 	root, product := t.TempDir(), filepath.Join(t.TempDir(), "product")
 	input := asked("echo made; touch "+product, record("product", product))
 	first, _ := begin(t, input, "run", root, "job")
@@ -218,14 +233,13 @@ func TestAResultNobodyWasToldIsTakenAndOneThatWasToldIsNot(t *testing.T) {
 	job := folder{root, "job"}
 	eventually(t, "the end", func() bool { found, ok := job.read(); return ok && found.state == "ended" })
 	os.Remove(job.path("taken"))
-	if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), "way taken\n") || said(answer, "o") != "made\n" {
-		t.Fatal(answer)
+	for _, told := range []string{"told first\n", "told before\n"} {
+		answer := ask(t, input, "run", root, "job")
+		if !strings.HasPrefix(said(answer, "h"), "way taken\n") || said(answer, "o") != "made\n" || !strings.HasPrefix(said(answer, "x"), told) {
+			t.Fatal(answer)
+		}
 	}
-	if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
-		t.Fatal(answer)
-	}
-	os.Remove(job.path("taken"))
-	os.Remove(product)
+	os.Remove(product) // somebody has put it where it belongs
 	if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
 		t.Fatal("taken although its product is gone: " + answer)
 	}

@@ -15,7 +15,8 @@ const (
 )
 
 // folder is where one job is kept: `lock` is held while it is alive, `status` says how it stands, `log-INSTANCE` what
-// it said, `cancel` names the instance that is to end, `taken` the one whose end somebody has been told.
+// it said, `cancel` names the instance that is to end, `taken` the one whose end
+// somebody has been told.
 type folder struct {
 	jobs, id string
 }
@@ -136,6 +137,17 @@ func (f folder) alive() bool {
 
 func (f folder) mark(name, instance string) {
 	os.WriteFile(f.path(name), []byte(instance), 0o600)
+}
+
+// claim is true for the first one who asks, of all who follow an instance to its end.
+func (f folder) claim(instance string) bool {
+	file, err := os.OpenFile(f.path("taken"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	file.WriteString(instance)
+	return true
 }
 
 func (f folder) marked(name, instance string) bool {

@@ -99,6 +99,11 @@ class Builder(Strict):
         description="binaries and platforms that are built at the same time, each with its share of the cores; "
         "default: as many as the builder has cores, at most 4",
     )
+    detached: bool = Field(
+        default=True,
+        description="a build outlives its connection and is taken up again (docs/detached-builds.md); "
+        "false: it ends with it",
+    )
 
     @field_validator("environment")
     @classmethod

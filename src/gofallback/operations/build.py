@@ -6,6 +6,7 @@ overwritten; go's cache makes the second attempt a short one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from pyinfra.api.state import State
 from gofallback.artifact.manifest import Manifest
 from gofallback.build import plan
 from gofallback.build.failure import Step
+from gofallback.build.kept import Kept, job_id
 from gofallback.build.modules import Modules
 from gofallback.build.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.build.spec import BuildSpec
@@ -37,6 +39,8 @@ from gofallback.operations.talk import ask, fail, send
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
+_OTHERS_PLACE = 15.0
+"""Seconds another run has to put in place what both have followed: two uploads of a few hundred bytes and a rename."""
 _OUTPUTS = 40
 """Outputs of one service that a builder keeps, newest first; the controller's store has them all."""
 _MOST_AT_ONCE = 4
@@ -141,7 +145,18 @@ class Job:
             log=self.records / f"{'-'.join(name)}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
             root=self.builder.root,
             step=step,
+            kept=self.kept(spec, step),
         )
+
+    def kept(self, spec: BuildSpec, step: Step) -> Kept | None:
+        """How the builder keeps a command of this job: one for each output and step, whoever asks.
+
+        None of a service with generated code: that is made in the commit's tree, which every run makes anew.
+        """
+        if not self.builder.detached or spec.generate:
+            return None
+        product = join(self.temporary(spec), spec.file_name) if step == "build" else ""
+        return Kept(job_id(spec.service, step, spec.key), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.plan.environment`."""
@@ -307,8 +322,21 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
     if measured is None:
         fail(host, f"{command.label}: go built it, but {hasher(file)} tells no SHA-256 of {file}; run again with -vvv")
         return None
+    if not result.first and (placed := _placed(state, host, job, spec)):
+        return placed
     manifest = _manifest(host, job, spec, measured, result.seconds)
     return _place(state, host, job, spec, manifest)
+
+
+def _placed(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
+    """What another run, which was told of the end before, puts into place; None when it does not: it may be dead."""
+    deadline = time.monotonic() + _OTHERS_PLACE
+    while time.monotonic() < deadline:
+        found = _present(state, host, job).get(spec.key)
+        if found is not None:
+            return found
+        gevent.sleep(1.0)
+    return None
 
 
 def _manifest(host: Host, job: Job, spec: BuildSpec, measured: Measured, seconds: float) -> Manifest:

@@ -1,4 +1,7 @@
-"""One go command on a builder: run, retried while a file is locked, its output kept, its failure explained."""
+"""One go command on a builder: run, retried while a file is locked, its output kept, its failure explained.
+
+A command that says how (`Command.kept`) outlives its connection: see `gofallback.operations.kept`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.build.failure import Failure, Step, classify
+from gofallback.build.kept import Kept
 from gofallback.builder.shell import shell_of
+from gofallback.operations.kept import Ended, Work, run_kept
 from gofallback.operations.talk import TROUBLE
 from gofallback.report.redact import redact
 
@@ -42,6 +47,12 @@ class Command:
     root: str
     """The builder's root; its shape tells the shell."""
     step: Step = "build"
+    kept: Kept | None = None
+    """How the builder keeps it; None: it ends with its connection."""
+    stdin: bytes = b""
+    """What it reads; never written to a disk, nor are its variables when it is kept."""
+    secrets: tuple[str, ...] = ()
+    """What is masked in its output."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +62,25 @@ class Result:
     out: tuple[str, ...]
     failure: Failure | None
     seconds: float
-    """Of the last attempt."""
+    """Of the last attempt; of a kept command as its builder tells it, whoever began it."""
+    first: bool = True
+    """False: another run that followed the same command was told of its end before, and sees to what it made."""
+    attached: bool = True
+    """The command ended with its connection, if that broke."""
 
 
 def run(state: State, host: Host, command: Command) -> Result:
     """Run it; again while something else has a file open, and again when the connection broke and came back.
 
-    A command whose connection broke ends on the builder (sshd ends its tree on Windows; elsewhere at the next line that
-    it cannot print, and what it writes until then has the same bytes), and go's cache has what was done.
+    A kept command goes on without its connection and is taken up again. One that is not kept ends with it (sshd ends
+    its tree on Windows; elsewhere at the next line that it cannot print, and what it writes until then has the same
+    bytes), and go's cache has what was done.
     """
     pauses = {"permission": list(_LOCKED), "connection": list(_LOST)}
     while True:
-        result = _once(state, host, command)
+        result = _kept(state, host, command) or _once(state, host, command)
+        if result.failure and result.failure.kind == "connection" and command.kept and not result.attached:
+            return result  # it was tried again and again, and may go on there
         left = pauses.get(result.failure.kind) if result.failure else None
         if result.failure is None or not left:
             return result
@@ -73,6 +91,47 @@ def run(state: State, host: Host, command: Command) -> Result:
             log_func=logger.warning,
         )
         gevent.sleep(pause)
+
+
+def _kept(state: State, host: Host, command: Command) -> Result | None:
+    """The command as its builder keeps it; None when it does not."""
+    if command.kept is None:
+        return None
+    work = Work(
+        kept=command.kept,
+        label=command.label,
+        line=command.line,
+        environment=command.environment,
+        timeout=command.timeout,
+        scratch=command.log.parent,
+        stdin=command.stdin,
+        secrets=command.secrets,
+    )
+    began = time.monotonic()
+    ended = run_kept(state, host, work)
+    if ended is None:
+        return None
+    failure = _failure(command, ended)
+    seconds = ended.standing.seconds if ended.standing else time.monotonic() - began
+    keep(command, ended.text or ended.lost, seconds, failure)
+    return Result(ended.out, failure, seconds, ended.standing is None or ended.standing.first, attached=False)
+
+
+def _failure(command: Command, ended: Ended) -> Failure | None:
+    standing = ended.standing
+    if standing is None:
+        remedy = "run the same command again: it takes up what goes on there; what is compiled is in the build cache"
+        return Failure("connection", ended.lost, remedy)
+    if standing.how == "exit":
+        code = standing.code
+        return None if code == 0 else classify(ended.text, code, False, step=command.step)
+    if standing.how == "timeout":
+        return classify("", 1, True, step=command.step, seconds=command.timeout)
+    if standing.how == "cancelled":
+        return Failure("cancelled", "somebody ended it on the builder", "run the same command again to build it")
+    if standing.how == "dead":
+        return Failure("connection", standing.reason, "look after the builder, then run the same command again")
+    return classify(standing.reason, 1, False, step=command.step)
 
 
 def _once(state: State, host: Host, command: Command) -> Result:
@@ -88,6 +147,7 @@ def _once(state: State, host: Host, command: Command) -> Result:
             print_input=state.print_input,
             _timeout=command.timeout,
             _env=environment,
+            **({"_stdin": command.stdin} if command.stdin else {}),
         )
     except TimeoutError as error:
         output = getattr(error, "output", None)  # our connectors keep what was said until then
@@ -115,10 +175,16 @@ def keep(command: Command, text: str, seconds: float, failure: Failure | None) -
     try:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("a", encoding="utf-8", errors="replace") as file:
-            said = redact(f"$ {command.line}\n{text}\n")
+            said = redact(_masked(f"$ {command.line}\n{text}\n", command.secrets))
             file.write(f"{said}# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
     except OSError:
         return
+
+
+def _masked(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***") if len(secret) > 3 else text
+    return text
 
 
 def explain(host: Host, command: Command, failure: Failure) -> bool:

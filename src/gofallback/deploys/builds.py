@@ -1,0 +1,98 @@
+"""Builds: what runs on the builders, detached, and what ran there; ends it when asked (docs/detached-builds.md)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from pyinfra.api.host import Host
+from rich.table import Table
+
+from gofallback.build.kept import Listed
+from gofallback.deploys._site import Site, cli_parameters
+from gofallback.deploys._stage import stage
+from gofallback.operations.kept import cancel, list_jobs
+from gofallback.report import screen
+
+
+@stage("builds", "builders")
+def builds(here: Site, host: Host) -> None:
+    """Ask one builder; the last one prints the table."""
+    rows: dict[str, list[Listed] | str] = here.memo.setdefault("builds", {})
+    rows[host.name] = _jobs(here, host)
+    if len(rows) == len(here.builders):
+        _show(here, {builder.name: rows[builder.name] for builder in here.builders})
+
+
+def _jobs(here: Site, host: Host) -> list[Listed] | str:
+    root, wanted = here.fleet(host).builder.root, here.run.options.cancel
+    before = list_jobs(here.state, host, root)
+    if isinstance(before, str) or not wanted or cli_parameters().get("dry"):
+        return before
+    ids = [job.id for job in before if job.state == "running" and wanted in ("all", job.id)]
+    for job in ids:
+        ended = cancel(here.state, host, root, job)
+        if isinstance(ended, str):
+            return f"{job}: {ended}"
+        here.memo["ended"] = here.memo.get("ended", 0) + 1
+    return list_jobs(here.state, host, root) if ids else before
+
+
+def _show(here: Site, rows: dict[str, list[Listed] | str]) -> None:
+    lost = dict.fromkeys(here.unreachable_builders, "cannot be reached")
+    troubles = {name: found for name, found in {**rows, **lost}.items() if isinstance(found, str)}
+    known = {name: found for name, found in rows.items() if not isinstance(found, str)}
+    if cli_parameters().get("json_output"):
+        jobs = [_row(name, job) for name, found in known.items() for job in found]
+        print(json.dumps({"builds": jobs, "troubles": troubles}, indent=2))
+    else:
+        console = screen.console()
+        console.print(_table(known))
+        for name, trouble in troubles.items():
+            console.print(f"{name}: {trouble}", soft_wrap=True, markup=False)
+        if here.run.options.cancel:
+            console.print(_told(here, known), soft_wrap=True, markup=False)
+    # Nothing is left to execute: as in `status`, pyinfra's question whether to go on is spared.
+    sys.exit(1 if troubles else 0)
+
+
+def _told(here: Site, known: dict[str, list[Listed]]) -> str:
+    running = [job for found in known.values() for job in found if job.state == "running"]
+    if cli_parameters().get("dry"):
+        wanted = [job for job in running if here.run.options.cancel in ("all", job.id)]
+        return f"would end {len(wanted)} build(s)"
+    ended = here.memo.get("ended", 0)
+    return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
+
+
+def _table(known: dict[str, list[Listed]]) -> Table:
+    table = Table("builder", "build", "id", "since", "stands")
+    for name, found in known.items():
+        for job in sorted(found, key=lambda one: (one.state != "running", -one.started)):
+            table.add_row(name, job.label, job.id, _time(job.started), _stands(job))
+        if not found:
+            table.add_row(name, "none", "", "", "")
+    return table
+
+
+def _stands(job: Listed) -> str:
+    return job.words() + (f" after {job.ended - job.started:.0f} s" if job.ended > job.started else "")
+
+
+def _row(name: str, job: Listed) -> dict[str, Any]:
+    return {
+        "host": name,
+        "id": job.id,
+        "label": job.label,
+        "state": job.state,
+        "how": job.how,
+        "code": job.code,
+        "started": _time(job.started),
+        "ended": _time(job.ended) if job.ended else None,
+    }
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,385 @@
+"""A command that its builder keeps: it runs detached, is followed live, and taken up again after a broken connection.
+
+The helper that does it there (``src/gofallback/keeper``) is compiled by the builder's own Go, once for each version of
+its sources. Whatever is in the way of that, the command is run attached, as it would be without: never is it a reason
+to fail. See docs/detached-builds.md.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import gevent
+from gevent.lock import RLock
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.output import echo
+from pyinfra.api.state import State
+
+from gofallback.build import agent_source
+from gofallback.build.kept import (
+    ATTACHED,
+    KEEPER,
+    MISSING,
+    Answer,
+    Kept,
+    Listed,
+    ProtocolError,
+    Standing,
+    keeper_name,
+    read_list,
+    request,
+)
+from gofallback.builder.paths import Layout, join, os_of
+from gofallback.builder.shell import shell_of
+from gofallback.connectors._channel import RemoteOutput
+from gofallback.connectors._ssh import LineConnector
+from gofallback.operations.source import pack
+from gofallback.operations.talk import ask, send
+from gofallback.windows.quoting import COMMAND_LIMIT
+
+_LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
+"""Seconds before each further attempt after the connection broke: sshd is back soon, a restarted builder later."""
+_COMPILE_TIMEOUT = 300.0
+_LIST_TIMEOUT = 40.0
+"""Seconds; a job that does not listen is ended by force after 10 of them (src/gofallback/keeper/cancel.go)."""
+_GRACE = 60.0
+"""Seconds after which a job whose time is over and that its builder has not ended is given up here."""
+_STARTS = 3
+"""How often a job is started that dies with its builder."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a kept command ended."""
+
+    lines: tuple[tuple[str, str], ...]
+    """Stream (``stdout``, ``stderr``) and line."""
+    standing: Standing | None
+    """None: it is not known; `lost` says why."""
+    lost: str = ""
+    """Why the builder was given up; the command may go on there."""
+
+    @property
+    def text(self) -> str:
+        """Both streams."""
+        return "\n".join(line for _, line in self.lines)
+
+    @property
+    def out(self) -> tuple[str, ...]:
+        """Standard output."""
+        return tuple(line for stream, line in self.lines if stream == "stdout")
+
+
+@dataclass
+class _Builder:
+    """What is known of one builder's helper during a run."""
+
+    lock: RLock = field(default_factory=RLock)
+    there: bool = False
+    refused: str | None = None
+    """Why commands are run attached there."""
+
+
+_BUILDERS: WeakKeyDictionary[Host, _Builder] = WeakKeyDictionary()
+_RUNNING: dict[tuple[Host, str], tuple[Kept, str]] = {}
+"""Jobs that this program has started and follows: host and id to job and label. See `end_running`."""
+
+
+def keeper_program(root: str) -> str:
+    """Path of the helper on a builder."""
+    folder = join(Layout(root).tools, keeper_name(agent_source.agent_digest(agent_source.keeper_files())))
+    return join(folder, "keeper.exe" if os_of(root) == "windows" else "keeper")
+
+
+def fits(host: Host, line: str) -> bool:
+    """Whether the helper can run a line on this host: cmd.exe takes a long one only as a batch file."""
+    return isinstance(host.connector, LineConnector) and "\n" not in line and len(line) < COMMAND_LIMIT - 200
+
+
+@dataclass(frozen=True)
+class Work:
+    """One command to keep."""
+
+    kept: Kept
+    label: str
+    line: str
+    environment: Mapping[str, str]
+    timeout: float
+    """Seconds."""
+    scratch: Path
+    """Folder on the controller for what is uploaded; it is removed again."""
+    stdin: bytes = b""
+    secrets: tuple[str, ...] = ()
+
+
+def run_kept(state: State, host: Host, work: Work) -> Ended | None:
+    """Run a command through the helper and follow it to its end, over as many connections as that takes.
+
+    Returns:
+        None when the builder cannot keep commands: run it attached. One line has said why, once for each builder.
+    """
+    known = _BUILDERS.setdefault(host, _Builder())
+    if known.refused is not None or not fits(host, work.line):
+        return None
+    try:
+        return _Follower(state, host, work, known).follow()
+    except _CannotError as error:
+        with known.lock:
+            if known.refused is None:
+                known.refused = str(error)
+                _warn(host, f"builds on this builder end with their connection: {error}")
+        return None
+
+
+class _CannotError(Exception):
+    """The builder cannot keep commands; one line."""
+
+
+class _Follower:
+    """One command, from its start to its end."""
+
+    def __init__(self, state: State, host: Host, work: Work, known: _Builder) -> None:
+        self.state, self.host, self.work, self.known = state, host, work, known
+        assert isinstance(host.connector, LineConnector)
+        self.connector: LineConnector = host.connector
+        self.collected: list[tuple[str, str]] = []
+        self.asked = 0
+        """How often the job was asked for; the second time it may be our own that is joined."""
+        self.installed = False
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self.collected.clear()
+        streams = {name: self.connector.lines(name, self._lines) for name in ("stdout", "stderr")}
+        self.streams = streams
+        self.answer = Answer(lambda name, data: streams[name].feed(data))
+        self.greeted, self.asked = False, 0
+
+    def _lines(self, name: str, lines: list[str]) -> None:
+        self.collected.extend((name, line) for line in lines)
+        if self.state.print_output:
+            for line in lines:
+                self.connector.show(name, line)
+
+    def follow(self) -> Ended:
+        pauses, starts = list(_LOST), 1
+        while True:
+            output = self._talk()
+            ended = self.answer.ended
+            if ended is not None and ended.how == "dead" and starts < _STARTS:
+                starts += 1
+                _warn(self.host, f"{self.work.label}: the build died with its builder ({ended.reason}); building again")
+                self._forget()
+                self._fresh()
+            elif ended is not None:
+                return self._end(ended)
+            elif output.timed_out:
+                return self._overdue()
+            elif output.lost or output.exit_code is None:
+                why = _last(output, "the connection broke")
+                if not pauses:
+                    return self._end(None, lost=why)
+                self._wait(why, pauses.pop(0))
+            elif output.exit_code == MISSING and not self.installed:
+                self.installed = True
+                self._install()
+            elif self.answer.begun is not None and starts < _STARTS:
+                starts += 1  # it began, and the builder knows nothing of it any more
+                _warn(self.host, f"{self.work.label}: {_last(output, 'the build is gone')}; building again")
+                self._forget()
+                self._fresh()
+            else:
+                code = output.exit_code
+                if code == ATTACHED:
+                    raise _CannotError(_last(output, "the host lets no process outlive its connection"))
+                raise _CannotError(_last(output, f"its helper ended with {code}"))
+
+    def _talk(self) -> RemoteOutput:
+        """One connection: from the start of the job, or from where the last one broke."""
+        kept, stdin = self.work.kept, b""
+        program, jobs = keeper_program(kept.root), Layout(kept.root).jobs
+        self.answer.again()
+        if self.answer.begun is None:
+            self.asked += 1
+            words = [program, "run", jobs, kept.id]
+            stdin = request(
+                self.work.line,
+                self.work.environment,
+                self.work.timeout,
+                label=self.work.label,
+                product=kept.product,
+                stdin=self.work.stdin,
+                secrets=self.work.secrets,
+            )
+        else:
+            words = [program, "follow", jobs, kept.id, self.answer.begun.instance, str(self.answer.offset)]
+        line = _guarded(kept.root, program, words)
+        if self.state.print_input:
+            echo(f"{self.host.print_prefix}>>> {self.work.line}", err=True)
+        timeout = self.work.timeout + _GRACE
+        try:
+            return self.connector.stream(line, stdin=stdin, timeout=timeout, on_stdout=self._hear)
+        except ProtocolError as error:
+            raise _CannotError(str(error)) from None
+
+    def _hear(self, data: bytes) -> None:
+        self.answer.feed(data)
+        begun = self.answer.begun
+        if begun is None or self.greeted:
+            return
+        self.greeted = True
+        if begun.way == "started" or self.asked > 1:
+            _RUNNING[(self.host, self.work.kept.id)] = (self.work.kept, self.work.label)
+        elif begun.way == "joined":
+            self.host.log(f"{self.work.label}: another run began it; following that one")
+        else:
+            self.host.log(f"{self.work.label}: an earlier run left it finished; nothing is built twice")
+
+    def _wait(self, why: str, seconds: float) -> None:
+        why = why.replace("; whether it finished there is not known", "")
+        goes_on = "it goes on there; " if self.answer.begun else ""
+        _warn(self.host, f"{self.work.label}: connection lost: {why}; {goes_on}trying again in {seconds:g} s")
+        gevent.sleep(seconds)
+
+    def _overdue(self) -> Ended:
+        """The builder should have ended it long ago: its helper hangs, or another run gave the job more time."""
+        if (self.host, self.work.kept.id) in _RUNNING:
+            cancel(self.state, self.host, self.work.kept.root, self.work.kept.id)
+        instance = self.answer.begun.instance if self.answer.begun else ""
+        return self._end(Standing(instance=instance, how="timeout", code=1, seconds=self.work.timeout))
+
+    def _install(self) -> None:
+        with self.known.lock:
+            if not self.known.there:
+                trouble = install(self.state, self.host, self.work.kept, self.work.environment, self.work.scratch)
+                if trouble:
+                    raise _CannotError(trouble)
+                self.known.there = True
+
+    def _forget(self) -> None:
+        _RUNNING.pop((self.host, self.work.kept.id), None)
+
+    def _end(self, standing: Standing | None, lost: str = "") -> Ended:
+        self._forget()
+        for stream in self.streams.values():
+            stream.end()
+        return Ended(tuple(self.collected), standing, lost)
+
+
+def _guarded(root: str, program: str, words: list[str]) -> str:
+    """The helper with its words; status `MISSING` when it is not there."""
+    shell = shell_of(root)
+    return shell.script([shell.unless_there(program, f"exit {MISSING}"), shell.command(words)])
+
+
+def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str], scratch: Path) -> str | None:
+    """Bring the helper's sources and let the builder's Go compile them, beside; one rename puts the program in place.
+
+    Args:
+        state: pyinfra's.
+        host: the builder.
+        kept: says where its root and its Go are.
+        environment: of a go command there.
+        scratch: folder on the controller for the archive; it is removed again.
+
+    Returns:
+        One line that says why it is not there; None when it is.
+    """
+    sources, shell = agent_source.keeper_files(), shell_of(kept.root)
+    program = keeper_program(kept.root)
+    final, name = program[: -len(_file_name(program)) - 1], _file_name(program)
+    temporary = join(Layout(kept.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
+    local = scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar"
+    host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        local.write_bytes(pack(sources))
+        trouble = send(state, host, local, f"{temporary}.tar")
+    except OSError as error:
+        trouble = f"{local}: {error.strerror}"
+    finally:
+        local.unlink(missing_ok=True)
+    if trouble:
+        return f"{KEEPER}: {trouble}"
+    flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
+    line = shell.script(
+        [
+            shell.make(temporary),
+            shell.or_end(shell.unpack(f"{temporary}.tar", temporary), "tar"),
+            shell.delete(f"{temporary}.tar"),
+            shell.enter(temporary),
+            shell.or_end(shell.command([kept.go, "build", *flags, "-o", name, "."]), "go build"),
+            shell.enter(kept.root),  # no folder in use can be renamed on Windows
+            shell.unless_there(program, shell.settle(temporary, final, [name])),
+            shell.remove(temporary),
+            shell.if_there(program, shell.say("@done")),
+        ]
+    )
+    native = {"GOOS": "", "GOARCH": "", "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOWORK": "off"}
+    line, variables = shell.prepared(line, {**environment, **native})
+    answer = ask(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
+    if "@done" in (one.strip() for one in answer.out):
+        return None
+    return f"{KEEPER} cannot be compiled there: {answer.last()}"
+
+
+def list_jobs(state: State, host: Host, root: str) -> list[Listed] | str:
+    """The jobs that a builder knows; one line when it cannot be asked. A builder without the helper has none."""
+    return _listed(state, host, root, ["list"])
+
+
+def cancel(state: State, host: Host, root: str, job: str) -> list[Listed] | str:
+    """End a job, or ``all``, with every process of theirs.
+
+    Returns:
+        Those that were ended; one line when the builder cannot be asked, or when one would not end.
+    """
+    return _listed(state, host, root, ["cancel"], job)
+
+
+def _listed(state: State, host: Host, root: str, words: list[str], *more: str) -> list[Listed] | str:
+    program = keeper_program(root)
+    shell, jobs = shell_of(root), Layout(root).jobs
+    line = shell.script([shell.unless_there(program, "exit 0"), shell.command([program, *words, jobs, *more])])
+    answer = ask(state, host, line, timeout=_LIST_TIMEOUT)
+    if not answer.ok:
+        return answer.first()
+    return read_list(answer.out)
+
+
+def end_running(say: Callable[[str, bool], None], *, leave: bool) -> None:
+    """At the end of a program that was told to stop: end what it has started and still follows.
+
+    Args:
+        say: gets a line and whether it is bad news.
+        leave: let it go on there, and say how to take it up.
+    """
+    for (host, job), (kept, label) in list(_RUNNING.items()):
+        _RUNNING.pop((host, job), None)
+        hint = "the same command takes it up, deploys/builds.py --data cancel=all ends it"
+        if leave:
+            say(f"[{host.name}] {label}: goes on there; {hint}", False)
+            continue
+        ended = cancel(host.state, host, kept.root, job)
+        if isinstance(ended, str):
+            say(f"[{host.name}] {label}: cannot be ended ({ended}); it goes on there: {hint}", True)
+        else:
+            say(f"[{host.name}] {label}: ended on the builder, no process of it is left", False)
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("\\" if os_of(path) == "windows" else "/")[2]
+
+
+def _last(output: RemoteOutput, default: str) -> str:
+    lines = [line.strip() for line in output.stderr_lines if line.strip()]
+    return lines[-1].removeprefix("gofallback-keeper: ") if lines else default
+
+
+def _warn(host: Host, text: str) -> None:
+    host.log_styled(text, fg="yellow", log_func=logger.warning)

@@ -1,0 +1,97 @@
+"""Builds that outlive their controller: killed in mid-build and taken up by another one, ended by Ctrl-C or by word."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.builders import Builder
+from tests.lab.fleet import Fleet, Running
+
+pytestmark = pytest.mark.lab
+
+
+def wanted(platform: str) -> dict[str, Any]:
+    """The lab's service for one more platform, of which the builder has nothing compiled yet."""
+    build = {"package": "./cmd/hello", "version_variable": "main.version", "platforms": [platform]}
+    return {"hello": {"build": build}}
+
+
+def builder(fleet: Fleet) -> Builder:
+    found = fleet.lab.host("w1")
+    assert isinstance(found, Builder)
+    return found
+
+
+def starts(fleet: Fleet) -> set[str]:
+    """Every start of a job of the service that the builder knows."""
+    return {
+        f"{log.parent.name}/{log.name}" for log in (builder(fleet).drive_c / "gofallback/jobs").glob("hello-*/log-*")
+    }
+
+
+def compiling(run: Running, fleet: Fleet, platform: str) -> None:
+    """Wait until the compiler is at work."""
+    run.wait_for(rf"{platform}: building", 300)
+    deadline = time.monotonic() + 60
+    while "compile.exe" not in programs(fleet):
+        assert time.monotonic() < deadline, "\n".join(run.lines)
+
+
+def programs(fleet: Fleet) -> str:
+    return builder(fleet).run("tasklist").stdout.lower()
+
+
+def test_a_killed_controllers_build_is_taken_up_by_another_controller(fleet: Fleet, tmp_path: Path) -> None:
+    platform, data = "linux/ppc64le", wanted("linux/ppc64le")
+    before = starts(fleet)
+    first = fleet.start("drill", "-v", data=data)
+    compiling(first, fleet, platform)
+    first.kill()
+    time.sleep(2)
+    other = Fleet(fleet.lab, tmp_path / "home")
+    listed = other.run("builds", "--limit", "builders")
+    assert listed.code == 0, listed.output
+    assert "running" in listed.line(platform)
+    result = other.run("drill", data=data, seconds=900)
+    assert result.code == 0, result.output
+    result.line(rf"{platform}: (another run began it|an earlier run left it finished)")
+    assert list((other.home / "artifacts/hello").glob("*/linux-ppc64le/*/hello"))
+    assert len([name for name in starts(fleet) - before if "-build-" in name]) == 1  # it was not built twice
+    assert "keeper.exe" not in programs(fleet)
+
+
+def test_ctrl_c_ends_the_build_and_leaves_no_process_unless_told_otherwise(fleet: Fleet) -> None:
+    platform, data = "linux/s390x", wanted("linux/s390x")
+    run = fleet.start("drill", "-v", data=data)
+    compiling(run, fleet, platform)
+    run.process.send_signal(signal.SIGINT)
+    result = run.end(120)
+    assert result.code == 130
+    result.line(rf"\[w1\] .*{platform}: ended on the builder, no process of it is left")
+    running = programs(fleet)
+    assert "go.exe" not in running and "compile.exe" not in running and "keeper.exe" not in running
+
+    run = fleet.start("drill", "-v", "--data", "leave_builds=true", data=data)
+    compiling(run, fleet, platform)
+    run.process.send_signal(signal.SIGINT)
+    result = run.end(120)
+    result.line(rf"\[w1\] .*{platform}: goes on there; the same command takes it up")
+    ended = fleet.run("builds", "--limit", "builders", "--data", "cancel=all")
+    assert ended.code == 0, ended.output
+    ended.line(r"ended 1 build\(s\), no process of theirs is left")
+    assert "cancelled" in ended.line(platform)
+    running = programs(fleet)
+    assert "go.exe" not in running and "compile.exe" not in running and "keeper.exe" not in running
+    again = fleet.run("builds", "--limit", "builders", "--data", "cancel=all")
+    again.line("nothing to end")
+
+
+def test_a_wish_for_builds_is_refused_elsewhere(fleet: Fleet) -> None:
+    result = fleet.run("drill", "--data", "cancel=all")
+    assert result.code == 2
+    result.line(r"--data cancel=all: .*it is for deploys/builds\.py")
