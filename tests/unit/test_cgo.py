@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gofallback.build import plan
 from gofallback.build.cgo import (
     CgoError,
     CgoSpec,
@@ -15,11 +16,18 @@ from gofallback.build.cgo import (
     zig_target,
 )
 from gofallback.build.spec import BuildSpec
+from gofallback.deploys.provision import wanted_pins
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.cgo import Cgo
+from gofallback.windows.quoting import command_line
 
 ROOT = "/home/builder/gofallback"
 ZIG = f"{ROOT}/toolchains/zig-0.15.2/zig"
+C_VARIABLES = {
+    *("CGO_ENABLED", "CC", "CXX", "AR", "STRIP", "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS"),
+    *("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR", "PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR"),
+    "PKG_CONFIG_SYSROOT_DIR",
+}
 PINS = [
     {"tool": tool, "version": version, "url": f"https://example.com/{tool}.zip", "sha256": "a" * 64}
     for tool, version in (("go", "1.26.6"), ("git", "2.45.2"), ("zig", "0.15.2"))
@@ -229,6 +237,55 @@ def test_the_c_compiler_links_whatever_go_would_choose() -> None:
     assert "-extldflags" not in spec(asked(Cgo()), "dynamic").flags()[1]
     assert "-extldflags=-dynamic" in spec(asked(Cgo(libc="musl")), "dynamic").flags()[1]
     assert "-linkmode" not in spec(None).flags()[1]
+
+
+def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
+    root = "C:\\gofallback"
+    made = spec(asked(Cgo(sysroot="x"), sysroot="b" * 64), "dynamic")
+    argv = plan.build_argv(made, f"{root}\\toolchains\\go1.26.6\\bin\\go.exe", f"{root}\\tmp\\hello")
+    assert command_line(argv) == (
+        "C:\\gofallback\\toolchains\\go1.26.6\\bin\\go.exe build "
+        '"-buildvcs=true" -trimpath "-ldflags=-s -w -buildid= -linkmode=external" -o C:\\gofallback\\tmp\\hello .'
+    )
+    there = f"{root}\\cache\\sysroots\\{'b' * 64}"
+    folders = frozenset({"usr/include", "usr/lib/x86_64-linux-gnu"})
+    told = plan.environment(made, root, f"{root}\\toolchains\\go1.26.6", "", sysroot=there, sysroot_folders=folders)
+    zig = f"{root}\\toolchains\\zig-0.15.2\\zig.exe"
+    c = {name: value for name, value in told.items() if value and name in C_VARIABLES}
+    assert c == {
+        "CGO_ENABLED": "1",
+        "CC": f"{zig} cc -target x86_64-linux-gnu.2.31",
+        "CXX": f"{zig} c++ -target x86_64-linux-gnu.2.31",
+        "AR": f"{zig} ar",
+        "CGO_CFLAGS": f"-O2 -ffile-prefix-map={there}=/sysroot",
+        "CGO_CPPFLAGS": f"-idirafter {there}\\usr\\include",
+        "CGO_CXXFLAGS": f"-O2 -ffile-prefix-map={there}=/sysroot",
+        "CGO_LDFLAGS": f"-O2 -L{there}\\usr\\lib\\x86_64-linux-gnu",
+        "ZIG_GLOBAL_CACHE_DIR": f"{root}\\cache\\zig",
+        "ZIG_LOCAL_CACHE_DIR": f"{root}\\cache\\zig",
+        "PKG_CONFIG_SYSROOT_DIR": there,
+        "PKG_CONFIG_LIBDIR": ";".join(
+            f"{there}\\usr\\{name}\\pkgconfig" for name in ("lib\\x86_64-linux-gnu", "lib64", "lib", "share")
+        ),
+    }
+    assert (told["GOOS"], told["GOARCH"]) == ("linux", "amd64")
+
+
+def test_a_build_without_c_is_told_nothing_of_it() -> None:
+    told = plan.environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
+    assert {name: value for name, value in told.items() if value and name in C_VARIABLES} == {"CGO_ENABLED": "0"}
+
+
+def test_a_builder_gets_zig_only_where_a_service_needs_it() -> None:
+    table = {"go": "1.26.6", "git": "2.45.2", "zig": "0.15.2", "pins": PINS}
+
+    def tools(**build: object) -> list[str]:
+        return [
+            pin.tool for pin in wanted_pins(parse_fleet({"services": [service(**build)], "toolchain": table}), "amd64")
+        ]
+
+    assert tools(cgo={}) == ["go", "git", "zig"]
+    assert tools() == tools(cgo={"compiler": "gcc", "cc": "gcc"}) == ["go", "git"]
 
 
 def test_a_spec_without_c_keeps_the_key_it_had_before_there_was_cgo() -> None:

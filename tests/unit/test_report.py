@@ -318,3 +318,12 @@ def test_the_verdict_follows_from_the_targets(
 def test_each_way_a_run_can_end_has_an_exit_status_of_its_own() -> None:
     found = {verdict: good().model_copy(update={"verdict": verdict}).exit_status for verdict in get_args(Verdict)}
     assert found == {"done": 0, "unchanged": 0, "refused": 2, "reverted": 3, "failed": 4, "partly": 5}
+
+
+def test_a_dynamic_binary_is_shown_with_the_libc_it_needs_and_what_the_targets_have() -> None:
+    said = "needs glibc 2.31 or later; there is glibc 2.31 on t1, glibc 2.36 on t2"
+    report = good()
+    linked = report.model_copy(update={"artifacts": [report.artifacts[0].model_copy(update={"libc": said})]})
+    assert f"- hello linux/amd64: {said}" in markdown.render(linked)
+    assert f"<p>hello linux/amd64: {said}</p>" in html.render(linked)
+    assert "<p>hello linux/amd64" not in html.render(report)

@@ -119,6 +119,8 @@ class Run:
     """Service to platform to its further binaries, by name."""
     artifacts: dict[str, Stored] = field(default_factory=dict)
     """Build key to artifact."""
+    libc: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    """Build key of a dynamic binary to target to what it needs of the C library, and what is there."""
     built: set[str] = field(default_factory=set)
     """Keys of the artifacts that this run itself built."""
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)

@@ -176,9 +176,21 @@ def _artifacts(run: Run) -> list[records.ArtifactRow]:
                 builder=manifest.builder,
                 seconds=manifest.seconds,
                 origin="built" if manifest.key in run.built else "stored",
+                libc=_libc(run.libc.get(manifest.key, {})),
             )
         )
     return rows
+
+
+def _libc(judged: Mapping[str, tuple[str, str]]) -> str:
+    """What a dynamic binary needs, and what each target has; equal ones together."""
+    needs = next((needs for needs, _ in judged.values()), "")
+    has: dict[str, list[str]] = {}
+    for host, (_, there) in sorted(judged.items()):
+        has.setdefault(there, []).append(host)
+    return (
+        f"needs {needs}; there is " + ", ".join(f"{one} on {', '.join(on)}" for one, on in has.items()) if needs else ""
+    )
 
 
 def _target(run: Run, outcome: Outcome) -> records.TargetRow:

@@ -161,4 +161,8 @@ def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibilit
                 if key not in infos:
                     infos[key] = inspect(stored.path)
                 what = f"{service} {name}" if number else service
-                yield f"{host.name} {what}", compatibility(infos[key], facts)
+                verdict = compatibility(infos[key], facts)
+                for row in verdict.rows:
+                    if row.what == "libc" and not infos[key].static:
+                        here.run.libc.setdefault(key, {})[host.name] = (row.needs, row.has)
+                yield f"{host.name} {what}", verdict

@@ -113,7 +113,8 @@ def _built(report: Report) -> list[str]:
         )
         for artifact in report.artifacts
     )
-    return ["", "### Artifacts", "", *_table(head, rows)]
+    linked = [f"- {one.what} {one.platform}: {one.libc}" for one in report.artifacts if one.libc]
+    return ["", "### Artifacts", "", *_table(head, rows), *(["", *linked] if linked else [])]
 
 
 def _compared(report: Report) -> list[str]:

@@ -109,6 +109,8 @@ class ArtifactRow(Strict):
     seconds: float = 0.0
     """Seconds the build took."""
     origin: Literal["built", "stored"] = "built"
+    libc: str = ""
+    """What a dynamic binary needs of the C library, and beside it what each target has; empty: it is static."""
 
     @property
     def what(self) -> str:
