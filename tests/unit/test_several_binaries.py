@@ -12,7 +12,7 @@ from gofallback.approval.digest import release_of
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.options import Options
 from gofallback.controller.store import ArtifactStore
-from gofallback.deploys import _checks
+from gofallback.deploys import _checks, _release_plan
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._wanted import services_in_use, stored_of
 from gofallback.model import Fleet
@@ -108,3 +108,15 @@ def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path
         _checks._platforms(here)
     here.run.command = "fallback"
     assert services_in_use(here) == []
+
+
+def test_a_further_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: Path) -> None:
+    here = rollout(tmp_path, manifest(), manifest("worker"))
+    worker = stored_of(here, TWO, PLATFORM)[1]
+    signed = b'{"of": "an older gofallback"}\n'
+    (worker.path.parent / "manifest.json").write_bytes(signed)
+    (worker.path.parent / "provenance.json").write_bytes(b"{}")
+    beside = _release_plan._beside_further([worker])
+    assert beside == {"worker.manifest.json": signed, "worker.provenance.json": b"{}"}
+    (worker.path.parent / "manifest.json").unlink()
+    assert _release_plan._beside_further([worker]) == {"worker.provenance.json": b"{}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 import click
 from pyinfra.api.host import Host
 
-from gofallback.controller.store import MANIFEST, Stored, manifest_text
+from gofallback.controller.store import MANIFEST, Stored
 from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
 from gofallback.provenance.attest import beside
@@ -117,8 +118,11 @@ def _beside_further(further: Sequence[Stored]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for one in further:
         name = one.manifest.spec.binary
-        found[f"{name}.{MANIFEST}"] = manifest_text(one.manifest)
-        found |= {f"{name}.{file}": content for file, content in beside(one.path.parent).items()}
+        files = beside(one.path.parent)
+        with contextlib.suppress(OSError):  # as there: `verify` calls it missing
+            # the bytes that were signed: a later gofallback would write the same manifest with further keys
+            files[MANIFEST] = (one.path.parent / MANIFEST).read_bytes()
+        found |= {f"{name}.{file}": content for file, content in files.items()}
     return found
 
 
