@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import requests
 
 from tests.lab.stores import USER, free_port, process
 
@@ -24,6 +28,8 @@ class Endpoint:
     sums: bool
     """It tells the SHA-256 it was given."""
     address: str = "127.0.0.1"
+    container: int = 0
+    """Port of Swift's container server."""
 
     @property
     def url(self) -> str:
@@ -45,9 +51,10 @@ def moto(folder: Path, address: str = "127.0.0.1") -> Iterator[Endpoint]:
         yield made
 
 
-_SWIFT_CONF = """\
+_SUFFIX = "lab"
+_SWIFT_CONF = f"""\
 [swift-hash]
-swift_hash_path_suffix = lab
+swift_hash_path_suffix = {_SUFFIX}
 [storage-policy:0]
 name = only
 default = yes
@@ -77,10 +84,12 @@ use = egg:swift#s3api
 [filter:tempauth]
 use = egg:swift#tempauth
 user_lab_ci = lab-s3cret-key .admin
+[filter:container_quotas]
+use = egg:swift#container_quotas
 [filter:slo]
 use = egg:swift#slo
 """
-_PIPELINE = "cache s3api tempauth slo proxy-server"
+_PIPELINE = "cache s3api tempauth container_quotas slo proxy-server"
 
 
 def swift(address: str = "127.0.0.1") -> Iterator[Endpoint]:
@@ -111,9 +120,23 @@ def swift(address: str = "127.0.0.1") -> Iterator[Endpoint]:
                 command = [str(programs / f"swift-{kind}-server"), str(root / f"{kind}.conf"), "-v"]
                 where = address if kind == "proxy" else "127.0.0.1"
                 running.enter_context(process(command, ports[kind], root / f"{kind}.log", address=where))
-            yield Endpoint(ports["proxy"], "lab:ci", "lab-s3cret-key", sums=False, address=address)
+            yield Endpoint(
+                ports["proxy"], "lab:ci", "lab-s3cret-key", sums=False, address=address, container=ports["container"]
+            )
     finally:
         shutil.rmtree(root, ignore_errors=True)
+
+
+def limit_bucket(s3: Endpoint, bucket: str, size: int) -> None:
+    """Let a bucket of Swift take so many bytes and no more.
+
+    Told to the container server itself: the proxy's own login keeps its tokens in a memcached, and none runs here.
+    """
+    # swift.common.ring: the first bits of the path's hash; `_ring` makes 2**4 partitions, all on d1
+    digest = hashlib.md5(f"/AUTH_lab/{bucket}{_SUFFIX}".encode(), usedforsecurity=False).digest()
+    place = f"http://127.0.0.1:{s3.container}/d1/{digest[0] >> 4}/AUTH_lab/{bucket}"
+    headers = {"X-Timestamp": f"{time.time():016.5f}", "X-Container-Meta-Quota-Bytes": str(size)}
+    requests.post(place, headers=headers, timeout=10).raise_for_status()
 
 
 def _ring(program: Path, file: Path, port: int) -> None:

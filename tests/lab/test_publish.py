@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -129,6 +130,30 @@ def test_a_server_that_is_down_is_tried_again_and_then_named(run: Publisher) -> 
     assert result.returncode == 1
     assert result.stderr.count("again in") == 2
     assert f"127.0.0.1:{port}: " in last_line(result) and "Connection refused; tried 3 times" in last_line(result)
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_not_waited_for_without_end(run: Publisher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        store = {"url": f"http://127.0.0.1:{port}/x", "attempts": 2, "timeout": 1}
+        began = time.monotonic()
+        result = run("v1.0.0", data={"stores": {"s": store}})
+    assert result.returncode == 1 and time.monotonic() - began < 60
+    assert "timed out" in last_line(result) and "tried 2 times" in last_line(result)
+
+
+def test_a_disk_of_the_server_that_is_full_fails_and_leaves_no_file_under_its_name(run: Publisher, web: Nginx) -> None:
+    there = web.files / "open" / "brim"
+    there.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k,uid=nobody", "tmpfs", str(there)], check=True)
+    try:
+        store = {"url": f"{web.url}/open/brim", "attempts": 2}
+        result = run("v1.0.0", data={"stores": {"s": store}})
+        assert result.returncode == 1, result.stdout
+        assert "500 Internal Server Error" in last_line(result) or "507" in last_line(result)
+        assert not (there / "hello" / "v1.0.0" / "hello-linux-amd64").exists()
+    finally:
+        subprocess.run(["umount", "-l", str(there)], check=True)
 
 
 def test_a_host_that_does_not_exist_is_named(run: Publisher) -> None:

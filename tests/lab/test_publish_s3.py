@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from tests.lab.cutting import cutting
 from tests.lab.publisher import FILES, LARGE, MIB, SMALL, Publisher, controller, last_line, states
-from tests.lab.s3_stores import Endpoint, moto, swift
+from tests.lab.s3_stores import Endpoint, limit_bucket, moto, swift
 from tests.lab.stores import free_port
 
 pytestmark = pytest.mark.lab
@@ -149,3 +149,13 @@ def test_s3_wrong_keys_are_refused_by_a_store_that_checks_signatures(run: Publis
     assert result.returncode == 1
     assert "403: the store refuses the credentials" in last_line(result)
     assert "wr0ng-s3cret-key" not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("s3", ["swift"], indirect=True)
+def test_s3_a_bucket_whose_quota_is_used_up_is_said_to_be_full(run: Publisher, bucket: Bucket) -> None:
+    limit_bucket(bucket.s3, bucket.name, 100_000)
+    result = run("v1.0.0", "--to", bucket.url(), **bucket.s3.environment)
+    assert result.returncode == 1
+    assert "larger than the store takes, or than its quota leaves" in last_line(result), result.stderr
+    limit_bucket(bucket.s3, bucket.name, 100 * MIB)
+    assert run("v1.0.0", "--to", bucket.url(), **bucket.s3.environment).returncode == 0

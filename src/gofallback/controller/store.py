@@ -24,6 +24,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gofallback.artifact.manifest import Manifest
+from gofallback.disk import sync_folder
 from gofallback.errors import GofallbackError
 
 MANIFEST = "manifest.json"
@@ -91,7 +92,7 @@ class ArtifactStore:
                     _write(folder / f".{name}", content)
                 for name in beside:
                     (folder / f".{name}").replace(folder / name)
-                _sync_folder(folder)
+                sync_folder(folder)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be written ({error.strerror})") from None
 
@@ -154,7 +155,7 @@ class ArtifactStore:
             if folder.exists():  # damaged: reported by add
                 shutil.rmtree(folder)
             temporary.rename(folder)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return Stored(folder / manifest.spec.file_name, manifest)
@@ -277,11 +278,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

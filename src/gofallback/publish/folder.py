@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gofallback.disk import sync_folder
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.store import Seen, compared
@@ -63,7 +64,7 @@ class FolderStore:
                     f"{temporary}: hash mismatch: wrote sha256 {item.sha256}, read {seen.what}; is that disk sound?"
                 )
             temporary.replace(self._folder / item.name)
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
         except OSError as error:
             raise self._error(error, self._folder / item.name) from None
         finally:
@@ -105,11 +106,3 @@ def _copy(source: Path, target: Path, moved: Callable[[int], None]) -> None:
             moved(done)
         writer.flush()
         os.fsync(writer.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

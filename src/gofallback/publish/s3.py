@@ -283,6 +283,8 @@ def refused(where: str, operation: str, response: dict[str, Any]) -> Exception:
         why = ": the clock of this machine is wrong; set it"
     elif code in _FULL or status == 507:
         why = ": the store is full; make room, then run the same command again"
+    elif code == "EntityTooLarge":
+        why = ": larger than the store takes, or than its quota leaves; make room, or publish elsewhere"
     elif code in _OTHER_SUM:
         why = ": hash mismatch: what arrived is not what was sent; nothing was kept"
     elif code in _OTHER_REGION:
