@@ -145,6 +145,8 @@ class Run:
     """Builds that were compared with another builder's, or with what runs on a target."""
     faithful: bool | None = None
     """Whether the builder makes the bytes that run in production; None: nobody asked, or it did not come to it."""
+    wiped: dict[str, bool] = field(default_factory=dict)
+    """Builders that were to be wiped when the run was over, and whether they are."""
     scans: list[ScanRow] = field(default_factory=list)
     """Known vulnerabilities of the binaries that were looked at."""
     waves: list[WaveTiming] = field(default_factory=list)

@@ -13,6 +13,7 @@ from gofallback.deploys.report import report
 from gofallback.deploys.source import source
 from gofallback.deploys.status import status
 from gofallback.deploys.verify import verify
+from gofallback.deploys.wipe import wipe
 
 __all__ = [
     "activate",
@@ -27,4 +28,5 @@ __all__ = [
     "source",
     "status",
     "verify",
+    "wipe",
 ]

@@ -23,7 +23,7 @@ from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})
 CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
-ONLY_BUILDERS = frozenset({"standby", "builds"})
+ONLY_BUILDERS = frozenset({"standby", "builds", "wipe"})
 NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
 
 

@@ -96,6 +96,7 @@ def finish(site: Site, json_mode: bool) -> records.Report | None:
     settle(run, failed={host.name for host in site.state.failed_hosts})
     _leave_out(site)
     failed = bool(site.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
+    failed = failed or not all(run.wiped.values())
     report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(site))
     report = _ended(run, report)
     folder = run.home.run(run.id)
@@ -188,7 +189,7 @@ def _leave_out(site: Site) -> None:
     """Targets that were never reached get their rows too."""
     if not site.run.executed:
         return
-    lost = [*site.unreachable_targets, *(site.unreachable_builders if site.run.command == "standby" else [])]
+    lost = [*site.unreachable_targets, *(site.unreachable_builders if site.run.command in ("standby", "wipe") else [])]
     if lost:
         site.run.cause = site.run.cause or f"{', '.join(lost)} cannot be reached"
     targets = {host.name: host for host in site.state.inventory}

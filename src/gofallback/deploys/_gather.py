@@ -33,9 +33,9 @@ def gather(here: Site, *, sources: bool) -> None:
     command = here.run.command
     if command == "builds":
         return  # that stage asks the builders itself, and nobody else
-    if command != "standby":
+    if command not in ("standby", "wipe"):
         work += [_on(host, lambda host=host: state_of(here, host)) for host in here.targets]  # type: ignore[misc]
-    asked = [host for host in here.builders if command == "standby" or here.builds(host)]
+    asked = [host for host in here.builders if command in ("standby", "wipe") or here.builds(host)]
     work += [
         _on(host, lambda host=host: builder_state(host, here.fleet(host).builder.root))  # type: ignore[misc]
         for host in asked

@@ -13,10 +13,11 @@ from gofallback.deploys._lease import lease
 from gofallback.deploys._quiet import quiet
 from gofallback.deploys._record import identify, learn
 from gofallback.deploys._site import Site, cli_parameters, current_host, site
+from gofallback.deploys._wiping import after_run
 from gofallback.errors import GofallbackError
 from gofallback.refusal import refusal
 
-Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful", "builds"]
+Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful", "builds", "wipe"]
 
 
 @deploy("preflight")
@@ -63,3 +64,4 @@ def _host(here: Site, host: Host) -> None:
             lease(name="lease", here=here)
     if here.builds(host):
         _checks.builder(here, host)
+        after_run(here, host)

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from gofallback.model.base import BuilderRoot, EnvName, Line, Sha256, Strict
 from gofallback.model.modules import weakens
+from gofallback.model.wipe import Wipe
 
 WINDOWS_ROOT = "C:\\gofallback"
 
@@ -104,6 +105,7 @@ class Builder(Strict):
         description="a build outlives its connection and is taken up again (docs/detached-builds.md); "
         "false: it ends with it",
     )
+    wipe: Wipe = Field(default=Wipe(), description="what stays there when the work is done (docs/wipe.md)")
 
     @field_validator("environment")
     @classmethod

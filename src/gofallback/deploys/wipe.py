@@ -1,0 +1,43 @@
+"""Wipe: nothing of ours stays on a builder but what group data keeps. `builder.wipe.after` does it by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api.command import FunctionCommand
+from pyinfra.api.host import Host
+from pyinfra.api.operation import operation
+from pyinfra.api.state import State
+
+from gofallback.builder.wipe import anything
+from gofallback.deploys._site import Site
+from gofallback.deploys._stage import stage
+from gofallback.deploys._wiping import wipe_builder
+from gofallback.facts.builder import builder_state
+
+
+@stage("wipe", "builders")
+def wipe(here: Site, host: Host) -> None:
+    """Remove everything below `builder.root` that gofallback has made."""
+    settings = here.fleet(host).builder
+    stays = ", ".join(settings.wipe.keep) or "nothing"
+    host.log(f"{settings.root}: to be wiped; stays: {stays}")
+    builder(name=settings.root, here=here)
+
+
+@operation()
+def builder(here: Site) -> Generator[FunctionCommand, None, None]:
+    """Everything of ours below the root of one builder.
+
+    + here: the run and its hosts
+    """
+    host = here.host
+    settings = here.fleet(host).builder
+    if not anything(builder_state(host, settings.root).folders, settings.wipe.keep):
+        host.noop(f"nothing to do: {settings.root} has nothing that should go")
+        return
+    yield FunctionCommand(_wipe, (here,), {})
+
+
+def _wipe(state: State, host: Host, here: Site) -> bool:
+    return wipe_builder(here, host)

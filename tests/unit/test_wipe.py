@@ -1,0 +1,154 @@
+"""What a wipe removes, what it leaves, and how it tells both: by answers of builders of both kinds."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gofallback.builder.wipe import OURS, Contents, anything, doomed, left, look, read, removal
+from gofallback.model import DataError, parse_fleet
+from gofallback.operations.wipe import Wiped
+from tests.unit.services import MINIMAL
+
+
+def contents(*paths: str, names: tuple[str, ...] = (), root: str = "C:\\gofallback") -> Contents:
+    tops = {path.split("/")[0] for path in paths if "/" in path} & set(OURS)
+    return Contents(root, dict.fromkeys(paths, 1_000_000), frozenset({*tops, *names}))
+
+
+FULL = contents(
+    "toolchains/go1.26.6/bin/go.exe",
+    "cache/gocache/00/a",
+    "cache/gomodcache/x/go.mod",
+    "cache/later/thing",
+    "work/hello/c/main.go",
+    "mirrors/hello.git/packed-refs",
+    names=("tmp", "out"),
+)
+
+
+def test_everything_that_gofallback_makes_goes_and_what_is_put_aside_goes_last() -> None:
+    assert doomed(FULL, []) == ["toolchains", "mirrors", "work", "out", "cache", "tmp"]
+
+
+def test_what_is_kept_stays_and_everything_else_in_its_folder_goes_unknown_names_too() -> None:
+    gone = doomed(FULL, ["toolchains", "gocache"])
+    assert gone == ["mirrors", "work", "out", "cache/gomodcache", "cache/later", "tmp"]
+    assert "cache" not in doomed(FULL, ["cache"])
+
+
+def test_settings_that_were_written_for_git_go_too() -> None:
+    found = contents("gitconfig-5ed06824", "gitconfig", "work/x/y")
+    assert doomed(found, ["toolchains"]) == ["work", "gitconfig-5ed06824"]
+    assert left(contents("gitconfig-5ed06824", "gitconfig"), [])[1:] == (["gitconfig-5ed06824"], ["gitconfig"])
+
+
+def test_what_is_not_ours_is_left_and_told() -> None:
+    found = contents("passwords.txt", "photos/1.jpg", "work/hello/c/main.go")
+    assert doomed(found, []) == ["work"]
+    after = contents("passwords.txt", "photos/1.jpg")
+    assert left(after, []) == ([], [], ["passwords.txt", "photos/1.jpg"])
+
+
+@pytest.mark.parametrize("root", ["C:\\gofallback", "/home/builder/gofallback"])
+def test_nothing_outside_of_the_root_is_in_the_line_that_removes(root: str) -> None:
+    line = removal(root, doomed(FULL, []), "1a2b")
+    inner = f"{root}/" if root.startswith("/") else f"{root}\\"
+    assert line.count(root) == line.count(inner) > 10
+    assert "*" not in line and ".." not in line
+
+
+def test_files_that_could_not_be_removed_are_named_and_kept_ones_are_summed() -> None:
+    after = contents("toolchains/go1.26.6/bin/go.exe", "tmp/wiped-work-1a2b/hello/open.txt")
+    kept, stuck, foreign = left(after, ["toolchains"])
+    assert kept == ["toolchains (1 MB in 1 files)"]
+    assert (stuck, foreign) == (["tmp/wiped-work-1a2b/hello/open.txt"], [])
+    assert left(contents(names=("work",)), [])[1] == ["work"], "an empty folder that somebody stands in is told too"
+
+
+def test_one_line_says_what_went_and_what_is_left() -> None:
+    done = Wiped(FULL, contents("toolchains/go1.26.6/bin/go.exe"), kept=("toolchains (1 MB in 1 files)",))
+    assert done.line() == "wiped, 5 MB in 5 files removed; left: toolchains (1 MB in 1 files)"
+    assert Wiped(FULL, contents()).line() == "wiped, 6 MB in 6 files removed; left: nothing"
+    assert Wiped(contents(), contents(), idle=True).line() == "nothing to wipe; left: nothing"
+    assert Wiped(FULL, problem="w1 is gone").line() == "not wiped: w1 is gone"
+
+
+def test_answer_that_is_cut_off_is_none() -> None:
+    lines = ["@busy go.exe", "@there 3", "12 C:\\gofallback\\work\\a b.txt", "7 D:\\other\\x", "@listed"]
+    assert read("C:\\gofallback", lines[:-1]) is None
+    found = read("C:\\gofallback", lines)
+    assert found is not None
+    assert (found.files, found.busy) == ({"work/a b.txt": 12}, ("go.exe",))
+
+
+@pytest.mark.parametrize(
+    ("folders", "keep", "needed"),
+    [
+        ([], [], False),
+        (["toolchains", "work"], ["toolchains"], True),
+        (["toolchains", "cache", "cache\\gocache"], ["toolchains", "gocache"], False),
+        (["cache", "cache/gocache", "cache/gotmp"], ["gocache"], True),
+        (["photos"], [], False),
+    ],
+)
+def test_second_wipe_has_nothing_to_do(folders: list[str], keep: list[str], needed: bool) -> None:
+    assert anything(folders, keep) is needed
+
+
+@pytest.mark.parametrize(
+    ("wipe", "told"),
+    [
+        ({"after": "always"}, "builder.wipe.after"),
+        ({"keep": ["work"]}, r"builder.wipe.keep\[0\]"),
+        ({"keep": ["cache", "gocache"]}, "cache is all of it"),
+        ({"keeps": []}, "builder.wipe.keeps"),
+    ],
+)
+def test_group_data_that_makes_no_sense_is_refused_by_key(wipe: dict[str, Any], told: str) -> None:
+    with pytest.raises(DataError, match=told):
+        parse_fleet({"services": [MINIMAL], "builder": {"wipe": wipe}})
+
+
+def sh(line: str) -> list[str]:
+    return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A builder's root on this machine; a module cache without write permission in it, and a link that leads out."""
+    made = tmp_path / "root it's"
+    for name in ("work/hello/c/main.go", "cache/gocache/a", "cache/gomodcache/m/go.mod", "own.txt", "tmp/left/over"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text("x\n")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "precious").write_text("x")
+    (made / "work" / "way-out").symlink_to(tmp_path / "outside")
+    (made / "cache/gomodcache/m").chmod(0o555)
+    return made
+
+
+def test_a_posix_shell_does_what_the_lines_say(root: Path, tmp_path: Path) -> None:
+    before = read(str(root), sh(look(str(root))))
+    assert before is not None and before.busy == ()
+    assert before.count() == (5, 10)
+    sh(removal(str(root), doomed(before, ["gocache"]), "1a2b"))
+    after = read(str(root), sh(look(str(root))))
+    assert after is not None
+    assert sorted(after.files) == ["cache/gocache/a", "own.txt"]
+    assert left(after, ["gocache"])[1:] == ([], ["own.txt"])
+    assert doomed(after, ["gocache"]) == []
+    assert (tmp_path / "outside" / "precious").read_text() == "x"
+
+
+def test_a_program_that_works_below_the_root_is_seen(root: Path) -> None:
+    worker = subprocess.Popen(["sleep", "30"], cwd=root / "work" / "hello")
+    try:
+        found = read(str(root), sh(look(str(root))))
+        assert found is not None and found.busy == ("sleep",)
+    finally:
+        worker.kill()
+        worker.wait()
