@@ -16,6 +16,7 @@ from gofallback.provenance.keys import controller_key
 from gofallback.provenance.names import Checkout
 from gofallback.provenance.statement import Materials, Tool
 from tests.unit.binaries import ElfMaker, build_info, module_text
+from tests.unit.specs import SPEC as PLAIN
 
 #: h1 of an empty module: the example of in-toto's DigestSet.
 EMPTY = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -28,17 +29,7 @@ EXTRA = (
     "=>\t./local\t(devel)\t\n"
 )
 PROGRAM = ElfMaker(info=build_info(module_text(extra=EXTRA))).bytes()
-SPEC = BuildSpec(
-    service="hello",
-    platform="linux/amd64",
-    go_version="1.27.0",
-    commit="c" * 40,
-    version="v1.1.0",
-    package="./cmd/hello",
-    directory=".",
-    binary="hello",
-    stamp=(("main.version", "v1.1.0"),),
-)
+SPEC = PLAIN.model_copy(update={"stamp": (("main.version", "v1.1.0"),)})
 MATERIALS = Materials(
     run_id="20261122T031244Z-9f3a",
     ref="v1.1.0",

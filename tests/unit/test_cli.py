@@ -9,22 +9,12 @@ from pathlib import Path
 import pytest
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
 from gofallback.cli import main
 from tests.unit.binaries import ElfMaker, build_info, module_text
 from tests.unit.reports import bad, good
+from tests.unit.specs import SPEC
 
 PROGRAM = ElfMaker(info=build_info(module_text())).bytes()
-SPEC = BuildSpec(
-    service="hello",
-    platform="linux/amd64",
-    go_version="1.27.0",
-    commit="c" * 40,
-    version="v1.1.0",
-    package="./cmd/hello",
-    directory=".",
-    binary="hello",
-)
 
 
 def artifact(folder: Path, inside: str = "hello", **changes: object) -> Path:

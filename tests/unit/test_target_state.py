@@ -11,9 +11,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from pyinfra.api.facts import get_kwargs_str
 
+from gofallback.facts.target import Asked
 from gofallback.model import Service
 from gofallback.release import probe
+from gofallback.release.state import TargetState
 from tests.unit.services import FULL, MINIMAL, service
 
 
@@ -186,3 +189,19 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
     assert hello.health is not None and not hello.health.healthy
     assert hello.health.reason == f"no: check {home}/current/conf/health.json"
     assert (shop.current, shop.releases, shop.health) == (None, {}, None)
+
+
+def test_a_lost_fact_is_said_with_the_names_of_services_and_not_with_all_of_their_data() -> None:
+    assert get_kwargs_str({"services": Asked((service(), service(name="twin")))}) == "services=hello, twin"
+
+
+def test_a_machine_has_the_platform_that_go_knows_or_its_own_name() -> None:
+    platforms = {
+        machine: TargetState(machine=machine).platform for machine in ("x86_64", "armv7l", "loongarch64", "vax")
+    }
+    assert platforms == {
+        "x86_64": "linux/amd64",
+        "armv7l": "linux/arm",
+        "loongarch64": "linux/loong64",
+        "vax": "linux/vax",
+    }

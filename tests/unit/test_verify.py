@@ -11,20 +11,10 @@ from gofallback.artifact.binary import BinaryInfo, inspect_bytes
 from gofallback.artifact.compat import TargetFacts, compat_table, compatibility, minimum_kernel
 from gofallback.artifact.verify import problems
 from gofallback.build.cgo import CgoSpec
-from gofallback.build.spec import BuildSpec
 from gofallback.report.screen import text
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, macho, module_text, pe
+from tests.unit.specs import SPEC
 
-SPEC = BuildSpec(
-    service="hello",
-    platform="linux/amd64",
-    go_version="1.27.0",
-    commit="c" * 40,
-    version="v1.1.0",
-    package="./cmd/hello",
-    directory=".",
-    binary="hello",
-)
 LOADER = "/lib64/ld-linux-x86-64.so.2"
 
 

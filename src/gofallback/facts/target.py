@@ -20,6 +20,13 @@ _LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKe
 _ASKING: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
 
 
+class Asked(tuple[Service, ...]):
+    """Services by their names for whoever prints them: pyinfra shows what a fact was asked with when it is lost."""
+
+    def __repr__(self) -> str:
+        return ", ".join(service.name for service in self)
+
+
 class TargetFact(FactBase[TargetState]):
     """Everything about a target and the services given. None: it did not answer.
 
@@ -62,7 +69,7 @@ def _target_state(host: Host, wanted: tuple[Service, ...], *, sudo: bool, refres
     if known is not None:  # ask about those as well: the next caller may want them
         names = {service.name for service in wanted}
         wanted += tuple(service for service in known[0] if service.name not in names)
-    found: TargetState | None = host.get_fact(TargetFact, services=wanted, _sudo=sudo)
+    found: TargetState | None = host.get_fact(TargetFact, services=Asked(wanted), _sudo=sudo)
     if found is None:
         forget(host)
         raise FactError(f"{host.name}: the target did not tell its state; see the lines above, or run again with -vvv")

@@ -6,19 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-#: Go's name of `uname -m`.
-MACHINES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "i386": "386",
-    "i686": "386",
-    "armv6l": "arm",
-    "armv7l": "arm",
-    "ppc64le": "ppc64le",
-    "s390x": "s390x",
-    "riscv64": "riscv64",
-    "loongarch64": "loong64",
-}
+from gofallback.model.platform import platform_of
 
 
 @dataclass(frozen=True)
@@ -171,4 +159,4 @@ class TargetState:
     @property
     def platform(self) -> str:
         """GOOS/GOARCH, or linux/<machine> for a machine that Go does not know."""
-        return f"linux/{MACHINES.get(self.machine, self.machine)}"
+        return platform_of("Linux", self.machine) or f"linux/{self.machine}"
