@@ -321,6 +321,8 @@ def test_connection_that_breaks_in_mid_build_does_not_end_the_run(bench: Bench, 
     thread.join()
     assert built is not None, bench.messages.text
     assert "connection lost" in bench.messages.text
+    assert "it goes on there" in bench.messages.text
+    assert "building again" not in bench.messages.text
 
 
 def test_full_disk_and_success_once_there_is_room(bench: Bench, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_a_network_that_is_cut_for_half_a_minute_costs_no_line_and_no_second_bui
 def test_a_builder_that_loses_its_power_in_mid_build_is_told_as_such_and_builds_again(
     bench: Bench, tmp_path: Path
 ) -> None:
-    service = bench.service(repository(tmp_path / "power", XML))
+    service = bench.service(repository(tmp_path / "power"))
     job = bench.job(service, ["linux/loong64"])
 
     def outage() -> None:
@@ -130,7 +130,7 @@ def begun_or_started(bench: Bench, job: Job) -> None:
 
 
 def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_it(bench: Bench, tmp_path: Path) -> None:
-    service = bench.service(repository(tmp_path / "ended", XML))
+    service = bench.service(repository(tmp_path / "ended"))
     job = bench.job(service, ["linux/mips64le"])
 
     def end() -> None:
@@ -195,7 +195,7 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
     """Two controllers, each with a connection of its own."""
     from tests.lab.windows_builder import _connected
 
-    service = bench.service(repository(tmp_path / "shared", XML))
+    service = bench.service(repository(tmp_path / "shared"))
     job = bench.job(service, ["linux/s390x"])
     assert bench.deliver(service)
     results: list[tuple[str, bool, str]] = []

@@ -21,7 +21,7 @@ func frame(to io.Writer, kind, text string) error {
 }
 
 // run starts the job unless it is alive, or has ended well and nobody has seen to it, and follows it from its beginning.
-func run(job folder) int {
+func run(job folder, who string) int {
 	data, err := readAll(os.Stdin)
 	if err != nil {
 		return trouble("the job cannot be read", err)
@@ -50,7 +50,7 @@ func run(job folder) int {
 	if frame(os.Stdout, "h", "way "+way+"\n"+known.text()) != nil {
 		return exitTrouble
 	}
-	return tail(job, known.instance, 0)
+	return tail(job, who, known.instance, 0)
 }
 
 // reusable tells whether an ended job need not be run again: it ended well, and what it made is still where it made it;
@@ -59,7 +59,7 @@ func (f folder) reusable(found status, product string) bool {
 	if found.state != "ended" || found.how != "exit" || found.code != 0 || f.alive() || product != found.product {
 		return false
 	}
-	if product == "" && f.marked("taken", found.instance) {
+	if product == "" && f.told(found.instance) {
 		return false
 	}
 	if product != "" {
@@ -109,15 +109,15 @@ func start(job folder, data []byte) (status, string, int) {
 }
 
 // follow goes on after a broken connection, from a byte of the log of one certain instance of the job.
-func follow(job folder, instance string, offset int64) int {
+func follow(job folder, who, instance string, offset int64) int {
 	if _, err := os.Stat(job.log(instance)); err != nil {
 		return trouble("no such job", err)
 	}
-	return tail(job, instance, offset)
+	return tail(job, who, instance, offset)
 }
 
 // tail copies the log as it grows, then the status as the last frame.
-func tail(job folder, instance string, offset int64) int {
+func tail(job folder, who, instance string, offset int64) int {
 	file, err := os.Open(job.log(instance))
 	if err != nil {
 		return trouble("the log cannot be read", err)
@@ -166,7 +166,7 @@ func tail(job folder, instance string, offset int64) int {
 		}
 	}
 	told := "first"
-	if !job.claim(instance) {
+	if !job.claim(instance, who) {
 		told = "before" // somebody else who follows will see to what the job made
 	}
 	if frame(os.Stdout, "x", "told "+told+"\n"+last.text()) != nil {

@@ -105,7 +105,7 @@ func eventually(t *testing.T, what string, check func() bool) {
 func TestBothStreamsInputAndExitStatusOfTheCommandComeBack(t *testing.T) {
 	root := t.TempDir()
 	input := asked("echo out; echo err >&2; cat; exit 7", record("input", "given"))
-	answer := ask(t, input, "run", root, "job")
+	answer := ask(t, input, "run", root, "job", "me")
 	if said(answer, "o") != "out\ngiven" || said(answer, "e") != "err\n" {
 		t.Fatal(answer)
 	}
@@ -123,7 +123,7 @@ func TestEnvironmentReachesTheCommandAndNoFile(t *testing.T) {
 	t.Setenv("TAKEN_AWAY", "x")
 	input := asked(`test "$TOKEN" = s3cret-token && echo right; echo "[$TAKEN_AWAY]"; cat > /dev/null`,
 		record("environment", "TOKEN=s3cret-token"), record("environment", "TAKEN_AWAY="), record("input", "s3cret-input"))
-	answer := ask(t, input, "run", root, "job")
+	answer := ask(t, input, "run", root, "job", "me")
 	if said(answer, "o") != "right\n[]\n" {
 		t.Fatal(answer)
 	}
@@ -138,7 +138,7 @@ func TestEnvironmentReachesTheCommandAndNoFile(t *testing.T) {
 func TestASecretThatTheCommandPrintsIsMasked(t *testing.T) {
 	root := t.TempDir()
 	line := `printf 'fatal: https://u:tok'; sleep 0.2; printf 'en-1@host\nlast token-1'`
-	answer := ask(t, asked(line, record("secret", "token-1")), "run", root, "job")
+	answer := ask(t, asked(line, record("secret", "token-1")), "run", root, "job", "me")
 	if said(answer, "o") != "fatal: https://u:***@host\nlast ***" {
 		t.Fatal(answer)
 	}
@@ -151,7 +151,7 @@ func TestASecretThatTheCommandPrintsIsMasked(t *testing.T) {
 func TestAJobOutlivesTheOneWhoAskedAndIsTakenUpWithNoLineLostOrDoubled(t *testing.T) {
 	root := t.TempDir()
 	wanted := "1\n2\n3\n4\n5\n6\n7\n8\n"
-	first, out := begin(t, asked("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.15; done"), "run", root, "job")
+	first, out := begin(t, asked("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.15; done"), "run", root, "job", "me")
 	buffer := make([]byte, 4096)
 	got := ""
 	for !strings.Contains(said(got, "o"), "3") {
@@ -167,7 +167,7 @@ func TestAJobOutlivesTheOneWhoAskedAndIsTakenUpWithNoLineLostOrDoubled(t *testin
 	begun, _ := parseStatus(strings.TrimPrefix(said(got, "h"), "way started\n"))
 	start := strings.Index(got, "reason \n") + len("reason \n")
 	offset := len(got) - start
-	rest := ask(t, "", "follow", root, "job", begun.instance, strconv.Itoa(offset))
+	rest := ask(t, "", "follow", root, "job", "me", begun.instance, strconv.Itoa(offset))
 	if text := said(got[start:]+rest, "o"); text != wanted {
 		t.Fatalf("%q", text)
 	}
@@ -176,9 +176,9 @@ func TestAJobOutlivesTheOneWhoAskedAndIsTakenUpWithNoLineLostOrDoubled(t *testin
 func TestASecondOneWhoAsksFollowsTheFirstOnesJobFromItsBeginning(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	line := "echo began >> " + file + "; echo one; sleep 0.6; echo two"
-	_, _ = begin(t, asked(line), "run", root, "job")
+	_, _ = begin(t, asked(line), "run", root, "job", "me")
 	eventually(t, "the job begins", func() bool { data, _ := os.ReadFile(file); return len(data) > 0 })
-	answer := ask(t, asked(line), "run", root, "job")
+	answer := ask(t, asked(line), "run", root, "job", "me")
 	if said(answer, "o") != "one\ntwo\n" || !strings.HasPrefix(said(answer, "h"), "way joined\n") {
 		t.Fatal(answer)
 	}
@@ -192,7 +192,7 @@ func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
 	answers := make(chan string, 10)
 	for i := 0; i < 10; i++ {
 		go func() {
-			made := helper(t, "run", root, "job")
+			made := helper(t, "run", root, "job", "me")
 			made.Stdin = strings.NewReader(asked("echo began >> " + file + "; sleep 1; echo done"))
 			out, _ := made.CombinedOutput()
 			answers <- said(string(out), "o")
@@ -211,10 +211,10 @@ func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
 func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	input := asked("echo vetted >> " + file)
-	ask(t, input, "run", root, "job")
+	ask(t, input, "run", root, "job", "me")
 	os.Remove(filepath.Join(root, "job", "taken")) // nobody was told
 	for _, way := range []string{"way taken\n", "way started\n"} {
-		if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), way) {
+		if answer := ask(t, input, "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), way) {
 			t.Fatal(answer)
 		}
 	}
@@ -226,30 +226,33 @@ func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
 func TestAProductThatNobodyHasSeenToIsTakenWithItsOutput(t *testing.T) {
 	root, product := t.TempDir(), filepath.Join(t.TempDir(), "product")
 	input := asked("echo made; touch "+product, record("product", product))
-	first, _ := begin(t, input, "run", root, "job")
+	first, _ := begin(t, input, "run", root, "job", "me")
 	eventually(t, "the product", func() bool { _, err := os.Stat(product); return err == nil })
 	first.Process.Kill() // as its controller would be
 	first.Wait()
 	job := folder{root, "job"}
 	eventually(t, "the end", func() bool { found, ok := job.read(); return ok && found.state == "ended" })
 	os.Remove(job.path("taken"))
-	for _, told := range []string{"told first\n", "told before\n"} {
-		answer := ask(t, input, "run", root, "job")
+	for who, told := range map[string]string{"a": "told first\n", "b": "told before\n"} {
+		if who == "b" { // in whatever order a map is gone through, and again over another connection
+			ask(t, input, "run", root, "job", "a")
+		}
+		answer := ask(t, input, "run", root, "job", who)
 		if !strings.HasPrefix(said(answer, "h"), "way taken\n") || said(answer, "o") != "made\n" || !strings.HasPrefix(said(answer, "x"), told) {
 			t.Fatal(answer)
 		}
 	}
 	os.Remove(product) // somebody has put it where it belongs
-	if answer := ask(t, input, "run", root, "job"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
+	if answer := ask(t, input, "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
 		t.Fatal("taken although its product is gone: " + answer)
 	}
 }
 
 func TestAFailureIsNeverTakenForAResult(t *testing.T) {
 	root := t.TempDir()
-	ask(t, asked("exit 1"), "run", root, "job")
+	ask(t, asked("exit 1"), "run", root, "job", "me")
 	os.Remove(filepath.Join(root, "job", "taken"))
-	if answer := ask(t, asked("exit 1"), "run", root, "job"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
+	if answer := ask(t, asked("exit 1"), "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
 		t.Fatal(answer)
 	}
 }
@@ -264,7 +267,7 @@ func TestTimeoutEndsEveryProcess(t *testing.T) {
 	root := t.TempDir()
 	line := "echo begun; (setsid sleep 7711 &) ; env -i sleep 7711 & sleep 7711"
 	input := record("line", line) + record("timeout", "0.4")
-	answer := ask(t, input, "run", root, "job")
+	answer := ask(t, input, "run", root, "job", "me")
 	if said(answer, "o") != "begun\n" || !strings.Contains(said(answer, "x"), "how timeout\n") {
 		t.Fatal(answer)
 	}
@@ -275,7 +278,7 @@ func TestTimeoutEndsEveryProcess(t *testing.T) {
 
 func TestCancelEndsEveryProcessAndTellsTheOneWhoFollows(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("(setsid sleep 7722 &) ; sleep 7722"), "run", root, "job")
+	_, out := begin(t, asked("(setsid sleep 7722 &) ; sleep 7722"), "run", root, "job", "me")
 	eventually(t, "the job begins", func() bool { return processes("sleep 772[2]") >= 2 })
 	if told := ask(t, "", "list", root); !strings.HasPrefix(told, "@job\tjob\trunning\t") {
 		t.Fatal(told)
@@ -301,7 +304,7 @@ func TestAWatcherThatDoesNotListenIsEndedAllTheSame(t *testing.T) {
 		t.Skip("takes the ten seconds that a watcher has")
 	}
 	root := t.TempDir()
-	_, _ = begin(t, asked("sleep 7744"), "run", root, "job")
+	_, _ = begin(t, asked("sleep 7744"), "run", root, "job", "me")
 	job := folder{root, "job"}
 	eventually(t, "the job begins", func() bool { return processes("sleep 774[4]") > 0 })
 	found, _ := job.read()
@@ -314,7 +317,7 @@ func TestAWatcherThatDoesNotListenIsEndedAllTheSame(t *testing.T) {
 
 func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("sh -c 'sleep 7733; true'; true"), "run", root, "job")
+	_, out := begin(t, asked("sh -c 'sleep 7733; true'; true"), "run", root, "job", "me")
 	job := folder{root, "job"}
 	eventually(t, "the job begins", func() bool { return processes("sleep 773[3]") > 0 })
 	found, _ := job.read()
@@ -323,7 +326,7 @@ func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *tes
 	if !strings.Contains(said(string(answer), "x"), "how dead\n") {
 		t.Fatal(string(answer))
 	}
-	again := ask(t, asked("pgrep -fc 'sleep 773[3]'; true"), "run", root, "job")
+	again := ask(t, asked("pgrep -fc 'sleep 773[3]'; true"), "run", root, "job", "me")
 	if said(again, "o") != "0\n" {
 		t.Fatal(again)
 	}
@@ -332,7 +335,7 @@ func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *tes
 func TestWhatACommandLeavesBehindEndsWithIt(t *testing.T) {
 	root := t.TempDir()
 	began := time.Now()
-	answer := ask(t, asked("sleep 7755 & echo done"), "run", root, "job")
+	answer := ask(t, asked("sleep 7755 & echo done"), "run", root, "job", "me")
 	if said(answer, "o") != "done\n" || time.Since(began) > 5*time.Second || processes("sleep 775[5]") != 0 {
 		t.Fatal(answer)
 	}
@@ -340,7 +343,7 @@ func TestWhatACommandLeavesBehindEndsWithIt(t *testing.T) {
 
 func TestOldJobsArePrunedAndLivingOnesStay(t *testing.T) {
 	root := t.TempDir()
-	_, _ = begin(t, asked("sleep 5"), "run", root, "living")
+	_, _ = begin(t, asked("sleep 5"), "run", root, "living", "me")
 	living := folder{root, "living"}
 	eventually(t, "the job begins", func() bool { return living.alive() })
 	for number := 0; number < keepAtMost+5; number++ {

@@ -20,8 +20,8 @@ const (
 )
 
 const usage = `gofallback-keeper: expected one of:
-  run JOBS ID < job        start or join a job and follow it
-  follow JOBS ID INSTANCE OFFSET
+  run JOBS ID WHO < job    start or join a job and follow it
+  follow JOBS ID WHO INSTANCE OFFSET
   cancel JOBS ID|all
   list JOBS
 `
@@ -38,14 +38,14 @@ func command(words []string) int {
 		return ""
 	}
 	switch {
-	case word(0) == "run" && len(words) == 3 && validID(word(2)):
-		return run(folder{word(1), word(2)})
+	case word(0) == "run" && len(words) == 4 && validID(word(2)):
+		return run(folder{word(1), word(2)}, word(3))
 	case word(0) == "serve" && len(words) == 3 && validID(word(2)):
 		return serve(folder{word(1), word(2)})
-	case word(0) == "follow" && len(words) == 5 && validID(word(2)):
-		offset, err := strconv.ParseInt(word(4), 10, 64)
+	case word(0) == "follow" && len(words) == 6 && validID(word(2)):
+		offset, err := strconv.ParseInt(word(5), 10, 64)
 		if err == nil && offset >= 0 {
-			return follow(folder{word(1), word(2)}, word(3), offset)
+			return follow(folder{word(1), word(2)}, word(3), word(4), offset)
 		}
 	case word(0) == "cancel" && len(words) == 3 && (word(2) == "all" || validID(word(2))):
 		return cancel(word(1), word(2))

@@ -139,15 +139,21 @@ func (f folder) mark(name, instance string) {
 	os.WriteFile(f.path(name), []byte(instance), 0o600)
 }
 
-// claim is true for the first one who asks, of all who follow an instance to its end.
-func (f folder) claim(instance string) bool {
+// claim is true for the first one who asks, of all who follow an instance to its end, and for that one over every
+// connection of its: a broken one may not have noticed yet that nobody hears it.
+func (f folder) claim(instance, who string) bool {
 	file, err := os.OpenFile(f.path("taken"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return false
+		return f.marked("taken", instance+" "+who)
 	}
 	defer file.Close()
-	file.WriteString(instance)
+	file.WriteString(instance + " " + who)
 	return true
+}
+
+func (f folder) told(instance string) bool {
+	data, err := os.ReadFile(f.path("taken"))
+	return err == nil && strings.HasPrefix(string(data), instance+" ")
 }
 
 func (f folder) marked(name, instance string) bool {

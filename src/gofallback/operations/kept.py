@@ -151,6 +151,8 @@ class _Follower:
         self.asked = 0
         """How often the job was asked for; the second time it may be our own that is joined."""
         self.installed = False
+        self.who = secrets.token_hex(4)
+        """Over all of its connections one who follows: what an old one was told counts as told to this one."""
         self._fresh()
 
     def _fresh(self) -> None:
@@ -206,7 +208,7 @@ class _Follower:
         self.answer.again()
         if self.answer.begun is None:
             self.asked += 1
-            words = [program, "run", jobs, kept.id]
+            words = [program, "run", jobs, kept.id, self.who]
             stdin = request(
                 self.work.line,
                 self.work.environment,
@@ -217,7 +219,7 @@ class _Follower:
                 secrets=self.work.secrets,
             )
         else:
-            words = [program, "follow", jobs, kept.id, self.answer.begun.instance, str(self.answer.offset)]
+            words = [program, "follow", jobs, kept.id, self.who, self.answer.begun.instance, str(self.answer.offset)]
         line = _guarded(kept.root, program, words)
         if self.state.print_input:
             echo(f"{self.host.print_prefix}>>> {self.work.line}", err=True)
