@@ -30,7 +30,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def instances(bench: Bench, job: Job) -> list[Path]:
-    """The logs of a job's build on the builder: one for each start that is still known."""
+    """The log of a job's build on the builder, named after its start; empty before the first one."""
     folder = bench.drive / "jobs" / job_id(job.specs[0].service, "build", job.specs[0].key)
     return sorted(folder.glob("log-*"))
 
@@ -68,9 +68,11 @@ def test_a_network_that_is_cut_for_half_a_minute_costs_no_line_and_no_second_bui
     bench.host.connector.data["ssh_silence_seconds"] = 6  # type: ignore[index,union-attr]
     bench.state.print_output = True  # go names each package as it is compiled
     window: list[float] = []
+    before: list[Path] = []
 
     def cut() -> None:
         begun(bench, job)
+        before.extend(instances(bench, job))
         window.append(time.time())
         bench.machine.cut()
         time.sleep(30)
@@ -87,7 +89,8 @@ def test_a_network_that_is_cut_for_half_a_minute_costs_no_line_and_no_second_bui
     assert built is not None, bench.messages.text
     assert "connection lost" in bench.messages.text
     assert "it goes on there" in bench.messages.text
-    (log,) = instances(bench, job)  # one start
+    assert instances(bench, job) == before  # a further start would have a log of another name
+    (log,) = before
     said = frames(log)
     assert [at for at, _ in said if window[0] + 1 < at < window[1]], "nothing was built while the network was cut"
     record = (bench.home / "records" / "cut-linux-ppc64le.log").read_text()
@@ -199,9 +202,11 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
     job = bench.job(service, ["linux/s390x"])
     assert bench.deliver(service)
     results: list[tuple[str, bool, str]] = []
+    before: list[Path] = []
 
     def follow() -> None:
         begun_or_started(bench, job)
+        before.extend(instances(bench, job))
         with _connected(bench.lab, bench.machine) as (state, host, messages):
             made: list[build_operation.Built] = []
             ok = build_operation.build(state, host, job, made.append)
@@ -216,4 +221,4 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
     assert ok, text
     assert "another run began it; following that one" in text
     assert digest == built[0].sha256
-    assert len(instances(bench, job)) == 1
+    assert instances(bench, job) == before  # one start
