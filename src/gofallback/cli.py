@@ -78,9 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     pins.add_argument("tool", choices=["go"])
     pins.add_argument("versions", nargs="+", metavar="VERSION", help="such as 1.27.0")
     pins.add_argument("--arch", action="append", choices=["amd64", "arm64"], help="default: amd64; may be repeated")
-    pins.add_argument("--os", action="append", choices=["windows", "linux"], help="default: windows; may be repeated")
+    pins.add_argument("--os", action="append", choices=["windows", "linux"], help="default: both; may be repeated")
     pins.set_defaults(
-        run=lambda given: pins_command(given.versions, given.arch or ["amd64"], print, given.os or ["windows"])
+        run=lambda given: pins_command(given.versions, given.arch or ["amd64"], print, given.os or ["windows", "linux"])
     )
     return parser
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -167,6 +172,43 @@ def test_a_zip_needs_one_of_three_programs_and_python_keeps_the_right_to_execute
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert os.access(root / "zig", os.X_OK)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """A web server on this machine with one file, `file`."""
+    (tmp_path / "file").write_bytes(b"content")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("program_of_host", ["curl", "wget"])
+def test_a_download_has_its_name_only_when_it_is_complete(root: Path, site: str, program_of_host: str) -> None:
+    found = shutil.which(program_of_host)
+    if found is None:
+        pytest.skip(f"this machine has no {program_of_host}")
+    tools = root / "bin"
+    tools.mkdir()
+    for tool in (found, "/bin/mv"):
+        (tools / Path(tool).name).symlink_to(tool)
+
+    def get(name: str) -> subprocess.CompletedProcess[str]:
+        line = SH.download(f"{site}/{name}", str(root / "it.part"), str(root / "it"))
+        return subprocess.run(
+            ["/bin/sh", "-c", line], env={"PATH": str(tools)}, capture_output=True, text=True, check=False
+        )
+
+    missing = get("none")
+    assert missing.returncode != 0
+    assert "404" in missing.stderr
+    assert not (root / "it").exists()
+    assert get("file").returncode == 0
+    assert (root / "it").read_bytes() == b"content"
+    assert not (root / "it.part").exists()
 
 
 def test_one_answer_tells_everything(root: Path) -> None:

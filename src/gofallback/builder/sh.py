@@ -147,7 +147,7 @@ class Sh:
     def download(self, url: str, part: str, final: str) -> str:
         address, file = shlex.quote(url), literal(part)
         curl = f"curl --fail --silent --show-error --location --retry 2 --connect-timeout 20 --output {file} {address}"
-        wget = f"wget -q -T 60 -O {file} {address}"
+        wget = f"wget -T 60 -O {file} {address}"  # without -q: it would not say why it failed
         return f"if command -v curl >/dev/null; then {curl}; else {wget}; fi && {self.replace(part, final)}"
 
     def free(self, root: str) -> str:

@@ -41,6 +41,8 @@ PATTERNS: dict[str, str] = {
     "where it is not the usual one",
     r"^[^\s:]+$": "should be a user's name without blanks and ':'",
     r"^[\w.*?/,:|-]+$": "should be rules such as private:git,public:off",
+    r"^(GO|CVE|GHSA)-[A-Za-z0-9-]+$": "should be the name of a vulnerability such as GO-2026-4601 or CVE-2026-1234",
+    r"^\d{4}-\d{2}-\d{2}$": "should be a day such as '2026-12-31'",
     r"^\d+%$": "should be a percentage such as 50%",
     r"^[A-Z][A-Za-z]+$": "should be a directive of systemd such as LimitCORE",
 }
