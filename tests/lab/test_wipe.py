@@ -121,6 +121,24 @@ def test_run_that_failed_wipes_its_builder_too(fleet: Fleet, machine: Builder) -
     assert told["before"]["work"] == {"files": 1, "bytes": 1000}
 
 
+def test_linux_builder_is_wiped_too(tmp_path: Path) -> None:
+    with Lab.up(fresh_name(), targets=1, builders=0, linux_builders=1) as lab:
+        host, fleet = lab.host("b1"), Fleet(lab, tmp_path)
+        # Go's module cache has folders without permission to write.
+        host.run(
+            "set -e; cd /home/builder; mkdir -p gofallback/work/hello gofallback/cache/gomodcache/m; touch precious; "
+            "echo x >gofallback/work/hello/main.go; echo x >gofallback/cache/gomodcache/m/go.mod; "
+            "ln -s /home/builder gofallback/work/out; touch gofallback/own; chown -R builder gofallback; "
+            "chmod 555 gofallback/cache/gomodcache/m"
+        )
+        done = fleet.run("wipe")
+        assert done.code == 0, done.output
+        done.line(r"builder b1: wiped, 0 MB in 2 files removed; left: own \(not ours\)")
+        left = host.run("cd /home/builder; ls precious; find gofallback -mindepth 1").stdout.split()
+        assert left == ["precious", "gofallback/own"]
+        assert fleet.run("wipe").code == 0 and fleet.report()["verdict"] == "unchanged"
+
+
 class AtWork:
     """A program on the host while inside; `sign` is a file that it makes."""
 
