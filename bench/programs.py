@@ -134,8 +134,9 @@ def keep(rows: list[Row], about: dict[str, object]) -> None:
     names = {row.program for row in rows}
     known["about"] = about
     known["rows"] = [row for row in known["rows"] if row["program"] not in names] + [asdict(row) for row in rows]
-    order = [one.name for one in (EXAMPLE, *PROGRAMS)]
-    known["rows"].sort(key=lambda row: order.index(row["program"]) if row["program"] in order else len(order))
+    places = [(one.name, platform) for one in (EXAMPLE, *PROGRAMS) for platform in one.platforms]
+    order = {place: number for number, place in enumerate(places)}
+    known["rows"].sort(key=lambda row: order.get((row["program"], row["platform"]), len(order)))
     RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
