@@ -32,8 +32,8 @@ Windows builder runs the real `go.exe` and Git for Windows under Wine ([lab-wind
 |---|---|---:|---|---|---|---:|---:|---:|---|---|---|
 """
 TAIL = """
-Seconds on {cores} cores ({cpu}) that others used too (load average at the end: {load_after}); last measured {date} at commit
-`{commit}`.
+Seconds on {cores} cores ({cpu}) that others used too (load average at the end: {load_after}).
+Last measured {date} at commit `{commit}`.
 """
 
 
