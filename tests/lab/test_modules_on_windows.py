@@ -112,11 +112,30 @@ def test_private_modules_reach_the_builder_without_a_credential_and_each_byte_on
     assert 0 < news < everything / 2
     assert list((team.proxy / HOST / "!team" / "!vault" / "@v").glob("*.zip")).__len__() == 2
 
-    leaked = ["grep", "-rlF", team.server.password, str(team.drive / "gofallback"), str(team.drive / "users")]
+    leaked = [
+        "grep",
+        "-rlF",
+        team.server.password,
+        str(team.drive / "gofallback"),
+        str(team.drive / "users"),
+        str(team.fleet.home),
+    ]
     assert subprocess.run(leaked, capture_output=True, text=True, check=False).stdout == ""
     assert team.server.password not in first.output + second.output + third.output
     bills = [json.loads(path.read_text()) for path in team.fleet.home.rglob("sbom.json")]
     assert any(HOST in json.dumps(one) and "SHA-256" in json.dumps(one) for one in bills)
+
+
+def test_a_wrong_token_ends_the_run_with_one_line_and_nothing_reaches_the_builder(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAB_MODULE_TOKEN", "not-the-right-one")
+    result = team.drill()
+    assert result.code != 0
+    line = result.line("refuses the credential")
+    assert f"renew it where build.private.logins {HOST} names it" in line
+    assert "not-the-right-one" not in result.output and "Traceback" not in result.output
+    assert not list(team.proxy.rglob("*.zip"))
 
 
 def test_what_a_killed_run_left_half_there_is_completed_and_nothing_else_is_sent(team: Team) -> None:

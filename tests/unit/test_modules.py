@@ -70,6 +70,13 @@ def test_private_modules_are_never_left_to_the_builder_by_auto() -> None:
     assert choose("auto", needing(), private, [], controller_can=False) == "controller"
 
 
+def test_a_login_is_used_whatever_proxy_the_builder_has() -> None:
+    login = {"host": "git.example.test", "token": {"env": "TOKEN"}}
+    private = PrivateModules.model_validate({"logins": [login]})
+    where = [{"GOPROXY": "https://proxy.example.test"}]
+    assert choose("auto", needing(), private, where, controller_can=True) == "controller"
+
+
 def test_what_data_says_is_done() -> None:
     assert choose("download", needing(vendored=("",)), NOBODY, [], controller_can=True) == "download"
     assert choose("controller", needing(vendored=("",)), NOBODY, [], controller_can=False) == "controller"

@@ -170,9 +170,11 @@ def choose(
         return "vendor"
     if not files.needs_any:
         return "none"
+    if private.logins:
+        return "controller"
     if any(environment.get("GOPROXY") or "-modfile" in environment.get("GOFLAGS", "") for environment in environments):
         return "download"  # another go.mod than the one read here, too
-    return "controller" if controller_can or private.logins or private.patterns else "download"
+    return "controller" if controller_can or private.patterns else "download"
 
 
 def escape(text: str) -> str:
