@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from gofallback.controller.downloads import sha256_of
 from gofallback.controller.modrun import ModuleError, Wanted, objects
 from gofallback.controller.modrun import go as run_go
 from gofallback.report.style import size_text
+
+
+_DAY = 86400.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def gather(wanted: Wanted, say: Callable[[str], None]) -> ModuleSet:
         say(f"{wanted.label}: {_count(known)} are in the controller's cache; nobody was asked")
         return known
     go = wanted.go()
+    _sweep(wanted.folder / "tmp")
     export = wanted.folder / "tmp" / secrets.token_hex(6)
     try:
         _export(wanted.files, export)
@@ -89,6 +94,13 @@ def gather(wanted: Wanted, say: Callable[[str], None]) -> ModuleSet:
         shutil.rmtree(export, ignore_errors=True)
     say(f"{wanted.label}: {_count(found)} verified with go.sum, {size_text(found.fetched)} of it downloaded now")
     return found
+
+
+def _sweep(folder: Path) -> None:
+    """What runs left that were killed; a run beside this one is younger."""
+    for one in folder.glob("*"):
+        if one.stat().st_mtime < time.time() - _DAY:
+            shutil.rmtree(one, ignore_errors=True)
 
 
 def _count(found: ModuleSet) -> str:
