@@ -7,6 +7,7 @@ module files>``): the next commit with the same go.mod and go.sum needs neither 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
@@ -23,7 +24,6 @@ from gofallback.controller.downloads import sha256_of
 from gofallback.controller.modrun import ModuleError, Wanted, objects
 from gofallback.controller.modrun import go as run_go
 from gofallback.report.style import size_text
-
 
 _DAY = 86400.0
 
@@ -99,8 +99,9 @@ def gather(wanted: Wanted, say: Callable[[str], None]) -> ModuleSet:
 def _sweep(folder: Path) -> None:
     """What runs left that were killed; a run beside this one is younger."""
     for one in folder.glob("*"):
-        if one.stat().st_mtime < time.time() - _DAY:
-            shutil.rmtree(one, ignore_errors=True)
+        with contextlib.suppress(OSError):  # its own run may just be removing it
+            if one.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(one, ignore_errors=True)
 
 
 def _count(found: ModuleSet) -> str:
