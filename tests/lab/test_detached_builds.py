@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build.kept import job_id
+from gofallback.build.kept import Listed, job_id
 from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
-from gofallback.operations import kept
+from gofallback.operations import keeper, kept
 from gofallback.operations.build import Job
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
 
@@ -140,7 +140,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
         begun_or_started(bench, job)
         (one,) = [found for found in listed(bench) if found.state == "running"]
         assert one.label == "ended v1.0.0 linux/mips64le"
-        program, jobs = kept.keeper_program(ROOT), f"{ROOT}\\jobs"
+        program, jobs = keeper.keeper_program(ROOT), f"{ROOT}\\jobs"
         assert "cancelled" in bench.machine.run(f"{program} cancel {jobs} {one.id}").stdout
 
     thread = threading.Thread(target=end)
@@ -153,8 +153,8 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
     assert not [found for found in listed(bench) if found.state == "running"]
 
 
-def listed(bench: Bench) -> list[kept.Listed]:
-    found = kept.list_jobs(bench.state, bench.host, ROOT)
+def listed(bench: Bench) -> list[Listed]:
+    found = keeper.list_jobs(bench.state, bench.host, ROOT)
     assert not isinstance(found, str), found
     return found
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from pyinfra.api.host import Host
-from rich.table import Table
 
 from gofallback.build.kept import Listed
 from gofallback.deploys._site import Site, cli_parameters
 from gofallback.deploys._stage import stage
-from gofallback.operations.kept import cancel, list_jobs
+from gofallback.operations.keeper import cancel, list_jobs
 from gofallback.report import screen
 
 
 @stage("builds", "builders")
 def builds(here: Site, host: Host) -> None:
-    """Ask one builder; the last one prints the table."""
+    """Ask one builder; the last one tells all."""
     rows: dict[str, list[Listed] | str] = here.memo.setdefault("builds", {})
     rows[host.name] = _jobs(here, host)
     if len(rows) == len(here.builders):
@@ -49,7 +49,8 @@ def _show(here: Site, rows: dict[str, list[Listed] | str]) -> None:
         print(json.dumps({"builds": jobs, "troubles": troubles}, indent=2))
     else:
         console = screen.console()
-        console.print(_table(known))
+        for line in _lines(known):
+            console.print(line, soft_wrap=True, markup=False)
         for name, trouble in troubles.items():
             console.print(f"{name}: {trouble}", soft_wrap=True, markup=False)
         if here.run.options.cancel:
@@ -67,18 +68,19 @@ def _told(here: Site, known: dict[str, list[Listed]]) -> str:
     return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
 
 
-def _table(known: dict[str, list[Listed]]) -> Table:
-    table = Table("builder", "build", "id", "since", "stands")
+def _lines(known: dict[str, list[Listed]]) -> Iterator[str]:
+    """A line for each job, what runs first; lines of one job are not broken, so that they can be searched."""
     for name, found in known.items():
         for job in sorted(found, key=lambda one: (one.state != "running", -one.started)):
-            table.add_row(name, job.label, job.id, _time(job.started), _stands(job))
+            yield f"[{name}] {job.label}: {_stands(job)} (id {job.id})"
         if not found:
-            table.add_row(name, "none", "", "", "")
-    return table
+            yield f"[{name}] nothing was built there lately"
 
 
 def _stands(job: Listed) -> str:
-    return job.words() + (f" after {job.ended - job.started:.0f} s" if job.ended > job.started else "")
+    if job.ended <= job.started:
+        return f"{job.words()}, begun {_time(job.started)}"
+    return f"{job.words()} after {job.ended - job.started:.0f} s, begun {_time(job.started)}"
 
 
 def _row(name: str, job: Listed) -> dict[str, Any]:

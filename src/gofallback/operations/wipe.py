@@ -11,7 +11,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.builder.wipe import Contents, doomed, left, look, read, removal
-from gofallback.operations.kept import list_jobs
+from gofallback.operations.keeper import list_jobs
 from gofallback.operations.talk import ask
 
 _LOOK, _REMOVE = 300.0, 1800.0
