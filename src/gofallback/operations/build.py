@@ -6,6 +6,7 @@ overwritten; go's cache makes the second attempt a short one.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,12 +152,14 @@ class Job:
     def kept(self, spec: BuildSpec, step: Step) -> Kept | None:
         """How the builder keeps a command of this job: one for each output and step, whoever asks.
 
-        None of a service with generated code: that is made in the commit's tree, which every run makes anew.
+        None of a service with generated code: that is made in the commit's tree, which every run makes anew. What is
+        built to be compared is this run's own: what another one began says nothing of the builder's settings today.
         """
         if not self.builder.detached or spec.generate:
             return None
         product = join(self.temporary(spec), spec.file_name) if step == "build" else ""
-        return Kept(job_id(spec.service, step, spec.key), self.builder.root, self.go, product)
+        key = hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
+        return Kept(job_id(spec.service, step, key), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.plan.environment`."""
