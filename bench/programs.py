@@ -22,6 +22,7 @@ from bench.fleet import Fleet
 from bench.linux_build import built_on_linux
 from bench.model import BenchError
 from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.model import DataError, parse_fleet
 from lab import Lab, LabError, foreign
 from lab.cache import step
 from lab.foreign.packages import COUNTED
@@ -77,7 +78,7 @@ def main() -> int:
         with Lab.up(given.lab, targets=1, builders=1) as lab:
             for program in wanted:
                 keep(list(measure(lab, program)), show.about(0.0))
-    except (BenchError, LabError, subprocess.CalledProcessError) as error:
+    except (BenchError, DataError, LabError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     found = json.loads(RESULTS.read_text())
@@ -96,6 +97,7 @@ def measure(lab: Lab, program: Program) -> Iterator[Row]:
         BenchError: a run of the product failed, or the product does not run on the target.
     """
     repository, lines = _repository(lab, program)
+    parse_fleet({"services": [program.service(str(repository), program.version)]})  # not after an hour of building
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         fleet = Fleet(lab, Path(scratch), inventory="bench/programs_inventory.py")
         with step(f"{program.name}: a fresh builder, Go and Git on it"):
@@ -103,12 +105,12 @@ def measure(lab: Lab, program: Program) -> Iterator[Row]:
             _run(fleet, program, repository, "standby", program.version)
         with step(f"{program.name}: cold build for {', '.join(program.platforms)}"):
             cold = _built(fleet, program, repository, program.version)
+        with step(f"{program.name}: on {lab.targets[0].name}"):
+            ran = {COUNTED: _ran(fleet, program, repository, cold[COUNTED])}
         with step(f"{program.name}: warm build of the next commit"):
             warm = _built(fleet, program, repository, _next(repository, program))
         with step(f"{program.name}: the same by Linux"):
             equal = {one: _compare(repository, stored, Path(scratch)) for one, stored in cold.items()}
-        with step(f"{program.name}: on {lab.targets[0].name}"):
-            ran = {COUNTED: _ran(fleet, program, repository, cold[COUNTED])}
     for platform, stored in cold.items():
         yield Row(
             program=program.name,

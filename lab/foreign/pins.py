@@ -162,7 +162,6 @@ PROGRAMS: Final = (
         unit={
             "type": "notify",
             "arguments": ["--data-dir", "/var/lib/etcd"],
-            "directives": {"StateDirectory": "etcd"},
         },
         health={"check": {"type": "http", "url": "http://127.0.0.1:2379/health", "body": "true"}},
     ),
