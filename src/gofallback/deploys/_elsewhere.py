@@ -14,17 +14,13 @@ from gofallback.build import plan
 from gofallback.build.spec import BuildSpec
 from gofallback.controller import git
 from gofallback.deploys._compared import fetch, record_folder
+from gofallback.deploys._credible import HARMLESS
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._wanted import state_of
 from gofallback.model import Service
 from gofallback.operations.channel import BrokenError, run
 from gofallback.source.model import ResolvedSource
-
-#: What of go's environment changes the bytes and stands in the build info (cmd/go/internal/load, setBuildInfo).
-_ENVIRONMENT = (
-    *("GOAMD64", "GOARM", "GOARM64", "GO386", "GOMIPS", "GOMIPS64", "GOPPC64", "GORISCV64"),
-    *("GOEXPERIMENT", "GOFIPS140"),
-)
+from gofallback.source.refs import FULL_SHA
 
 
 def spec_of(here: Site, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
@@ -73,11 +69,15 @@ def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path:
         raise RefusedError(
             f"{name}: has no commit in it (built outside of git, or with -buildvcs=false), so nobody can build it again"
         )
+    if not FULL_SHA.fullmatch(build.revision):
+        raise RefusedError(
+            f"{name}: names {build.revision!r:.80} as its commit, expected 40 hex digits; nothing was changed"
+        )
     if build.settings.get("vcs.modified") == "true":
         here.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
     source = source_at(here, service, build.revision)
     main = plan.specs(service, source, build.release, [state_of(here, host).platform])[0]
-    environment = dict(main.environment) | {key: value for key, value in build.settings.items() if key in _ENVIRONMENT}
+    environment = dict(main.environment) | {key: value for key, value in build.settings.items() if key in HARMLESS}
     tags = build.settings.get("-tags", "")
     return main.model_copy(
         update={

@@ -13,11 +13,13 @@ from pyinfra.api.host import Host
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.spec import BuildSpec
 from gofallback.deploys import _elsewhere
+from gofallback.deploys._credible import doubt
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._wanted import services_in_use, state_of
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
 from gofallback.operations.channel import BrokenError, run
+from gofallback.provenance import PROVENANCE
 from gofallback.release.extra import contents_of
 from gofallback.report.model import version_of
 from gofallback.source.model import ResolvedSource
@@ -119,7 +121,8 @@ def _of_host(here: Site, host: Host) -> list[Live]:
         release = state.releases.get(state.current)
         folder = f"{service.home}/releases/{state.current}"
         raw = _json(release.manifest if release else None)
-        main = _manifest(raw) or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
+        main = _believed(here, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
+        main = main or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
         if main is None:
             here.run.note(
                 f"{host.name}: {service.name} {state.current} has no manifest of ours, on the target or in the store; "
@@ -127,16 +130,27 @@ def _of_host(here: Site, host: Host) -> list[Live]:
             )
             continue
         found.append(_live(host, service, state.current, folder, main))
-        for path in sorted(contents_of(raw)):
+        for path in sorted({*contents_of(raw), *state.hashes}):  # also what nothing speaks of may run
             name = path.removeprefix("bin/")
             if not path.startswith("bin/") or name == main.spec.binary:
                 continue
             further = _manifest(_json(_read(here, host, f"{folder}/{name}.{MANIFEST}")))
-            if further is None:
+            further = _believed(here, host, service, further, f"{folder}/{name}.{PROVENANCE}")
+            if further is None or further.spec.binary != name:
                 here.run.note(f"{host.name}: {path} of {state.current} has no manifest; left out of the comparison")
             else:
                 found.append(_live(host, service, state.current, folder, further))
     return found
+
+
+def _believed(here: Site, host: Host, service: Service, manifest: Manifest | None, proof: str) -> Manifest | None:
+    """A target's manifest, unless building what it says could harm the builder; that is a note."""
+    if manifest is None:
+        return None
+    why = doubt(here, host, service, state_of(here, host).platform, manifest, proof)
+    if why is not None:
+        here.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
+    return manifest if why is None else None
 
 
 def _live(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> Live:

@@ -1,0 +1,128 @@
+"""What a target says of its own build is not built again on the builder just because it says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gofallback.artifact.binary import inspect_bytes
+from gofallback.artifact.manifest import Manifest
+from gofallback.build.cgo import CgoSpec
+from gofallback.controller.store import manifest_text
+from gofallback.deploys import _credible, _known
+from gofallback.deploys._site import Site
+from gofallback.provenance.attest import attestations
+from gofallback.provenance.keys import controller_key
+from gofallback.release.state import ReleaseFound, ServiceState
+from tests.unit.attested import MATERIALS, PROGRAM, SPEC, manifest
+from tests.unit.sites import site
+
+RELEASE = "v1.1.0-0123abcd"
+GCC = CgoSpec(compiler="gcc", cc="/tmp/evil", cxx="g++", ar="ar")
+
+
+def compared(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: Manifest,
+    *,
+    signed: dict[str, bytes] | None = None,
+    more: dict[str, str] | None = None,
+) -> Site:
+    """A run that compares with one target, which tells this manifest, has these further files, and serves those."""
+    state = ServiceState(
+        "hello",
+        "/opt/hello",
+        current=RELEASE,
+        releases={RELEASE: ReleaseFound(RELEASE, manifest=manifest_text(told))},
+        hashes={"bin/hello": told.sha256, **(more or {})},
+    )
+    here = site(tmp_path, "t1", builder="w1", command="faithful")
+    known: Any = SimpleNamespace(services={"hello": state}, platform="linux/amd64")
+    monkeypatch.setattr(_known, "state_of", lambda *_: known)
+
+    def cat(_: Any, __: Any, command: str, **___: Any) -> tuple[int, list[str]]:
+        content = (signed or {}).get(command.rpartition("/")[2])
+        return (1, ["no such file"]) if content is None else (0, content.decode().splitlines())
+
+    for module in (_known, _credible):
+        monkeypatch.setattr(module, "run", cat)
+    return here
+
+
+def of(**changed: Any) -> Manifest:
+    return manifest(spec=SPEC.model_copy(update=changed))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"binary": "../../../../home/ci/.ssh/authorized_keys"},
+        {"version": "../../x"},
+        {"service": "other"},
+        {"platform": "linux/../.."},
+        {"commit": "--upload-pack=/tmp/evil"},
+        {"package": "-toolexec=/tmp/evil"},
+        {"package": "./../../x"},
+        {"directory": "../x"},
+        {"go_version": "1.27.0/../../x"},
+        {"tags": ("a b",)},
+        {"stamp": (("main.version", "a\nb"),)},
+        {"environment": (("GOFLAGS", "-toolexec=/tmp/evil"),)},
+        {"environment": (("GOAMD64", "v1 & evil"),)},
+        {"generate": ("./...",)},
+        {"cgo": GCC},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    here = compared(tmp_path, monkeypatch, of(**changed))
+    assert _known.live(here) == []
+    assert here.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
+
+
+def test_what_only_changes_the_bytes_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = of(environment=(("GOAMD64", "v3"),), tags=("netgo",))
+    here = compared(tmp_path, monkeypatch, told)
+    assert _known.specs(here) == [told.spec]
+    assert here.run.notes == []
+
+
+def test_what_the_store_has_or_a_trusted_key_signed_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = of(environment=(("GOFLAGS", "-mod=vendor"),), generate=("./...",))
+    beside = attestations(told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "k"))
+    others = compared(tmp_path / "others", monkeypatch, told, signed=beside)
+    assert _known.specs(others) == []  # somebody's key, not ours
+    beside = attestations(
+        told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "ours" / "keys")
+    )
+    assert _known.specs(compared(tmp_path / "ours", monkeypatch, told, signed=beside)) == [told.spec]
+    more = of(environment=(("GOFLAGS", "-toolexec=x"),), generate=("./...",))
+    assert _known.specs(compared(tmp_path / "ours", monkeypatch, more, signed=beside)) == []  # signed for another one
+    stored = compared(tmp_path / "stored", monkeypatch, told)
+    (tmp_path / "hello").write_bytes(PROGRAM)
+    stored.run.store.add(told, tmp_path / "hello")
+    assert _known.specs(stored) == [told.spec]
+
+
+def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
+    here = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
+    assert [one.path for one in _known.live(here)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
+    assert here.run.notes == [f"t1: bin/ctl of {RELEASE} has no manifest; left out of the comparison"]
+
+
+def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
+    here = compared(tmp_path, monkeypatch, told)
+    assert _known.live(here) == [] and "its key is not that of its build" in here.run.notes[0]
