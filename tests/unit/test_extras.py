@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,20 @@ def test_it_is_the_commits_file_whatever_lies_in_the_work_tree_or_came_later(tmp
     where = place(tmp_path, repo)
     commit(repo, "later", **{"web/index.html": "<b>"})
     assert gather(service(files={"lib/page": {"repository": "web/index.html"}}), where)["lib/page"].shown == b"<p>"
+
+
+def test_a_tree_that_leads_out_of_its_folder_is_refused(tmp_path: Path, repo: Path) -> None:
+    """git checks names only when it writes a tree to a disk; a server can hand out any tree."""
+    tree = run(repo, "rev-parse", "HEAD:web")
+    for name in (b"..", b"web"):
+        raw = b"40000 " + name + b"\0" + bytes.fromhex(tree)
+        command = ["git", "-C", str(repo), "hash-object", "-t", "tree", "-w", "--literally", "--stdin"]
+        tree = subprocess.run(command, input=raw, capture_output=True, check=True).stdout.decode().strip()
+    run(repo, "reset", "--soft", run(repo, "commit-tree", "-m", "evil", tree))
+    where = place(tmp_path, repo)
+    with pytest.raises(DataError, match=r"'web/../index.html' in .* leads out of its folder") as error:
+        gather(service(files={"lib/web/": {"repository": "web"}}), where)
+    assert "\n" not in str(error.value)
 
 
 def test_files_of_the_project_and_texts_are_taken_as_they_are(tmp_path: Path) -> None:

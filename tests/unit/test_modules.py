@@ -113,6 +113,27 @@ def test_lines_that_are_no_sums_are_left_out() -> None:
     assert parse_sums(text) == {Sum("c.test/d", "v1.0.0", True, "h1:x=")}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "c.test/d v1/../../../../../home/me/project/go/go.mod",
+        "c.test/d ../../../secret/go.mod",
+        "../../../etc v1.0.0/go.mod",
+        "c.test/../../x v1.0.0",
+        "/etc/x v1.0.0",
+        "c.test\\..\\x v1.0.0",
+    ],
+)
+def test_a_sum_of_a_repository_names_no_file_outside_of_the_cache(words: str) -> None:
+    assert parse_sums(f"{words} h1:x=\n") == set()
+
+
+def test_names_that_modules_have_are_all_read() -> None:
+    text = "gopkg.in/yaml.v3 v3.0.1 h1:x=\ngithub.com/A-b/c_d~e v2.0.0+incompatible/go.mod h1:y=\n"
+    text += "golang.org/x/sys v0.0.0-20220715151400-c0bba94af5f8 h1:z=\n"
+    assert len(parse_sums(text)) == 3
+
+
 def test_equal_module_files_need_equal_modules_and_others_do_not() -> None:
     assert needing().digest == needing().digest
     assert needing().digest != files(go_mod=GO_MOD, go_sum=GO_SUM + b"x").digest

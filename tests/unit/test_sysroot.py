@@ -107,6 +107,17 @@ def test_an_archive_that_leads_out_of_itself_writes_nothing_there(tmp_path: Path
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+def test_an_archive_of_nothing_but_a_link_leads_nowhere(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        link = tarfile.TarInfo("here")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "outside")
+        archive.addfile(link)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "private").write_text("x")
+    with pytest.raises(SysrootError, match="holds no file"):
+        named(tmp_path / "bad.tar", tmp_path / "cache")
+
+
 def test_a_zip_is_read_too(folder: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         archive.writestr("usr/include/foo.h", "int foo(void);\n")

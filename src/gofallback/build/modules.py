@@ -39,14 +39,21 @@ class Sum:
     """``h1:...``"""
 
 
+#: golang.org/x/mod/module, CheckPath, and versions as semver has them. Both become names of files, here and there,
+#: and go.sum is the repository's word: go itself does not check them when it reads the file.
+_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+_VERSION = re.compile(r"v[A-Za-z0-9.+-]+")
+
+
 def parse_sums(text: str) -> set[Sum]:
-    """Read go.sum or go.work.sum; lines that go would not read either are left out."""
+    """Read go.sum or go.work.sum; lines that name no module that can be are left out."""
     found = set()
     for line in text.splitlines():
         words = line.split()
         if len(words) == 3 and words[2].startswith("h1:"):
             version, gomod = words[1].removesuffix("/go.mod"), words[1].endswith("/go.mod")
-            found.add(Sum(words[0], version, gomod, words[2]))
+            if _PATH.fullmatch(words[0]) and not {".", ".."} & {*words[0].split("/")} and _VERSION.fullmatch(version):
+                found.add(Sum(words[0], version, gomod, words[2]))
     return found
 
 

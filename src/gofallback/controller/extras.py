@@ -136,6 +136,10 @@ def from_repository(key: str, pattern: str, source: Repository, work: Path) -> I
         if not chosen:
             raise FileError(f"{key}: {pattern} is nothing in {where}; correct the path, or commit the file")
         for path in chosen:
+            if {"", ".", ".."} & {*path.split("/")}:  # git itself checks such a tree only when it writes it to a disk
+                raise FileError(
+                    f"{key}: {path!r} in {where} leads out of its folder; who made that commit? Nothing is sent"
+                )
             if entries[path].is_symlink or entries[path].is_submodule:
                 kind = "a symbolic link" if entries[path].is_symlink else "a submodule"
                 raise FileError(f"{key}: {path} in {where} is {kind}; name plain files")

@@ -229,8 +229,9 @@ def _unpacked(archive: Path, cache: Path, where: str) -> Path:
         finally:
             shutil.rmtree(part, ignore_errors=True)
     inside = list(final.iterdir())
-    # An archive of a folder has that folder as its only entry; a sysroot's own is usr.
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name not in ("usr", "lib") else final
+    # An archive of a folder has that folder as its only entry; a sysroot's own is usr. A link may lead out of it.
+    only = inside[0] if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink() else final
+    return final if only.name in ("usr", "lib") else only
 
 
 def _plain(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
