@@ -209,6 +209,11 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "builder: root is missing: os is linux, where it has no default; give a folder that the login may make, such "
         "as /home/builder/gofallback, in group_data/ or the inventory",
     ),
+    "a builder root that is somebody's home": (
+        {"services": [HELLO], "builder": {"root": "C:\\Users\\bob"}},
+        "builder.root: should be a folder of its own, such as C:\\gofallback: a wipe removes work, tmp and more in it, "
+        "got 'C:\\Users\\bob'; change it in group_data/ or the inventory",
+    ),
     "a builder root of the other system": (
         {"services": [HELLO], "builder": {"root": "/opt/gofallback"}},
         "builder: root /opt/gofallback is no path of os windows; correct one of them in group_data/ or the inventory",

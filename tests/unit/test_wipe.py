@@ -113,6 +113,47 @@ def test_group_data_that_makes_no_sense_is_refused_by_key(wipe: dict[str, Any], 
         parse_fleet({"services": [MINIMAL], "builder": {"wipe": wipe}})
 
 
+@pytest.mark.parametrize(
+    "root",
+    [
+        "C:\\\\",
+        "C:\\.",
+        "d:\\. \\",
+        "C:\\Users",
+        "c:\\users\\bob\\",
+        "C:\\Windows\\Temp",
+        "C:\\Program Files",
+        "C:\\x\\\\y",
+        "/home",
+        "/home/bob/",
+        "/root",
+        "/tmp",
+        "/var/lib",
+    ],
+)
+def test_a_root_that_holds_other_things_than_ours_is_refused(root: str) -> None:
+    system = "linux" if root.startswith("/") else "windows"
+    with pytest.raises(DataError, match=r"builder.root: should be a folder of its own"):
+        parse_fleet({"services": [MINIMAL], "builder": {"os": system, "root": root}})
+
+
+@pytest.mark.parametrize(
+    "root",
+    ["C:\\gofallback", "C:\\Users\\bob\\gofallback", "/gofallback", "/srv/gofallback", "/home/b/gofallback"],
+)
+def test_a_folder_of_its_own_is_taken(root: str) -> None:
+    system = "linux" if root.startswith("/") else "windows"
+    assert parse_fleet({"services": [MINIMAL], "builder": {"os": system, "root": root}}).builder.root == root
+
+
+def test_a_name_with_a_line_end_passes_for_no_word_of_the_builder() -> None:
+    evil = ["3 /srv/gofallback/work/x", "@busy nothing", "@there 99", "@home", "@listed", "9 /srv/gofallback/out/y"]
+    found = read("/srv/gofallback", ["@there 3", *evil, "@listed"])
+    assert found is not None
+    assert (found.files, found.busy, found.home) == ({"work/x": 3, "out/y": 9}, (), False)
+    assert read("/srv/gofallback", ["@there 3", *evil]) is None
+
+
 def sh(line: str) -> list[str]:
     return subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True).stdout.splitlines()
 
@@ -144,10 +185,27 @@ def test_a_posix_shell_does_what_the_lines_say(root: Path, tmp_path: Path) -> No
     assert (tmp_path / "outside" / "precious").read_text() == "x"
 
 
-def test_a_program_that_works_below_the_root_is_seen(root: Path) -> None:
+def test_the_home_folder_of_the_login_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", f"{root}/")
+    at_home = read(str(root), sh(look(str(root))))
+    below = read(f"{root}/cache", sh(look(f"{root}/cache")))
+    assert at_home is not None and at_home.home
+    assert below is not None and not below.home
+
+
+def test_a_root_behind_a_link_is_listed(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    found = read(str(tmp_path / "link"), sh(look(str(tmp_path / "link"))))
+    assert found is not None and found.count() == (5, 10)
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_a_program_that_works_below_the_root_is_seen(root: Path, tmp_path: Path, by_link: bool) -> None:
     worker = subprocess.Popen(["sleep", "30"], cwd=root / "work" / "hello")
+    (tmp_path / "link").symlink_to(root)
+    asked = str(tmp_path / "link" if by_link else root)
     try:
-        found = read(str(root), sh(look(str(root))))
+        found = read(asked, sh(look(asked)))
         assert found is not None and found.busy == ("sleep",)
     finally:
         worker.kill()

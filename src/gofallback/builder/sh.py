@@ -67,7 +67,8 @@ class Sh:
         return f'if [ -f {literal(path)} ]; then echo "@size $(stat -L -c %s {literal(path)})"; {self.hash(path)}; fi'
 
     def list_files(self, folder: str) -> str:
-        return f"find {literal(folder)} -type f -exec stat -c '%s %n' {{}} +"
+        # -H: the folder itself may be a link, to a larger disk for one; links below it are not followed.
+        return f"find -H {literal(folder)} -type f -exec stat -c '%s %n' {{}} +"
 
     def make(self, folder: str) -> str:
         return f"mkdir -p {literal(folder)}"

@@ -7,12 +7,11 @@ was set to somebody's own folder, is left and told.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gofallback.build.plan import GIT_CONFIG_NAME
-from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, os_of, separator
+from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, os_of, separator
 from gofallback.builder.shell import shell_of
 
 #: `tools` and `jobs` are those of detached builds (docs/detached-builds.md).
@@ -21,7 +20,7 @@ OURS = (*FOLDERS, *(name for name in ("tools", "jobs") if name not in FOLDERS))
 IN_CACHE = (*CACHES, *(name for name in ("modproxy", "sysroots") if name not in CACHES))
 _OUR_FILES = re.compile(rf"{re.escape(GIT_CONFIG_NAME.split('-')[0])}-[0-9a-f]+")
 """Files directly below the root: git's own settings, `gofallback.build.plan.GIT_CONFIG_NAME` of any version."""
-_BUSY, _THERE, _END = "@busy ", "@there ", "@listed"
+_BUSY, _THERE, _HOME, _END = "@busy ", "@there ", "@home", "@listed"
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class Contents:
     """Folders of ours that are there, empty ones too: `work`, `cache`, `cache/gocache`."""
     busy: tuple[str, ...] = ()
     """Programs at work there."""
+    home: bool = False
+    """The root is the login's home folder, whose `work` and `tmp` may be somebody's own."""
 
     def count(self, below: str | None = None) -> tuple[int, int]:
         """Files and bytes of one name, or of all."""
@@ -51,27 +52,30 @@ def look(root: str) -> str:
     shell = shell_of(root)
     names = [shell.if_there(join(root, name), shell.say(f"{_THERE}{index}")) for index, name in enumerate(_names())]
     files = shell.if_there(root, shell.list_files(root))
-    return shell.script([_at_work(root), *names, files, shell.say(_END)], always=True)
+    return shell.script([*_at_home(root), _at_work(root), *names, files, shell.say(_END)], always=True)
 
 
 def read(root: str, lines: Iterable[str]) -> Contents | None:
     """What the builder answered to `look`; None: the answer is cut off."""
     files: dict[str, int] = {}
     names: set[str] = set()
-    busy: list[str] = []
-    for line in lines:
-        text = line.rstrip("\r\n")
-        if text.strip() == _END:
-            return Contents(root, files, frozenset(names), tuple(sorted(set(busy))))
-        if text.startswith(_BUSY):
-            busy.append(text.removeprefix(_BUSY).strip())
+    busy: set[str] = set()
+    home = False
+    told = [line.rstrip("\r\n") for line in lines if line.strip()]
+    if not told or told[-1].strip() != _END:
+        return None
+    for text in told[:-1]:
+        size, _, path = text.strip().partition(" ")
+        if size.isdigit() and inside(root, path):
+            files[path[len(root) + 1 :].replace(separator(root), "/")] = int(size)
+        elif files:
+            continue  # a file's name may hold a line end, and what follows it must not pass for a word of ours
+        elif text.startswith(_BUSY):
+            busy.add(text.removeprefix(_BUSY).strip())
         elif text.startswith(_THERE):
             names.add(_names()[int(text.removeprefix(_THERE))])
-        else:
-            size, _, path = text.strip().partition(" ")
-            if size.isdigit() and inside(root, path):
-                files[path[len(root) + 1 :].replace(separator(root), "/")] = int(size)
-    return None
+        home = home or (not files and text.strip() == _HOME)
+    return Contents(root, files, frozenset(names), tuple(sorted(busy)), home)
 
 
 def doomed(found: Contents, keep: Collection[str]) -> list[str]:
@@ -143,14 +147,22 @@ def _within(name: str, path: str) -> bool:
     return path == name or path.startswith(f"{name}/")
 
 
+def _at_home(root: str) -> list[str]:
+    """Say ``@home`` when the root is the login's own folder; on Windows `gofallback.model.base` refuses those."""
+    if os_of(root) == "windows":
+        return []
+    return [f'if [ "$(readlink -f {literal(root)})" = "$(readlink -f "$HOME")" ]; then echo {_HOME}; fi']
+
+
 def _at_work(root: str) -> str:
     """Say ``@busy`` for every program that builds there now, whoever started it.
 
     On Linux: whose current folder is below the root. Windows tells no such thing: any go.exe of the host counts.
     """
     if os_of(root) == "linux":
-        place = shlex.quote(root.rstrip("/"))
-        found = f'case "$d/" in {place}/*) echo "{_BUSY}$(cat "$p/comm" 2>/dev/null)";; esac'
-        return f'for p in /proc/[0-9]*; do d=$(readlink "$p/cwd" 2>/dev/null) && {found}; done'
+        # /proc tells folders as they are behind every link; the root may lie behind one.
+        found = f'case "$d/" in "$r"/*) echo "{_BUSY}$(cat "$p/comm" 2>/dev/null)";; esac'
+        each = f'for p in /proc/[0-9]*; do d=$(readlink "$p/cwd" 2>/dev/null) && {found}; done'
+        return f'r=$(readlink -f {literal(root)}); if [ -n "$r" ]; then {each}; fi'
     tasks = '"%SystemRoot%\\System32\\tasklist.exe" /nh 2^>nul'
     return f'(for /f "tokens=1" %P in (\'{tasks}\') do @if /i "%P"=="go.exe" echo {_BUSY}go.exe)'

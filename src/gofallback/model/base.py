@@ -73,11 +73,37 @@ def builder_root(value: str) -> str:
     """The folder of a builder below which everything lies: an absolute path of Windows or of Linux."""
     one_line(value)
     if not value.startswith("/"):
-        return absolute_windows(value)
+        folder = absolute_windows(value)
+        return _own_folder(folder, "C:\\gofallback", shared=_shared_on_windows(folder))
     # Blanks and `:` would split PATH and the flags of a C compiler.
     if not re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", value) or {"..", "."} & set(value.split("/")):
         raise ValueError("should be an absolute path such as /home/builder/gofallback, without blanks, ':' and '..'")
-    return value.rstrip("/")
+    folder = value.rstrip("/")
+    return _own_folder(folder, "/home/builder/gofallback", shared=bool(_LINUX_SHARED.fullmatch(folder)))
+
+
+#: Folders that hold other things than ours: a wipe would remove the `tmp`, `work` or `downloads` in them.
+_LINUX_SHARED = re.compile(
+    r"/(bin|boot|dev|etc|home|lib|lib64|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr|var)"
+    r"|/home/[^/]+|/usr/local|/var/(lib|tmp)"
+)
+
+
+def _shared_on_windows(value: str) -> bool:
+    parts = value.lower().split("\\")[1:]
+    first, single = parts[0] if parts else "", len(parts) == 1
+    return (
+        any(not part.strip(" .") for part in parts or [""])  # Windows takes `C:\.` for `C:\`
+        or first == "windows"
+        or (first in ("programdata", "program files", "program files (x86)") and single)
+        or (first in ("users", "documents and settings") and len(parts) < 3)
+    )
+
+
+def _own_folder(value: str, example: str, *, shared: bool) -> str:
+    if shared:
+        raise ValueError(f"should be a folder of its own, such as {example}: a wipe removes work, tmp and more in it")
+    return value
 
 
 #: Name of a service, user or unit: what systemd, useradd and a folder all accept (useradd(8): at most 32 characters).

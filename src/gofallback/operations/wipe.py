@@ -69,6 +69,12 @@ def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
         before, trouble = _look(state, host, root)
     if before is None:
         return Wiped(problem=trouble)
+    if before.home:
+        return Wiped(
+            before,
+            problem=f"builder.root {root} is the home folder of the login, whose work, tmp and tools may be somebody's "
+            "own; give a folder of its own below it, and remove by hand what gofallback has made",
+        )
     at_work = [*before.busy, *_jobs(state, host, root)]
     if at_work:
         return Wiped(before, problem=_busy(at_work), busy=True)
