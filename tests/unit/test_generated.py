@@ -124,3 +124,23 @@ def test_as_many_at_once_as_the_builder_has_cores(told: str, wanted: int | None,
     cores = BuilderState("C:\\gofallback", environment={"NUMBER_OF_PROCESSORS": told}).cores
     job = Job((spec(),), Builder(parallel_platforms=wanted), "C:\\go", "C:\\git", Path("records"), cores=cores)
     assert job.at_once == at_once
+
+
+def job(*, fresh: bool = False, run: str = "one", tags: tuple[str, ...] | None = None) -> Job:
+    return Job((spec(),), Builder(), "C:\\go", "C:\\git\\cmd\\git.exe", Path(run), fresh=fresh, tags=tags)
+
+
+def test_what_two_runs_build_to_compare_is_made_in_two_folders_and_what_they_share_in_one() -> None:
+    folders = [job(fresh=True, run=run).temporary(spec()) for run in ("one", "two")]
+    shared = [job(run=run).temporary(spec()) for run in ("one", "two")]
+    assert len({*folders, *shared}) == 3 and shared[0] == shared[1]
+    kept = job(fresh=True).kept(spec(), "build")
+    assert kept is not None and kept.product.startswith(folders[0])
+
+
+def test_generators_see_the_tags_of_the_main_binary_whichever_is_missing() -> None:
+    further = spec().model_copy(update={"binary": "admin", "tags": ("debug",)})
+    main = job(tags=("a", "b"))
+    assert plan.generate_argv(main.generator(further), "go")[2] == "-tags=a,b"
+    assert generated.folder_name(main.generator(further)) == generated.folder_name(main.generator(spec()))
+    assert job().generator(further) == further

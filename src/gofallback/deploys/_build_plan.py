@@ -141,6 +141,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 timeout=service.build.timeout if service else 1800,
                 vet=service.build.vet if service and first else False,
                 test=service.build.test if service and first else False,
+                tags=_main_tags(service, specs),
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, source) if service and source else Modules(),
                 cores=state.cores,
@@ -149,6 +150,14 @@ def jobs(here: Site, host: Host) -> list[Job]:
             )
         )
     return made
+
+
+def _main_tags(service: Service | None, specs: list[BuildSpec]) -> tuple[str, ...] | None:
+    """Tags of the main binary, as it is built now, or was where only it is built again."""
+    if service is None:
+        return None
+    main = next((spec for spec in specs if spec.binary == service.binary), None)
+    return main.tags if main else tuple(sorted(set(service.build.tags)))
 
 
 def built_by(here: Site, name: str) -> list[Built]:

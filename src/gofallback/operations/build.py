@@ -66,6 +66,8 @@ class Job:
     test: bool = False
     fresh: bool = False
     """Build what is there already too: an output of another day says nothing of the builder today."""
+    tags: tuple[str, ...] | None = None
+    """Of the service's main binary."""
     system_root: str = "C:\\Windows"
     modules: Modules = field(default_factory=Modules)
     cores: int = 1
@@ -107,8 +109,16 @@ class Job:
         return self.layout.out(spec.service, spec.key)
 
     def temporary(self, spec: BuildSpec) -> str:
-        """Folder the output is made in."""
-        return join(self.layout.tmp, f"build-{spec.key[:16]}")
+        """Folder the output is made in; of its own for what is this run's own, as its job is (`Job.kept`)."""
+        return join(self.layout.tmp, f"build-{self._identity(spec)[:16]}")
+
+    def _identity(self, spec: BuildSpec) -> str:
+        """64 hex digits: equal for what two runs share."""
+        return hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
+
+    def generator(self, spec: BuildSpec) -> BuildSpec:
+        """What ``go generate`` runs for: whichever binary is missing, generators see the tags of the main one."""
+        return spec if self.tags is None else spec.model_copy(update={"tags": self.tags})
 
     def command(
         self,
@@ -158,8 +168,7 @@ class Job:
         if not self.builder.detached or spec.generate:
             return None
         product = join(self.temporary(spec), spec.file_name) if step == "build" else ""
-        key = hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
-        return Kept(job_id(spec.service, step, key), self.builder.root, self.go, product)
+        return Kept(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.plan.environment`."""
@@ -205,7 +214,7 @@ def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
     first = missing[0]
     if not c_ready(state, host, job, missing) or not _modules(state, host, job, first):
         return False
-    with generated_code(state, host, job, first) as with_code:
+    with generated_code(state, host, job, job.generator(first)) as with_code:
         if with_code is None or not _gates(state, host, with_code, first):
             return False
         return _all(state, host, with_code, missing, keep)

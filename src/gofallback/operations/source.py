@@ -232,9 +232,9 @@ def _difference(look: Look, where: list[Place]) -> str:
 
 
 def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bool:
-    work.scratch.mkdir(parents=True, exist_ok=True)
     local = work.scratch / name(remote)
     try:
+        work.scratch.mkdir(parents=True, exist_ok=True)
         local.write_bytes(text.encode())
         trouble = send(state, host, local, remote)
     except OSError as error:
@@ -281,9 +281,9 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
     if digest in builder_state_checkouts(host, root):
         return True
     forget(host)
-    scratch.mkdir(parents=True, exist_ok=True)
     local, temporary = scratch / f"{AGENT}.tar", join(Layout(root).tmp, f"{AGENT}-{digest[:12]}")
     try:
+        scratch.mkdir(parents=True, exist_ok=True)
         local.write_bytes(pack(files))
         trouble = send(state, host, local, f"{temporary}.tar")
     except OSError as error:
