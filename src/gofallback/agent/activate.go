@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -77,15 +78,17 @@ func (a *Activation) Run(ctx context.Context) (*Record, error) {
 }
 
 // ranWellUnsigned is true of a release without provenance that was confirmed here before: the way back must stay open
-// on the day the first key is put on a target.
+// on the day the first key is put on a target. A folder of that name with other programs is another release; records of
+// older agents do not say which programs there were.
 func (a *Activation) ranWellUnsigned() bool {
-	if _, err := os.Stat(filepath.Join(releaseFolder(a.plan.Home, a.plan.Release), "provenance.json")); !errors.Is(err, fs.ErrNotExist) {
+	folder := releaseFolder(a.plan.Home, a.plan.Release)
+	if _, err := os.Stat(filepath.Join(folder, "provenance.json")); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
 	history, _ := readHistory(a.paths.history(a.plan.Service)) // unreadable: it has to be proven
-	for _, record := range history {
-		if record.Release == a.plan.Release && record.State == stateConfirmed {
-			return true
+	for i := len(history) - 1; i >= 0; i-- {
+		if record := history[i]; record.Release == a.plan.Release && record.State == stateConfirmed {
+			return record.Programs == nil || maps.Equal(record.Programs, programSums(folder))
 		}
 	}
 	return false
@@ -97,7 +100,8 @@ func (a *Activation) begin(ctx context.Context, last *Record, resumed bool) erro
 	a.record = &Record{Schema: 1, Service: a.plan.Service, Home: a.plan.Home, RunID: a.plan.RunID,
 		StartedBy: a.plan.StartedBy, State: stateIntended, Stage: stagePrepare, Release: a.plan.Release, Attempt: 1,
 		Timings: map[string]float64{}, Started: now, Plan: a.plan.toKeep(),
-		Why: a.why, Fence: a.fence, KeepFailed: a.keepFailed}
+		Programs: programSums(releaseFolder(a.plan.Home, a.plan.Release)),
+		Why:      a.why, Fence: a.fence, KeepFailed: a.keepFailed}
 	if a.window > 0 {
 		a.record.Confirm = &Confirm{Window: a.window}
 	}

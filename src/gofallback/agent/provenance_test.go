@@ -160,3 +160,18 @@ func TestWhatIsUnderWayGoesOnAndBackWithoutAKey(t *testing.T) {
 	h.expect(h.activate("bad2", "r2"), stateReverted, "v1") // the release before was never signed, and comes back
 	h.expect(h.activate("v1", "r3"), stateConfirmed, "v1")  // it ran well here before there was a key
 }
+
+func TestOtherProgramsUnderTheNameOfAReleaseThatRanWellNeedAKey(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.release("v1", "hello.service")
+	h.program("v1", "hello", nil, "")
+	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
+	h.trust("controller.pub", known.public)
+	h.expect(h.activate("v1", "r2"), stateConfirmed, "v1")
+	binary := filepath.Join(releaseFolder(h.home, "v1"), "bin", "hello")
+	must(t, os.WriteFile(binary, []byte("something else"), 0o755)) // as an upload of the same version from another store
+	h.refusedBecause("v1", "r3", "bin/hello of release v1: there is no provenance.json")
+	h.program("v1", "hello", nil, "")
+	h.program("v1", "more", nil, "")
+	h.refusedBecause("v1", "r4", "there is no provenance.json")
+}

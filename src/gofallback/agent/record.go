@@ -66,6 +66,7 @@ type Record struct {
 	Timings    map[string]float64 `json:"timings"`
 	Units      map[string]string  `json:"units,omitempty"`
 	Pruned     []string           `json:"pruned,omitempty"`
+	Programs   map[string]string  `json:"programs,omitempty"` // SHA-256 of what is in bin/, when it began
 	PID        int                `json:"pid"`
 	PIDStart   uint64             `json:"pid_start"`
 	BootID     string             `json:"boot_id"`

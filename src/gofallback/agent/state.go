@@ -136,13 +136,19 @@ func releaseState(home string, folder Folder, hash bool) ReleaseState {
 		state.Bad = &bad
 	}
 	if hash {
-		state.Binaries = map[string]string{}
-		files, _ := filepath.Glob(filepath.Join(path, "bin", "*"))
-		for _, file := range files {
-			state.Binaries[filepath.Base(file)] = fileDigest(file)
-		}
+		state.Binaries = programSums(path)
 	}
 	return state
+}
+
+// programSums is the SHA-256 of each file in a release's bin/, by name.
+func programSums(folder string) map[string]string {
+	sums := map[string]string{}
+	files, _ := filepath.Glob(filepath.Join(folder, "bin", "*"))
+	for _, file := range files {
+		sums[filepath.Base(file)] = fileDigest(file)
+	}
+	return sums
 }
 
 // fileDigest is "" for a file that cannot be read.
