@@ -97,6 +97,13 @@ def test_a_wrong_hash_names_both_and_leaves_nothing(archive: Path, tmp_path: Pat
     assert left(tmp_path / "cache") == []
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(DownloadError, match="free space or permission of the folder") as error:
+        fetch(pin(archive.as_uri()), tmp_path / "cache", lambda _: None)
+    assert "\n" not in str(error.value)
+
+
 def test_a_damaged_cached_file_is_fetched_again(archive: Path, tmp_path: Path) -> None:
     path = fetch(pin(archive.as_uri()), tmp_path / "cache", lambda _: None)
     path.write_bytes(b"rotten")

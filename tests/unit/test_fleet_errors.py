@@ -64,6 +64,11 @@ SERVICE_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "services.hello.health.check.stats: unknown key (did you mean 'status'?); known here: body, ca_file, headers, "
         f"insecure, status, type, url; rename or remove it in {FILE}",
     ),
+    "a stamp that no linker can be told": (
+        {"build": {"stamp": {"main.motto": 'it\'s "new"'}}},
+        'services.hello.build.stamp["main.motto"]: should not hold both kinds of quotes: go has no way to pass that to '
+        f"the linker, got a string (not shown); change it in {FILE}",
+    ),
     "a missing block": ({"health": None}, f"services.hello.health: is required and missing; add it in {FILE}"),
     "a check of an unknown kind": (
         {"health": {"check": {"type": "ping"}}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import secrets
@@ -46,16 +47,16 @@ def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
         DownloadError: not reachable, or another SHA-256 (both are named).
     """
     final = cache / pin.sha256[:16] / pin.file_name
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     with _lock(final):
-        if final.is_file():
-            found = sha256_of(final)
-            if found == pin.sha256:
-                return final
-            say(f"{final} is damaged (sha256 {found}, pinned {pin.sha256}): fetching it again")
-            final.unlink()
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
         try:
+            if final.is_file():
+                found = sha256_of(final)
+                if found == pin.sha256:
+                    return final
+                say(f"{final} is damaged (sha256 {found}, pinned {pin.sha256}): fetching it again")
+                final.unlink()
+            final.parent.mkdir(parents=True, exist_ok=True)
             found = _copy(pin, temporary, say)
             if found != pin.sha256:
                 raise DownloadError(
@@ -68,7 +69,8 @@ def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
                 f"{final}: {error.strerror or error}; free space or permission of the folder?"
             ) from None
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what was in the way has been told above
+                temporary.unlink(missing_ok=True)
     return final
 
 

@@ -13,7 +13,9 @@ from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._waves import stopped
+from gofallback.errors import GofallbackError
 from gofallback.operations.build import build as build_job
+from gofallback.operations.talk import fail
 
 
 @stage("build", "builders")
@@ -50,4 +52,7 @@ def _binaries(state: State, host: Host, here: Site) -> bool:
         host.log_styled(f"nothing is built: its twin {', '.join(away)} failed (see above)", fg="red")
         return False
     built = plan.built_by(here, host.name)
-    return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))
+    try:
+        return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))
+    except GofallbackError as error:  # a path or a flag that no command line can carry
+        return fail(host, str(error))

@@ -8,12 +8,23 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
-from gofallback.model.base import Line, RelativePath, Strict, one_line
+from gofallback.model.base import RelativePath, Strict, one_line
 from gofallback.report.redact import holds_secret, names_secret
 
 #: File name of a program; no blanks and no path, so that it is one word in every shell and a name on every system.
 BinaryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
+
+
+def _stamp(value: str) -> str:
+    one_line(value)
+    if '"' in value and "'" in value:
+        raise ValueError("should not hold both kinds of quotes: go has no way to pass that to the linker")
+    return value
+
+
+#: Value of -X: a word of ``-ldflags``, which go splits at blanks and knows in either kind of quotes (go help build).
+StampValue = Annotated[str, AfterValidator(_stamp)]
 GoVariable = Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")]
 
 #: What a file of a release may be called: printable ASCII without quotes and backslashes, so that its name reads the
@@ -55,7 +66,7 @@ class Binary(Strict):
 
     package: RelativePath = Field(description="Go package of the program, such as ./cmd/hello-admin")
     tags: list[Tag] | None = Field(default=None, description="build tags; default: those of `build.tags`")
-    stamp: dict[GoVariable, Line] | None = Field(
+    stamp: dict[GoVariable, StampValue] | None = Field(
         default=None, description="-X values, in place of `build.stamp`; `version_variable` counts for every binary"
     )
     strip: bool | None = Field(default=None, description="-s -w; default: `build.strip`")

@@ -12,9 +12,11 @@ from gofallback.model.binaries import (
     Archives,
     Binary,
     BinaryName,
+    GoVariable,
     PackagePattern,
     ReleaseFile,
     ReleasePath,
+    StampValue,
     every_package,
     secret_values,
 )
@@ -88,14 +90,14 @@ class Build(Strict):
     version_variable: Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")] | None = Field(
         default=None, description="Go variable stamped with the version by -X, such as main.version"
     )
-    stamp: dict[Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")], Line] = Field(
+    stamp: dict[GoVariable, StampValue] = Field(
         default_factory=dict, description="further -X values; {version} and {commit} are replaced"
     )
     strip: bool = Field(default=True, description="-s -w: no symbol table, no DWARF")
     generate: Annotated[list[PackagePattern], BeforeValidator(every_package)] = Field(
         default_factory=list,
         description="run `go generate` on the builder first, over these packages, such as ./internal/schema (true: "
-        "./...), in a copy of the tree (docs/binaries-and-files.md)",
+        "./...), in the commit's tree, which is put back (docs/binaries-and-files.md)",
     )
     vet: bool = Field(default=False, description="go vet has to pass before the build")
     test: bool = Field(default=False, description="go test has to pass before the build, on the builder")
