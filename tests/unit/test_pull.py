@@ -151,6 +151,10 @@ def test_a_token_does_not_go_over_http_unless_told(tmp_path: Path, monkeypatch: 
     with pytest.raises(PublishError, match="for everybody to read"):
         source(tmp_path, **plain)
     assert source(tmp_path, **plain, plain_http=True).headers
+    form = {"method": "post", "url": "https://files.example.com/upload", "read_url": "http://files.example.com/{file}"}
+    with pytest.raises(PublishError, match=r"^http://files\.example\.com/\{file\}: .* for everybody to read"):
+        source(tmp_path, token=None, read_token={"env": "READ"}, **form)
+    assert source(tmp_path, token=None, **form).headers == {}  # nothing to hide
 
 
 def test_an_s3_address_is_signed_and_holds_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

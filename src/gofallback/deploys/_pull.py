@@ -15,10 +15,8 @@ from gofallback.deploys._wanted import Wanted
 from gofallback.model.publish import PublishStore
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item, public_name
-from gofallback.publish.pull import reader, source
-from gofallback.publish.secret import header
+from gofallback.publish.pull import reading_header, source
 from gofallback.publish.send import Row, open_store, publish
-from gofallback.publish.web import guard_plain
 from gofallback.release.receive import Upload
 
 #: Seconds between two lines about a file on its way to the store.
@@ -53,8 +51,7 @@ def _unusable(store: PublishStore, want: Wanted) -> str | None:
     try:
         open_store(store, want.service.name, want.files.version)
         if not store.url.startswith("s3://"):
-            guard_plain(reader(store))
-            header(reader(store))
+            reading_header(store)
     except PublishError as error:
         return str(error)
     return None

@@ -30,6 +30,17 @@ def reader(store: PublishStore) -> PublishStore:
     )
 
 
+def reading_header(store: PublishStore) -> dict[str, str]:
+    """What targets read with; empty where the store asks for nothing.
+
+    Raises:
+        PublishError: it cannot be read, or would go over http:// to where files are read (not where they are sent).
+    """
+    theirs = reader(store)
+    guard_plain(theirs.model_copy(update={"url": store.read_url or store.url}))
+    return header(theirs)
+
+
 def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> Source:
     """Where a target gets one published file.
 
@@ -41,7 +52,7 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
         target: the target's clock and proxy.
 
     Raises:
-        PublishError: the credential or the file of `ca` cannot be read.
+        PublishError: the credential or the file of `ca` cannot be read, or the token would go over http://.
     """
     ca = _pem(store.ca) if store.ca else ""
     asker = "nobody in particular (no `read_token`)"
@@ -54,9 +65,8 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
             value for key, value in parse_qsl(urlsplit(url).query) if key in ("X-Amz-Signature", "X-Amz-Security-Token")
         )
     else:
-        theirs = reader(store)
-        guard_plain(theirs)
-        url, headers = upload(theirs, service, version, item).read_url, header(theirs)
+        theirs, headers = reader(store), reading_header(store)
+        url = upload(theirs, service, version, item).read_url
         if theirs.token:
             asker = f"the token of {place(theirs.token)}"
     return Source(
