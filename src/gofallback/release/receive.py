@@ -162,12 +162,12 @@ def _checked(program: Program) -> list[str]:
     ]
 
 
-#: What the target has already is linked, or copied where its mode is another one: a link's mode is that of every name
-#: it has. Then every further file is hashed, and only then it counts. Programs are made root's as tar left them.
+#: What the target has already is linked, or copied where its mode or owner is another one: a link's are those of every
+#: name it has. Then every further file is hashed, and only then it counts. Programs are made root's as tar left them.
 _EXTRAS = r"""tab=$(printf '\t')
 while IFS=$tab read -r mode path have; do
   [ -e "$tmp/$path" ] || ! [ -f "$have" ] ||
-    { [ "$(stat -c '%a %u' "$have")" = "$mode 0" ] && ln "$have" "$tmp/$path" 2>/dev/null; } ||
+    { [ "$(stat -c '%a %u %g' "$have")" = "$mode 0 0" ] && ln "$have" "$tmp/$path" 2>/dev/null; } ||
     { cp --reflink=auto "$have" "$tmp/$path" && chmod "$mode" "$tmp/$path"; }
 done <"$tmp/.extras/have"
 out=$(cd "$tmp" && sha256sum --quiet -c .extras/sums 2>/dev/null) || {
