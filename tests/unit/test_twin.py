@@ -84,6 +84,11 @@ def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mista
     here = standing(tmp_path, "w1", twin="w2", away=("w2",))
     _twin.choose(here)
     assert here.run.twins == () and here.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
+    alone = standing(tmp_path, "w2", "w1", twin="w2")
+    _twin.choose(alone)
+    assert alone.run.twins == () and alone.run.notes == [
+        "trust.twin: w2 cannot confirm what w2 builds: it is the builder"
+    ]
     with pytest.raises(RefusedError, match="--data twin=w8: no builder is called w8; the group builders has: w1, w2"):
         _twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
 
@@ -189,6 +194,19 @@ def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, st
     )
     attach(here, stored, word(keys))
     assert _trust.problem(here, here.targets[0], [stored]) is None
+
+
+def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
+    tmp_path: Path, stored: Stored, keys: Path
+) -> None:
+    here = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
+    here.run.builder = None
+    assert _trust.problem(here, here.targets[0], [stored]) is None
+    (note,) = here.run.notes
+    assert note.startswith("shipped all the same, as trust.twin only names a builder: hello v1.1.0 linux/amd64")
+    here.run.notes.clear()
+    attach(here, stored, word(keys))
+    assert _trust.problem(here, here.targets[0], [stored]) is None and here.run.notes == []
 
 
 def test_the_word_of_a_twin_is_checked_like_any_other_provenance(

@@ -79,7 +79,8 @@ def choose(here: Site) -> None:
     if fitting:
         here.run.twins = (_most_unlike(here, fitting).name,)
     elif not wanted.required:
-        here.run.note(f"{wanted.why}: {wanted.name} cannot confirm what {here.run.builder} builds: it is not there")
+        why = "it is the builder" if wanted.name == here.run.builder else "it is not there"
+        here.run.note(f"{wanted.why}: {wanted.name} cannot confirm what {here.run.builder} builds: {why}")
 
 
 def _most_unlike(here: Site, others: list[Host]) -> Host:
