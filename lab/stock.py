@@ -14,11 +14,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gofallback.artifact.binary import inspect
 from gofallback.artifact.manifest import Manifest
 from gofallback.build.agent_source import agent_digest, agent_files
 from gofallback.build.plan import AGENT, agent_spec
 from gofallback.build.spec import BuildSpec
-from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.controller.store import ArtifactStore, Stored, manifest_text
+from gofallback.provenance.attest import attestations
+from gofallback.provenance.keys import controller_key
+from gofallback.provenance.statement import Materials
 from lab.cache import Say, cache_dir, say, step
 from lab.example import HELLO
 from lab.linux.clock import DIGEST, patched
@@ -30,6 +34,8 @@ PLATFORM = "linux/amd64"
 
 def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say = say) -> list[Stored]:
     """See to it that a controller's store has these versions of the example, and the agent of today's sources.
+
+    Each is signed with the controller's key, as what a builder made is.
 
     Arguments:
         home: $GOFALLBACK_HOME of that controller.
@@ -45,10 +51,13 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say
         ArtifactStore(cache_dir() / (f"stock-{DIGEST}" if clock else "stock")),
         ArtifactStore(home / "artifacts"),
     )
+    signer = controller_key(home / "keys")
     found = []
     for spec in specs:
         stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, tell)
-        found.append(theirs.add(stored.manifest, stored.path))
+        manifest = stored.manifest
+        signed = attestations(manifest, manifest_text(manifest), inspect(stored.path), Materials(), signer)
+        found.append(theirs.add(manifest, stored.path, signed))
     return found
 
 

@@ -126,7 +126,8 @@ class Ground:
         """A new controller that knows the artifacts and nothing else."""
         home = self.folder / f"home-{secrets.token_hex(3)}"
         home.mkdir(parents=True)
-        (home / "artifacts").symlink_to(self.folder / "store" / "artifacts")
+        for shared in ("artifacts", "keys"):  # what another controller of the same environment has as well
+            (home / shared).symlink_to(self.folder / "store" / shared)
         return Controller(self.lab.name, home, dict(self.rollout), environment, self.hello)
 
     def version(self, host: LinuxHost) -> str:

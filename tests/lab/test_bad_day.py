@@ -94,8 +94,8 @@ def test_one_failed_target_puts_the_whole_fleet_back(running: Fleet) -> None:
 def test_a_binary_that_is_not_for_this_machine_is_stopped_before_the_switch(
     running: Fleet, tmp_path: Path, offset: int, value: bytes, stopped_by: str
 ) -> None:
-    """A store that lies: its manifest says that all is well."""
-    liar = Fleet(running.lab, tmp_path / "home")
+    """A store that lies: its manifest says that all is well, and nobody asks for a signature, which would tell."""
+    liar = Fleet(running.lab, tmp_path / "home", {"trust": {"provenance": "off"}})
     shutil.copytree(running.home / "artifacts", liar.home / "artifacts")
     folder = next((liar.home / "artifacts/hello/v1.1.0").glob("linux-amd64/*"))
     binary, manifest = folder / "hello", json.loads((folder / "manifest.json").read_text())
@@ -113,7 +113,8 @@ def test_a_binary_that_is_not_for_this_machine_is_stopped_before_the_switch(
 
 def test_an_artifact_changed_in_the_store_is_not_released(running: Fleet, tmp_path: Path) -> None:
     thief = Fleet(running.lab, tmp_path / "home")
-    shutil.copytree(running.home / "artifacts", thief.home / "artifacts")
+    for name in ("artifacts", "keys"):
+        shutil.copytree(running.home / name, thief.home / name)
     binary = next((thief.home / "artifacts/hello/v1.1.0").glob("*/*/hello"))
     binary.write_bytes(binary.read_bytes()[:-1] + b"x")
     result = thief.rollout("v1.1.0")

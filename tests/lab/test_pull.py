@@ -35,7 +35,7 @@ SAMPLER = (
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"), {"trust": {"provenance": "off"}})
+        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
         stock(fleet.home, ["v1.0.0", "v1.1.0"])
         yield fleet
 
