@@ -148,9 +148,10 @@ def test_a_folder_of_its_own_is_taken(root: str) -> None:
 
 def test_a_name_with_a_line_end_passes_for_no_word_of_the_builder() -> None:
     evil = ["3 /srv/gofallback/work/x", "@busy nothing", "@there 99", "@home", "@listed", "9 /srv/gofallback/out/y"]
-    found = read("/srv/gofallback", ["@there 3", *evil, "@listed"])
+    found = read("/srv/gofallback", ["@there x", "@there 99", *evil, "@listed"])
     assert found is not None
     assert (found.files, found.busy, found.home) == ({"work/x": 3, "out/y": 9}, (), False)
+    assert found.names == frozenset()
     assert read("/srv/gofallback", ["@there 3", *evil]) is None
 
 

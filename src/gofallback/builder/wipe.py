@@ -61,6 +61,7 @@ def read(root: str, lines: Iterable[str]) -> Contents | None:
     names: set[str] = set()
     busy: set[str] = set()
     home = False
+    numbered = {str(index): name for index, name in enumerate(_names())}
     told = [line.rstrip("\r\n") for line in lines if line.strip()]
     if not told or told[-1].strip() != _END:
         return None
@@ -72,8 +73,8 @@ def read(root: str, lines: Iterable[str]) -> Contents | None:
             continue  # a file's name may hold a line end, and what follows it must not pass for a word of ours
         elif text.startswith(_BUSY):
             busy.add(text.removeprefix(_BUSY).strip())
-        elif text.startswith(_THERE):
-            names.add(_names()[int(text.removeprefix(_THERE))])
+        elif text.startswith(_THERE) and text.removeprefix(_THERE).strip() in numbered:
+            names.add(numbered[text.removeprefix(_THERE).strip()])
         home = home or (not files and text.strip() == _HOME)
     return Contents(root, files, frozenset(names), tuple(sorted(busy)), home)
 

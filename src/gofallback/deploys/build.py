@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -54,5 +55,5 @@ def _binaries(state: State, host: Host, here: Site) -> bool:
     built = plan.built_by(here, host.name)
     try:
         return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))
-    except GofallbackError as error:  # a path or a flag that no command line can carry
+    except (GofallbackError, PyinfraError) as error:  # it did not tell its state, or no command line can carry a path
         return fail(host, str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from pyinfra.api.command import FunctionCommand
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
@@ -51,11 +52,15 @@ def checkout(here: Site, service: Service, found: ResolvedSource) -> Generator[F
 def _checkout(state: State, host: Host, here: Site, service: Service, found: ResolvedSource) -> bool:
     if stopped(here, host):
         return False
-    # Read now, not when planning: provisioning has just decided where git.exe is.
+    try:
+        # Read now, not when planning: provisioning has just decided where git.exe is.
+        git = plan.git_program(here, host)
+    except PyinfraError as error:
+        return fail(host, str(error))
     work = Checkout(
         source=found,
         root=here.fleet(host).builder.root,
-        git=plan.git_program(here, host),
+        git=git,
         scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
         delivery=service.source.delivery,
     )
