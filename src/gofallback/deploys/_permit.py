@@ -25,7 +25,15 @@ BRINGS_RELEASE = frozenset({"fallback", "rollout"})
 #: Characters; a reason that says less explains nothing to whoever reads the journal.
 SHORTEST_REASON = 10
 
-_PROTECTED = ("approval", "freeze", "environment")
+#: Rules that `--data` may not replace, and the way to set them aside that is kept in journal and report.
+_PROTECTED = {
+    **dict.fromkeys(
+        ("approval", "freeze", "environment"),
+        "--data override_freeze and break_glass set them aside, and are audited",
+    ),
+    "trust": "--data twin=false with a reason sets trust.twin aside, and is audited",
+    "vulnerabilities": "vulnerabilities.ignore there takes what was looked at, with a reason and a day",
+}
 
 
 def permit(here: Site) -> None:
@@ -63,11 +71,10 @@ def _rules_from_group_data(here: Site) -> None:
     """What protects an environment is changed where changes are reviewed, not by whoever it holds up."""
     given = here.state.inventory.get_override_data()
     rules = any(here.fleet(host).approval or here.fleet(host).freeze for host in here.targets)
-    for key in _PROTECTED:
+    for key, way in _PROTECTED.items():
         if key in given and (rules or key != "environment"):
             raise RefusedError(
-                f"--data {key}: refused; the rules of an environment are changed in its group data "
-                "(--data override_freeze and break_glass set them aside, and are audited)"
+                f"--data {key}: refused; the rules of an environment are changed in its group data ({way})"
             )
 
 

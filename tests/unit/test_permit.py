@@ -1,0 +1,40 @@
+"""What may not be set aside from a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gofallback.deploys._permit import permit
+from gofallback.deploys._site import RefusedError, Site
+from tests.unit.sites import site
+
+
+def given(tmp_path: Path, command: str, override: dict[str, Any]) -> Site:
+    here = site(tmp_path, "t1", builder="w1", command=command)
+    here.state.inventory.get_override_data = lambda: override  # type: ignore[method-assign]
+    return here
+
+
+@pytest.mark.parametrize("command", ["fallback", "rollout"])
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ({"trust": {"provenance": "off"}}, "--data trust: refused; .* twin=false with a reason"),
+        ({"vulnerabilities": None}, "--data vulnerabilities: refused; .*vulnerabilities.ignore there"),
+        ({"approval": None}, "--data approval: refused; .* break_glass"),
+        ({"freeze": []}, "--data freeze: refused; .* override_freeze"),
+    ],
+)
+def test_the_rules_of_an_environment_are_not_changed_by_whoever_they_hold_up(
+    tmp_path: Path, command: str, override: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(RefusedError, match=told):
+        permit(given(tmp_path, command, override))
+
+
+def test_other_data_may_be_given_and_the_way_back_is_never_held_up(tmp_path: Path) -> None:
+    permit(given(tmp_path, "fallback", {"environment": "dev", "rollout": {"canary": 1}}))
+    permit(given(tmp_path, "rollback", {"trust": {"provenance": "off"}}))
