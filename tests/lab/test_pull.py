@@ -165,7 +165,7 @@ def test_what_is_missing_on_the_controller_is_said_before_anything_is_done(fresh
     lost = store(fresh, f"{web.url}/private/f", read_token={"env": "NOT_SET"})
     result = pull(fresh, lost, pull_fallback="none")
     assert result.code == 2, result.output
-    assert "environment variable NOT_SET, which `token` names, is not set" in result.output
+    assert "environment variable NOT_SET, which `read_token` names, is not set" in result.output
     assert "nothing was changed" in result.output and fresh.live("t1") is None
 
 

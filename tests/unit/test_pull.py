@@ -157,6 +157,15 @@ def test_a_token_does_not_go_over_http_unless_told(tmp_path: Path, monkeypatch: 
     assert source(tmp_path, token=None, **form).headers == {}  # nothing to hide
 
 
+def test_a_token_for_reading_that_is_not_there_is_named_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("READ", raising=False)
+    monkeypatch.setenv("WRITE", "w-secret")
+    with pytest.raises(PublishError, match="environment variable READ, which `read_token` names, is not set"):
+        source(tmp_path, read_token={"env": "READ"})
+
+
 def test_an_s3_address_is_signed_and_holds_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret-key-of-the-test")

@@ -38,7 +38,7 @@ def reading_header(store: PublishStore) -> dict[str, str]:
     """
     theirs = reader(store)
     guard_plain(theirs.model_copy(update={"url": store.read_url or store.url}))
-    return header(theirs)
+    return header(theirs, key="read_token")
 
 
 def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> Source:
