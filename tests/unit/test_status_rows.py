@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import pytest
+
+from gofallback.deploys.status import _row
+from gofallback.model import Service
+from gofallback.release.state import ReleaseFound, ServiceState, TargetState
 from gofallback.report.fleet import StatusRow, version_lines
+from tests.unit.services import MINIMAL
+from tests.unit.sites import Named
 
 RUN = "20261122T031244Z-9f3a"
 
@@ -25,3 +35,20 @@ def test_a_run_that_has_not_ended_is_told_once_with_both_ways_out() -> None:
     assert [line.plain for line in lines] == [
         f"run {RUN} has not ended: deploys/rollout.py --data resume={RUN}, or --data abort={RUN}"
     ]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "version"),
+    [
+        ({"spec": {"version": "v1", "commit": "c"}}, "v1"),
+        ({"spec": {"version": ["v1"], "commit": 7}}, None),
+        ({"spec": "v1"}, None),
+        (["spec"], None),
+    ],
+)
+def test_a_damaged_manifest_ends_in_a_row_and_not_in_a_traceback(manifest: Any, version: str | None) -> None:
+    content = json.dumps(manifest).encode()
+    found = ServiceState("hello", "/opt/hello", current="r1", releases={"r1": ReleaseFound("r1", manifest=content)})
+    target = TargetState(services={"hello": found})
+    host: Any = Named("t1")
+    assert _row(host, Service(**MINIMAL), target).version == version

@@ -149,8 +149,13 @@ def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any]) -
 
 
 def _manifest(content: bytes | None) -> dict[str, Any]:
+    """What a release says of itself; a target may be damaged, so that only texts count."""
     try:
         found = json.loads(content or b"{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    spec = found.get("spec")
+    texts = {key: value for key, value in spec.items() if isinstance(value, str)} if isinstance(spec, dict) else {}
+    return {**found, "spec": texts}
