@@ -68,6 +68,22 @@ def test_the_packed_archive_is_the_same_bytes_at_every_time(folder: Path, tmp_pa
         assert all(entry.isreg() for entry in archive)
 
 
+@pytest.mark.parametrize("left", [0, 700, -200, -1])
+def test_a_packed_archive_that_was_cut_short_is_packed_again(folder: Path, tmp_path: Path, left: int) -> None:
+    found = named(folder, tmp_path / "cache")
+    path = packed(found, tmp_path / "one", lambda line: None)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left] if left >= 0 else whole[: _last_byte(path) + 1 + left])
+    said: list[str] = []
+    assert packed(found, tmp_path / "one", said.append).read_bytes() == whole and said
+    assert packed(found, tmp_path / "one", said.append) == path and len(said) == 1
+
+
+def _last_byte(path: Path) -> int:
+    with tarfile.open(path) as archive:
+        return max(entry.offset_data + entry.size for entry in archive) - 1
+
+
 def test_a_file_that_changes_meanwhile_is_noticed(folder: Path, tmp_path: Path) -> None:
     found = named(folder, tmp_path / "cache")
     (folder / "usr/include/foo.h").write_text("changed\n")

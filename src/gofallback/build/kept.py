@@ -6,7 +6,6 @@ follows the one that is alive. See docs/detached-builds.md.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -119,10 +118,6 @@ class Answer:
         """A new connection begins: half a frame of the old one comes once more."""
         self._rest = b""
 
-    def anew(self) -> None:
-        """The job is started once more, from nothing."""
-        self._rest, self.offset, self.begun, self.ended = b"", 0, None, None
-
     def feed(self, data: bytes) -> None:
         """Take what came.
 
@@ -208,8 +203,3 @@ def read_list(lines: Iterable[str]) -> list[Listed]:
                 Listed(fields[1], fields[2], fields[3], number[4], number[5] / 1000, number[6] / 1000, fields[9])
             )
     return found
-
-
-def digest_of(text: str) -> str:
-    """64 hex digits of a text, for jobs that have no build key."""
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -14,10 +14,9 @@ from gofallback.build.plan import GIT_CONFIG_NAME
 from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, os_of, separator
 from gofallback.builder.shell import shell_of
 
-#: `tools` and `jobs` are those of detached builds (docs/detached-builds.md).
-OURS = (*FOLDERS, *(name for name in ("tools", "jobs") if name not in FOLDERS))
-#: Of `cache`; the last two are those of modules (docs/modules.md) and of builds with C.
-IN_CACHE = (*CACHES, *(name for name in ("modproxy", "sysroots") if name not in CACHES))
+OURS = FOLDERS
+#: Of `cache`; the last one is that of builds with C, and made by the first of them.
+IN_CACHE = (*CACHES, "sysroots")
 _OUR_FILES = re.compile(rf"{re.escape(GIT_CONFIG_NAME.split('-')[0])}-[0-9a-f]+")
 """Files directly below the root: git's own settings, `gofallback.build.plan.GIT_CONFIG_NAME` of any version."""
 _BUSY, _THERE, _HOME, _END = "@busy ", "@there ", "@home", "@listed"

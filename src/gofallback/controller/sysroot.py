@@ -103,7 +103,7 @@ def packed(sysroot: Sysroot, cache: Path, say: Say) -> Path:
         SysrootError: it cannot be written, or a file changed since it was read.
     """
     final = cache / f"{sysroot.digest}.tar"
-    if final.is_file():
+    if _complete(final, sysroot):
         return final
     temporary = cache / f".{final.name}.{secrets.token_hex(4)}.part"
     say(f"sysroot {sysroot.digest[:12]}: packing {sysroot.count} files, {sysroot.size / 1e6:.0f} MB")
@@ -122,6 +122,17 @@ def packed(sysroot: Sysroot, cache: Path, say: Say) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return final
+
+
+def _complete(archive: Path, sysroot: Sysroot) -> bool:
+    """Whether a packed sysroot is there to its end: a lost power supply may leave a short one under its name."""
+    try:
+        with tarfile.open(archive) as opened:
+            entries = opened.getmembers()
+        ends = max(entry.offset_data + entry.size for entry in entries)
+        return len(entries) == sysroot.count + 1 and ends <= archive.stat().st_size
+    except (OSError, tarfile.TarError, EOFError, ValueError):
+        return False
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, *, executable: bool) -> None:
