@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gofallback.build import plan
 from gofallback.build.agent_source import agent_digest, keeper_files
 from gofallback.build.kept import Answer, ProtocolError, job_id, read_list, request
+from gofallback.model.builder import Builder
+from gofallback.operations.keeper import compiling
+from tests.unit.test_build_plan import spec
 
 STATUS = (
     "gofallback-job 1\ninstance 12-ab\npid 12\nchild 13\nstate {state}\nhow {how}\ncode {code}\nstarted 1000\n"
@@ -111,3 +115,14 @@ def test_the_helpers_sources_come_with_the_package_without_its_tests() -> None:
     imports = b"".join(sources.values())
     for heavy in (b'"fmt"', b'"net', b'"encoding/', b'"os/exec"'):  # each makes the first build on a host longer
         assert heavy not in imports
+
+
+def test_the_helper_is_compiled_without_what_others_on_the_builder_must_not_read() -> None:
+    builder = Builder(environment={"HTTPS_PROXY": "http://u:s3cret@proxy:3128", "MY_TOKEN": "s3cret", "GOPROXY": "x"})
+    every = plan.environment(spec(), "C:\\gofallback", "C:\\go", "C:\\git\\cmd", builder=builder)
+    assert "s3cret" in str(every)
+    given = compiling(every)
+    assert "s3cret" not in str(given) and given["GOPROXY"] == "off"
+    needed = ("GOROOT", "GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH", "PATH", "TEMP", "TMP", "GOTOOLCHAIN", "GOENV")
+    assert {name: given[name] for name in needed} == {name: every[name] for name in needed}
+    assert given["CC"] == given["GOEXPERIMENT"] == given["GOOS"] == "", "whatever the login has set"

@@ -20,6 +20,13 @@ from gofallback.operations.source import pack
 from gofallback.operations.talk import ask, send
 
 _COMPILE_TIMEOUT = 300.0
+_OURS = frozenset(
+    [
+        *("GOROOT", "GOTOOLCHAIN", "GOENV", "GOTELEMETRY", "GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH"),
+        *("PATH", "TEMP", "TMP", "TMPDIR", "LC_ALL"),
+    ]
+)
+"""Of `gofallback.build.plan.environment`."""
 _LIST_TIMEOUT = 40.0
 """Seconds; a job that does not listen is ended by force after 10 of them (src/gofallback/keeper/cancel.go)."""
 
@@ -28,6 +35,24 @@ def keeper_program(root: str) -> str:
     """Path of the helper on a builder."""
     folder = join(Layout(root).tools, keeper_name(agent_source.agent_digest(agent_source.keeper_files())))
     return join(folder, "keeper.exe" if os_of(root) == "windows" else "keeper")
+
+
+def compiling(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables under which the helper is compiled: our own ones, and what is not to be set.
+
+    This command's variables stand in a command line there, where others may read them: an address of a proxy with its
+    password (``builder.environment``) has no place in it, and nothing is downloaded.
+    """
+    ours = {name: value for name, value in environment.items() if not value or name in _OURS}
+    return {
+        **ours,
+        "GOOS": "",
+        "GOARCH": "",
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=mod",
+        "GOPROXY": "off",
+        "GOWORK": "off",
+    }
 
 
 def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str], scratch: Path) -> str | None:
@@ -73,8 +98,7 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
             shell.if_there(program, shell.say("@done")),
         ]
     )
-    native = {"GOOS": "", "GOARCH": "", "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOWORK": "off"}
-    line, variables = shell.prepared(line, {**environment, **native})
+    line, variables = shell.prepared(line, compiling(environment))
     answer = ask(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
     if "@done" in (one.strip() for one in answer.out):
         return None
