@@ -93,6 +93,17 @@ def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mista
         _twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
 
 
+def test_targets_that_name_different_twins_are_refused_until_somebody_says_which(tmp_path: Path) -> None:
+    here = standing(tmp_path, "w1", "w2", "w3", twin="w2")
+    here.targets.append(Named("t2"))  # type: ignore[arg-type]
+    here.run.fleets["t2"] = fleet_of("w3")
+    with pytest.raises(RefusedError, match=r"trust\.twin: targets of this run name w2 and w3"):
+        _twin.choose(here)
+    here.run.options = Options(twin="w3")
+    _twin.choose(here)
+    assert here.run.twins == ("w3",)
+
+
 def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
     here = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
     with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):

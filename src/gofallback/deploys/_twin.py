@@ -43,12 +43,16 @@ def wish(here: Site) -> Wish:
 
 
 def _of_data(here: Site) -> Wish:
-    fleets = [here.fleet(host) for host in here.judges]
-    names = sorted({name for fleet in fleets if (name := fleet.trust.twin_name)})
+    fleets, names = [here.fleet(host) for host in here.judges], _named(here)
     required = any(fleet.trust.twin == "required" for fleet in fleets)
     if not required and not names:
         return Wish()
     return Wish(required=required, name=names[0] if names else None, why="trust.twin")
+
+
+def _named(here: Site) -> list[str]:
+    """The builders that group data names as the twin."""
+    return sorted({name for host in here.judges if (name := here.fleet(host).trust.twin_name)})
 
 
 def demanded(here: Site) -> bool:
@@ -60,9 +64,15 @@ def choose(here: Site) -> None:
     """Set the run's twin, if one is wanted and there is one.
 
     Raises:
-        RefusedError: the builder that is named does not exist, or a rule is set aside without a reason.
+        RefusedError: the builder that is named does not exist, targets name several, or a rule is set aside without a
+            reason.
     """
     _set_aside(here)
+    if here.run.options.twin is None and len(_named(here)) > 1:
+        raise RefusedError(
+            f"trust.twin: targets of this run name {' and '.join(_named(here))}; one build is for all of them: "
+            "name one, or say which with --data twin=..."
+        )
     wanted = wish(here)
     known = [host.name for host in members(here.state, "builders")]
     if wanted.name is not None and wanted.name not in known:
