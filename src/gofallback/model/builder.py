@@ -93,7 +93,9 @@ class Builder(Strict):
         default=2048, description="MB that have to be free on its disk before the run begins"
     )
     environment: dict[EnvName, Line] = Field(
-        default_factory=dict, description="environment of every command there, such as HTTPS_PROXY"
+        default_factory=dict,
+        description="environment of every command there, such as HTTPS_PROXY; no password: some of it stands in "
+        "command lines there, which every login of that host may read",
     )
     parallel_platforms: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
