@@ -142,7 +142,7 @@ class Build(Strict):
             if names_secret(key, sure=True) or any(secrets_in(value[key])):
                 raise ValueError(
                     f"{key} should not hold a password: it becomes part of the artifact's manifest, which every target "
-                    "gets; builder.environment does not"
+                    "gets; a login for modules belongs in build.private.logins (docs/modules.md)"
                 )
         if trouble := weakens(value):
             raise ValueError(trouble)
