@@ -59,7 +59,7 @@ class Target:
     ) -> tuple[ReleaseFiles, Upload | None]:
         binary = binary or program("hello", version)
         files = render(of, version=version, artifact_key=binary.sha256, agent_key="agent", templates=TEMPLATES)
-        manifest = json.dumps({"sha256": binary.sha256, "spec": {"version": version}}).encode()
+        manifest = json.dumps({"sha256": binary.sha256, "spec": {"version": version}}, indent=2).encode()
         upload = upload_for(
             target_state(self.host, [of], refresh=True),
             of,
