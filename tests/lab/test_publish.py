@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -17,7 +18,7 @@ import pytest
 from tests.lab.cutting import cutting
 from tests.lab.publisher import FILES, LARGE, MIB, SMALL, Publisher, controller, last_line, states
 from tests.lab.registry import registry
-from tests.lab.stores import TOKEN, Nginx, free_port, nginx
+from tests.lab.stores import TOKEN, USER, Nginx, free_port, nginx
 
 pytestmark = pytest.mark.lab
 
@@ -145,6 +146,7 @@ def test_a_server_that_takes_connections_and_never_answers_is_not_waited_for_wit
 def test_a_disk_of_the_server_that_is_full_fails_and_leaves_no_file_under_its_name(run: Publisher, web: Nginx) -> None:
     there = web.files / "open" / "brim"
     there.mkdir(parents=True)
+    shutil.chown(there.parent, USER)  # the server's, as if it had made it: others publish below it
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k,uid=nobody", "tmpfs", str(there)], check=True)
     try:
         store = {"url": f"{web.url}/open/brim", "attempts": 2}
