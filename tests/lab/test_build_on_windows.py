@@ -15,6 +15,7 @@ from gofallback.artifact.verify import problems
 from gofallback.build import agent_source, plan
 from gofallback.build.result import Built
 from gofallback.operations import build as build_operation
+from gofallback.operations.job import Job
 from gofallback.operations.source import deliver_agent
 from tests.lab.module_proxy import private_server, publish
 from tests.lab.windows_builder import GO, ROOT, Bench, commit, git, repository, windows_bench, write
@@ -89,7 +90,7 @@ def test_the_agent_builds_from_the_package(bench: Bench, tmp_path: Path) -> None
     digest = agent_source.agent_digest(files)
     assert deliver_agent(bench.state, bench.host, files, digest, ROOT, tmp_path), bench.messages.text
     spec = plan.agent_spec(GO, "linux/amd64", digest)
-    job = build_operation.Job((spec,), bench.builder, bench.goroot, bench.git, tmp_path / "records")
+    job = Job((spec,), bench.builder, bench.goroot, bench.git, tmp_path / "records")
     built: list[Built] = []
     assert build_operation.build(bench.state, bench.host, job, built.append), bench.messages.text
     assert problems(inspect(fetched(bench, built[0], tmp_path)), spec, sha256=built[0].sha256, size=built[0].size) == []
@@ -267,7 +268,7 @@ def held_open(bench: Bench, holder: str, path: str, seconds: int) -> Iterator[No
         thread.join()
 
 
-def output_of(bench: Bench, name: str, tmp_path: Path) -> tuple[build_operation.Job, str]:
+def output_of(bench: Bench, name: str, tmp_path: Path) -> tuple[Job, str]:
     service = bench.service(repository(tmp_path / name))
     job = bench.job(service, ["linux/amd64"])
     return job, f"{job.temporary(job.specs[0])}\\{name}"

@@ -14,7 +14,7 @@ from gofallback.build.kept import Listed, job_id
 from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
 from gofallback.operations import keeper, kept
-from gofallback.operations.build import Job
+from gofallback.operations.job import Job
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
 
 pytestmark = pytest.mark.lab

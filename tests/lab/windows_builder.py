@@ -25,6 +25,7 @@ from gofallback.controller.git import resolve
 from gofallback.facts.builder import forget
 from gofallback.model import Builder, Service
 from gofallback.operations import build as build_operation
+from gofallback.operations.job import Job
 from gofallback.operations.source import Checkout, deliver
 from gofallback.operations.talk import ask
 from gofallback.source.model import ResolvedSource
@@ -133,9 +134,9 @@ class Bench:
         work = Checkout(self.resolve(service), ROOT, self.git, self.home / "bundles", service.source.delivery)
         return deliver(self.state, self.host, work)
 
-    def job(self, service: Service, platforms: list[str], timeout: float = 900) -> build_operation.Job:
+    def job(self, service: Service, platforms: list[str], timeout: float = 900) -> Job:
         """What the build stage would ask for."""
-        return build_operation.Job(
+        return Job(
             specs=tuple(plan.specs(service, self.resolve(service), GO, platforms)),
             builder=self.builder,
             goroot=self.goroot,

@@ -12,7 +12,8 @@ from gofallback.build.failure import classify
 from gofallback.build.generated import Changes, GeneratedError, left_over, overlay, read_changes
 from gofallback.builder.state import BuilderState
 from gofallback.model.builder import Builder
-from gofallback.operations.build import Job, batches
+from gofallback.operations.build import batches
+from gofallback.operations.job import Job
 from gofallback.provenance import statement
 from gofallback.provenance.statement import Materials
 from tests.unit.test_build_plan import service, source, spec

@@ -18,7 +18,7 @@ from gofallback.deploys._trust import confirmed_by
 from gofallback.deploys._wanted import all_specs, services_in_use, source_of
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
-from gofallback.operations.build import Job
+from gofallback.operations.job import Job
 from gofallback.source.model import ResolvedSource
 
 

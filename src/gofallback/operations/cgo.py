@@ -182,7 +182,7 @@ def compiler_ready(state: State, host: Host, cgo: CgoSpec, environment: Mapping[
 
 
 class Asking(Protocol):
-    """What of a job (`gofallback.operations.build.Job`) is needed here."""
+    """What of a job (`gofallback.operations.job.Job`) is needed here."""
 
     @property
     def builder(self) -> Builder:

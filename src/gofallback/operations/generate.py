@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -19,10 +18,8 @@ from gofallback.build.generated import Changes, GeneratedError
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import join
 from gofallback.operations.gocmd import Command, Result, explain, run
+from gofallback.operations.job import Job
 from gofallback.operations.talk import ask, fail, send
-
-if TYPE_CHECKING:
-    from gofallback.operations.build import Job
 
 _FILES, _INDEX, _OVERLAY = "files", "index", "overlay.json"
 

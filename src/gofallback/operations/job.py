@@ -1,0 +1,162 @@
+"""What to build: all platforms of one service at one commit, with where and with what; and its commands."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gofallback.build import plan
+from gofallback.build.failure import Step
+from gofallback.build.kept import Kept, job_id
+from gofallback.build.modules import Modules
+from gofallback.build.spec import BuildSpec
+from gofallback.builder.paths import Layout, join, parent, program
+from gofallback.builder.shell import Shell, shell_of
+from gofallback.controller.sysroot import Sysroot
+from gofallback.model.builder import Builder
+from gofallback.operations.cgo import sysroot_folder
+from gofallback.operations.gocmd import Command
+
+_MOST_AT_ONCE = 4
+"""Builds at the same time unless group data says otherwise: linking a large program takes a gigabyte and more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All platforms of one service at one commit."""
+
+    specs: tuple[BuildSpec, ...]
+    builder: Builder
+    goroot: str
+    """Folder of the Go toolchain on the builder."""
+    git: str
+    """Path of git's program there."""
+    records: Path
+    """Folder on the controller that gets the output of every command."""
+    timeout: float = 1800
+    """Seconds for one platform."""
+    vet: bool = False
+    test: bool = False
+    fresh: bool = False
+    """Build what is there already too: an output of another day says nothing of the builder today."""
+    tags: tuple[str, ...] | None = None
+    """Of the service's main binary."""
+    system_root: str = "C:\\Windows"
+    modules: Modules = field(default_factory=Modules)
+    cores: int = 1
+    """Of the builder."""
+    overlay: str | None = None
+    """Path of the overlay with generated code; see `gofallback.operations.generate`."""
+    sysroots: Mapping[str, Sysroot] = field(default_factory=dict)
+    """By name; those of the specs with C."""
+    packed: Path = Path()
+    """Folder of packed sysroots on the controller."""
+
+    @property
+    def layout(self) -> Layout:
+        """Folders of the builder."""
+        return Layout(self.builder.root)
+
+    @property
+    def at_once(self) -> int:
+        """How many binaries are built at the same time."""
+        return self.builder.parallel_platforms or min(self.cores, _MOST_AT_ONCE)
+
+    @property
+    def shell(self) -> Shell:
+        """The builder's shell."""
+        return shell_of(self.builder.root)
+
+    @property
+    def go(self) -> str:
+        """Path of go's program."""
+        return program("go", self.goroot)
+
+    def folder(self, spec: BuildSpec) -> str:
+        """Folder of the module."""
+        tree = self.layout.work(spec.service, spec.commit)
+        return tree if spec.directory in (".", "") else join(tree, spec.directory)
+
+    def out(self, spec: BuildSpec) -> str:
+        """Folder of the finished output."""
+        return self.layout.out(spec.service, spec.key)
+
+    def temporary(self, spec: BuildSpec) -> str:
+        """Folder the output is made in; of its own for what is this run's own, as its job is (`Job.kept`)."""
+        return join(self.layout.tmp, f"build-{self._identity(spec)[:16]}")
+
+    def _identity(self, spec: BuildSpec) -> str:
+        """64 hex digits: equal for what two runs share."""
+        return hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
+
+    def generator(self, spec: BuildSpec) -> BuildSpec:
+        """What ``go generate`` runs for: whichever binary is missing, generators see the tags of the main one."""
+        return spec if self.tags is None else spec.model_copy(update={"tags": self.tags})
+
+    def command(
+        self,
+        spec: BuildSpec,
+        argv: list[str],
+        step: Step,
+        *,
+        before: Sequence[str] = (),
+        after: Sequence[str] = (),
+        unless: str | None = None,
+    ) -> Command:
+        """One go command in the module's folder.
+
+        Args:
+            spec: what it is about.
+            argv: the command.
+            step: what kind of command.
+            before: steps in front of it.
+            after: steps that follow when it succeeds.
+            unless: a path; when something is there the command is left out.
+        """
+        shell = self.shell
+        line = shell.command(argv)
+        if unless:
+            line = shell.unless_there(unless, line)
+        if after:
+            line = shell.then(line, *after)
+        what = spec.platform if step == "build" else {"modules": "go mod download"}.get(step, f"go {step}")
+        name = [spec.service] if spec.binary == spec.service or step != "build" else [spec.service, spec.binary]
+        return Command(
+            label=f"{spec.what if step == 'build' else spec.service} {spec.version} {what}",
+            line=shell.script([*before, shell.enter(self.folder(spec)), line]),
+            environment=self.environment(spec, native=step in ("test", "generate")),
+            timeout=self.timeout,
+            log=self.records / f"{'-'.join(name)}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
+            root=self.builder.root,
+            step=step,
+            kept=self.kept(spec, step),
+        )
+
+    def kept(self, spec: BuildSpec, step: Step) -> Kept | None:
+        """How the builder keeps a command of this job: one for each output and step, whoever asks.
+
+        None of a service with generated code: that is made in the commit's tree, which every run makes anew. What is
+        built to be compared is this run's own: what another one began says nothing of the builder's settings today.
+        """
+        if not self.builder.detached or spec.generate:
+            return None
+        product = join(self.temporary(spec), spec.file_name) if step == "build" else ""
+        return Kept(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
+
+    def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
+        """Every variable of a go command; see `gofallback.build.plan.environment`."""
+        sysroot = self.sysroots.get(spec.cgo.sysroot) if spec.cgo else None
+        own = plan.environment(
+            spec,
+            self.builder.root,
+            self.goroot,
+            parent(self.git),
+            builder=self.builder,
+            native=native,
+            system_root=self.system_root,
+            sysroot=sysroot_folder(self.builder.root, sysroot.digest) if sysroot else "",
+            sysroot_folders=sysroot.folders if sysroot else frozenset(),
+        )
+        return own | dict(self.modules.environment)
