@@ -15,7 +15,8 @@ from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
 from gofallback.release.activation import ActivationOutcome
-from gofallback.release.plan import LocalProgram, diff
+from gofallback.release.plan import diff
+from gofallback.release.sending import LocalProgram
 from gofallback.rollout.back import fleet_back
 from lab import Lab
 from tests.lab.conftest import fresh_name

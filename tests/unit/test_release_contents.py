@@ -14,10 +14,12 @@ import pytest
 from gofallback.model import DataError
 from gofallback.release import receive, templates
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.drift import changed_by_hand
 from gofallback.release.extra import Extra, as_text
-from gofallback.release.plan import LocalProgram, changed_by_hand, contents, diff, upload_for
+from gofallback.release.plan import contents, diff
 from gofallback.release.receive import Upload
 from gofallback.release.render import ReleaseFiles, render
+from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, ReleaseFound, ServiceState, TargetState, UnitFound
 from tests.unit.services import service
 

@@ -12,17 +12,11 @@ import pytest
 
 from gofallback.release import receive, templates
 from gofallback.release.agentfiles import AGENT
-from gofallback.release.plan import (
-    LocalProgram,
-    changed_by_hand,
-    diff,
-    drift,
-    live_units,
-    preconditions,
-    unified,
-    upload_for,
-)
+from gofallback.release.drift import changed_by_hand, drift, live_units
+from gofallback.release.plan import diff, unified
 from gofallback.release.render import ReleaseFiles, Rendered, render
+from gofallback.release.requirements import preconditions
+from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, Holder, ReleaseFound, ServiceState, TargetState, UnitFound
 from tests.unit.services import service
 

@@ -18,7 +18,7 @@ from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
 from gofallback.release.lease import in_the_way
 from gofallback.release.lease_script import HEARTBEAT
-from gofallback.release.plan import preconditions, requirements
+from gofallback.release.requirements import preconditions, requirements
 from gofallback.release.state import Holder
 
 NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})

@@ -15,8 +15,9 @@ from gofallback.deploys._site import Site
 from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
 from gofallback.provenance.attest import beside
 from gofallback.release.contents import contents
-from gofallback.release.plan import LocalProgram, Step, diff, upload_for
+from gofallback.release.plan import Step, diff
 from gofallback.release.receive import Upload
+from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.report.redact import names_secret, redact
 
 #: A line of an environment file in a diff; only there values stand in quotes.

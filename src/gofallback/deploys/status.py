@@ -18,7 +18,7 @@ from gofallback.deploys._stage import stage
 from gofallback.deploys._wanted import state_of
 from gofallback.model import DataError, Service, Strict
 from gofallback.release import templates
-from gofallback.release.plan import changed_by_hand, live_units
+from gofallback.release.drift import changed_by_hand, live_units
 from gofallback.release.render import render
 from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
