@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gofallback.release import activation, lease, probe
+from gofallback.release import activation, lease
+from gofallback.release.answer import StateError, parse
 from tests.unit.services import service
 
 HELLO = service()
@@ -73,8 +74,8 @@ ROWS = row(
 @given(st.lists(ROWS, max_size=6))
 def test_whatever_a_target_tells_is_a_state_or_one_line(lines: list[str]) -> None:
     try:
-        probe.parse([CLOCK, *lines, "end"], [HELLO])
-    except probe.StateError as error:
+        parse([CLOCK, *lines, "end"], [HELLO])
+    except StateError as error:
         assert "\n" not in str(error)
 
 
@@ -90,23 +91,23 @@ def answer(files: dict[str, bytes]) -> list[str]:
 
 def test_an_archive_that_was_cut_or_changed_is_one_line() -> None:
     good = answer({RECORD: b'{"run_id":"r1","state":"confirmed"}'})
-    assert probe.parse(good, [HELLO]).services[HELLO.name].outcome == {"run_id": "r1", "state": "confirmed"}
+    assert parse(good, [HELLO]).services[HELLO.name].outcome == {"run_id": "r1", "state": "confirmed"}
     raw = base64.b64decode(good[1].partition("\t")[2])
     for at in range(len(raw)):
         for changed in (raw[:at], raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :]):
             line = "files\t" + base64.b64encode(changed).decode()
             try:
-                probe.parse([CLOCK, line, "end"], [HELLO])
-            except probe.StateError as error:
+                parse([CLOCK, line, "end"], [HELLO])
+            except StateError as error:
                 assert "\n" not in str(error)
-    with pytest.raises(probe.StateError):
-        probe.parse([CLOCK, "files\t" + base64.b64encode(gzip.compress(os.urandom(4096))).decode(), "end"], [HELLO])
+    with pytest.raises(StateError):
+        parse([CLOCK, "files\t" + base64.b64encode(gzip.compress(os.urandom(4096))).decode(), "end"], [HELLO])
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused() -> None:
     bomb = answer({f"{RECORD}{n}": bytes(1 << 20) for n in range(70)})
-    with pytest.raises(probe.StateError, match="larger than anything of ours"):
-        probe.parse(bomb, [HELLO])
+    with pytest.raises(StateError, match="larger than anything of ours"):
+        parse(bomb, [HELLO])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused() -> None:
     [deep.encode(), b"\x00" * 100, b"", b"[1]", b'{"state":' + b"9" * 5000 + b"}", b'{"state":[],"run_id":{"a":1}}'],
 )
 def test_a_record_that_is_none_is_no_record(content: bytes) -> None:
-    found = probe.parse(answer({RECORD: content}), [HELLO]).services[HELLO.name]
+    found = parse(answer({RECORD: content}), [HELLO]).services[HELLO.name]
     assert not found.outcome and found.unsettled is None
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gofallback.model import DataError, Service
-from gofallback.model.service import HARDENING
+from gofallback.model.unit import HARDENING
 from gofallback.release import templates
 from gofallback.release.render import ReleaseFiles, render
 from tests.unit.services import FULL, MINIMAL, service

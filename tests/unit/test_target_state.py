@@ -16,6 +16,7 @@ from pyinfra.api.facts import get_kwargs_str
 from gofallback.facts.target import Asked
 from gofallback.model import Service
 from gofallback.release import probe
+from gofallback.release.answer import StateError, parse
 from gofallback.release.state import TargetState
 from tests.unit.services import FULL, MINIMAL, service
 
@@ -82,7 +83,7 @@ def answer(text: str = ANSWER) -> list[str]:
 
 
 def test_everything_that_a_target_tells_is_read() -> None:
-    state = probe.parse(answer(), [service()])
+    state = parse(answer(), [service()])
     assert (state.kernel, state.platform, state.libc, state.libc_version) == (
         "6.1.0-28-amd64",
         "linux/arm64",
@@ -117,18 +118,18 @@ def test_everything_that_a_target_tells_is_read() -> None:
 
 def test_an_answer_that_was_cut_short_is_refused() -> None:
     for length in range(len(answer())):
-        with pytest.raises(probe.StateError):
-            probe.parse(answer()[:length], [service()])
+        with pytest.raises(StateError):
+            parse(answer()[:length], [service()])
 
 
 def test_a_broken_archive_is_refused() -> None:
-    with pytest.raises(probe.StateError, match="archive"):
-        probe.parse(ANSWER.replace("FILES", "H4sIxxxx").splitlines(), [service()])
+    with pytest.raises(StateError, match="archive"):
+        parse(ANSWER.replace("FILES", "H4sIxxxx").splitlines(), [service()])
 
 
 def test_a_service_that_was_never_there_has_nothing() -> None:
     text = "clock\t1\t2\nuser\thello\tno\nunit\tId=hello.service\nunit\tLoadState=not-found\nend"
-    hello = probe.parse(text.splitlines(), [service()]).services["hello"]
+    hello = parse(text.splitlines(), [service()]).services["hello"]
     assert (hello.user_exists, hello.current, hello.releases, hello.lease, hello.health) == (
         False,
         None,
@@ -139,9 +140,9 @@ def test_a_service_that_was_never_there_has_nothing() -> None:
     assert hello.unit.load == "not-found" and hello.unit.active == "inactive"
 
 
-def run(services: list[Service], shell: str) -> probe.TargetState:
+def run(services: list[Service], shell: str) -> TargetState:
     done = subprocess.run([shell, "-c", probe.script(services)], capture_output=True, text=True, check=True)
-    return probe.parse(done.stdout.splitlines(), services)
+    return parse(done.stdout.splitlines(), services)
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])

@@ -17,7 +17,7 @@ from gofallback.facts.target import forget
 from gofallback.model import Service
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, reconnect, run
-from gofallback.release import probe
+from gofallback.release import answer, probe
 from gofallback.release.state import TargetState
 
 #: Seconds for which a target that does not answer is tried again.
@@ -53,7 +53,7 @@ def asked(over: Callable[..., tuple[int, list[str]]], host: Host, here: Site, se
     """
     forget(host)
     _, lines = over(probe.script(services), sudo=here.fleet(host).target.sudo, timeout=PATIENCE)
-    return probe.parse(lines, services)
+    return answer.parse(lines, services)
 
 
 def _connected(host: Host) -> bool:

@@ -21,7 +21,7 @@ from gofallback.deploys._wanted import services_in_use, unwell
 from gofallback.deploys._waves import Step
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError
-from gofallback.release.probe import StateError
+from gofallback.release.answer import StateError
 
 
 @stage("activate", "targets")

@@ -19,7 +19,7 @@ from gofallback.deploys._wanted import unwell
 from gofallback.model import Service
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Second
-from gofallback.release.probe import StateError
+from gofallback.release.answer import StateError
 from gofallback.release.state import TargetState
 from gofallback.rollout import decide
 from gofallback.rollout.decide import Decision

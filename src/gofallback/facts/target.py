@@ -12,7 +12,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
 from gofallback.model import Service
-from gofallback.release import probe
+from gofallback.release import answer, probe
 from gofallback.release.state import TargetState
 
 _LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
@@ -41,8 +41,8 @@ class TargetFact(FactBase[TargetState]):
 
     def process(self, output: Iterable[str]) -> TargetState:
         try:
-            return probe.parse(output, self._services)
-        except probe.StateError as error:
+            return answer.parse(output, self._services)
+        except answer.StateError as error:
             raise FactProcessError(str(error)) from None
 
 

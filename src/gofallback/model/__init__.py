@@ -2,13 +2,16 @@
 
 from gofallback.model.base import DataError, Strict
 from gofallback.model.binaries import Archives, Binary, ReleaseFile
+from gofallback.model.build import Build
 from gofallback.model.builder import Builder, Toolchain, ToolchainPin
 from gofallback.model.fleet import Fleet, parse_fleet
 from gofallback.model.health import CommandCheck, Health, HttpCheck, TcpCheck
 from gofallback.model.platform import Platform
 from gofallback.model.rollout import Rollout
-from gofallback.model.service import Build, Service, Source, Unit
+from gofallback.model.service import Service
+from gofallback.model.source import Source
 from gofallback.model.target import Target
+from gofallback.model.unit import Unit
 
 __all__ = [
     "Archives",

@@ -10,7 +10,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.model.service import HARDENING
+from gofallback.model.unit import HARDENING
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Channel, run
 from gofallback.release import pull

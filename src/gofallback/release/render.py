@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 
 from gofallback.model import DataError, Service
-from gofallback.model.service import HARDENING
+from gofallback.model.unit import HARDENING
 from gofallback.release import agentfiles, systemd
 from gofallback.release.extra import Extra
 

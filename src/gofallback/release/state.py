@@ -1,4 +1,4 @@
-"""What a target tells about its services in one round trip. `release.probe` has the script and the reader."""
+"""What a target tells of its services in one round trip: `release.probe` has the script, `release.answer` the reader."""
 
 from __future__ import annotations
 
