@@ -1,4 +1,4 @@
-"""What a target tells of its services in one round trip: `release.probe` has the script, `release.answer` the reader."""
+"""What a target tells of its services in one round trip; `release.probe` has the script, `release.answer` reads it."""
 
 from __future__ import annotations
 
