@@ -14,7 +14,8 @@ from gofallback.controller.options import Options
 from gofallback.controller.store import ArtifactStore
 from gofallback.deploys import _checks, _release_plan
 from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._wanted import services_in_use, stored_of
+from gofallback.deploys._specs import services_in_use
+from gofallback.deploys._stored import stored_of
 from gofallback.model import Fleet
 from tests.unit.attested import SPEC
 from tests.unit.services import service

@@ -14,8 +14,8 @@ from gofallback.builder.paths import program
 from gofallback.deploys import _cgo, _known, _twin
 from gofallback.deploys._modules import modules_of
 from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys._specs import all_specs, services_in_use, source_of
 from gofallback.deploys._trust import confirmed_by
-from gofallback.deploys._wanted import all_specs, services_in_use, source_of
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.operations.job import Job

@@ -12,7 +12,9 @@ from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
 from gofallback.deploys._record import writable
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
-from gofallback.deploys._wanted import all_specs, check_files, services_in_use, state_of
+from gofallback.deploys._specs import all_specs, services_in_use
+from gofallback.deploys._told import state_of
+from gofallback.deploys._wanted import check_files
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS

@@ -16,7 +16,7 @@ from gofallback.controller import git
 from gofallback.deploys._compared import fetch, record_folder
 from gofallback.deploys._credible import HARMLESS
 from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._wanted import state_of
+from gofallback.deploys._told import state_of
 from gofallback.model import Service
 from gofallback.operations.channel import BrokenError, run
 from gofallback.source.model import ResolvedSource

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import services_in_use
+from gofallback.deploys._specs import services_in_use
 from gofallback.deploys._waves import strategy
 from gofallback.errors import GofallbackError
 

@@ -13,7 +13,8 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import resolve, services_in_use, state_of
+from gofallback.deploys._specs import resolve, services_in_use
+from gofallback.deploys._told import state_of
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service

@@ -15,7 +15,8 @@ from gofallback.build.spec import BuildSpec
 from gofallback.deploys import _elsewhere
 from gofallback.deploys._credible import doubt
 from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._wanted import services_in_use, state_of
+from gofallback.deploys._specs import services_in_use
+from gofallback.deploys._told import state_of
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
 from gofallback.operations.channel import BrokenError, run

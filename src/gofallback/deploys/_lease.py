@@ -18,7 +18,7 @@ from pyinfra.api.state import State
 from gofallback.deploys import _etcd
 from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import state_of
+from gofallback.deploys._told import state_of
 from gofallback.operations import lease as target
 from gofallback.release.state import TargetState
 

@@ -15,7 +15,9 @@ from gofallback.approval.digest import ApprovalError, Release, release_of
 from gofallback.approval.keygen import keys_at_hand, uncommitted
 from gofallback.approval.requester import Requester, find_requester
 from gofallback.deploys._site import RefusedError, Site, cli_parameters
-from gofallback.deploys._wanted import services_in_use, specs_for, state_of, stored_of
+from gofallback.deploys._specs import services_in_use, specs_for
+from gofallback.deploys._stored import stored_of
+from gofallback.deploys._told import state_of
 from gofallback.model import Service
 from gofallback.model.approval import Approval
 from gofallback.model.freeze import FreezeOnce, FreezeWeekly, Frozen, active

@@ -7,8 +7,10 @@ from pyinfra.api.host import Host
 
 from gofallback.deploys import _release_plan
 from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys._specs import services_in_use
 from gofallback.deploys._switch import Switch
-from gofallback.deploys._wanted import Wanted, services_in_use, state_of
+from gofallback.deploys._told import state_of
+from gofallback.deploys._wanted import Wanted
 from gofallback.journal import read
 from gofallback.model import Service
 from gofallback.release.state import ServiceState

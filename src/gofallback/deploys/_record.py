@@ -102,7 +102,7 @@ def writable(here: Site) -> str | None:
 
 def learn(here: Site, host: Host) -> None:
     """What a target says of an earlier run that lost sight of it goes into that run's journal, as `seen`."""
-    from gofallback.deploys._wanted import state_of  # here: it needs Site
+    from gofallback.deploys._told import state_of
 
     for name, found in state_of(here, host).services.items():
         record = found.outcome or {}

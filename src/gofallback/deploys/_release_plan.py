@@ -12,7 +12,8 @@ from pyinfra.api.host import Host
 
 from gofallback.controller.store import MANIFEST, Stored
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import Wanted, state_of, wanted_from_source, wanted_from_store
+from gofallback.deploys._told import state_of
+from gofallback.deploys._wanted import Wanted, wanted_from_source, wanted_from_store
 from gofallback.provenance.attest import beside
 from gofallback.release.contents import contents
 from gofallback.release.plan import Step, diff

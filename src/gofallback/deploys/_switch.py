@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import Site
-from gofallback.deploys._wanted import state_of
+from gofallback.deploys._told import state_of
 from gofallback.model import Service
 from gofallback.operations import activate as target
 from gofallback.operations import lease

@@ -15,9 +15,10 @@ from gofallback.deploys._again import told
 from gofallback.deploys._lease import hold
 from gofallback.deploys._plan import anything, switches
 from gofallback.deploys._site import Site
+from gofallback.deploys._specs import services_in_use
 from gofallback.deploys._stage import stage
 from gofallback.deploys._switch import Switch, put_back, start
-from gofallback.deploys._wanted import services_in_use, unwell
+from gofallback.deploys._told import unwell
 from gofallback.deploys._waves import Step
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError

@@ -15,7 +15,7 @@ from gofallback.deploys._again import PATIENCE, asked, told
 from gofallback.deploys._plan import anything
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import unwell
+from gofallback.deploys._told import unwell
 from gofallback.model import Service
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Second

@@ -15,10 +15,11 @@ from gofallback.deploys import _release_plan as plan
 from gofallback.deploys._plan import from_targets
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
+from gofallback.deploys._told import state_of
 from gofallback.deploys._trust import problem, refuse_unproven
 from gofallback.deploys._vulnerable import problem as vulnerable
 from gofallback.deploys._vulnerable import refuse_vulnerable
-from gofallback.deploys._wanted import Wanted, state_of
+from gofallback.deploys._wanted import Wanted
 from gofallback.deploys._waves import halt, in_order
 from gofallback.deploys.verify import refuse_incompatible
 from gofallback.errors import GofallbackError

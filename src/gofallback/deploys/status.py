@@ -15,7 +15,7 @@ from pyinfra.api.host import Host
 from gofallback.deploys._approval_rows import approval_rows, freeze_rows
 from gofallback.deploys._site import Site, cli_parameters
 from gofallback.deploys._stage import stage
-from gofallback.deploys._wanted import state_of
+from gofallback.deploys._told import state_of
 from gofallback.model import DataError, Service, Strict
 from gofallback.release import templates
 from gofallback.release.drift import changed_by_hand, live_units

@@ -25,9 +25,9 @@ from gofallback.deploys._attest import attested
 from gofallback.deploys._compared import confirm_stored, second_word, with_word
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
+from gofallback.deploys._told import state_of
 from gofallback.deploys._vulnerable import problem as vulnerable
 from gofallback.deploys._vulnerable import refuse_vulnerable
-from gofallback.deploys._wanted import state_of
 from gofallback.deploys.faithful import compare
 from gofallback.errors import GofallbackError
 from gofallback.operations.talk import TROUBLE
