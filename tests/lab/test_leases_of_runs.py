@@ -58,7 +58,7 @@ def paused(fleet: Fleet, version: str, *args: str, **rollout: Any) -> tuple[Runn
     """A run that has switched t1 and pauses before t2, and its id."""
     known = {path.name for path in (fleet.home / "runs").iterdir()}
     run = start(fleet, version, *args, **{"canary": 1, "pause": 8, **rollout})
-    run.wait_for("the next wave follows in")
+    run.wait_for("the next wave follows in|waiting for a word")
     (run_id,) = {path.name for path in (fleet.home / "runs").iterdir()} - known
     return run, run_id
 
@@ -73,13 +73,14 @@ def holder(fleet: Fleet, host: str) -> str:
 
 
 def test_a_second_run_is_refused_while_the_first_lives_and_leaves_it_alone(two: Fleet) -> None:
-    first, run_id = paused(two, "v1.1.0")
+    first, run_id = paused(two, "v1.1.0", pause="ask")
     second = two.rollout("v1.2.0")
     assert second.code == 2, second.output
     line = second.line("is leased to run")
     assert run_id in line and f"take over: --data takeover={run_id}" in line
     status = two.run("status")
     assert re.search(r"leased to", status.output) and "number 2" in status.output, status.output
+    assert two.command("continue", run_id).code == 0
     result = first.end()
     assert result.code == 0, result.output
     assert two.answer("t1") == two.answer("t2") == "ok v1.1.0"
@@ -88,10 +89,11 @@ def test_a_second_run_is_refused_while_the_first_lives_and_leaves_it_alone(two: 
 
 
 def test_a_run_that_is_taken_over_changes_nothing_more(two: Fleet) -> None:
-    first, run_id = paused(two, "v1.1.0", pause=15)
+    first, run_id = paused(two, "v1.1.0", pause="ask")
     second = two.rollout("v1.2.0", "--data", f"takeover={run_id}")
     assert second.code == 0, second.output
     second.line(f"hello: lease taken over from run {run_id}")
+    two.command("continue", run_id)
     result = first.end()
     assert result.code not in (0, 1), result.output
     result.line(r"fenced: run \S+ of \S+ took over \(number 3, ours 2\)|fenced: a later run took over and has ended")
