@@ -136,11 +136,12 @@ def test_a_killed_run_leaves_no_lease(two: Fleet) -> None:
 
 def test_a_run_has_a_lease_in_etcd_first_and_gives_it_back(two: Fleet, etcd: Etcd) -> None:
     url = etcd.url(f"gofallback:{PASSWORD}@")
-    first, run_id = paused(two, "v1.1.0", lease=url)
+    first, run_id = paused(two, "v1.1.0", lease=url, pause="ask")
     assert f'"run": "{run_id}"' in etcd.contents()["/gofallback/lab/hello"]
     second = start(two, "v1.2.0", lease=url).end()
     assert second.code == 2, second.output
     second.line(f"etcd://gofallback@.*hello is leased to run {run_id}")
+    assert two.command("continue", run_id).code == 0
     result = first.end()
     assert result.code == 0, result.output
     assert etcd.contents() == {}
