@@ -67,7 +67,7 @@ func (a *Activation) Run(ctx context.Context) (*Record, error) {
 		return nil, late
 	}
 	if !resumed && !a.ranWellUnsigned() {
-		if err := proven(a.paths, a.plan.Home, a.plan.Release); err != nil {
+		if err := proven(a.paths, a.plan); err != nil {
 			return nil, err
 		}
 	}

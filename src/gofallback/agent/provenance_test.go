@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -28,13 +29,35 @@ func newSigner(t *testing.T) signer {
 	return signer{pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), private}
 }
 
-// seal makes provenance of some bytes.
-func (s signer) seal(sum string) []byte {
-	payload := fmt.Sprintf(`{"_type":%q,"predicateType":%q,"subject":[{"name":"hello","digest":{"sha256":%q}}]}`,
-		statementType, predicateType, sum)
+// told is what a statement says; the zero value of a field: what fits the release.
+type told struct {
+	service, version, platform, name, sum, key, build string
+}
+
+const buildKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func or(given, otherwise string) string {
+	if given != "" {
+		return given
+	}
+	return otherwise
+}
+
+// seal makes provenance.
+func (s signer) seal(says told) []byte {
+	payload, _ := json.Marshal(map[string]any{
+		"_type": statementType, "predicateType": predicateType,
+		"subject": []any{map[string]any{"name": says.name, "digest": map[string]string{"sha256": says.sum}}},
+		"predicate": map[string]any{"buildDefinition": map[string]any{
+			"buildType": or(says.build, buildType),
+			"externalParameters": map[string]any{"service": or(says.service, "hello"), "version": says.version,
+				"platform": or(says.platform, runtime.GOOS+"/"+runtime.GOARCH), "flags": []string{"-trimpath"}},
+			"internalParameters": map[string]string{"key": or(says.key, buildKey)},
+		}},
+	})
 	message := fmt.Sprintf("DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 	sealed, _ := json.Marshal(map[string]any{
-		"payload": base64.StdEncoding.EncodeToString([]byte(payload)), "payloadType": payloadType,
+		"payload": base64.StdEncoding.EncodeToString(payload), "payloadType": payloadType,
 		"signatures": []map[string]string{{"keyid": "", "sig": base64.StdEncoding.EncodeToString(ed25519.Sign(s.private, []byte(message)))}},
 	})
 	return sealed
@@ -42,6 +65,11 @@ func (s signer) seal(sum string) []byte {
 
 // program puts a binary into a release, with provenance by a signer.
 func (h *host) program(release, name string, by *signer, file string) {
+	h.programOf(release, name, by, file, told{})
+}
+
+// programOf does so with provenance that says something else.
+func (h *host) programOf(release, name string, by *signer, file string, says told) {
 	folder := releaseFolder(h.home, release)
 	must(h.t, os.MkdirAll(filepath.Join(folder, "bin"), 0o755))
 	path := filepath.Join(folder, "bin", name)
@@ -51,7 +79,10 @@ func (h *host) program(release, name string, by *signer, file string) {
 	}
 	sum, err := fileSum(path)
 	must(h.t, err)
-	must(h.t, os.WriteFile(filepath.Join(folder, file), by.seal(sum), 0o644))
+	says.name, says.sum, says.version = or(says.name, name), or(says.sum, sum), or(says.version, versionOf(release))
+	must(h.t, os.WriteFile(filepath.Join(folder, file), by.seal(says), 0o644))
+	manifest := filepath.Join(folder, strings.Replace(file, "provenance", "manifest", 1))
+	must(h.t, os.WriteFile(manifest, []byte(fmt.Sprintf(`{"key":%q}`, buildKey)), 0o644))
 }
 
 func (h *host) trust(name string, content []byte) {
@@ -108,7 +139,7 @@ func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
 	h.program("v1", "hello", &known, "provenance.json")
 	binary := filepath.Join(releaseFolder(h.home, "v1"), "bin", "hello")
 	must(t, os.WriteFile(binary, []byte("something else"), 0o755))
-	h.refusedBecause("v1", "r1", "provenance.json is about other bytes, these have sha256 ")
+	h.refusedBecause("v1", "r1", `provenance.json is about other bytes ("hello"), hello here has sha256 `)
 	h.program("v1", "hello", &known, "provenance.json")
 
 	file := filepath.Join(releaseFolder(h.home, "v1"), "provenance.json")
@@ -131,13 +162,54 @@ func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
 	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
 }
 
+// A genuine statement of this controller, about other bytes or under another name, is what a tampered store can offer.
+func TestAGenuineStatementAboutAnotherBuildIsRefused(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.trust("controller.pub", known.public)
+	h.release("v1.2.0-0123abcd", "hello.service")
+	for _, one := range []struct {
+		says told
+		why  string
+	}{
+		{told{version: "v1.1.0"}, `provenance.json was signed for the version "v1.1.0", expected "v1.2.0"`},
+		{told{version: "v1.2.0-0123abcd"}, `was signed for the version "v1.2.0-0123abcd", expected "v1.2.0"`},
+		{told{service: "shop"}, `was signed for the service "shop", expected "hello"`},
+		{told{platform: "plan9/amd64"}, `was signed for the platform "plan9/amd64", expected "` + runtime.GOOS},
+		{told{name: "helloctl"}, `is about other bytes ("helloctl"), hello here has sha256`},
+		{told{key: strings.Repeat("f", 64)}, `is of the build "ffffffffffffffff", manifest.json says "0123456789abcdef"`},
+		{told{build: "https://example.com/other"}, `has the build type "https://example.com/other"`},
+	} {
+		h.programOf("v1.2.0-0123abcd", "hello", &known, "provenance.json", one.says)
+		h.refusedBecause("v1.2.0-0123abcd", "r1", one.why)
+	}
+	h.program("v1.2.0-0123abcd", "hello", &known, "provenance.json")
+	manifest := filepath.Join(releaseFolder(h.home, "v1.2.0-0123abcd"), "manifest.json")
+	must(t, os.WriteFile(manifest, []byte("no json"), 0o644))
+	h.refusedBecause("v1.2.0-0123abcd", "r1", "has a manifest.json beside it that cannot be read")
+	must(t, os.Remove(manifest))
+	h.refusedBecause("v1.2.0-0123abcd", "r1", "has no manifest.json beside it")
+	h.program("v1.2.0-0123abcd", "hello", &known, "provenance.json")
+	h.expect(h.activate("v1.2.0-0123abcd", "r1"), stateConfirmed, "v1.2.0-0123abcd")
+}
+
+// The controller that asks for an older release asks for a rollback: that release is what its statement says.
+func TestAnOlderReleaseThatTheControllerAsksForIsARollback(t *testing.T) {
+	h, known := newHost(t), newSigner(t)
+	h.trust("controller.pub", known.public)
+	for number, release := range []string{"v1.1.0-0123abcd", "v1.2.0-0123abcd", "v1.1.0-0123abcd"} {
+		h.release(release, "hello.service")
+		h.program(release, "hello", &known, "provenance.json")
+		h.expect(h.activate(release, fmt.Sprintf("r%d", number)), stateConfirmed, release)
+	}
+}
+
 func TestFurtherBinariesHaveProvenanceOfTheirOwn(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.trust("controller.pub", known.public)
 	h.release("v1", "hello.service")
 	h.program("v1", "hello", &known, "provenance.json")
 	h.program("v1", "helloctl", nil, "")
-	h.refusedBecause("v1", "r1", "bin/helloctl of release v1: provenance.json is about other bytes")
+	h.refusedBecause("v1", "r1", "bin/helloctl of release v1: provenance.json is about other bytes (\"hello\")")
 	h.program("v1", "helloctl", &known, "helloctl.provenance.json")
 	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
 }
