@@ -171,7 +171,7 @@ def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Pat
     _trust.refuse_unproven(here, host, wants(None))
     controller_key(tmp_path / "other")
     here.run.fleets["t1"] = with_trust(Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
-    with pytest.raises(RefusedError, match=r"signed with its own key .*which trust\.keys does not name"):
+    with pytest.raises(RefusedError, match=r"signed with its own key .*which trust\.keys of t1 does not name"):
         _trust.refuse_unproven(here, host, wants(None))
     here.run.fleets["t1"] = with_trust(Trust(builders=["w2"]))
     with pytest.raises(RefusedError, match=r"w1 would build, and trust\.builders allows w2"):
@@ -185,6 +185,7 @@ def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Pat
         ({"keys": ["-----BEGIN PRIVATE KEY-----\nAAAA\n"]}, "a private one never belongs into group data"),
         ({"keys": ["ssh-ed25519 AAAA me@here"]}, "should be a public key in PEM"),
         ({"key": []}, "trust.key"),
+        ({"twin": "required", "provenance": "off"}, "trust: twin: required has no meaning with provenance: off"),
     ],
 )
 def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, told: str) -> None:

@@ -220,6 +220,48 @@ def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
     assert _trust.problem(here, here.targets[0], [stored]) is None and here.run.notes == []
 
 
+def keys_named(keys: Path) -> dict[str, Any]:
+    return {"trust": {"twin": "required", "keys": [(keys / PUBLIC).read_text()]}}
+
+
+def test_each_target_counts_only_the_keys_that_it_trusts_itself(
+    tmp_path: Path, stored: Stored, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One target trusts another controller too: what that one signed of a second build says nothing to the first."""
+    controller_key(tmp_path / "ci")
+    here = standing(tmp_path, "w1", "w2", twin="required")
+    both = [(folder / PUBLIC).read_text() for folder in (keys, tmp_path / "ci")]
+    here.targets.append(Named("t2"))  # type: ignore[arg-type]
+    here.run.fleets["t2"] = parse_fleet({"services": [MINIMAL], "trust": {"twin": "required", "keys": both}})
+    attach(here, stored, word(tmp_path / "ci"))
+    t1, t2 = here.targets
+    assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 1}
+    found = _trust.problem(here, t1, [stored])
+    assert found is not None and "and twin.json beside it is not signed with a trusted key (keys of t1)" in found
+    assert _trust.problem(here, t2, [stored]) is None
+    attach(here, stored, word(keys))
+    assert [_trust.problem(here, one, [stored]) for one in here.targets] == [None, None]
+
+
+def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_asked_for(
+    tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The artifact came from CI, signed with CI's key, which is the only one that the target knows."""
+    controller_key(tmp_path / "ci")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    foreign = Stored(artifact(tmp_path / "foreign", tmp_path / "ci") / "hello", manifest())
+    here = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, foreign)
+    here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(tmp_path / "ci")})
+    wants: list[Any] = [SimpleNamespace(programs=(SPEC,))]
+    with pytest.raises(
+        RefusedError, match=r"the word of the second builder is signed with its own key .*of t1 does not"
+    ):
+        _trust.refuse_unproven(here, here.targets[0], wants)
+    here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
+    _trust.refuse_unproven(here, here.targets[0], wants)
+
+
 def test_the_word_of_a_twin_is_checked_like_any_other_provenance(
     stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from gofallback.deploys import _cgo, _known, _twin
 from gofallback.deploys._modules import modules_of
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._specs import all_specs, services_in_use, source_of
-from gofallback.deploys._trust import confirmed_by
+from gofallback.deploys._trust import agreed
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.operations.job import Job
@@ -49,10 +49,10 @@ def unconfirmed(here: Site) -> list[BuildSpec]:
 
 
 def _unconfirmed(here: Site) -> Iterator[BuildSpec]:
-    lacking, wanted = {spec.key for spec in missing(here)}, _twin.wish(here)
+    lacking = {spec.key for spec in missing(here)}
     for spec in all_specs(here):
         stored = None if spec.key in lacking else here.run.artifacts.get(spec.key)
-        if stored is None or not wanted.agreed(stored.manifest.builder, confirmed_by(here, stored)):
+        if stored is None or not agreed(here, stored):
             yield spec
 
 

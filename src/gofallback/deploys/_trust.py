@@ -42,7 +42,7 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     trust, artifacts = here.fleet(host).trust, list(stored)
     demanded, named = _twin.demanded(here), here.run.command == "rollout" and _twin.wish(here).name
     for one in artifacts if demanded or named else ():
-        alone = unconfirmed(here, one)
+        alone = unconfirmed(here, one, host)
         if alone is not None and demanded:
             return alone
         if alone is not None:
@@ -59,26 +59,49 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     return None
 
 
-def confirmed_by(here: Site, stored: Stored) -> str | None:
-    """The builder that, besides the artifact's own, made the same bytes; None: nobody trusted says so."""
+def _word(here: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
+    """The builder that, besides the artifact's own, made the same bytes, or why nobody whom a host trusts says so."""
     try:
         content = (stored.path.parent / TWIN).read_bytes()
-        keys = [key for host in here.judges for key in trusted(here, here.fleet(host).trust)]
-        return twin.read(content, stored.manifest, keys)
-    except (OSError, ProvenanceError):
-        return None
+        return twin.read(content, stored.manifest, trusted(here, here.fleet(host).trust)), ""
+    except FileNotFoundError:
+        return None, f"only {stored.manifest.builder} is known to have built them"
+    except OSError as error:
+        return None, f"{TWIN} beside it cannot be read ({error.strerror})"
+    except ProvenanceError as error:
+        return None, f"{TWIN} beside it {error} (keys of {host.name})"
 
 
-def unconfirmed(here: Site, stored: Stored) -> str | None:
-    """Why an artifact lacks the word of a second builder; None: it has it."""
-    wanted, spec = _twin.wish(here), stored.manifest.spec
-    if wanted.agreed(stored.manifest.builder, confirmed_by(here, stored)):
+def agreed(here: Site, stored: Stored, host: Host | None = None) -> bool:
+    """Whether the second builder's word is there that was asked for.
+
+    Args:
+        here: the run.
+        stored: the artifact.
+        host: a target; None: all of the run. Each counts the keys that it trusts itself; one that asks for no twin
+            gets what those that do have accepted.
+    """
+    wanted, askers = _twin.wish(here), _twin.askers(here)
+    return all(
+        wanted.agreed(stored.manifest.builder, _word(here, stored, one)[0])
+        for one in ([host] if host in askers else askers)
+    )
+
+
+def unconfirmed(here: Site, stored: Stored, host: Host) -> str | None:
+    """Why an artifact lacks the word of a second builder for a target; None: it has it."""
+    if agreed(here, stored, host):
         return None
-    whose = wanted.name or "a second builder"
+    wanted, spec, own = _twin.wish(here), stored.manifest.spec, stored.manifest.builder
+    whose, known = wanted.name or "a second builder", ""
+    for asker in dict.fromkeys((host, *_twin.askers(here))):
+        other, why = _word(here, stored, asker)
+        if not wanted.agreed(own, other):
+            known = why or f"only {own} and {other} are known to have built them"
+            break
     return (
         f"{spec.what} {spec.version} {spec.platform}: {wanted.why or 'the twin'} wants the same bytes from {whose}, "
-        f"and only {stored.manifest.builder} is known to have built them; have both build it: deploys/drill.py "
-        f"--data ref={spec.version} --data twin=true"
+        f"and {known}; have both build it: deploys/drill.py --data ref={spec.version} --data twin=true"
     )
 
 
@@ -105,31 +128,41 @@ def refuse_unproven(here: Site, host: Host, wanted: Iterable[Wanted]) -> None:
         wants = list(wanted)
         there = [here.run.artifacts.get(spec.key) for want in wants for spec in want.programs]
         known = [one for one in there if one is not None]
-        if here.run.command != "rollout":  # their second builder is at work in this run
-            known = [one for one in known if not _twin.demanded(here) or unconfirmed(here, one) is None]
+        if here.run.command != "rollout" and _twin.demanded(here):  # their second builder is at work in this run
+            known = [one for one in known if agreed(here, one)]
         found = problem(here, host, known)
-        if found is None and None in there:
-            found = _unprovable(here, here.fleet(host).trust)
+        if found is None and len(known) < len(there):
+            found = _unprovable(here, host, builds=None in there)
     if found is not None:
         raise RefusedError(f"{found}; nothing was changed")
 
 
-def _unprovable(here: Site, trust: Trust) -> str | None:
-    """Why what this run builds could never be shipped: known before an hour of building."""
-    if trust.provenance != "required":
+def _unprovable(here: Site, host: Host, *, builds: bool) -> str | None:
+    """Why what this run signs could never be shipped to a target: known before an hour of building.
+
+    Args:
+        here: the run.
+        host: the target.
+        builds: an artifact is built; else only the second builder's word is missing, which this controller signs too.
+    """
+    trust = here.fleet(host).trust
+    demanded = _twin.demanded(here) and host in _twin.askers(here)
+    if trust.provenance != "required" and not demanded:
         return None
-    if trust.builders and here.run.builder not in (None, *trust.builders):
+    own = here.run.builder
+    if builds and trust.provenance == "required" and trust.builders and own not in (None, *trust.builders):
         return (
-            f"{here.run.builder} would build, and trust.builders allows {', '.join(trust.builders)}: name it there, or "
-            "leave it out with --limit"
+            f"{own} would build, and trust.builders allows {', '.join(trust.builders)}: name it there, or leave it out "
+            "with --limit"
         )
     if not trust.keys:
         return None
     public = here.run.home.keys / PUBLIC
     known = {one.fingerprint for one in trusted(here, trust)}
     if not public.exists() or read_public(public).fingerprint not in known:
+        what = "what this controller builds" if builds else "the word of the second builder"
         return (
-            f"what this controller builds is signed with its own key ({public}), which trust.keys does not name: add "
-            "it there, or ship from a controller whose key is named"
+            f"{what} is signed with its own key ({public}), which trust.keys of {host.name} does not name: add it "
+            "there, or run this on a controller whose key is named"
         )
     return None

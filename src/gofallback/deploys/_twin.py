@@ -55,6 +55,12 @@ def _named(here: Site) -> list[str]:
     return sorted({name for host in here.judges if (name := here.fleet(host).trust.twin_name)})
 
 
+def askers(here: Site) -> list[Host]:
+    """The hosts that ask for a second builder's word: each has to trust the key that signed it."""
+    asking = [host for host in here.judges if here.fleet(host).trust.twin != "off"]
+    return asking if asking and here.run.options.twin is None else here.judges
+
+
 def demanded(here: Site) -> bool:
     """Whether nothing is shipped without a second builder's word."""
     return here.run.command in COMMANDS and (wish(here).required or bool(here.run.twins))

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from gofallback.model.base import Line, Strict
 
@@ -55,6 +55,17 @@ class Trust(Strict):
         description="a second builder builds the same, and only equal bytes are shipped: `off`; `required` (any other "
         "builder of the inventory; without one the run is refused); or the name of a builder (without it a note)",
     )
+
+    @model_validator(mode="after")
+    def _looked_at(self) -> Trust:
+        # A twin's word is signed like any provenance; with `off` a binary that was exchanged after both had built it
+        # would be shipped in their names.
+        if self.twin == "required" and self.provenance == "off":
+            raise ValueError(
+                "twin: required has no meaning with provenance: off, for then nothing compares what is shipped with "
+                "what two builders were signed for; set provenance to required or warn"
+            )
+        return self
 
     @property
     def twin_name(self) -> str | None:
