@@ -17,7 +17,7 @@ from gofallback.model import Service
 from gofallback.operations.activate import activate, describe
 from gofallback.operations.release import put_release
 from gofallback.release import templates
-from gofallback.release.activation import ActivationOutcome
+from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.receive import Upload
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.sending import LocalProgram, upload_for
@@ -78,7 +78,7 @@ class Target:
         return files
 
     def activate(self, of: Service, release: str, run_id: str, timeout: float = 40.0) -> ActivationOutcome:
-        return activate(self.state, self.host, of.name, of.home, release, run_id=run_id, who="al@ctl", timeout=timeout)
+        return activate(self.state, self.host, Order(of.name, of.home, release, run_id, "al@ctl"), timeout=timeout)
 
     def live(self, of: Service, version: str) -> ReleaseFiles:
         files = self.put(of, version)

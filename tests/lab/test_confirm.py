@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from gofallback.operations.activate import activate, confirm, describe, revert
 from gofallback.operations.channel import BrokenError, Second
-from gofallback.release.activation import ActivationOutcome
+from gofallback.release.activation import ActivationOutcome, Order
 from lab import Lab
 from tests.lab.agent_target import AgentTarget, built, service
 from tests.lab.conftest import fresh_name
@@ -34,23 +34,19 @@ class Reached:
     host: Host
     target: AgentTarget
 
-    def activate(self, release: str, run_id: str = RUN, **options: Any) -> ActivationOutcome:
+    def activate(self, release: str, run_id: str = RUN, fence: int = 0, **options: Any) -> ActivationOutcome:
         sha256 = self.target.sh(f"sha256sum /opt/hello/releases/{release}/bin/hello").split()[0]
-        return activate(
-            self.state, self.host, "hello", "/opt/hello", release, run_id=run_id, who="al@ctl", timeout=30,
-            sha256=sha256, **options,
-        )  # fmt: skip
+        return activate(self.state, self.host, order(release, run_id, fence), timeout=30, sha256=sha256, **options)
 
-    def confirm(self, timeout: float = 20, **options: Any) -> ActivationOutcome:
-        return confirm(
-            self.state, self.host, "hello", "/opt/hello", "v2", run_id=RUN, who="al@ctl", timeout=timeout, **options
-        )
+    def confirm(self, timeout: float = 20, fence: int = 0, **options: Any) -> ActivationOutcome:
+        return confirm(self.state, self.host, order(fence=fence), timeout=timeout, **options)
 
-    def revert(self, **options: Any) -> ActivationOutcome:
-        return revert(
-            self.state, self.host, "hello", "/opt/hello", "v2", run_id=RUN, who="al@ctl", timeout=30, reason="it's bad",
-            **options,
-        )  # fmt: skip
+    def revert(self, fence: int = 0) -> ActivationOutcome:
+        return revert(self.state, self.host, order(fence=fence), timeout=30, reason="it's bad")
+
+
+def order(release: str = "v2", run_id: str = RUN, fence: int = 0) -> Order:
+    return Order("hello", "/opt/hello", release, run_id, "al@ctl", fence)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +162,5 @@ def test_the_way_back_to_a_release_with_an_older_agent_uses_a_newer_one(reached:
     outcome = reached.activate("v1", "back", window=30)
     assert (outcome.state, outcome.live) == ("provisional", "v1"), describe(outcome)
     for _ in range(2):  # the second time v1's old agent is the live one
-        outcome = confirm(
-            reached.state, reached.host, "hello", "/opt/hello", "v1", run_id="back", who="al@ctl", timeout=20
-        )
+        outcome = confirm(reached.state, reached.host, order("v1", "back"), timeout=20)
         assert (outcome.state, outcome.live) == ("confirmed", "v1"), describe(outcome)

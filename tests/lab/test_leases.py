@@ -21,6 +21,7 @@ from gofallback.operations import lease
 from gofallback.operations.activate import activate
 from gofallback.operations.channel import reconnect, run
 from gofallback.operations.release import put_release
+from gofallback.release.activation import Order
 from gofallback.release.lease import fenced
 from gofallback.release.receive import finish
 from lab import Lab
@@ -145,9 +146,8 @@ def test_an_activation_of_a_run_that_was_overtaken_is_refused_by_the_target(targ
     lease.release(target.state, target.host)
     with other_controller(target, TWO) as (_, word):
         assert word == "held 2"
-        late = activate(
-            target.state, target.host, "hello", "/opt/hello", new.id, run_id=ONE, who="al", timeout=20, fence=1
-        )
+        order = Order("hello", "/opt/hello", new.id, run_id=ONE, who="al", fence=1)
+        late = activate(target.state, target.host, order, timeout=20)
         assert late.state == "refused" and f"fenced: run {TWO} of bo@ctl2 took over (number 2, ours 1)" in str(
             late.reason
         )

@@ -10,13 +10,13 @@ import os
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gofallback.release import activation, lease
+from gofallback.release.activation import Order
 from gofallback.release.answer import StateError, parse
 from tests.unit.services import service
 
@@ -43,7 +43,7 @@ def row(*first: str) -> st.SearchStrategy[str]:
 
 @given(st.lists(told.map(json.dumps) | st.just(deep) | st.text(max_size=30), max_size=4), st.integers(0, 7))
 def test_whatever_an_agent_prints_is_an_outcome(lines: list[str], code: int) -> None:
-    found = activation.outcome("v2", "r1", lines, code)
+    found = activation.outcome(Order("hello", "/opt/hello", "v2", "r1", "al@ctl"), lines, code)
     assert found.ok is (code == 0) and isinstance(found.seconds, float)
     for line in lines:
         activation.stage(line)
@@ -143,15 +143,15 @@ def run(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_release_with_an_older_agent_is_confirmed_by_one_that_can(home: Path) -> None:
-    common: dict[str, Any] = {"run_id": "r1", "who": "al@ctl", "fence": 7}
-    done = run(activation.confirm("x-none", str(home), "v1", **common))
+    order = Order("x-none", str(home), "v1", run_id="r1", who="al@ctl", fence=7)
+    done = run(activation.confirm(order))
     assert (
         done.stdout
         == f"{home}/releases/v2/lib/gofallback-agent confirm -service x-none -run-id r1 -by al@ctl -fence 7\n"
     )
     (home / "current").unlink()
     (home / "current").symlink_to("releases/v1")
-    done = run(activation.confirm("x-none", str(home), "v1", **common))
+    done = run(activation.confirm(order))
     assert done.returncode == 2 and done.stdout.startswith(
         "refuse\trelease v1 is not on this target, or its agent is too old"
     )

@@ -21,7 +21,7 @@ from gofallback.journal.writer import Journal
 from gofallback.operations import activate as operation
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError
-from gofallback.release.activation import ActivationOutcome
+from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.state import TargetState
 from tests.unit.sites import site
 from tests.unit.targets import record, target
@@ -142,7 +142,7 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
     monkeypatch.setattr(operation, "reconnect", lambda _: False)
     host: Any = SimpleNamespace(log_styled=lambda *_, **__: None)
     began = time.monotonic()
-    found = operation._watched(host, host, "hello", NEW, "run", lambda _: "", 300, True, 0.3)
+    found = operation._watched(host, host, Order("hello", "/", NEW, "run", "al"), lambda _: "", 300, True, 0.3)
     assert time.monotonic() - began < 5
     assert found.state == "unknown"
     assert 0.3 <= found.silent < 5

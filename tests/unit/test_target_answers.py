@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from gofallback.operations.activate import describe
 from gofallback.release import activation, lease, smoke
+from gofallback.release.activation import Order
 from tests.unit.services import service
 
 RECORD = {
@@ -28,7 +30,7 @@ STAGE = '{"event":"stage","stage":"gate","at":"x","elapsed":1.5,"detail":"d","ru
 
 
 def outcome(code: int, *lines: str) -> activation.ActivationOutcome:
-    return activation.outcome("v2-b", "r1", list(lines), code)
+    return activation.outcome(Order("hello", "/opt/hello", "v2-b", "r1", "al@ctl"), list(lines), code)
 
 
 def test_a_reverted_activation_says_why_and_what_runs_now() -> None:
@@ -68,8 +70,8 @@ def test_whoever_was_fenced_off_reads_by_whom(line: str) -> None:
 
 
 def test_an_agent_is_given_only_flags_that_are_set() -> None:
-    def start(**options: Any) -> str:
-        return activation.start("x", "/opt/x", "v1", run_id="r", who="w", timeout=9, sha256=None, **options)
+    def start(fence: int = 0, **options: Any) -> str:
+        return activation.start(Order("x", "/opt/x", "v1", "r", "w", fence), timeout=9, **options)
 
     plain = start()
     assert not any(flag in plain for flag in ("-fence", "-window", "-keep-failed", "-reason"))
@@ -97,12 +99,11 @@ def test_no_name_can_become_a_command_on_the_target(tmp_path: Path) -> None:
     odd = f"v1'; touch {tmp_path}/x; '$(touch {tmp_path}/x)"
     (tmp_path / "releases" / odd.replace("/", "_")).mkdir(parents=True)
     for release in (odd, odd.replace("/", "_")):
+        order = Order("none", str(tmp_path), release, run_id=odd, who=odd)
         texts = [
-            activation.start(
-                "none", str(tmp_path), release, run_id="r1", who=odd, timeout=1, sha256="0" * 64, window=1, reason=odd
-            ),
-            activation.confirm("none", str(tmp_path), release, run_id=odd, who=odd, head=odd),
-            activation.revert("none", str(tmp_path), release, run_id=odd, who=odd, timeout=1, reason=odd),
+            activation.start(replace(order, run_id="r1"), timeout=1, sha256="0" * 64, window=1, reason=odd),
+            activation.confirm(order, head=odd),
+            activation.revert(order, timeout=1, reason=odd),
         ]
         for text in texts:
             done = subprocess.run(["dash", "-c", text], capture_output=True, text=True, check=False)

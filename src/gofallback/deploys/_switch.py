@@ -17,7 +17,7 @@ from gofallback.model import Service
 from gofallback.operations import activate as target
 from gofallback.operations import lease
 from gofallback.operations.channel import Second
-from gofallback.release.activation import ActivationOutcome
+from gofallback.release.activation import ActivationOutcome, Order
 
 #: Begins what stands in the report when the run ends while a target is at work.
 BEGUN = "its activation was begun and not followed to the end"
@@ -77,15 +77,19 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     return good or outcome.lost
 
 
+def _order(here: Site, host: Host, service: Service, release: str | None, run_id: str) -> Order:
+    number = lease.number(host, service.name)
+    return Order(service.name, service.home, release or "", run_id, here.run.who, number)
+
+
 def _take_back(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
     service, run = switch.service, here.run
     return target.revert(
-        *(state, host, service.name, service.home, switch.of or switch.release),
-        run_id=switch.run_id,
-        who=run.who,
+        state,
+        host,
+        _order(here, host, service, switch.of or switch.release, switch.run_id),
         timeout=patience(here, host),
         sudo=here.fleet(host).target.sudo,
-        fence=lease.number(host, service.name),
         reason=run.why or f"taken back by run {run.id}",
         silence=silence(here, host, service),
     )
@@ -94,13 +98,12 @@ def _take_back(state: State, host: Host, here: Site, switch: Switch) -> Activati
 def _activate(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
     service, fleet, run = switch.service, here.fleet(host), here.run
     return target.activate(
-        *(state, host, service.name, service.home, switch.release),
-        run_id=run.id,
-        who=run.who,
+        state,
+        host,
+        _order(here, host, service, switch.release, run.id),
         timeout=patience(here, host),
         sha256=switch.sha256,
         sudo=fleet.target.sudo,
-        fence=lease.number(host, service.name),
         window=window(here, host),
         reason=run.why,
         keep_failed=fleet.rollout.revert == "none",
@@ -161,12 +164,11 @@ def confirm(state: State, host: Host, here: Site, service: Service, via: Second)
     """Step: tell a target, over a new connection, that its release stays."""
     outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
     found = target.confirm(
-        *(state, host, service.name, service.home, outcome.release or ""),
-        run_id=outcome.run_id or here.run.id,
-        who=here.run.who,
+        state,
+        host,
+        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
         timeout=min(patience(here, host), silence(here, host, service)),
         sudo=fleet.target.sudo,
-        fence=lease.number(host, service.name),
         head=here.run.journal.head,
         via=via,
     )
@@ -212,12 +214,11 @@ def _put_back(state: State, host: Host, here: Site, service: Service, reason: st
     outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
     host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
     found = target.revert(
-        *(state, host, service.name, service.home, outcome.release or ""),
-        run_id=outcome.run_id or here.run.id,
-        who=here.run.who,
+        state,
+        host,
+        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
         timeout=patience(here, host),
         sudo=fleet.target.sudo,
-        fence=lease.number(host, service.name),
         reason=reason,
         silence=silence(here, host, service),
     )

@@ -17,7 +17,7 @@ from gofallback.facts.target import forget
 from gofallback.operations.channel import BrokenError, Channel, Second, alive, reconnect, run
 from gofallback.operations.lease import renew
 from gofallback.release import activation
-from gofallback.release.activation import ActivationOutcome
+from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.runid import same_run
 
 #: Seconds of silence after which it is asked whether the target is still there.
@@ -29,16 +29,11 @@ GRACE = 5.0
 def activate(
     state: State,
     host: Host,
-    service: str,
-    home: str,
-    release: str,
+    order: Order,
     *,
-    run_id: str,
-    who: str,
     timeout: float,
     sha256: str | None = None,
     sudo: bool = True,
-    fence: int = 0,
     window: float = 0.0,
     reason: str = "",
     keep_failed: bool = False,
@@ -46,21 +41,16 @@ def activate(
 ) -> ActivationOutcome:
     """Make a release live on one target, or learn why not. Never raises.
 
-    Going back is the same with the older release's name, and a ``run_id`` of its own: the agent does nothing twice for
+    Going back is the same with the older release's name, and a run id of its own: the agent does nothing twice for
     the same run.
 
     Args:
         state: pyinfra's.
         host: the target; the service's lease is held (`operations.lease`).
-        service: name.
-        home: root folder of the service (`Service.home`).
-        release: folder name of a release that is there.
-        run_id: `[A-Za-z0-9._-]{1,80}`.
-        who: user@host of the controller.
+        order: which release, which is there; its run is the one that activates.
         timeout: `rollout.activate_timeout`, seconds.
         sha256: of the binary; default: what the release's manifest says.
         sudo: `target.sudo`.
-        fence: number of the run's lease; the target refuses when a later run has taken over. 0: not checked.
         window: seconds within which `confirm` has to come, else the target goes back by itself; 0: no confirmation.
         reason: why the run is made; kept in the target's journal.
         keep_failed: a release that fails its gate stays (`rollout.revert: none`).
@@ -69,41 +59,26 @@ def activate(
 
     def script(left: float) -> str:
         return activation.start(
-            service,
-            home,
-            release,
-            run_id=run_id,
-            who=who,
-            timeout=left,
-            sha256=sha256,
-            fence=fence,
-            window=window,
-            reason=reason,
-            keep_failed=keep_failed,
+            order, timeout=left, sha256=sha256, window=window, reason=reason, keep_failed=keep_failed
         )
 
     began = time.monotonic()
-    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
-    if outcome.state == "provisional" and not same_run(outcome.run_id, run_id):
+    outcome = _watched(state, host, order, script, timeout, sudo, silence)
+    if outcome.state == "provisional" and not same_run(outcome.run_id, order.run_id):
         # Joined: the release is well, but only its own run could confirm it, and that one is gone. Now it is ours.
-        host.log(f"{service}: run {outcome.run_id} will not confirm it; activated again for this run")
+        host.log(f"{order.service}: run {outcome.run_id} will not confirm it; activated again for this run")
         left = max(GRACE, timeout - (time.monotonic() - began))
-        outcome = _watched(state, host, service, release, run_id, script, left, sudo, silence)
+        outcome = _watched(state, host, order, script, left, sudo, silence)
     return outcome
 
 
 def revert(
     state: State,
     host: Host,
-    service: str,
-    home: str,
-    release: str,
+    order: Order,
     *,
-    run_id: str,
-    who: str,
     timeout: float,
     sudo: bool = True,
-    fence: int = 0,
     reason: str,
     silence: float | None = None,
 ) -> ActivationOutcome:
@@ -114,41 +89,29 @@ def revert(
     Args:
         state: pyinfra's.
         host: the target.
-        service: name.
-        home: root folder of the service.
-        release: folder name of the provisional release.
-        run_id: the run that made it live.
-        who: user@host of the controller.
+        order: the provisional release, and the run that made it live.
         timeout: seconds to wait; the target goes on by itself.
         sudo: `target.sudo`.
-        fence: number of the run's lease; 0: not checked.
         reason: why; one line.
         silence: as for `activate`.
     """
 
     def script(left: float) -> str:
-        return activation.revert(
-            service, home, release, run_id=run_id, who=who, timeout=left, fence=fence, reason=reason
-        )
+        return activation.revert(order, timeout=left, reason=reason)
 
-    outcome = _watched(state, host, service, release, run_id, script, timeout, sudo, silence)
+    outcome = _watched(state, host, order, script, timeout, sudo, silence)
     if outcome.state == "confirmed":
-        return replace(outcome, state="refused", reason=f"run {run_id} is confirmed there; roll back instead")
+        return replace(outcome, state="refused", reason=f"run {order.run_id} is confirmed there; roll back instead")
     return outcome
 
 
 def confirm(
     state: State,
     host: Host,
-    service: str,
-    home: str,
-    release: str,
+    order: Order,
     *,
-    run_id: str,
-    who: str,
     timeout: float,
     sudo: bool = True,
-    fence: int = 0,
     head: str = "",
     via: Second | None = None,
 ) -> ActivationOutcome:
@@ -160,19 +123,14 @@ def confirm(
     Args:
         state: pyinfra's.
         host: the target.
-        service: name.
-        home: root folder of the service.
-        release: folder name of the provisional release.
-        run_id: the run that made it live.
-        who: user@host of the controller.
+        order: the provisional release, and the run that made it live.
         timeout: seconds to try.
         sudo: `target.sudo`.
-        fence: number of the run's lease; 0: not checked.
         head: hash of the last line of the controller's journal, kept in the target's.
         via: a connection made for it; default: the host's own.
     """
     forget(host)
-    script = activation.confirm(service, home, release, run_id=run_id, who=who, fence=fence, head=head)
+    script = activation.confirm(order, head)
     deadline = time.monotonic() + timeout
     pause, lost = 0.1, "no time was left"
     while (left := deadline - time.monotonic()) > 0:
@@ -181,19 +139,15 @@ def confirm(
                 code, lines = via.run(script, sudo=sudo, timeout=max(1.0, left))
             else:
                 code, lines = run(state, host, script, sudo=sudo, timeout=max(1.0, left))
-            return activation.outcome(release, run_id, lines, code)
+            return activation.outcome(order, lines, code)
         except BrokenError as error:
             lost = str(error)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(1.0, pause * 2)
         if via is None:
             reconnect(host)
-    return ActivationOutcome(
-        "unknown",
-        release,
-        reason=f"it could not be confirmed: {lost}; the target goes back by itself unless it was heard",
-        run_id=run_id,
-    )
+    reason = f"it could not be confirmed: {lost}; the target goes back by itself unless it was heard"
+    return ActivationOutcome("unknown", order.release, reason=reason, run_id=order.run_id)
 
 
 def activate_step(
@@ -233,9 +187,7 @@ def describe(outcome: ActivationOutcome) -> str:
 def _watched(
     state: State,
     host: Host,
-    service: str,
-    release: str,
-    run_id: str,
+    order: Order,
     script: Callable[[float], str],
     timeout: float,
     sudo: bool,
@@ -247,10 +199,12 @@ def _watched(
     lost, gone = "", 0.0
     while (left := deadline - time.monotonic()) > 0:
         try:
-            return _follow(state, host, script(left), release, run_id, deadline + GRACE, sudo)
+            return _follow(state, host, order, script(left), deadline + GRACE, sudo)
         except BrokenError as error:
             lost = str(error)
-        host.log_styled(f"{service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow")
+        host.log_styled(
+            f"{order.service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow"
+        )
         broke = time.monotonic()
         back = _wait_for(state, host, deadline if silence is None else min(deadline, broke + silence))
         gone = time.monotonic() - broke
@@ -259,17 +213,15 @@ def _watched(
     reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
     return ActivationOutcome(
         "unknown",
-        release,
+        order.release,
         reason=f"{reason}; {gone or timeout:.0f} s are over, the target decides alone; "
         "run `status` once it can be reached",
-        run_id=run_id,
+        run_id=order.run_id,
         silent=gone,
     )
 
 
-def _follow(
-    state: State, host: Host, script: str, release: str, run_id: str, deadline: float, sudo: bool
-) -> ActivationOutcome:
+def _follow(state: State, host: Host, order: Order, script: str, deadline: float, sudo: bool) -> ActivationOutcome:
     lines: list[str] = []
     with Channel(state, host, script, sudo=sudo) as channel:
         channel.end_input()
@@ -287,7 +239,7 @@ def _follow(
                 host.log(f"{seconds:6.1f} s  {name}" + (f": {detail}" if detail else ""))
             elif line.startswith("join\t"):
                 host.log(f"joined the activation of run {line.partition(chr(9))[2]}")
-        return activation.outcome(release, run_id, lines, channel.status())
+        return activation.outcome(order, lines, channel.status())
 
 
 def _wait_for(state: State, host: Host, deadline: float) -> bool:

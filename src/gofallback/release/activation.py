@@ -55,16 +55,34 @@ class ActivationOutcome:
         return self.state in ("provisional", "confirmed")
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a target is told about: one release of a service, in the name of one run."""
+
+    service: str
+    """Name."""
+    home: str
+    """Root folder of the service (`Service.home`)."""
+    release: str
+    """Name of the release's folder."""
+    run_id: str
+    """The run that makes, or made, it live; `[A-Za-z0-9._-]{1,80}`."""
+    who: str
+    """user@host of the controller."""
+    fence: int = 0
+    """Number of the run's lease; the target refuses when a later run has taken over. 0: not checked."""
+
+    @property
+    def folder(self) -> str:
+        """Where the release is."""
+        return f"{self.home}/releases/{self.release}"
+
+
 def start(
-    service: str,
-    home: str,
-    release: str,
+    order: Order,
     *,
-    run_id: str,
-    who: str,
     timeout: float,
-    sha256: str | None,
-    fence: int = 0,
+    sha256: str | None = None,
     window: float = 0.0,
     reason: str = "",
     keep_failed: bool = False,
@@ -75,30 +93,25 @@ def start(
     then the lines of ``follow``.
 
     Args:
-        service: name.
-        home: root folder of the service.
-        release: name of the release's folder.
-        run_id: of this run.
-        who: user@host of the controller.
+        order: which release; its run is the one that activates.
         timeout: seconds `follow` waits at most.
         sha256: what the binary must be; None: what the release's own manifest says.
-        fence: number of the run's lease; 0: not checked.
         window: seconds within which it has to be confirmed; 0: needs no confirmation.
         reason: why the run is made, for the target's journal.
         keep_failed: a release that fails its gate stays.
     """
     quote = shlex.quote
-    folder = f"{home}/releases/{release}"
+    service, release = order.service, order.release
     unit = activation_unit(service)
     # manifest.json is written with an indent of two: the release's own values stand left of those of its parts
     expected = f"sum={sha256}" if sha256 else """sum=$(sed -nE 's/^  "sha256": "([0-9a-f]*)",?$/\\1/p' manifest.json)"""
-    options = [*_given("fence", fence), *_given("window", window), *_given("reason", reason)]
+    options = [*_given("fence", order.fence), *_given("window", window), *_given("reason", reason)]
     options += ["-keep-failed"] if keep_failed else []
     follow = f'"$agent" follow -service {quote(service)} -timeout {timeout:g} -run-id'
     return f"""{_HEAD}
-release={quote(release)} own={quote(run_id)} agent={quote(f"{folder}/{AGENT}")}
-cd {quote(folder)} 2>/dev/null || refuse "release $release is not on this target"
-{_able_agent(service, home, "activate -h", "-window") if options else ":"}
+release={quote(release)} own={quote(order.run_id)} agent={quote(f"{order.folder}/{AGENT}")}
+cd {quote(order.folder)} 2>/dev/null || refuse "release $release is not on this target"
+{_able_agent(order, "activate -h", "-window") if options else ":"}
 what=$(systemctl show -p ActiveState -p Description {unit} | sort | tr '\\n' ' ')
 case $what in ActiveState=active*|ActiveState=activating*|ActiveState=reloading*|ActiveState=deactivating*)
   what=${{what#*{ACTIVATING}}}; what=${{what% }}
@@ -113,54 +126,45 @@ found=$(sha256sum bin/${{main:-*}} | {{ read -r a b; echo "$a"; }})
 sums=$(sed -nE 's#^    "((bin|lib|conf)/.*)": "([0-9a-f]{{64}})",?$#\\3  \\1#p' manifest.json)
 [ -z "$sums" ] || out=$(printf '%s\\n' "$sums" | sha256sum --quiet -c 2>&1) ||
   refuse "release $release is not what its manifest says: $(printf %s "$out" | head -n 1); upload it again"
-{_transient(service, unit, f"{ACTIVATING}{release}, run {run_id}")} \\
-  "$agent" activate -plan {quote(f"{folder}/{ACTIVATION}")} -run-id "$own" -started-by {quote(who)} \\
+{_transient(service, unit, f"{ACTIVATING}{release}, run {order.run_id}")} \\
+  "$agent" activate -plan {quote(f"{order.folder}/{ACTIVATION}")} -run-id "$own" -started-by {quote(order.who)} \\
   {shlex.join(options)} 2>&1) || refuse "systemd-run: $(printf %s "$out" | tail -n 1)"
 exec {follow} "$own"
 """
 
 
-def confirm(service: str, home: str, release: str, *, run_id: str, who: str, fence: int = 0, head: str = "") -> str:
+def confirm(order: Order, head: str = "") -> str:
     """The script: confirms a provisional release. May be run again; prints the agent's record.
 
     Args:
-        service: name.
-        home: root folder of the service.
-        release: name of the release's folder.
-        run_id: the run that made it live.
-        who: user@host of the controller.
-        fence: number of the run's lease; 0: not checked.
+        order: which release; its run is the one that made it live.
         head: hash of the last line of the controller's journal, kept in the target's.
     """
-    options = shlex.join([*_given("fence", fence), *_given("head", head)])
+    quote = shlex.quote
+    service, run_id, who = quote(order.service), quote(order.run_id), quote(order.who)
+    options = shlex.join([*_given("fence", order.fence), *_given("head", head)])
     return f"""{_HEAD}
-release={shlex.quote(release)} agent={shlex.quote(f"{home}/releases/{release}/{AGENT}")}
-{_able_agent(service, home, "confirm -h", "-head")}
-exec "$agent" confirm -service {shlex.quote(service)} -run-id {shlex.quote(run_id)} -by {shlex.quote(who)} {options}
+release={quote(order.release)} agent={quote(f"{order.folder}/{AGENT}")}
+{_able_agent(order, "confirm -h", "-head")}
+exec "$agent" confirm -service {service} -run-id {run_id} -by {who} {options}
 """
 
 
-def revert(
-    service: str, home: str, release: str, *, run_id: str, who: str, timeout: float, fence: int = 0, reason: str
-) -> str:
+def revert(order: Order, *, timeout: float, reason: str) -> str:
     """The script: takes a provisional release back in a unit of its own, and follows that. May be run again.
 
     Args:
-        service: name.
-        home: root folder of the service.
-        release: name of the release's folder.
-        run_id: the run that made it live.
-        who: user@host of the controller.
+        order: which release; its run is the one that made it live.
         timeout: seconds `follow` waits at most.
-        fence: number of the run's lease; 0: not checked.
         reason: why; one line.
     """
     quote = shlex.quote
+    service, release, run_id = order.service, order.release, order.run_id
     unit = f"gofallback-revert-{service}.service"
-    options = shlex.join(["-by", who, "-reason", reason, *_given("fence", fence)])
+    options = shlex.join(["-by", order.who, "-reason", reason, *_given("fence", order.fence)])
     return f"""{_HEAD}
-release={quote(release)} own={quote(run_id)} agent={quote(f"{home}/releases/{release}/{AGENT}")}
-{_able_agent(service, home, "revert -h", "-reason")}
+release={quote(release)} own={quote(run_id)} agent={quote(f"{order.folder}/{AGENT}")}
+{_able_agent(order, "revert -h", "-reason")}
 case $(systemctl show -p ActiveState {unit}) in ActiveState=inactive|ActiveState=failed)
   {_transient(service, unit, f"Go back from release {release}, run {run_id}")} \\
     "$agent" revert -service {quote(service)} -run-id "$own" {options} 2>&1) ||
@@ -178,11 +182,11 @@ def _given(name: str, value: float | str) -> list[str]:
     return [f"-{name}", str(value)] if value else []
 
 
-def _able_agent(service: str, home: str, command: str, flag: str) -> str:
+def _able_agent(order: Order, command: str, flag: str) -> str:
     """An older release may come with an agent that cannot do what is asked: then that which armed the dead-man's
     switch, the live release's, or any that ever came here. By its real path: `current` moves."""
-    unit = shlex.quote(f"/etc/systemd/system/gofallback-deadman-{service}.service")
-    live = shlex.quote(f"{home}/current/{AGENT}")
+    unit = shlex.quote(f"/etc/systemd/system/gofallback-deadman-{order.service}.service")
+    live = shlex.quote(f"{order.home}/current/{AGENT}")
     return f"""able() {{ [ -x "$1" ] && "$1" {command} 2>&1 | grep -q -e {flag}; }}
 armed=$(sed -n 's/^ExecStart="\\(.*\\)" deadman .*/\\1/p' {unit} 2>/dev/null)
 able "$agent" || for agent in "$armed" "$(readlink -f {live})" {_AGENTS}/* ""; do
@@ -218,12 +222,11 @@ def stage(line: str) -> tuple[str, float, str] | None:
     return str(event.get("stage") or ""), seconds(event.get("elapsed")), str(event.get("detail") or "")
 
 
-def outcome(release: str, run_id: str, lines: list[str], code: int) -> ActivationOutcome:
+def outcome(order: Order, lines: list[str], code: int) -> ActivationOutcome:
     """What the script's output and exit status say.
 
     Args:
-        release: the wanted one.
-        run_id: of this run.
+        order: what it was to do.
         lines: everything it printed.
         code: its exit status.
     """
@@ -236,18 +239,18 @@ def outcome(release: str, run_id: str, lines: list[str], code: int) -> Activatio
         state = "provisional"
     last = _AGENT_SAYS.sub("", lines[-1]) if lines else f"exit status {code} without a word"
     if refused or not record:
-        return ActivationOutcome(state, release, reason=refused[0] if refused else last, run_id=run_id)
+        return ActivationOutcome(state, order.release, reason=refused[0] if refused else last, run_id=order.run_id)
     good = state in ("provisional", "confirmed")
     return ActivationOutcome(
         state=state,
-        release=str(record.get("release") or release),
+        release=str(record.get("release") or order.release),
         previous=record.get("previous"),
         live=record.get("runs_now"),
         healthy=record.get("healthy"),
         reason=str(record.get("reason") or "") or ("" if good else f"activation {state}"),
         evidence=tuple(str(line) for line in record.get("journal") or ())[-50:],
         seconds=_elapsed(record),
-        run_id=str(record.get("run_id") or run_id),
+        run_id=str(record.get("run_id") or order.run_id),
         record=record,
         deadline=str((record.get("confirm") or {}).get("deadline") or "") if state == "provisional" else "",
     )
