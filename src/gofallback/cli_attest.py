@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gofallback.artifact.binary import inspect
@@ -11,9 +12,9 @@ from gofallback.artifact.verify import problems
 from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST, ArtifactStore, Stored
 from gofallback.errors import GofallbackError
-from gofallback.provenance import PROVENANCE, ProvenanceError
+from gofallback.provenance import CHECKSUMS, PROVENANCE, TWIN, ProvenanceError, checksums, twin
 from gofallback.provenance.attest import attestations
-from gofallback.provenance.keys import controller_key
+from gofallback.provenance.keys import TrustedKey, controller_key, trusted_keys
 from gofallback.provenance.statement import Materials
 
 if TYPE_CHECKING:
@@ -58,14 +59,15 @@ def _attest(given: argparse.Namespace) -> int:
         whose = f" of {given.service}" if given.service else ""
         raise AttestCommandError(f"{given.version}{whose}: not in the artifact store ({having})")
     signer = controller_key(home.keys)
+    trusted = trusted_keys(home.keys, Path.cwd())
     for one in found:
         spec = one.manifest.spec
         name = f"{spec.what} {spec.version} {spec.platform}"
         if (one.path.parent / PROVENANCE).exists() and not given.again:
             print(f"{name}: attested already")
             continue
-        _sign(store, one, name, signer)
-        print(f"{name}: attested with key {signer.public_key.keyid}: {one.path.parent}")
+        word = _sign(store, one, name, signer, trusted)
+        print(f"{name}: attested with key {signer.public_key.keyid}: {one.path.parent}{word}")
     return 0
 
 
@@ -74,7 +76,8 @@ def _services(store: ArtifactStore) -> list[str]:
     return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _sign(store: ArtifactStore, stored: Stored, name: str, signer: CryptoSigner) -> None:
+def _sign(store: ArtifactStore, stored: Stored, name: str, signer: CryptoSigner, trusted: list[TrustedKey]) -> str:
+    """Attest one artifact; what became of its twin's word, for the end of the line."""
     manifest = stored.manifest
     info = inspect(stored.path)
     wrong = problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
@@ -85,6 +88,32 @@ def _sign(store: ArtifactStore, stored: Stored, name: str, signer: CryptoSigner)
     except OSError as error:
         raise AttestCommandError(f"{name}: {MANIFEST} cannot be read ({error.strerror})") from None
     try:
-        store.attach(stored, attestations(manifest, text, info, Materials(), signer))
+        files = attestations(manifest, text, info, Materials(), signer)
     except ProvenanceError as error:
         raise AttestCommandError(f"{name}: {error}; not signed") from None
+    word, told = _twin(stored, signer, trusted)
+    if word is not None:
+        files[TWIN] = word
+        files[CHECKSUMS] = checksums.of(files | {MANIFEST: text}, manifest)
+    store.attach(stored, files, without=() if word else (TWIN,))
+    return told
+
+
+def _twin(stored: Stored, signer: CryptoSigner, trusted: list[TrustedKey]) -> tuple[bytes | None, str]:
+    """The second builder's word with the signature of today, where one that counts signed it; and what to say of it.
+
+    One that does not count would make the whole artifact unproven, and must not become good by being signed again.
+    """
+    try:
+        content = (stored.path.parent / TWIN).read_bytes()
+        return twin.again(content, stored.manifest, trusted, signer), f"; {TWIN} was signed again too"
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        raise AttestCommandError(f"{error.filename}: cannot be read ({error.strerror}); not signed") from None
+    except ProvenanceError as error:
+        version = stored.manifest.spec.version
+        return None, (
+            f"; {TWIN} was removed, as it {error}: have a second builder say it again with deploys/drill.py "
+            f"--data ref={version} --data twin=true"
+        )

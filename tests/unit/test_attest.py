@@ -13,12 +13,13 @@ from gofallback.artifact.binary import inspect_bytes
 from gofallback.builder.state import BuilderState, ToolchainFound
 from gofallback.cli import main
 from gofallback.controller.paths import Home
-from gofallback.controller.store import ArtifactStore
+from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.deploys import _attest
 from gofallback.model import Toolchain, ToolchainPin
-from gofallback.provenance import envelope, statement
+from gofallback.provenance import envelope, statement, twin
 from gofallback.provenance.attest import beside
-from gofallback.provenance.statement import Statement
+from gofallback.provenance.keys import controller_key
+from gofallback.provenance.statement import Materials, Statement
 from gofallback.source.model import ResolvedSource
 from tests.unit.attested import FILES, PROGRAM, SPEC, manifest
 
@@ -67,6 +68,43 @@ def test_what_is_attested_stays_unless_asked_again(old: Path, home: Home, capsys
     assert main(["attest", "--again", "v1.1.0"]) == 0
     assert (old / "provenance.json").read_bytes() != before
     assert main(["verify", str(old)]) == 0
+
+
+def second(old: Path, home: Home) -> None:
+    """A second builder's word beside the artifact, signed with the key of today."""
+    info = inspect_bytes(PROGRAM)
+    assert info.build is not None
+    theirs = manifest().model_copy(update={"builder": "w2"})
+    content = twin.make(theirs, info.build, Materials(), controller_key(home.keys))
+    stored = Stored(old / "hello", manifest())
+    ArtifactStore(home.artifacts).attach(stored, {"twin.json": content})
+
+
+def test_a_change_of_keys_takes_the_word_of_the_second_builder_along(
+    old: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second(old, home)
+    main(["attest", "v1.1.0"])
+    (home.keys / "provenance.pem").unlink()
+    (home.keys / "provenance.pub").rename(home.keys / "2025.pub")
+    assert main(["attest", "--again", "v1.1.0"]) == 0
+    assert "; twin.json was signed again too\n" in capsys.readouterr().out
+    (home.keys / "2025.pub").unlink()
+    assert main(["verify", str(old)]) == 0
+    assert "reproduced: w2 built the same bytes" in capsys.readouterr().out
+    assert " twin.json\n" in (old / "checksums.txt").read_text()
+
+
+def test_a_word_that_was_signed_with_a_key_that_leaked_does_not_become_good_by_attesting_again(
+    old: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second(old, home)
+    main(["attest", "v1.1.0"])
+    for name in ("provenance.pem", "provenance.pub"):
+        (home.keys / name).unlink()
+    assert main(["attest", "--again", "v1.1.0"]) == 0
+    assert "; twin.json was removed, as it is not signed with a trusted key: have a second" in capsys.readouterr().out
+    assert not (old / "twin.json").exists() and main(["verify", str(old)]) == 0
 
 
 def test_what_is_not_in_the_store_is_one_line(old: Path, capsys: pytest.CaptureFixture[str]) -> None:

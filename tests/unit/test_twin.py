@@ -15,7 +15,7 @@ from gofallback.controller.options import Options
 from gofallback.controller.store import Stored
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys import _trust, _twin
-from gofallback.deploys._compared import attach
+from gofallback.deploys._compared import attach, settle
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.model import parse_fleet
 from gofallback.provenance import TWIN, ProvenanceError
@@ -260,6 +260,23 @@ def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_a
         _trust.refuse_unproven(here, here.targets[0], wants)
     here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
     _trust.refuse_unproven(here, here.targets[0], wants)
+
+
+@pytest.mark.parametrize("first", ["w1", "w2"])
+def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
+    tmp_path: Path, stored: Stored, keys: Path, first: str
+) -> None:
+    """That run had no second builder; `first` built what it stored."""
+    here = standing(tmp_path, "w1", "w2", twin="required")
+    theirs = manifest().model_copy(update={"builder": first, "built_at": "2026-11-22T02:59:00Z"})
+    kept = here.run.store.add(theirs, stored.path)
+    added = here.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
+    assert added == kept and not (kept.path.parent / TWIN).exists()
+    assert settle(here, here.builders[0], added, manifest(), word(keys)) is None
+    assert _trust.unconfirmed(here, added, here.targets[0]) is None
+    other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
+    found = settle(here, here.builders[0], other, manifest(), word(keys))
+    assert found is not None and f"another run stored it meanwhile, built by {first} with sha256 0000" in found
 
 
 def test_the_word_of_a_twin_is_checked_like_any_other_provenance(

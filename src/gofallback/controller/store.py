@@ -79,8 +79,13 @@ class ArtifactStore:
         except OSError as error:
             raise StoreError(f"artifact {_label(manifest)}: cannot be stored in {folder}: {error.strerror}") from None
 
-    def attach(self, stored: Stored, beside: Mapping[str, bytes]) -> None:
+    def attach(self, stored: Stored, beside: Mapping[str, bytes], without: Collection[str] = ()) -> None:
         """Put further files beside an artifact that is there already; each appears whole.
+
+        Args:
+            stored: the artifact.
+            beside: file name to content.
+            without: names of files beside it that are removed, if they are there.
 
         Raises:
             StoreError: the disk refuses.
@@ -92,6 +97,8 @@ class ArtifactStore:
                     _write(folder / f".{name}", content)
                 for name in beside:
                     (folder / f".{name}").replace(folder / name)
+                for name in without:
+                    (folder / name).unlink(missing_ok=True)
                 sync_folder(folder)
         except OSError as error:
             raise StoreError(f"{folder}: cannot be written ({error.strerror})") from None

@@ -145,6 +145,36 @@ def attach(here: Site, stored: Stored, word: bytes) -> None:
     here.run.store.attach(stored, {TWIN: word, CHECKSUMS: checksums.of(files, stored.manifest)})
 
 
+def settle(here: Site, host: Host, stored: Stored, mine: Manifest, word: bytes | None) -> str | None:
+    """Where another run put the artifact into the store first, what this one found out is not lost.
+
+    Args:
+        here: the run.
+        host: the builder.
+        stored: what the store has now.
+        mine: of what this run would have stored.
+        word: the second builder's, if it was asked.
+
+    Returns:
+        The problem in one line, or None.
+
+    Raises:
+        GofallbackError: nothing can be signed, or the disk refuses.
+    """
+    if word is None or stored.manifest == mine:
+        return None
+    first, name = stored.manifest, label(mine.spec)
+    if first.sha256 != mine.sha256:
+        return (
+            f"{name}: another run stored it meanwhile, built by {first.builder} with sha256 {first.sha256[:16]}; "
+            f"{mine.builder} and its twin built {mine.sha256[:16]}: gofallback compare says why, nothing is shipped"
+        )
+    if first.builder != mine.builder:  # so the word about it is this run's own builder's, not that of its twin
+        word = said_by(here, host, mine, inspect(stored.path))
+    attach(here, stored, word)
+    return None
+
+
 def confirm_stored(here: Site) -> list[str]:
     """Compare what is in the store with what a second builder made of it in this run; the problems, a line each."""
     problems, lacking = [], {spec.key for spec in plan.missing(here)}

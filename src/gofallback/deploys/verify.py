@@ -22,7 +22,7 @@ from gofallback.deploys import _build_plan as plan
 from gofallback.deploys import _known
 from gofallback.deploys import _release_plan as releases
 from gofallback.deploys._attest import attested
-from gofallback.deploys._compared import confirm_stored, second_word, with_word
+from gofallback.deploys._compared import confirm_stored, second_word, settle, with_word
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._told import state_of
@@ -109,7 +109,11 @@ def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
         if problem is not None:
             return problem
         files = with_word(attested(here, host, manifest, info), word, manifest, manifest_text(manifest))
-        here.run.artifacts[manifest.key] = here.run.store.add(manifest, local, files)
+        stored = here.run.store.add(manifest, local, files)
+        here.run.artifacts[manifest.key] = stored
+        problem = settle(here, host, stored, manifest, word)
+        if problem is not None:
+            return problem
         if not built.reused:
             here.run.built.add(manifest.key)
     except (GofallbackError, *TROUBLE) as error:

@@ -32,6 +32,22 @@ def make(theirs: Manifest, build: BuildInfo, materials: Materials, signer: Signe
     return envelope.seal(statement.payload(statement.make(theirs, build, materials, {})), signer)
 
 
+def again(content: bytes, manifest: Manifest, trusted: Sequence[TrustedKey], signer: Signer) -> bytes:
+    """The same word signed with another key, for it counts no longer than the keys that signed it.
+
+    Args:
+        content: of twin.json.
+        manifest: the artifact's.
+        trusted: whose signatures count.
+        signer: the controller's key of today.
+
+    Raises:
+        ProvenanceError: it says something else, or nobody trusted says it.
+    """
+    read(content, manifest, trusted)
+    return envelope.seal(envelope.unseal(content).payload, signer)
+
+
 def read(content: bytes, manifest: Manifest, trusted: Sequence[TrustedKey]) -> str:
     """Name of the builder that made the same bytes as the artifact's own.
 
