@@ -41,8 +41,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "no_package": ("compile", "directory not found", "source"),
     "build_constraints": ("compile", "build constraints exclude all Go files", "source"),
     "import_cycle": ("compile", "import cycle not allowed", "source"),
-    "disk_full": ("disk", "no space left on device", "free space"),
-    "disk_full_cache": ("disk", "no space left on device", "free space"),
+    "disk_full": ("disk", "no space left on device", "deploys/wipe.py"),
+    "disk_full_cache": ("disk", "no space left on device", "deploys/wipe.py"),
     "toolchain_old": (
         "toolchain",
         "the source needs Go 1.99.1, the builder was told to use 1.26.6",

@@ -84,7 +84,7 @@ _RULES: tuple[_Rule, ...] = (
     _rule(
         "disk",
         r"(?i)no space left on device|not enough space on the disk|disk quota exceeded|disk (?:is )?full",
-        "free space on the builder's drive (`go clean -cache` empties the build cache) or move builder.root",
+        "make room on the builder's drive (deploys/wipe.py removes what gofallback keeps there) or move builder.root",
     ),
     _rule(
         "unknown",

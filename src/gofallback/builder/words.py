@@ -15,6 +15,13 @@ def not_renamed(root: str) -> str:
     )
 
 
+MAKE_ROOM = (
+    "make room there: deploys/wipe.py removes what gofallback keeps there, all but what builder.wipe.keep names "
+    "(docs/wipe.md)"
+)
+"""What to do about a builder's full disk: Go trims its build cache of what was not used for five days, nothing else."""
+
+
 def hasher(root: str) -> str:
     """The program that computes SHA-256 there."""
     return "sha256sum" if os_of(root) == "linux" else "certutil.exe"

@@ -7,6 +7,7 @@ import time
 import gevent
 from pyinfra.api.host import Host
 
+from gofallback.builder.words import MAKE_ROOM
 from gofallback.deploys import _build_plan, _etcd, _known, _twin, _waves
 from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
@@ -181,11 +182,13 @@ def _alive(before: Holder, now: Holder) -> bool:
 
 
 def builder(here: Site, host: Host) -> None:
-    """The builder in use: its disk."""
+    """The builder in use: its disk, if anything is to be built."""
+    if not _build_plan.to_build(here, host):
+        return
     settings = here.fleet(host).builder
     state = builder_state(host, settings.root)
     if state.free_bytes is not None and state.free_bytes < settings.minimum_free_mb * 1_000_000:
         raise RefusedError(
             f"{host.name}: {state.free_bytes / 1e6:.0f} MB free on the disk of {settings.root}, expected at least "
-            f"{settings.minimum_free_mb} MB (builder.minimum_free_mb); free some space, nothing was changed"
+            f"{settings.minimum_free_mb} MB (builder.minimum_free_mb); nothing was changed; {MAKE_ROOM}"
         )

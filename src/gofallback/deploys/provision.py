@@ -8,7 +8,7 @@ from pyinfra.api.host import Host
 
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
-from gofallback.deploys import _known
+from gofallback.deploys import _build_plan, _known
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.errors import GofallbackError
@@ -28,10 +28,11 @@ def provision(site: Site, host: Host) -> None:
     if site.run.builder is not None and not site.builds(host):
         return
     older = _known.go_versions(site) if host is site.builder else []
-    provision_builder(site.fleet(host), host, str(site.run.home.downloads), older)
+    idle = site.run.builder is not None and not _build_plan.to_build(site, host)
+    provision_builder(site.fleet(host), host, str(site.run.home.downloads), older, idle=idle)
 
 
-def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str] = ()) -> None:
+def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str] = (), *, idle: bool = False) -> None:
     """Plan what one builder needs.
 
     Args:
@@ -39,6 +40,7 @@ def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str]
         host: the builder.
         cache: folder of archives on the controller.
         older: further versions of Go: those that built what runs in production, where that is built again.
+        idle: it has nothing to build in this run, and needs no room for it.
 
     Raises:
         ProvisionError: a version without a pin for the builder's processor.
@@ -50,7 +52,7 @@ def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str]
     operations.ready(
         name="The builder can build",
         root=builder.root,
-        minimum_free_mb=builder.minimum_free_mb,
+        minimum_free_mb=0 if idle else builder.minimum_free_mb,
         tools=_tools(known, builder, pins),
     )
     operations.layout(name=f"Folders below {builder.root}", root=builder.root)

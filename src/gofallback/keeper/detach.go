@@ -5,8 +5,9 @@ import (
 	"syscall"
 )
 
-// startWatcher starts this program once more as the watcher of a job, with the job as its input and no output.
-func startWatcher(job folder, data []byte, how *syscall.SysProcAttr) (*os.Process, error) {
+// startWatcher starts this program once more as the watcher of a job, with the job as its input and no output; it leaves
+// at once when the job has another instance than the one that was seen.
+func startWatcher(job folder, data []byte, seen string, how *syscall.SysProcAttr) (*os.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -20,7 +21,7 @@ func startWatcher(job folder, data []byte, how *syscall.SysProcAttr) (*os.Proces
 	if err != nil {
 		return nil, err
 	}
-	process, err := os.StartProcess(self, []string{self, "serve", job.jobs, job.id}, &os.ProcAttr{
+	process, err := os.StartProcess(self, []string{self, "serve", job.jobs, job.id, seen}, &os.ProcAttr{
 		Dir: job.jobs, Files: []*os.File{end, nothing, nothing}, Sys: how,
 	})
 	end.Close()

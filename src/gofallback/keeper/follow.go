@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -42,8 +43,9 @@ func run(job folder, who string) int {
 		way, known = "taken", found
 	default:
 		prune(job.jobs, job.id, time.Now())
+		sweepOutputs(job.jobs, filepath.Join(filepath.Dir(job.jobs), "tmp"), time.Now())
 		way = "started"
-		if known, way, code = start(job, data); code != exitOK {
+		if known, way, code = start(job, data, found.instance); code != exitOK {
 			return code
 		}
 	}
@@ -72,9 +74,10 @@ func (f folder) reusable(found status, product string) bool {
 }
 
 // start makes the watcher, which outlives this process, hands it the job, and waits until it has said that it began.
-// Another controller may have been faster: then its job is the one.
-func start(job folder, data []byte) (status, string, int) {
-	watcher, err := detach(job, data)
+// Another controller may have been faster: then its job is the one, even if it has ended by now. `seen` is the instance
+// that the job had when it was looked at.
+func start(job folder, data []byte, seen string) (status, string, int) {
+	watcher, err := detach(job, data, seen)
 	if err != nil {
 		if breakawayRefused(err) {
 			trouble("this host lets no process outlive its connection", err)
@@ -89,15 +92,16 @@ func start(job folder, data []byte) (status, string, int) {
 	}()
 	gone := false
 	for began := time.Now(); time.Since(began) < startLimit; time.Sleep(lookEvery / 5) {
-		found, ok := job.read()
-		if ok && found.pid == watcher.Pid && time.Since(found.started) < 2*startLimit {
+		free := gone && !job.alive()
+		found, ok := job.read() // after the look at the lock: what was free then has said all that it will say
+		if ok && found.instance != seen && found.pid == watcher.Pid {
 			return found, "started", exitOK
 		}
-		if gone && !job.alive() {
-			break
+		if gone && ok && found.instance != seen {
+			return found, "joined", exitOK
 		}
-		if gone && ok && found.state == "running" {
-			return found, "joined", exitOK // another controller's was faster
+		if free {
+			break
 		}
 		select {
 		case <-ended:
@@ -105,6 +109,7 @@ func start(job folder, data []byte) (status, string, int) {
 		default:
 		}
 	}
+	watcher.Kill() // nothing may begin once its controller has been told that it did not
 	return status{}, "", trouble("the watcher did not begin (see "+job.path("trouble")+")", nil)
 }
 

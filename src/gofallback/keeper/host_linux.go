@@ -45,8 +45,8 @@ func lock(path string, own bool) (*os.File, error) {
 }
 
 // detach starts the watcher in a session of its own, so that no hang-up of this one reaches it.
-func detach(job folder, data []byte) (*os.Process, error) {
-	return startWatcher(job, data, &syscall.SysProcAttr{Setsid: true})
+func detach(job folder, data []byte, seen string) (*os.Process, error) {
+	return startWatcher(job, data, seen, &syscall.SysProcAttr{Setsid: true})
 }
 
 func ownInstance() string {

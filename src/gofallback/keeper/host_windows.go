@@ -68,9 +68,9 @@ func lock(path string, own bool) (*os.File, error) {
 
 // detach starts the watcher outside of the job object in which sshd holds the session; Win32-OpenSSH allows that since
 // 7.6 (PowerShell/openssh-portable#267).
-func detach(job folder, data []byte) (*os.Process, error) {
+func detach(job folder, data []byte, seen string) (*os.Process, error) {
 	flags := uint32(breakawayFromJob | detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP)
-	return startWatcher(job, data, &syscall.SysProcAttr{CreationFlags: flags})
+	return startWatcher(job, data, seen, &syscall.SysProcAttr{CreationFlags: flags})
 }
 
 func ownInstance() string {

@@ -208,6 +208,57 @@ func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
 	}
 }
 
+func TestAnotherOnesJobThatEndedMeanwhileIsFollowedAndNotCalledOneThatDidNotBegin(t *testing.T) {
+	job := folder{t.TempDir(), "job"}
+	os.Mkdir(job.path("."), 0o700)
+	held, err := lock(job.path("lock"), true) // the other one's watcher
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(500*time.Millisecond, func() {
+		job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
+		held.Close()
+	})
+	found, way, code := start(job, []byte(asked("echo twice > "+job.path("twice"))), "")
+	if code != exitOK || way != "joined" || found.instance != "1-other" {
+		t.Fatal(found, way, code)
+	}
+}
+
+func TestAWatcherThatComesAfterAnotherOnesJobDoesNotRunItAgain(t *testing.T) {
+	job := folder{t.TempDir(), "job"}
+	os.Mkdir(job.path("."), 0o700)
+	job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
+	ran := filepath.Join(t.TempDir(), "ran")
+	for seen, runs := range map[string]bool{"": false, "1-before": false, "1-other": true} {
+		job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
+		os.Remove(ran)
+		made := helper(t, "serve", job.jobs, job.id, seen)
+		made.Stdin = strings.NewReader(asked("touch " + ran))
+		made.Run()
+		if _, err := os.Stat(ran); (err == nil) != runs {
+			t.Errorf("seen %q: ran %v", seen, err == nil)
+		}
+	}
+}
+
+func TestOnAFullDiskTheEndOfAJobIsToldWhateverItHasSaid(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a disk of its own needs root")
+	}
+	root := t.TempDir()
+	if err := syscall.Mount("tmpfs", root, "tmpfs", 0, "size=2m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Unmount(root, syscall.MNT_DETACH) })
+	// Short lines, each a frame of its own, fill what waits for the end to its very limit.
+	line := "cd " + root + "; cat /dev/zero > full 2>/dev/null; i=0; while [ $i -lt 9000 ]; do echo no space left on device $i; i=$((i+1)); done; exit 3"
+	answer := ask(t, asked(line), "run", root, "job", "me")
+	if !strings.Contains(said(answer, "x"), "how exit\ncode 3\n") || !strings.Contains(said(answer, "o"), "no space left on device 100\n") {
+		t.Fatal(said(answer, "x"))
+	}
+}
+
 func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	input := asked("echo vetted >> " + file)
@@ -362,6 +413,31 @@ func TestOldJobsArePrunedAndLivingOnesStay(t *testing.T) {
 	}
 	if _, err := os.Stat(ancient.path(".")); err == nil {
 		t.Fatal("the ancient one is still there")
+	}
+}
+
+func TestOutputsThatNobodyTookGoAfterADayAndNothingElseDoes(t *testing.T) {
+	builder := t.TempDir()
+	root, tmp := filepath.Join(builder, "jobs"), filepath.Join(builder, "tmp")
+	product := record("product", filepath.Join(tmp, "build-alive", "program"))
+	_, _ = begin(t, asked("sleep 7766", product), "run", root, "living", "me")
+	eventually(t, "the job begins", func() bool { return processes("sleep 776[6]") > 0 })
+	old := time.Now().Add(-25 * time.Hour)
+	for _, name := range []string{"build-old", "build-alive", "build-young", "generated-old", "unpack-old"} {
+		os.MkdirAll(filepath.Join(tmp, name), 0o700)
+		os.WriteFile(filepath.Join(tmp, name, "program"), nil, 0o600)
+		if name != "build-young" {
+			os.Chtimes(filepath.Join(tmp, name), old, old)
+		}
+	}
+	ask(t, asked("true"), "run", root, "next", "me")
+	var left []string
+	entries, _ := os.ReadDir(tmp)
+	for _, entry := range entries {
+		left = append(left, entry.Name())
+	}
+	if strings.Join(left, " ") != "build-alive build-young unpack-old" {
+		t.Fatal(left)
 	}
 }
 

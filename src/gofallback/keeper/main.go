@@ -40,8 +40,8 @@ func command(words []string) int {
 	switch {
 	case word(0) == "run" && len(words) == 4 && validID(word(2)):
 		return run(folder{word(1), word(2)}, word(3))
-	case word(0) == "serve" && len(words) == 3 && validID(word(2)):
-		return serve(folder{word(1), word(2)})
+	case word(0) == "serve" && len(words) == 4 && validID(word(2)):
+		return serve(folder{word(1), word(2)}, word(3))
 	case word(0) == "follow" && len(words) == 6 && validID(word(2)):
 		offset, err := strconv.ParseInt(word(5), 10, 64)
 		if err == nil && offset >= 0 {

@@ -11,7 +11,8 @@ import (
 
 const (
 	logLimit  = 64 << 20
-	reserve   = 256 << 10        // bytes of disk kept back for the last words of a job
+	reserve   = 256 << 10        // bytes of disk kept back for the last words of a job and its status
+	lastWords = reserve - 64<<10 // so many bytes of them: what is left holds the status, in blocks of any size
 	endsAfter = 10 * time.Second // how long streams may stay open after every process is gone
 )
 
@@ -39,7 +40,7 @@ func (l *logger) write(stream string, data []byte) {
 	frame := append([]byte(stream+" "+milliseconds(time.Now())+" "+strconv.Itoa(len(data))+"\n"), data...)
 	l.size += int64(len(frame))
 	if len(l.waiting) > 0 || !l.append(frame) {
-		if len(l.waiting)+len(frame) <= reserve {
+		if len(l.waiting)+len(frame) <= lastWords {
 			l.waiting = append(l.waiting, frame...)
 		}
 	}
@@ -101,8 +102,9 @@ func (l *logger) masked(data []byte) []byte {
 }
 
 // serve is the watcher: a process of its own, outside of every session, that runs one job to its end. One job has one
-// watcher: whoever does not get the lock leaves at once.
-func serve(job folder) int {
+// watcher: whoever does not get the lock leaves at once, and so does who gets it after another one's job: that has an
+// instance that was not seen.
+func serve(job folder, seen string) int {
 	data, err := readAll(os.Stdin)
 	os.Stdin.Close()
 	if err != nil {
@@ -118,6 +120,9 @@ func serve(job folder) int {
 	}
 	defer held.Close()
 	before, known := job.read()
+	if known && before.instance != seen {
+		return exitTrouble // whoever waits for this one follows that one
+	}
 	if known && before.state == "running" {
 		sweep(before.instance) // its watcher was killed: nothing of it may write into the same output
 	}

@@ -11,6 +11,7 @@ import (
 const (
 	version    = "gofallback-job 1"
 	keepFor    = 7 * 24 * time.Hour
+	leftFor    = 24 * time.Hour // what a build began to make: longer than any build takes
 	keepAtMost = 60
 )
 
@@ -198,6 +199,25 @@ func prune(root, but string, now time.Time) {
 		}
 		if one.id != but && (ages[number] > keepFor || younger >= keepAtMost) && !one.alive() {
 			os.RemoveAll(one.path("."))
+		}
+	}
+}
+
+// sweepOutputs removes what builds began to make and nobody took: their run was killed, or the output was made by
+// another one. A folder that a living job makes its product in stays, however old.
+func sweepOutputs(root, tmp string, now time.Time) {
+	inUse := map[string]bool{}
+	for _, job := range jobs(root) {
+		if found, ok := job.read(); ok && found.product != "" && job.alive() {
+			inUse[filepath.Base(filepath.Dir(found.product))] = true
+		}
+	}
+	entries, _ := os.ReadDir(tmp)
+	for _, entry := range entries {
+		info, err := entry.Info()
+		ours := strings.HasPrefix(entry.Name(), "build-") || strings.HasPrefix(entry.Name(), "generated-")
+		if err == nil && ours && entry.IsDir() && !inUse[entry.Name()] && now.Sub(info.ModTime()) > leftFor {
+			os.RemoveAll(filepath.Join(tmp, entry.Name()))
 		}
 	}
 }

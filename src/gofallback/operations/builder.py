@@ -15,6 +15,7 @@ from pyinfra.context import host
 from gofallback.builder.paths import Layout, inside, join
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
+from gofallback.builder.words import MAKE_ROOM
 from gofallback.facts.builder import builder_state, forget
 from gofallback.operations.talk import ask, fail
 
@@ -53,7 +54,7 @@ def ready(root: str, minimum_free_mb: int, tools: Sequence[Sequence[str]]) -> St
         problems.append(_lacking(missing, known))
     if known.free_bytes is not None and known.free_bytes < minimum_free_mb * 1_000_000:
         free = known.free_bytes // 1_000_000
-        problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; make room there")
+        problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; {MAKE_ROOM}")
     if not problems:
         host.noop(f"{system(known)}, {(known.free_bytes or 0) // 1_000_000} MB free")
         return

@@ -106,7 +106,8 @@ def run_kept(state: State, host: Host, work: Work) -> Ended | None:
     """Run a command through the helper and follow it to its end, over as many connections as that takes.
 
     Returns:
-        None when the builder cannot keep commands: run it attached. One line has said why, once for each builder.
+        None when the builder cannot keep commands: run it attached. One line has said why, once for each builder, and
+        nothing of the command runs there: two of it would write into one output.
     """
     known = _BUILDERS.setdefault(host, _Builder())
     if known.refused is not None or not fits(host, work.line):
@@ -114,6 +115,8 @@ def run_kept(state: State, host: Host, work: Work) -> Ended | None:
     try:
         return _Follower(state, host, work, known).follow()
     except _CannotError as error:
+        if error.begun and (left := _take_back(state, host, work)):
+            return Ended((), None, lost=f"{error}; {left}")
         with known.lock:
             if known.refused is None:
                 known.refused = str(error)
@@ -123,6 +126,22 @@ def run_kept(state: State, host: Host, work: Work) -> Ended | None:
 
 class _CannotError(Exception):
     """The builder cannot keep commands; one line."""
+
+    def __init__(self, why: str, *, begun: bool = False) -> None:
+        super().__init__(why)
+        self.begun = begun
+        """The command may run there all the same."""
+
+
+def _take_back(state: State, host: Host, work: Work) -> str:
+    """End what may have been begun; why it may go on there, or nothing."""
+    ended = cancel(state, host, work.kept.root, work.kept.id)
+    _RUNNING.pop((host, work.kept.id), None)
+    if isinstance(ended, str):
+        return f"what was begun may go on there and cannot be ended ({ended})"
+    if ended:
+        _warn(host, f"{work.label}: what was begun there has been ended, to do it while the connection lasts")
+    return ""
 
 
 class _Follower:
@@ -184,7 +203,7 @@ class _Follower:
                 code = output.exit_code
                 if code == ATTACHED:
                     raise _CannotError(_last(output, "the host lets no process outlive its connection"))
-                raise _CannotError(_last(output, f"its helper ended with {code}"))
+                raise _CannotError(_last(output, f"its helper ended with {code}"), begun=self.answer.begun is not None)
 
     def _talk(self) -> RemoteOutput:
         """One connection: from the start of the job, or from where the last one broke."""
@@ -212,7 +231,7 @@ class _Follower:
         try:
             return self.connector.stream(line, stdin=stdin, timeout=timeout, on_stdout=self._hear)
         except ProtocolError as error:
-            raise _CannotError(str(error)) from None
+            raise _CannotError(str(error), begun=True) from None
 
     def _hear(self, data: bytes) -> None:
         self.answer.feed(data)
