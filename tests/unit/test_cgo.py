@@ -16,7 +16,7 @@ from gofallback.build.cgo import (
     zig_target,
 )
 from gofallback.build.spec import BuildSpec
-from gofallback.deploys.provision import wanted_pins
+from gofallback.deploys.provision import ProvisionError, wanted_pins
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.cgo import Cgo
 from gofallback.windows.quoting import command_line
@@ -286,6 +286,23 @@ def test_a_builder_gets_zig_only_where_a_service_needs_it() -> None:
 
     assert tools(cgo={}) == ["go", "git", "zig"]
     assert tools() == tools(cgo={"compiler": "gcc", "cc": "gcc"}) == ["go", "git"]
+
+
+def test_a_builder_gets_each_zig_that_built_what_runs_in_production() -> None:
+    older = {"tool": "zig", "version": "0.14.1", "url": "https://example.com/zig-0.14.1.zip", "sha256": "b" * 64}
+    table = {"go": "1.26.6", "git": "2.45.2", "zig": "0.15.2", "pins": [*PINS, older]}
+
+    def versions(ran: str, **build: object) -> list[str]:
+        fleet = parse_fleet({"services": [service(**build)], "toolchain": table})
+        return [pin.version for pin in wanted_pins(fleet, "amd64", older=[("go", "1.26.6"), ("zig", ran)])]
+
+    assert versions("0.14.1", cgo={}) == ["1.26.6", "2.45.2", "0.15.2", "0.14.1"]
+    assert versions("0.15.2", cgo={}) == ["1.26.6", "2.45.2", "0.15.2"]
+    assert versions("0.14.1") == ["1.26.6", "2.45.2", "0.14.1"]  # the service had C, and has none today
+    with pytest.raises(
+        ProvisionError, match=r"what runs in production: zig 0\.13\.0 has no pin for amd64; pinned: 0\.15"
+    ):
+        versions("0.13.0", cgo={})
 
 
 def test_a_spec_without_c_keeps_the_key_it_had_before_there_was_cgo() -> None:

@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 
+from gofallback.build.cgo import CgoSpec
+from gofallback.build.spec import BuildSpec
 from gofallback.controller.options import Options
 from gofallback.controller.store import Stored, manifest_text
-from gofallback.deploys import _known
+from gofallback.controller.sysroot import packed, read
+from gofallback.deploys import _cgo, _known
+from gofallback.deploys._known import Live
 from gofallback.deploys._site import RefusedError, Site
-from gofallback.model import DataError
+from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseFound, ServiceState
 from tests.unit.attested import SPEC, artifact, manifest
+from tests.unit.services import MINIMAL
 from tests.unit.sites import site
 
 RELEASE = "v1.1.0-0123abcd"
@@ -54,7 +59,7 @@ def test_each_target_names_what_it_runs_and_each_build_is_made_once(
         ("t1", f"/opt/hello/releases/{RELEASE}/bin/hello"),
         ("t2", f"/opt/hello/releases/{RELEASE}/bin/hello"),
     ]
-    assert _known.specs(here) == [SPEC] and _known.go_versions(here) == ["1.27.0"]
+    assert _known.specs(here) == [SPEC] and _known.toolchains(here) == [("go", "1.27.0")]
     _known.refuse_nothing(here)
 
 
@@ -90,3 +95,65 @@ def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
         Options(binary="/usr/local/bin/hello").check("fallback")
     with pytest.raises(DataError, match=r"deploys/rollout\.py does not use it"):
         Options(binary="/usr/local/bin/hello").check("rollout")
+
+
+def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
+    return SPEC.model_copy(
+        update={"cgo": CgoSpec(compiler="zig", version=zig, target="x86_64-linux-musl", sysroot=sysroot)}
+    )
+
+
+def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = production(tmp_path, monkeypatch, t1=told(None))
+    here.memo["live"] = [
+        Live(here.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
+        for one in ("0.14.1", "0.15.2")
+    ]
+    assert _known.toolchains(here) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
+
+
+@pytest.fixture
+def sysroot(tmp_path: Path) -> Path:
+    made = tmp_path / "sysroot"
+    (made / "usr/include").mkdir(parents=True)
+    (made / "usr/include/foo.h").write_text("int foo(void);\n")
+    return made
+
+
+def linked(sysroot: Path) -> Service:
+    build = {"cgo": {"sysroot": str(sysroot)}, "linkage": "dynamic"}
+    return Service.model_validate({**MINIMAL, "build": build})
+
+
+def name_of(sysroot: Path, cache: Path) -> str:
+    return read(sysroot, cache, where="x").digest
+
+
+def test_a_sysroot_that_group_data_still_names_serves_what_runs_in_production(tmp_path: Path, sysroot: Path) -> None:
+    here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    digest = name_of(sysroot, tmp_path)
+    assert [*_cgo.sysroots_for(here, linked(sysroot), [with_c(digest)])] == [digest]
+    assert here.run.notes == []
+
+
+def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_name_says(
+    tmp_path: Path, sysroot: Path
+) -> None:
+    here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    older = read(sysroot, tmp_path, where="x")
+    kept = packed(older, _cgo.cache(here), lambda _: None)
+    (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data's is another one today
+    found = _cgo.sysroots_for(here, linked(sysroot), [with_c(older.digest)])
+    assert found[older.digest].digest == older.digest
+    assert here.run.notes == []
+
+    changed = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    now = read(sysroot, tmp_path, where="x")
+    packed(now, tmp_path / "other", lambda _: None).replace(kept)
+    for _ in range(2):  # it is told once
+        assert older.digest not in _cgo.sysroots_for(changed, linked(sysroot), [with_c(older.digest)])
+    assert changed.run.notes == [
+        f"hello v1.1.0 was built with the sysroot {older.digest[:12]}, which the controller does not have "
+        f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): somebody changed it, "
+        "remove it)"
+    ]

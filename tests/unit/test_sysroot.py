@@ -79,6 +79,14 @@ def test_a_packed_archive_that_was_cut_short_is_packed_again(folder: Path, tmp_p
     assert packed(found, tmp_path / "one", said.append) == path and len(said) == 1
 
 
+def test_a_packed_archive_that_was_changed_is_packed_again(folder: Path, tmp_path: Path) -> None:
+    found = named(folder, tmp_path / "cache")
+    path = packed(found, tmp_path / "one", lambda line: None)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"int foo(void);", b"int bar(void);"))
+    assert packed(found, tmp_path / "one", lambda line: None).read_bytes() == whole
+
+
 def _last_byte(path: Path) -> int:
     with tarfile.open(path) as archive:
         return max(entry.offset_data + entry.size for entry in archive) - 1

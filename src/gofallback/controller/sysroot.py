@@ -125,14 +125,18 @@ def packed(sysroot: Sysroot, cache: Path, say: Say) -> Path:
 
 
 def _complete(archive: Path, sysroot: Sysroot) -> bool:
-    """Whether a packed sysroot is there to its end: a lost power supply may leave a short one under its name."""
+    """Whether a packed sysroot is there, whole: a lost power supply may leave a short one, or zeros, under its name."""
+    wanted = {line[66:].decode(): line[:64].decode() for line in sysroot.listing.splitlines()}
+    wanted[LIST] = sysroot.digest
+    found: dict[str, str] = {}
     try:
         with tarfile.open(archive) as opened:
-            entries = opened.getmembers()
-        ends = max(entry.offset_data + entry.size for entry in entries)
-        return len(entries) == sysroot.count + 1 and ends <= archive.stat().st_size
+            for entry in opened:
+                stream = opened.extractfile(entry)
+                found[entry.name] = hashlib.sha256(stream.read()).hexdigest() if stream else ""
     except (OSError, tarfile.TarError, EOFError, ValueError):
         return False
+    return found == wanted
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, *, executable: bool) -> None:

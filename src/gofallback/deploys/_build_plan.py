@@ -145,7 +145,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, source) if service and source else Modules(),
                 cores=state.cores,
-                sysroots=_cgo.sysroots_for(here, specs),
+                sysroots=_cgo.sysroots_for(here, service, specs),
                 packed=_cgo.cache(here),
             )
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from gofallback.build.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
 from gofallback.build.spec import BuildSpec
 from gofallback.controller import sysroot as sysroots
-from gofallback.controller.sysroot import Sysroot
+from gofallback.controller.sysroot import Sysroot, SysrootError
 from gofallback.deploys._site import Site
 from gofallback.model import Service, Toolchain
 
@@ -61,16 +61,56 @@ def _sysroot(site: Site, path: str, platform: str, where: str) -> Sysroot:
         return known[named]
 
 
-def sysroots_for(site: Site, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
-    """The sysroots of what is built, by their names.
+def sysroots_for(site: Site, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
+    """The sysroots of what is built, by their names. One that is nowhere is left out, and why is a note of the run.
 
-    One that group data names no more (what runs in production was built with it) comes from the controller's cache.
+    What runs in production may have been built with another sysroot than group data names today: its manifest has the
+    name, and only what has exactly that content is taken.
+
+    Args:
+        site: the run.
+        service: what is built; None: our agent.
+        specs: its builds.
     """
-    known: dict[str, Sysroot] = site.memo.get("sysroots", {})
-    found = {one.digest: one for one in known.values()}
-    for spec in specs:
-        digest = spec.cgo.sysroot if spec.cgo else ""
-        packed = cache(site) / f"{digest}.tar"
-        if digest and digest not in found and packed.is_file():
-            found[digest] = sysroots.read(packed, cache(site), where=str(packed))
-    return found
+    with site.lock:
+        known: dict[str, Sysroot] = site.memo.get("sysroots", {})
+        found: dict[str, Sysroot] = site.memo.setdefault("sysroots by name", {})
+        found |= {one.digest: one for one in known.values()}
+        missed: set[str] = site.memo.setdefault("sysroots missed", set())
+        for spec in specs:
+            digest = spec.cgo.sysroot if spec.cgo else ""
+            if digest and digest not in found and digest not in missed:
+                at_hand = _at_hand(site, service, spec, digest)
+                if at_hand is None:
+                    missed.add(digest)
+                else:
+                    found[digest] = at_hand
+        return found
+
+
+def _at_hand(site: Site, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
+    """The sysroot of that name: the one that group data names, else the one the controller once packed."""
+    instead = []
+    cgo = service.build.cgo if service else None
+    packed = cache(site) / f"{digest}.tar"
+    try:
+        if cgo is not None and cgo.sysroot is not None:
+            now = _sysroot(site, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
+            if now.digest == digest:
+                return now
+            instead.append(f"build.cgo.sysroot is {now.digest[:12]} now")
+    except SysrootError as error:
+        instead.append(str(error))
+    try:
+        if packed.is_file():
+            kept = sysroots.read(packed, cache(site), where=str(packed))
+            if kept.digest == digest:
+                return kept
+            instead.append(f"{packed} holds another ({kept.digest[:12]}): somebody changed it, remove it")
+    except SysrootError as error:
+        instead.append(str(error))
+    site.run.note(
+        f"{spec.service} {spec.version} was built with the sysroot {digest[:12]}, which the controller does not have"
+        + (f" ({'; '.join(instead)})" if instead else "")
+    )
+    return None

@@ -64,9 +64,11 @@ def specs(here: Site) -> list[BuildSpec]:
     return list({one.spec.key: one.spec for one in live(here)}.values())
 
 
-def go_versions(here: Site) -> list[str]:
-    """The Go that each release was built with."""
-    return sorted({spec.go_version for spec in specs(here)})
+def toolchains(here: Site) -> list[tuple[str, str]]:
+    """What each release was built with, as (tool, version): its Go, and its Zig where it has C."""
+    known = specs(here)
+    zigs = {spec.cgo.version for spec in known if spec.cgo and spec.cgo.compiler == "zig"}
+    return sorted({("go", spec.go_version) for spec in known} | {("zig", version) for version in zigs})
 
 
 def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:

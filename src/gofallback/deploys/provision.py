@@ -27,19 +27,21 @@ def provision(site: Site, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
     if site.run.builder is not None and not site.builds(host):
         return
-    older = _known.go_versions(site) if host is site.builder else []
+    older = _known.toolchains(site) if host is site.builder else []
     idle = site.run.builder is not None and not _build_plan.to_build(site, host)
     provision_builder(site.fleet(host), host, str(site.run.home.downloads), older, idle=idle)
 
 
-def provision_builder(fleet: Fleet, host: Host, cache: str, older: Sequence[str] = (), *, idle: bool = False) -> None:
+def provision_builder(
+    fleet: Fleet, host: Host, cache: str, older: Sequence[tuple[str, str]] = (), *, idle: bool = False
+) -> None:
     """Plan what one builder needs.
 
     Args:
         fleet: the host's parsed group data.
         host: the builder.
         cache: folder of archives on the controller.
-        older: further versions of Go: those that built what runs in production, where that is built again.
+        older: further (tool, version): the Go and Zig that built what runs in production, where it is built again.
         idle: it has nothing to build in this run, and needs no room for it.
 
     Raises:
@@ -82,10 +84,12 @@ def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) ->
     return found is not None and found.sha256 in (None, pin.sha256)
 
 
-def wanted_pins(fleet: Fleet, arch: str, os: str = "windows", older: Sequence[str] = ()) -> Iterator[ToolchainPin]:
+def wanted_pins(
+    fleet: Fleet, arch: str, os: str = "windows", older: Sequence[tuple[str, str]] = ()
+) -> Iterator[ToolchainPin]:
     """Git, the fleet's Go, every other Go that a service asks for, and Zig where a service has C; each once.
 
-    ``older`` are further versions of Go: those that built what runs in production.
+    ``older`` are further (tool, version): what built what runs in production.
 
     Raises:
         ProvisionError: a version without a pin.
@@ -96,7 +100,6 @@ def wanted_pins(fleet: Fleet, arch: str, os: str = "windows", older: Sequence[st
             "toolchain: missing; a builder needs `toolchain` with go, git and pins (group_data/builders.py)"
         )
     asked = {service.build.go: f"services.{name}.build.go" for name, service in sorted(fleet.services.items())}
-    asked |= {version: "what runs in production" for version in older if version not in asked}
     if arch not in ("amd64", "arm64"):
         raise ProvisionError(f"the builder's processor is {arch}; a builder needs x86_64 (amd64) or aarch64 (arm64)")
     git_key = "toolchain.linux_git" if os == "linux" and table.linux_git else "toolchain.git"
@@ -104,6 +107,8 @@ def wanted_pins(fleet: Fleet, arch: str, os: str = "windows", older: Sequence[st
     versions += [("go", version, key) for version, key in asked.items() if version not in (None, table.go)]
     if any(one.build.cgo and one.build.cgo.compiler == "zig" for one in fleet.services.values()) and table.zig:
         versions.append(("zig", table.zig, "toolchain.zig"))
+    there = {(tool, version) for tool, version, _ in versions}
+    versions += [(*one, "what runs in production") for one in older if one not in there]
     for tool, version, key in versions:
         pin = table.pin(tool, str(version), arch, os)
         if pin is None:

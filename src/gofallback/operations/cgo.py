@@ -208,8 +208,8 @@ def c_ready(state: State, host: Host, job: Asking, specs: Sequence[BuildSpec]) -
         if sysroot is None:
             return fail(
                 host,
-                f"{specs[0].service}: it was built with the sysroot {digest[:12]}, which the controller no longer has; "
-                "name it in build.cgo.sysroot again",
+                f"{specs[0].service}: it was built with the sysroot {digest[:12]}, which the controller does not "
+                "have; name exactly that one in build.cgo.sysroot again",
             )
         if not sysroot_ready(state, host, job.builder.root, sysroot, job.packed):
             return False
