@@ -241,6 +241,15 @@ def test_a_refusal_names_symbols_versions_target_and_remedy() -> None:
     )
 
 
+def test_the_remedy_for_a_gcc_is_one_that_its_group_data_takes() -> None:
+    """``build.cgo.glibc`` is refused beside ``compiler: gcc``."""
+    verdict = compatibility(GLIBC, TARGET.model_copy(update={"libc_version": "2.31"}), "gcc")
+    assert verdict.reason == (
+        "t1: libc: needs glibc 2.34 or later, has glibc 2.31; give the GCC a sysroot with glibc 2.31 "
+        "(build.cgo.sysroot), take Zig, or build it static (linkage: static)"
+    )
+
+
 def test_libraries_that_do_not_come_with_libc_are_named() -> None:
     libc = ("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "libresolv.so.2", "ld-linux-x86-64.so.2")
     info = binary(maker=ElfMaker(interpreter=LOADER, needed=(*libc, "libsqlite3.so.0")))

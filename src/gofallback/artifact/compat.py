@@ -74,10 +74,16 @@ def minimum_kernel(go_release: str, goarch: str) -> str:
     return max(base, _ARCH_KERNELS.get(goarch, base), key=version_tuple)
 
 
-def compatibility(info: BinaryInfo, target: TargetFacts) -> Compatibility:
-    """Judge one binary for one target."""
-    rows = [*_system(info, target), *_architecture(info, target), *_kernel(info, target), *_libc(info, target)]
-    rows += _libraries(info)
+def compatibility(info: BinaryInfo, target: TargetFacts, compiler: str = "zig") -> Compatibility:
+    """Judge one binary for one target.
+
+    Args:
+        info: the binary.
+        target: what it shall run on.
+        compiler: of its C, ``zig`` or ``gcc``: what can be done about its libc depends on it.
+    """
+    rows = [*_system(info, target), *_architecture(info, target), *_kernel(info, target)]
+    rows += [*_libc(info, target, compiler), *_libraries(info)]
     bad = [row for row in rows if row.state == "bad"]
     where = f"{target.name}: " if target.name else ""
     reason = "; ".join(f"{row.what}: needs {row.needs}, has {row.has}; {row.note}" for row in bad)
@@ -158,7 +164,7 @@ def _kernel(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
     yield Row(what="kernel", needs=f"{lowest} or later", has=target.kernel or "unknown", state=state, note=note)
 
 
-def _libc(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
+def _libc(info: BinaryInfo, target: TargetFacts, compiler: str) -> Iterator[Row]:
     if info.format != "ELF":
         return
     has = f"{target.libc} {target.libc_version}".strip()
@@ -174,18 +180,20 @@ def _libc(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
         yield Row(what="libc", needs=f"{needs}, 32-bit", has=has, state="bad", note="build it static or for the target")
     elif info.glibc and version_tuple(target.libc_version) < version_tuple(info.glibc):
         state: State = "bad" if target.libc_version else "warn"
-        yield Row(what="libc", needs=needs, has=has, state=state, note=_too_new(info, target.libc_version))
+        yield Row(what="libc", needs=needs, has=has, state=state, note=_too_new(info, target.libc_version, compiler))
     else:
         yield Row(what="libc", needs=needs, has=has, state="ok")
 
 
-def _too_new(info: BinaryInfo, has: str) -> str:
+def _too_new(info: BinaryInfo, has: str, compiler: str) -> str:
     """Which symbols ask for more glibc than there is, and what to do."""
     above = [(version, names) for version, names in info.glibc_symbols if version_tuple(version) > version_tuple(has)]
     named = ", ".join(f"GLIBC_{version} ({_some(names)})" for version, names in above[:_MOST_NAMED])
     asked = f"it asks for {named}; " if named else ""
     older = ".".join(str(part) for part in version_tuple(has)[:2])
     remedy = f'set build.cgo.glibc: "{older}" (or auto), or ' if older else ""
+    if compiler == "gcc":  # it links the glibc that it finds
+        remedy = f"give the GCC a sysroot with glibc {older or 'of the target'} (build.cgo.sysroot), take Zig, or "
     return f"{asked}{remedy}build it static (linkage: static)"
 
 

@@ -161,11 +161,11 @@ def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibilit
         )
         for service in [*(service.name for service in here.services(host)), AGENT]:
             for number, stored in enumerate(here.run.artifacts_of(service, state.platform)):
-                key, name = stored.manifest.key, stored.manifest.spec.binary
+                key, spec = stored.manifest.key, stored.manifest.spec
                 if key not in infos:
                     infos[key] = inspect(stored.path)
-                what = f"{service} {name}" if number else service
-                verdict = compatibility(infos[key], facts)
+                what = f"{service} {spec.binary}" if number else service
+                verdict = compatibility(infos[key], facts, spec.cgo.compiler if spec.cgo else "zig")
                 for row in verdict.rows:
                     if row.what == "libc" and not infos[key].static:
                         here.run.libc.setdefault(key, {})[host.name] = (row.needs, row.has)
