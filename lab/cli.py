@@ -15,7 +15,7 @@ from lab.cache import cache_dir, say, step
 from lab.host import Host
 from lab.lab import Lab, all_names, end
 from lab.linux import tree
-from lab.model import DEFAULT_SUITE, SUITES, LabError, LabFile
+from lab.model import DEFAULT_SUITE, SUITES, LabError, LabFile, suites_of
 from lab.state import State
 
 DEFAULT_NAME = "demo"
@@ -35,13 +35,14 @@ FAULTS: dict[str, tuple[str, Callable[[Host, float], None]]] = {
     "fill": ("the disk is full but for MB", lambda host, arg: host.fill_disk(int(arg))),
     "free": ("and has room again", lambda host, _: host.free_disk()),
 }
+SUITE = "Debian release of the targets"
 NEEDS_NUMBER = ("latency", "loss", "clock")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status. Errors of the lab are one line on stderr and status 1."""
     try:
-        args = _parser().parse_args(argv)
+        args = arguments(argv)
         status: int = args.run(args)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
@@ -50,6 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("lab: interrupted; the same command again goes on from here", file=sys.stderr)
         return 130
     return status
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, read; the program ends where it is none."""
+    return _parser().parse_args(argv)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,8 +71,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--name", default=DEFAULT_NAME, help="the lab, 1 to 6 of a-z and 0-9 (default: demo)")
         return command
 
+    names = ", ".join(SUITES)
     setup = add("setup", _setup, "download and build what hosts are made of, start nothing", named=False)
-    setup.add_argument("--suite", choices=SUITES, default=DEFAULT_SUITE, help="Debian release of the targets")
+    setup.add_argument("--suite", metavar="SUITE[,SUITE...]", default=DEFAULT_SUITE, help=f"{SUITE} ({names})")
     setup.add_argument("--builders", type=int, default=DEFAULT_BUILDERS, help="0: without what Windows hosts need")
     for name, run, text in (
         ("up", _up, "start a lab, or mend it: afterwards it has exactly these hosts, and they are up"),
@@ -85,7 +92,11 @@ def _parser() -> argparse.ArgumentParser:
             metavar="N",
             help="Linux standby builders (default: as it is, 0 in a new lab)",
         )
-        command.add_argument("--suite", choices=SUITES, help="Debian release of the targets (default: bookworm)")
+        command.add_argument(
+            "--suite",
+            metavar="SUITE[,SUITE...]",
+            help=f"{SUITE}, or of each (default: as it is, {DEFAULT_SUITE} in a new lab): {names}",
+        )
         command.add_argument(
             "--target-disk-mb", type=int, metavar="MB", help="size of each target's disk (default: 2048)"
         )
@@ -115,9 +126,12 @@ def _whole(text: str) -> int:
 
 
 def _setup(args: argparse.Namespace) -> int:
+    named = args.suite.split(",")
+    suites = suites_of(named, len(named))
     requirements.check_machine()
     requirements.install_packages()
-    tree.ensure(cache_dir(), args.suite)
+    for suite in dict.fromkeys(suites):
+        tree.ensure(cache_dir(), suite)
     if args.builders:
         Windows.prepare(cache_dir(), say)
     say(f"lab: everything is there, in {cache_dir()}")
@@ -130,7 +144,7 @@ def _raise(args: argparse.Namespace) -> Lab:
     state = State(args.name)
     was = state.read() if state.file.exists() else LabFile(args.name, "", "", "")
     new = not state.file.exists()
-    targets = args.targets if args.targets is not None else (DEFAULT_TARGETS if new else len(was.targets))
+    targets, suite = wanted_targets(args, was, DEFAULT_TARGETS if new else len(was.targets))
     builders = (
         args.builders
         if args.builders is not None
@@ -142,10 +156,21 @@ def _raise(args: argparse.Namespace) -> Lab:
         targets,
         builders,
         linux_builders=args.linux_builders if args.linux_builders is not None else own,
-        suite=args.suite or (was.targets[0].suite if was.targets else DEFAULT_SUITE),
+        suite=suite,
         builder_disk_mb=args.builder_disk_mb or was.builder_disk_mb,
         target_disk_mb=args.target_disk_mb or was.target_disk_mb,
     )
+
+
+def wanted_targets(args: argparse.Namespace, was: LabFile, usual: int) -> tuple[int, str | list[str]]:
+    """How many targets, and the Debian release of each; a lab that is there keeps what is not said anew."""
+    named = args.suite.split(",") if args.suite else []
+    targets = args.targets if args.targets is not None else (len(named) if len(named) > 1 else usual)
+    if named:
+        return targets, named if len(named) > 1 else named[0]
+    known = [record.suite for record in was.targets][: max(targets, 0)]
+    more = known[-1] if known else DEFAULT_SUITE
+    return targets, known + [more] * (targets - len(known))
 
 
 def _up(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +21,10 @@ from lab.model import (
     DEFAULT_TARGET_DISK_MB,
     MAX_BUILDERS,
     MAX_TARGETS,
-    SUITES,
     HostRecord,
     LabError,
     LabFile,
+    suites_of,
 )
 from lab.state import State, lab_names, write_atomic
 
@@ -50,7 +50,7 @@ class Lab:
         targets: int = 2,
         builders: int = 1,
         *,
-        suite: str = DEFAULT_SUITE,
+        suite: str | Sequence[str] = DEFAULT_SUITE,
         builder_disk_mb: int | None = None,
         target_disk_mb: int | None = None,
         packages: tuple[str, ...] = (),
@@ -62,7 +62,7 @@ class Lab:
         Arguments:
             targets, builders, linux_builders: how many Linux targets (t1..), Windows hosts (w1..) and Linux standby
                 builders (b1..).
-            suite: Debian release of the targets.
+            suite: Debian release of the targets; or one for each, in their order.
             builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
             target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
             packages: Debian packages the targets have besides the usual ones: a peer may need more than the product.
@@ -71,10 +71,11 @@ class Lab:
         Raises LabError.
         """
         state = State(name)
-        _check_size(targets, builders, linux_builders, suite)
+        _check_size(targets, builders, linux_builders)
+        suites = suites_of(suite, targets)
         requirements.check_machine()
         requirements.install_packages(tell)
-        base = tree.ensure(cache_dir(), suite, tell, packages)
+        bases = {one: tree.ensure(cache_dir(), one, tell, packages) for one in dict.fromkeys(suites)}
         made = windows.Windows.prepare(cache_dir(), tell) if builders else None
         linux = toolchains.ensure(cache_dir(), tell) if linux_builders else {}
         if linux_builders:
@@ -87,7 +88,7 @@ class Lab:
             file.toolchains = made.toolchains() if made else {}
             file.linux_toolchains = linux
             _drop_surplus(state, file, {"t": targets, "w": builders, "b": linux_builders}, tell)
-            file.targets = [_target_record(file, index, suite) for index in range(1, targets + 1)]
+            file.targets = [_target_record(file, index, one) for index, one in enumerate(suites, start=1)]
             file.builders = [
                 *(windows.record(file.prefix, index) for index in range(1, builders + 1)),
                 *(
@@ -95,7 +96,7 @@ class Lab:
                     for index in range(1, linux_builders + 1)
                 ),
             ]
-            lab = cls._of(state, file, base, made, tell)
+            lab = cls._of(state, file, bases, made, tell)
             lab._raise_hosts(state)
             state.write(file)
         return lab
@@ -108,15 +109,17 @@ class Lab:
         requirements.check_machine()
         with_windows = any(record.os == "windows" for record in file.builders)
         made = windows.Windows.prepare(cache_dir(), tell) if with_windows else None
-        return cls._of(state, file, None, made, tell)
+        return cls._of(state, file, {}, made, tell)
 
     @classmethod
-    def _of(cls, state: State, file: LabFile, base: Path | None, made: windows.Windows | None, tell: Say) -> Lab:
+    def _of(
+        cls, state: State, file: LabFile, bases: Mapping[str, Path], made: windows.Windows | None, tell: Say
+    ) -> Lab:
         key_pub = state.key.with_suffix(".pub").read_text().strip()
         targets = []
         for record in file.targets:  # a lab that is up stays on the tree it came up with
             directory = state.host_dir(record.name)
-            root = base or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
+            root = bases.get(record.suite) or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
             targets.append(LinuxHost(file.name, record, directory, root, file.target_disk_mb, key_pub))
         builders: list[Host] = []
         for record in file.builders:
@@ -246,15 +249,13 @@ def _target_record(file: LabFile, index: int, suite: str) -> HostRecord:
     return HostRecord(f"t{index}", address, 22, "deploy", "linux", suite, tree.arch())
 
 
-def _check_size(targets: int, builders: int, linux_builders: int, suite: str) -> None:
+def _check_size(targets: int, builders: int, linux_builders: int) -> None:
     if not 0 <= targets <= MAX_TARGETS:
         raise LabError(f"targets {targets}: expected 0 to {MAX_TARGETS}")
     if not 0 <= builders <= MAX_BUILDERS:
         raise LabError(f"builders {builders}: expected 0 to {MAX_BUILDERS}")
     if not 0 <= linux_builders <= MAX_BUILDERS:
         raise LabError(f"linux-builders {linux_builders}: expected 0 to {MAX_BUILDERS}")
-    if suite not in SUITES:
-        raise LabError(f"suite {suite!r}: expected one of {', '.join(SUITES)}")
 
 
 def _count(targets: Iterable[Host], builders: Iterable[Host]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +26,24 @@ def check_name(name: str) -> str:
     if NAME.fullmatch(name):
         return name
     raise LabError(f"lab name {name!r}: expected 1 to 6 of a-z and 0-9, such as demo")
+
+
+def suites_of(suite: str | Sequence[str], targets: int) -> list[str]:
+    """The Debian release of each target, t1's first.
+
+    Arguments:
+        suite: one release for all of them, or one for each.
+        targets: how many there are.
+
+    Raises LabError: an unknown release, or another number of them than targets.
+    """
+    suites = [suite] * targets if isinstance(suite, str) else list(suite)
+    for one in [suite] if isinstance(suite, str) else suites:
+        if one not in SUITES:
+            raise LabError(f"suite {one!r}: expected one of {', '.join(SUITES)}")
+    if len(suites) != targets:
+        raise LabError(f"suite {','.join(suites)}: {len(suites)} for {targets} targets; expected one, or one for each")
+    return suites
 
 
 @dataclass(frozen=True)

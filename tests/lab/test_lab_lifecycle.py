@@ -56,6 +56,21 @@ def test_up_with_other_numbers_adds_and_removes_hosts_and_keeps_the_rest(lab_nam
     assert not [trace for trace in traces(lab_name) if f"{lab_name}-t2" in trace or f"{lab_name}-t3" in trace]
 
 
+def test_up_with_another_debian_for_one_target_makes_that_one_anew_and_keeps_the_rest(lab_name: str) -> None:
+    def versions(lab: Lab) -> list[str]:
+        return [target.run(". /etc/os-release; echo $VERSION_ID").stdout.strip() for target in lab.targets]
+
+    lab = Lab.up(lab_name, targets=2, builders=0, suite=["bullseye", "bookworm"])
+    assert versions(lab) == ["11", "12"]
+    boot = boot_id(lab, "t1")
+
+    lab = Lab.up(lab_name, targets=2, builders=0, suite=["bullseye", "trixie"])
+
+    assert versions(lab) == ["11", "13"]
+    assert boot_id(lab, "t1") == boot
+    assert [host.record.suite for host in Lab.load(lab_name).targets] == ["bullseye", "trixie"]
+
+
 def test_up_mends_hosts_that_are_frozen_cut_or_dead(lab_name: str) -> None:
     lab = Lab.up(lab_name, targets=3, builders=0)
     lab.host("t1").freeze()
