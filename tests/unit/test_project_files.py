@@ -83,9 +83,6 @@ def test_no_posix_operation_of_pyinfra_is_ever_pointed_at_a_host() -> None:
         assert not re.search(r"pyinfra\.(operations|facts)\b", file.read_text()), file
 
 
-def test_readme_names_the_two_commands_and_every_document_it_links_to_is_there() -> None:
+def test_readme_names_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert re.search(r"^make demo\b", readme, re.M) and re.search(r"^make test\b", readme, re.M)
-    for page in [readme, *(file.read_text() for file in (ROOT / "docs").glob("*.md"))]:
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", page):
-            assert (ROOT / link).exists() or (ROOT / "docs" / link).exists(), link
