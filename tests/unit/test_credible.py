@@ -117,7 +117,9 @@ def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: 
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
     here = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
     assert [one.path for one in _known.live(here)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
-    assert here.run.notes == [f"t1: bin/ctl of {RELEASE} has no manifest; left out of the comparison"]
+    assert here.run.notes == [
+        f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
+    ]
 
 
 def test_a_manifest_with_another_key_than_its_builds_is_not_believed(

@@ -17,8 +17,11 @@ from gofallback.controller.sysroot import packed, read
 from gofallback.deploys import _cgo, _known
 from gofallback.deploys._known import Live
 from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys._to_report import to_report
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.report import comparisons
+from gofallback.report.model import Report
 from tests.unit.attested import SPEC, artifact, manifest
 from tests.unit.services import MINIMAL
 from tests.unit.sites import site
@@ -73,8 +76,10 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
     other = production(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
     assert _known.specs(other) == []
     assert other.run.notes == [
-        f"t1: hello {RELEASE} has no manifest of ours, on the target or in the store; left out of the comparison"
+        f"hello {RELEASE} on t1: no manifest of ours that can be believed is there or in the store; left out of the "
+        "comparison"
     ]
+    assert other.run.uncompared == [f"hello {RELEASE} on t1"]
 
 
 def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
@@ -86,6 +91,41 @@ def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
     nobody_asked = production(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
     _known.refuse_nothing(nobody_asked)
     assert _known.live(nobody_asked) == []
+
+
+def judged(here: Site) -> Report:
+    """The report of a run whose builder made the bytes of everything that was compared."""
+    here.run.faithful, here.run.compared = True, len(_known.live(here))
+    return to_report(here.run, failed=False, order={}, changed=True)
+
+
+def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = told(of_release())
+    found.services["hello"].hashes["bin/by-hand"] = "c" * 64  # nothing says what it was built from
+    monkeypatch.setattr(_known, "_read", lambda *_: None)
+    here = production(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
+    here.unreachable_targets = ["t9"]
+    report = judged(here)
+    assert comparisons.verdict(report) == (
+        f"this builder is a faithful replacement: yes for 1 of 4; not compared: bin/by-hand of {RELEASE} on t1, "
+        f"hello {RELEASE} on t2 and 1 more"
+    )
+    assert (report.verdict, report.exit_status) == ("partly", 5) and "was not compared: bin/by-hand" in report.reason
+    whole = judged(production(tmp_path, monkeypatch, t1=told(of_release()), t3=told(None, current=None)))
+    assert comparisons.verdict(whole) == "this builder is a faithful replacement: yes" and whole.exit_status == 0
+
+
+def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = {"t1": told(of_release()), "t2": told(None, sha256="b" * 64)}
+    here = production(tmp_path, monkeypatch, command="fallback", **states)
+    here.run.options = Options(faithful=True)
+    with pytest.raises(RefusedError, match=rf"not everything that runs .*hello {RELEASE} on t2; why .*--limit"):
+        _known.refuse_nothing(here)
+    _known.refuse_nothing(production(tmp_path, monkeypatch, **states))
 
 
 def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:

@@ -145,6 +145,10 @@ class Run:
     """Builds that were compared with another builder's, or with what runs on a target."""
     faithful: bool | None = None
     """Whether the builder makes the bytes that run in production; None: nobody asked, or it did not come to it."""
+    compared: int = 0
+    """Programs on targets whose bytes were compared for that."""
+    uncompared: list[str] = field(default_factory=list)
+    """Programs on targets that run and were left out of that comparison, in a few words each."""
     wiped: dict[str, bool] = field(default_factory=dict)
     """Builders that were to be wiped when the run was over, and whether they are."""
     scans: list[ScanRow] = field(default_factory=list)
@@ -174,6 +178,12 @@ class Run:
         """Keep a line for the end of the run; once."""
         if line not in self.notes:
             self.notes.append(line)
+
+    def leave_uncompared(self, what: str, why: str) -> None:
+        """A program in production that the comparison leaves out: the verdict says so, and a note why."""
+        if what not in self.uncompared:
+            self.uncompared.append(what)
+        self.note(f"{what}: {why}; left out of the comparison")
 
     @property
     def environment(self) -> str:

@@ -51,7 +51,7 @@ def doubt(here: Site, host: Host, service: Service, platform: str, manifest: Man
     spec = manifest.spec
     if manifest.key != spec.key:
         return "its key is not that of its build"
-    odd = next(_odd(spec, service.name, platform), None)
+    odd = next(odd_fields(spec, service.name, platform), None)
     if odd is not None:
         return f"{odd} {str(getattr(spec, odd))!r:.80} cannot be"
     asks = next(_asks(spec, service), None)
@@ -60,8 +60,8 @@ def doubt(here: Site, host: Host, service: Service, platform: str, manifest: Man
     return None if _signed(here, host, manifest, proof) else f"{asks}, and no trusted key signed that"
 
 
-def _odd(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
-    """Fields that no build of this service has."""
+def odd_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
+    """Names of fields that no build of this service has: of another form than group data may give them."""
     if spec.service != service:
         yield "service"
     if spec.platform != platform:
@@ -79,11 +79,15 @@ def _odd(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
         yield "stamp"
 
 
+def harmless(name: str, value: str) -> bool:
+    """Whether a variable of go's environment changes bytes only, and can stand in a command."""
+    return name in HARMLESS and re.fullmatch(_VALUE, value) is not None
+
+
 def _asks(spec: BuildSpec, service: Service) -> Iterator[str]:
     """What could run a program, and is not what group data says."""
     for name, value in spec.environment:
-        harmless = name in HARMLESS and re.fullmatch(_VALUE, value)
-        if not harmless and service.build.environment.get(name) != value:
+        if not harmless(name, value) and service.build.environment.get(name) != value:
             yield f"it asks for {name!r:.40} in go's environment, which group data does not"
     if not set(spec.generate) <= set(service.build.generate):
         yield "it asks for generators, which group data does not"

@@ -14,7 +14,7 @@ from gofallback.build import plan
 from gofallback.build.spec import BuildSpec
 from gofallback.controller import git
 from gofallback.deploys._compared import fetch, record_folder
-from gofallback.deploys._credible import HARMLESS
+from gofallback.deploys._credible import HARMLESS, harmless, odd_fields
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._told import state_of
 from gofallback.model import Service
@@ -32,7 +32,7 @@ def spec_of(here: Site, host: Host, service: Service, path: str) -> tuple[BuildS
     """
     digest = _hash(here, host, path)
     if digest is None:
-        here.run.note(f"{host.name}: {path} is not there or cannot be read; left out of the comparison")
+        here.run.leave_uncompared(f"{path} on {host.name}", "it is not there or cannot be read")
         return None
     known: dict[str, BuildSpec] = here.memo.setdefault("elsewhere", {})
     if digest not in known:
@@ -75,18 +75,32 @@ def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path:
         )
     if build.settings.get("vcs.modified") == "true":
         here.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
-    source = source_at(here, service, build.revision)
-    main = plan.specs(service, source, build.release, [state_of(here, host).platform])[0]
-    environment = dict(main.environment) | {key: value for key, value in build.settings.items() if key in HARMLESS}
-    tags = build.settings.get("-tags", "")
-    return main.model_copy(
+    source, platform = source_at(here, service, build.revision), state_of(here, host).platform
+    planned = [spec for spec in plan.specs(service, source, build.release, [platform]) if spec.platform == platform]
+    # `--data binary` may name a further binary of the service
+    meant = next((spec for spec in planned if spec.binary == Path(path).name), None)
+    meant = meant or next(spec for spec in planned if spec.binary == service.binary)
+    told = {key: value for key, value in build.settings.items() if key in HARMLESS}
+    tags = tuple(sorted({tag for tag in build.settings.get("-tags", "").split(",") if tag}))
+    found = meant.model_copy(
         update={
             "go_version": build.release,
-            "tags": tuple(sorted(tag for tag in tags.split(",") if tag)),
+            "tags": tags,
             "strip": info.stripped,
-            "environment": tuple(sorted(environment.items())),
+            "environment": tuple(sorted((dict(meant.environment) | told).items())),
         }
     )
+    odd = next(odd_fields(found, service.name, platform), None)
+    odd = odd or next((key for key, value in told.items() if not harmless(key, value)), None)
+    if odd is not None:  # it becomes a part of a path or of a command on the builder
+        value = told.get(odd) or getattr(found, odd)
+        raise RefusedError(f"{name}: names {str(value)!r:.80} as its {odd}, which cannot be; nothing was changed")
+    if tags != meant.tags:
+        here.run.note(
+            f"{name}: was built with the tags {','.join(tags) or '(none)'}, group data says "
+            f"{','.join(meant.tags) or '(none)'}; it is compared with a build as its own bytes say"
+        )
+    return found
 
 
 def source_at(here: Site, service: Service, commit: str) -> ResolvedSource:

@@ -54,9 +54,17 @@ def live(here: Site) -> list[Live]:
     """
     with here.lock:
         if "live" not in here.memo:
-            here.memo["live"] = [one for host in here.targets for one in _of_host(here, host)] if asked(here) else []
+            here.memo["live"] = _live_programs(here) if asked(here) else []
         found: list[Live] = here.memo["live"]
         return found
+
+
+def _live_programs(here: Site) -> list[Live]:
+    found = [one for host in here.targets for one in _of_host(here, host)]
+    if here.run.command == "faithful":  # elsewhere they get nothing either
+        for name in here.unreachable_targets:
+            here.run.uncompared.append(f"{name}, which cannot be reached")
+    return found
 
 
 def specs(here: Site) -> list[BuildSpec]:
@@ -86,10 +94,10 @@ def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:
 
 
 def refuse_nothing(here: Site) -> None:
-    """There has to be something to compare with.
+    """There has to be something to compare with; and all of it, where something is to be shipped on the strength of it.
 
     Raises:
-        RefusedError: no target runs anything that can be built again.
+        RefusedError: no target runs anything that can be built again, or one runs something that cannot.
     """
     if asked(here) and not live(here):
         names = ", ".join(service.name for service in services_in_use(here))
@@ -97,6 +105,12 @@ def refuse_nothing(here: Site) -> None:
         raise RefusedError(
             f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
             "builder with; nothing was changed"
+        )
+    if asked(here) and here.run.uncompared and here.run.command != "faithful":
+        raise RefusedError(
+            f"--data faithful=true: not everything that runs can be compared ({'; '.join(here.run.uncompared)}; why is "
+            "in the notes); nothing was changed: leave those out with --limit or --data service=..., or see what "
+            "deploys/faithful.py says and go on without it"
         )
 
 
@@ -127,9 +141,9 @@ def _of_host(here: Site, host: Host) -> list[Live]:
         main = _believed(here, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
         main = main or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
         if main is None:
-            here.run.note(
-                f"{host.name}: {service.name} {state.current} has no manifest of ours, on the target or in the store; "
-                "left out of the comparison"
+            here.run.leave_uncompared(
+                f"{service.name} {state.current} on {host.name}",
+                "no manifest of ours that can be believed is there or in the store",
             )
             continue
         found.append(_live(host, service, state.current, folder, main))
@@ -140,7 +154,9 @@ def _of_host(here: Site, host: Host) -> list[Live]:
             further = _manifest(_json(_read(here, host, f"{folder}/{name}.{MANIFEST}")))
             further = _believed(here, host, service, further, f"{folder}/{name}.{PROVENANCE}")
             if further is None or further.spec.binary != name:
-                here.run.note(f"{host.name}: {path} of {state.current} has no manifest; left out of the comparison")
+                here.run.leave_uncompared(
+                    f"{path} of {state.current} on {host.name}", "it has no manifest that can be believed"
+                )
             else:
                 found.append(_live(host, service, state.current, folder, further))
     return found

@@ -36,6 +36,8 @@ def to_report(
     outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
     targets = [_target(run, outcome) for outcome in outcomes]
     verdict = records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed)
+    if run.command == "faithful" and run.refused is None and run.faithful and run.uncompared:
+        verdict = "partly"
     return records.Report(
         run_id=run.id,
         command=run.command,
@@ -58,6 +60,8 @@ def to_report(
         overrides=[records.OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
         comparisons=list(run.comparisons),
         faithful=run.faithful,
+        compared=run.compared,
+        uncompared=list(run.uncompared),
         waves=_waves(run),
         holds=_holds(run),
         scans=list(run.scans),
@@ -76,6 +80,8 @@ def _reason(run: Run) -> str:
     for outcome in run.outcomes.values():
         if outcome.state in ("failed", "reverted") and outcome.reason:
             return f"{outcome.host}: {outcome.reason}"
+    if run.faithful and run.uncompared:
+        return f"{len(run.uncompared)} of what runs was not compared: {run.uncompared[0]}"
     return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
 
 

@@ -54,7 +54,7 @@ def compare(state: State, host: Host, here: Site) -> bool:
             _compare(here, host, one, built[one.spec.key], job.value) for one, job in zip(lives, hashes, strict=True)
         ]
     bad = list(dict.fromkeys(problem for problem in problems if problem))
-    here.run.faithful = not bad
+    here.run.faithful, here.run.compared = not bad, len(lives)
     for problem in bad:
         host.log_styled(problem, fg="red")
     if bad:
@@ -62,7 +62,9 @@ def compare(state: State, host: Host, here: Site) -> bool:
         here.run.artifacts.clear()  # no target may be given one
         return False
     count = len({one.host.name for one in lives})
-    host.log(f"{host.name} is a faithful replacement: it makes the bytes that run on {count} target(s)")
+    host.log(f"{host.name}: makes the bytes of {len(lives)} program(s) that run on {count} target(s)")
+    if here.run.uncompared:
+        host.log_styled(f"not compared: {'; '.join(here.run.uncompared)}", fg="yellow")
     return True
 
 

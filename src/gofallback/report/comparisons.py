@@ -46,4 +46,8 @@ def verdict(report: Report) -> str | None:
     if report.faithful is None:
         return None
     builder = report.comparisons[0].names[0] if report.comparisons else "this builder"
-    return f"{builder} is a faithful replacement: {'yes' if report.faithful else 'no'}"
+    said = "yes" if report.faithful else "no"
+    if report.faithful and report.uncompared:
+        said = f"yes for {report.compared} of {report.compared + len(report.uncompared)}"
+    left = f"; not compared: {some(report.uncompared)}" if report.uncompared else ""
+    return f"{builder} is a faithful replacement: {said}{left}"

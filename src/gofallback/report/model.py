@@ -305,6 +305,10 @@ class Report(Strict):
     comparisons: list[ComparisonRow] = Field(default_factory=list)
     faithful: bool | None = None
     """Whether the builder makes the bytes that run in production (docs/known-good.md); None: nobody asked."""
+    compared: int = 0
+    """Programs on targets that were compared for that."""
+    uncompared: list[Clean] = Field(default_factory=list)
+    """Programs on targets that were left out of it."""
     waves: list[WaveRow] = Field(default_factory=list)
     holds: list[Hold] = Field(default_factory=list)
     scans: list[ScanRow] = Field(default_factory=list)

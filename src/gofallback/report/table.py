@@ -25,7 +25,8 @@ def render(report: Report) -> RenderableType:
         parts += [_compared(report), *(Text(line, style="red") for line in comparisons.reasons(report)), Text("")]
     faithful = comparisons.verdict(report)
     if faithful:
-        parts.append(Text(faithful, style="bold green" if report.faithful else "bold red"))
+        good = "bold yellow" if report.uncompared else "bold green"
+        parts.append(Text(faithful, style=good if report.faithful else "bold red"))
     parts += [Text(line, style="bold red") for line in audit.overrides(report)]
     if report.why or report.approvals:
         parts += [Text(f"{label}: {text}") for label, text in audit.lines(report) if label in _TOLD]
