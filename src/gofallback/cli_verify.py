@@ -253,7 +253,8 @@ def _show_all(verdicts: Sequence[_Verdict], sums: Sequence[str]) -> None:
     for line in sums:
         console().print(Text(f"problem: {line}", style="red"), soft_wrap=True)
     bad = sum(bool(verdict.problems) for verdict in verdicts)
-    print(f"{len(verdicts)} artifacts, {bad} with problems" if bad else f"{len(verdicts)} artifacts, all as they say")
+    several = f"{len(verdicts)} artifact{'s' if len(verdicts) > 1 else ''}"
+    print(f"{several}, {bad} with problems" if bad else f"{several}, all as they say")
 
 
 def _show(verdict: _Verdict) -> None:

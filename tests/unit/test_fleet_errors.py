@@ -233,6 +233,19 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "target.services[0]: no such service 'helo' (did you mean 'hello'?); known: hello; "
         "change it in group_data/ or the inventory",
     ),
+    "a builder root in the login's home, as a shell writes it": (
+        {"services": [HELLO], "builder": {"os": "linux", "root": "~/gofallback"}},
+        "builder.root: should be an absolute path: on Windows such as C:\\gofallback, on Linux "
+        "/home/builder/gofallback, got '~/gofallback'; change it in group_data/ or the inventory",
+    ),
+    "a key of ours with two letters swapped": (
+        {"services": [HELLO], "trsut": {}},
+        "trsut: unknown key, nearly 'trust'; rename it in group_data/ or the inventory",
+    ),
+    "a key of ours that lacks a letter": (
+        {"services": [HELLO], "vulnerabilites": {}},
+        "vulnerabilites: unknown key, nearly 'vulnerabilities'; rename it in group_data/ or the inventory",
+    ),
     "a key of ours that is misspelt": (
         {"services": [HELLO], "service_override": {}},
         "service_override: unknown key, nearly 'service_overrides'; rename it in group_data/ or the inventory",

@@ -102,6 +102,16 @@ def test_a_processor_that_no_toolchain_is_pinned_for_is_named(machine: str) -> N
         planned(answer(toolchains=[], machine=machine))
 
 
+def test_a_git_of_windows_on_a_linux_builder_leads_to_the_key_of_its_own() -> None:
+    settings = {"os": "linux", "root": ROOT}
+    with pytest.raises(
+        ProvisionError, match=r"toolchain\.git: git .* set toolchain\.linux_git where Linux builders have"
+    ):
+        windows.planned(answer(toolchains=[]), builder=settings, pins=PINS)
+
+
 def test_a_version_without_a_pin_for_linux_says_what_is_pinned() -> None:
-    with pytest.raises(ProvisionError, match=r"go 1\.27\.0 has no pin for linux/arm64; pinned: .*1\.27\.0 \(amd64\)"):
+    with pytest.raises(
+        ProvisionError, match=r"go 1\.27\.0 has no pin for linux/arm64; pinned: .*1\.27\.0 \(windows/amd64\)"
+    ):
         planned(answer(toolchains=[], machine="aarch64"))

@@ -8,10 +8,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from gofallback.model import parse_fleet
+from gofallback.deploys._site import _fleet
+from gofallback.model import DataError, parse_fleet
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -49,6 +52,15 @@ def test_the_production_example_loads_as_it_is_and_its_data_is_what_the_models_t
     assert all(fleet.services["hello"].source.ref == "v1.1.0" for fleet in fleets.values())
     assert [name for name, fleet in fleets.items() if fleet.target.canary] == ["app-1"]
     assert fleets["win-build-1"].toolchain is not None and fleets["app-1"].toolchain is None
+
+
+def test_a_misspelt_key_of_ours_in_a_hosts_data_is_not_taken_for_somebody_elses() -> None:
+    given = {"services": [], "rollot": {"canary": 1}, "monitoring": {}, "service": "hello", "ssh_user": "deploy"}
+    host = SimpleNamespace(data=SimpleNamespace(dict=lambda: given))
+    with pytest.raises(DataError, match=r"^rollot: unknown key, nearly 'rollout'"):
+        _fleet(cast(Any, host))
+    del given["rollot"]
+    assert _fleet(cast(Any, host)).environment == "default"
 
 
 def test_without_a_lab_the_default_inventory_says_how_to_raise_one(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_the_first_release_is_planned_before_there_is_an_artifact() -> None:
     of = files()
     assert texts(ServiceState("hello", "/opt/hello"), of, None) == [
         "create the system user hello",
-        f"upload release {of.id}; with the binary that this run builds",
+        f"upload release {of.id}; with the binary that this run builds or finds in the store",
         f"switch no release -> {of.id}, restart hello",
     ]
 

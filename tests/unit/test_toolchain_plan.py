@@ -134,8 +134,8 @@ def test_too_little_disk_fails_the_host_before_anything_is_sent() -> None:
 @pytest.mark.parametrize(
     ("lines", "toolchain", "says"),
     [
-        (answer(toolchains=[], arch="ARM64"), {}, "toolchain.go: go 1.27.0 has no pin for arm64"),
-        (answer(toolchains=[]), {"pins": [*PINS[1:], {**PINS[0], "arch": "arm64"}]}, "no pin for amd64"),
+        (answer(toolchains=[], arch="ARM64"), {}, "toolchain.go: go 1.27.0 has no pin for windows/arm64"),
+        (answer(toolchains=[]), {"pins": [*PINS[1:], {**PINS[0], "arch": "arm64"}]}, "no pin for windows/amd64"),
     ],
 )
 def test_a_version_without_a_pin_for_the_processor_names_the_key(

@@ -105,6 +105,9 @@ def open_url(url: str) -> http.client.HTTPResponse | IO[bytes]:
         raise DownloadError(f"{url}: the server says {error.code} {error.reason}; check the pin's url") from None
     except (urllib.error.URLError, OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
+        reason = getattr(reason, "strerror", None) or reason
+        if url.startswith("file:"):
+            raise DownloadError(f"{url}: {reason}; put the archive there, or correct the pin's url") from None
         raise DownloadError(
             f"{url}: {reason}; check the network and the proxy (HTTPS_PROXY), or put the archive on this machine and "
             "pin a file:// url"

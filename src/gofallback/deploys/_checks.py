@@ -19,6 +19,7 @@ from gofallback.deploys._wanted import check_files
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
+from gofallback.nobody import GIVEN, misspelt
 from gofallback.release.lease import in_the_way
 from gofallback.release.lease_script import HEARTBEAT
 from gofallback.release.requirements import preconditions, requirements
@@ -68,6 +69,8 @@ def _pyinfra_options(here: Site) -> None:
                 f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
                 "budget are group data: `rollout: {canary, waves, budget}`"
             )
+    if trouble := misspelt(GIVEN, here.state.inventory):
+        raise RefusedError(trouble)
 
 
 def _reachable(here: Site) -> None:

@@ -246,8 +246,8 @@ def _sort(host: Host, state: State, reachable: list[Host], unreachable: list[str
 
 
 def _fleet(host: Host) -> Fleet:
-    data = {key: value for key, value in host.data.dict().items() if key in FLEET_KEYS}
-    return parse_fleet(data)
+    # The keys of others too: parse_fleet tells a misspelt one from them. `--data` stands among them (service=hello).
+    return parse_fleet({key: value for key, value in host.data.dict().items() if key not in Options.model_fields})
 
 
 def _check_services(made: Site, targets: list[Host]) -> None:

@@ -112,16 +112,14 @@ def wanted_pins(
     for tool, version, key in versions:
         pin = table.pin(tool, str(version), arch, os)
         if pin is None:
-            have = ", ".join(f"{p.version} ({_platform(p.os, p.arch)})" for p in table.pins if p.tool == tool) or "none"
+            have = ", ".join(f"{p.version} ({p.os}/{p.arch})" for p in table.pins if p.tool == tool) or "none"
+            own = (tool, key, os) == ("git", "toolchain.git", "linux") and any(p.os == os for p in table.pins)
+            hint = "set toolchain.linux_git where Linux builders have another Git, or " if own else ""
             raise ProvisionError(
-                f"{key}: {tool} {version} has no pin for {_platform(os, arch)}; pinned: {have}; add version, url and "
+                f"{key}: {tool} {version} has no pin for {os}/{arch}; pinned: {have}; {hint}add version, url and "
                 "sha256 to toolchain.pins (`gofallback pins` prints them)"
             )
         yield pin
-
-
-def _platform(os: str, arch: str) -> str:
-    return arch if os == "windows" else f"{os}/{arch}"
 
 
 def _tell(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_installed: bool) -> None:

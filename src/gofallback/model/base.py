@@ -72,6 +72,10 @@ def absolute_windows(value: str) -> str:
 def builder_root(value: str) -> str:
     """The folder of a builder below which everything lies: an absolute path of Windows or of Linux."""
     one_line(value)
+    if not re.match(r"/|[A-Za-z]:", value):
+        raise ValueError(
+            r"should be an absolute path: on Windows such as C:\gofallback, on Linux /home/builder/gofallback"
+        )
     if not value.startswith("/"):
         folder = absolute_windows(value)
         return _own_folder(folder, "C:\\gofallback", shared=_shared_on_windows(folder))

@@ -160,7 +160,8 @@ def _misspelt(data: Mapping[str, Any]) -> None:
     """A host's data holds keys of others too, so only what is nearly one of ours can be called misspelt."""
     for key in data:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.9)
+            near = [known for known in KEYS if sorted(known) == sorted(str(key))]  # toolchian
+            near = near or difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.85)
             if near:
                 _refuse(f"{key}: unknown key, nearly '{near[0]}'; rename it in {_place([near[0]])}")
 

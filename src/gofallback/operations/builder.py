@@ -89,7 +89,8 @@ def make_folders(state: State, host: Host, paths: list[str]) -> bool:
     answer = ask(state, host, shell.script(steps, always=True))
     missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
     if not answer.ok or missing:
-        what = ", ".join(missing) or paths[0]
+        others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        what = f"{(missing or paths)[0]}{others}"
         return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
     return True
 

@@ -50,7 +50,7 @@ def diff(
     live = state.current == desired.id
     wrong = damage(state, desired, service, sha256, wanted) if live else other_binary(state, desired, sha256, wanted)
     if desired.id not in state.releases:
-        built = f"with the {_binaries(service)} that this run builds"
+        built = f"with the {_binaries(service)} that this run builds or finds in the store"
         note = binary_note(state, sha256, wanted) if sha256 else built
         steps.append(Step("upload", f"upload release {desired.id}; {note}", files_diff(state, desired)))
     elif wrong:

@@ -1,0 +1,94 @@
+"""A run that has no host: pyinfra 3.10 warns, works on nobody and exits 0, which here means that all is well."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+from pyinfra import logger
+from pyinfra.api.inventory import Inventory
+from pyinfra.context import ctx_inventory
+
+from gofallback.report.model import EXIT_STATUS
+
+GIVEN: dict[str, Any] = {}
+"""pyinfra's own parameters; empty under its API, and where the project has no config.py that asks for it."""
+
+
+def refuse_nobody() -> None:
+    """For a project's config.py, which pyinfra reads before it looks at the inventory.
+
+    A misspelt inventory or `--limit` then ends the command with one line and the exit status of a refused run. No
+    deploy file is executed for nobody, so no stage could say it.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None:  # under pyinfra's API there is neither a command line nor an exit status
+        GIVEN.update(context.params)
+        atexit.register(_end)
+
+
+def nobody(given: Mapping[str, Any], inventory: Inventory) -> str | None:
+    """Why a command line leaves no host to work on; None where it leaves one.
+
+    Args:
+        given: pyinfra's own parameters: ``inventory``, ``limit``, ``exclude``.
+        inventory: what pyinfra made of them.
+    """
+    if not len(inventory):
+        name = given.get("inventory")
+        found = "has no hosts" if Path(str(name)).exists() else "is no file here, and no host that is known"
+        return f"the inventory {name} {found}; give a file such as inventories/production.py"
+    if given.get("exclude") and not hosts_left(given, inventory):
+        return f"--exclude {' '.join(given['exclude'])}: no host is left; {_known(inventory)}"
+    return misspelt(given, inventory)
+
+
+def misspelt(given: Mapping[str, Any], inventory: Inventory) -> str | None:
+    """The `--limit` that matches nothing: pyinfra only warns, and works on fewer hosts than somebody meant."""
+    for pattern in given.get("limit") or ():
+        if not _matched([pattern], inventory):
+            several = "; give --limit once for each" if "," in pattern else ""
+            return f"--limit {pattern}: no such host or group{several}; {_known(inventory)}"
+    return None
+
+
+def hosts_left(given: Mapping[str, Any], inventory: Inventory) -> set[str]:
+    """Names of the hosts that `--limit` and `--exclude` leave."""
+    names = _matched(given["limit"], inventory) if given.get("limit") else {host.name for host in inventory}
+    return names - _matched(given.get("exclude") or (), inventory)
+
+
+def _known(inventory: Inventory) -> str:
+    groups, hosts = sorted(inventory.groups), sorted(host.name for host in inventory)
+    return f"groups: {', '.join(groups) or 'none'}; hosts: {', '.join(hosts)}"
+
+
+def _matched(patterns: Iterable[str], inventory: Inventory) -> set[str]:
+    """As pyinfra_cli.cli: a pattern is a group's name, else one of hosts' names."""
+    found: set[str] = set()
+    for pattern in patterns:
+        if pattern in inventory.groups:
+            found |= {host.name for host in inventory.groups[pattern]}
+        else:
+            found |= {host.name for host in inventory if fnmatch(host.name, pattern)}
+    return found
+
+
+def _end() -> None:
+    if not ctx_inventory.isset():
+        return  # it could not be read, and that was said
+    inventory = ctx_inventory.get()
+    if hosts_left(GIVEN, inventory):
+        return
+    logger.error(f"--> refused: {nobody(GIVEN, inventory)}; nothing was changed")
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(EXIT_STATUS["refused"])
