@@ -23,7 +23,7 @@ HEAD = """\
 Data of a host is what pyinfra merges for it: `group_data/*.py`, then the inventory. gofallback reads the keys below
 from it, leaves all others alone (but for one that is nearly one of these: a misspelt one), and refuses a run with one
 line when a key is unknown, missing or has the wrong type; nothing has been changed then. YAML files of services lie in
-`group_data/services/`, one a service, named after it; [service-reference.yml](service-reference.yml) shows one with every key.
+`group_data/services/`, one a service, named after it; [service-reference.yml](service-reference.yml) has every key.
 
 ## What wins over what
 
