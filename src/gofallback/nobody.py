@@ -82,9 +82,9 @@ def _matched(patterns: Iterable[str], inventory: Inventory) -> set[str]:
 
 
 def _end() -> None:
-    if not ctx_inventory.isset():
+    inventory: Inventory | None = ctx_inventory.get() if ctx_inventory.isset() else None  # type: ignore[no-untyped-call]
+    if inventory is None:
         return  # it could not be read, and that was said
-    inventory = ctx_inventory.get()
     if hosts_left(GIVEN, inventory):
         return
     logger.error(f"--> refused: {nobody(GIVEN, inventory)}; nothing was changed")
