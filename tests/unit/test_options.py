@@ -45,6 +45,12 @@ def test_a_wish_for_another_deploy_is_not_left_out_in_silence(key: str, value: s
     parse_options({key: value}, GROUP_DATA).check(meant.split("/")[1].split(".")[0])
 
 
+def test_a_no_is_a_wish_like_any_other_where_it_is_not_what_counts_anyway() -> None:
+    assert told("twin", False, "rollback").startswith("--data twin=False: deploys/rollback.py does not use it")
+    parse_options({"twin": False}, GROUP_DATA).check("rollout")
+    parse_options({"source_offline": False, "faithful": False}, GROUP_DATA).check("rollback")
+
+
 @pytest.mark.parametrize("way", ["resume", "abort"])
 def test_a_version_beside_a_run_that_has_its_own_is_not_left_out_in_silence(way: str) -> None:
     options = parse_options({"version": "v1.1.0", way: "20261122T031244Z-9f3a"}, GROUP_DATA)

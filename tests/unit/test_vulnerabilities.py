@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from gofallback.controller import govulncheck
@@ -166,6 +167,23 @@ def test_one_binary_is_looked_at_once_for_all_targets(tmp_path: Path, stored: St
         _vulnerable.refuse_vulnerable(here, here.targets[0], [stored, stored])
     assert counted.read_text() == "x\n"
     assert len(here.run.scans) == len(here.run.notes) == 1
+
+
+def test_targets_that_are_served_at_once_wait_for_one_scan(
+    tmp_path: Path, stored: Stored, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+
+    def slow(binary: Path, *_: object, **__: object) -> Scan:
+        looked.append(binary)
+        gevent.sleep(0.01)
+        return scan()
+
+    monkeypatch.setattr(govulncheck, "scan", slow)
+    here = here_with(tmp_path, data)
+    told = [gevent.spawn(_vulnerable.problem, here, here.targets[0], [stored]) for _ in range(3)]
+    gevent.joinall(told)
+    assert len(looked) == len(here.run.scans) == 1 and len({job.value for job in told}) == 1
 
 
 @pytest.mark.parametrize(

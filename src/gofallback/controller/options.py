@@ -141,7 +141,8 @@ class Options(Strict):
             )
         for key, commands in _ONLY_FOR.items():
             value = getattr(self, key)
-            if value and command not in commands:
+            # `twin=false` is a wish too: it sets a rule aside.
+            if value != type(self).model_fields[key].default and command not in commands:
                 meant = " and ".join(f"deploys/{name}.py" for name in commands)
                 raise DataError(
                     f"--data {key}={redact(str(value))}: deploys/{command}.py does not use it; it is for {meant}"

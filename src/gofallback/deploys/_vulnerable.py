@@ -35,6 +35,18 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     policy = here.fleet(host).vulnerabilities
     if policy is None or policy.policy == "off":
         return None
+    with here.lock:  # a scan takes a moment, in which another target would begin the same one
+        against = _against(here, policy, stored)
+    if not against:
+        return None
+    if policy.policy == "block":
+        return f"{'; '.join(against)} (vulnerabilities.policy is block): {_REMEDY}"
+    for reason in against:
+        here.run.note(f"not stopped, as vulnerabilities.policy is warn: {reason}")
+    return None
+
+
+def _against(here: Site, policy: Vulnerabilities, stored: Iterable[Stored]) -> list[str]:
     known: dict[tuple[str, str], tuple[ScanRow, str | None]] = here.memo.setdefault("vulnerable", {})
     fresh: list[ScanRow] = []
     against: list[str] = []
@@ -47,13 +59,7 @@ def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
         if reason is not None:
             against.append(reason)
     _keep(here, fresh)
-    if not against:
-        return None
-    if policy.policy == "block":
-        return f"{'; '.join(against)} (vulnerabilities.policy is block): {_REMEDY}"
-    for reason in against:
-        here.run.note(f"not stopped, as vulnerabilities.policy is warn: {reason}")
-    return None
+    return against
 
 
 def refuse_vulnerable(here: Site, host: Host, stored: Iterable[Stored]) -> None:
@@ -62,8 +68,7 @@ def refuse_vulnerable(here: Site, host: Host, stored: Iterable[Stored]) -> None:
     Raises:
         RefusedError: the policy blocks them.
     """
-    with here.lock:
-        found = problem(here, host, stored)
+    found = problem(here, host, stored)
     if found is not None:
         raise RefusedError(f"{found}; nothing was changed")
 

@@ -85,8 +85,7 @@ def _artifacts(state: State, host: Host, here: Site) -> bool:
 
 def _harmless(host: Host, here: Site) -> bool:
     """Whether nothing that is known of these binaries stands against their release."""
-    with here.lock:
-        found = vulnerable(here, host, here.run.artifacts.values())
+    found = vulnerable(here, host, here.run.artifacts.values())
     if found is not None:
         host.log_styled(found, fg="red")
         here.run.cause = here.run.cause or found
