@@ -11,7 +11,10 @@ import pytest
 
 from lab import Lab
 from lab.lab import end
+from lab.stock import stock
 from tests.lab.fleet import Fleet
+from tests.lab.pyinfra_host import connected
+from tests.lab.target import Target
 
 
 def fresh_name() -> str:
@@ -38,6 +41,29 @@ def two_targets() -> Iterator[Lab]:
     """A lab with t1 and t2, shared by one file of tests, which leave its hosts up and whole."""
     with Lab.up(fresh_name(), targets=2, builders=0) as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def stocked(two_targets: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Two targets, no builder, and v1.0.0 and v1.1.0 in the controller's store as if one had built them."""
+    made = Fleet(two_targets, tmp_path_factory.mktemp("controller"))
+    stock(made.home, ["v1.0.0", "v1.1.0"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def one_target() -> Iterator[Lab]:
+    """A lab with t1 alone, on a small disk."""
+    with Lab.up(fresh_name(), targets=1, builders=0, target_disk_mb=256) as lab:
+        yield lab
+
+
+@pytest.fixture
+def target(one_target: Lab) -> Iterator[Target]:
+    """t1 as on the first day, connected, for tests of single steps."""
+    one_target.targets[0].reset()
+    with connected(one_target) as (state, hosts, said):
+        yield Target(one_target, state, hosts[0], said)
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from lab import Lab
 from lab.cache import cache_dir
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Result
 
 pytestmark = pytest.mark.lab
@@ -22,14 +18,12 @@ WHY = "INC-4711, the mirror answers 500"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def made(stocked: Fleet) -> Fleet:
     """Two targets that v1.0.0 was rolled out to, with a reason."""
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"), {"rollout": {"confirm_window": 10, "lease_ttl": 6}})
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        result = fleet.rollout("v1.0.0", "--data", f"reason={WHY}")
-        assert result.code == 0, result.output
-        yield fleet
+    stocked.data = {"rollout": {"confirm_window": 10, "lease_ttl": 6}}
+    result = stocked.rollout("v1.0.0", "--data", f"reason={WHY}")
+    assert result.code == 0, result.output
+    return stocked
 
 
 def part(fleet: Fleet, host: str, folder: Path) -> Path:

@@ -24,8 +24,6 @@ from gofallback.operations.release import put_release
 from gofallback.release.activation import Order
 from gofallback.release.lease import fenced
 from gofallback.release.receive import finish
-from lab import Lab
-from tests.lab.conftest import fresh_name
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import Target, hello, wait
 
@@ -61,18 +59,10 @@ def other_controller(target: Target, run_id: str, takeover: str = "") -> Iterato
         process.kill()
 
 
-@pytest.fixture(scope="module")
-def one_target() -> Iterator[Lab]:
-    with Lab.up(fresh_name(), targets=1, builders=0, target_disk_mb=256) as lab:
-        yield lab
-
-
 @pytest.fixture
-def target(one_target: Lab) -> Iterator[Target]:
-    one_target.targets[0].reset()
-    with connected(one_target) as (state, hosts, said):
-        yield Target(one_target, state, hosts[0], said)
-        lease.release(state, hosts[0])
+def target(target: Target) -> Iterator[Target]:
+    yield target
+    lease.release(target.state, target.host)
 
 
 def take(target: Target, run_id: str = ONE, *services: str, **options: Any) -> bool:

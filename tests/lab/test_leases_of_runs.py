@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from lab import Lab
 from lab.etcd import Etcd
 from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Running
 from tests.lab.target import wait
 
@@ -24,11 +21,9 @@ PASSWORD = "canary-Zq7horse"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0", "v1.2.0"])
-        yield fleet
+def made(stocked: Fleet) -> Fleet:
+    stock(stocked.home, ["v1.2.0"])
+    return stocked
 
 
 @pytest.fixture(scope="module")

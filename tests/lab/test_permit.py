@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import Lab
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import ROOT, Fleet, Result
 from tests.unit.approvals import Project
 from tests.unit.approvals import project as make_people
@@ -25,19 +21,11 @@ WHY = "the site is down and Kim is on a plane"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        yield fleet
-
-
-@pytest.fixture(scope="module")
-def live(made: Fleet) -> Fleet:
+def live(stocked: Fleet) -> Fleet:
     """v1.0.0 runs on both targets; tests that are refused leave it so."""
-    result = made.rollout("v1.0.0")
+    result = stocked.rollout("v1.0.0")
     assert result.code == 0, result.output
-    return made
+    return stocked
 
 
 @pytest.fixture

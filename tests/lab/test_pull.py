@@ -15,9 +15,6 @@ import pytest
 from gofallback.model.publish import PublishStore
 from gofallback.operations.release import put_release
 from gofallback.release.pull import Source
-from lab import Lab
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Result
 from tests.lab.pyinfra_host import connected
 from tests.lab.s3_stores import Endpoint, moto, swift
@@ -33,26 +30,18 @@ SAMPLER = (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        yield fleet
-
-
-@pytest.fixture(scope="module")
-def web(made: Fleet) -> Iterator[Nginx]:
-    yield from nginx(f"{made.lab.file.prefix}1")
+def web(stocked: Fleet) -> Iterator[Nginx]:
+    yield from nginx(f"{stocked.lab.file.prefix}1")
 
 
 @pytest.fixture
-def fresh(made: Fleet, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+def fresh(stocked: Fleet, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """Targets as on the first day, and a controller with both tokens."""
-    made.fresh_targets()
+    stocked.fresh_targets()
     monkeypatch.setenv("LAB_TOKEN", TOKEN)
     # in a file: what the lab itself starts on a target has this process's environment
-    (made.home / "reader").write_text(READ_TOKEN + "\n")
-    return made
+    (stocked.home / "reader").write_text(READ_TOKEN + "\n")
+    return stocked
 
 
 def store(fleet: Fleet, url: str, **more: Any) -> dict[str, Any]:
@@ -173,9 +162,9 @@ def test_what_is_missing_on_the_controller_is_said_before_anything_is_done(fresh
 
 
 @pytest.fixture(scope="module")
-def link(made: Fleet) -> Iterator[Target]:
-    with connected(made.lab) as (state, hosts, said):
-        yield Target(made.lab, state, hosts[0], said)
+def link(stocked: Fleet) -> Iterator[Target]:
+    with connected(stocked.lab) as (state, hosts, said):
+        yield Target(stocked.lab, state, hosts[0], said)
 
 
 def source_at(web: Nginx, path: str, **more: Any) -> Source:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,19 +28,6 @@ from tests.lab.target import HEALTH, Target, hello, wait
 
 pytestmark = pytest.mark.lab
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def one_target() -> Iterator[Lab]:
-    with Lab.up(fresh_name(), targets=1, builders=0) as lab:
-        yield lab
-
-
-@pytest.fixture
-def target(one_target: Lab) -> Iterator[Target]:
-    one_target.targets[0].reset()
-    with connected(one_target) as (state, hosts, said):
-        yield Target(one_target, state, hosts[0], said)
 
 
 def slowed(upload: Upload, pipe: Path) -> Upload:

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,27 +17,12 @@ from gofallback.release.activation import ActivationOutcome
 from gofallback.release.plan import diff
 from gofallback.release.sending import LocalProgram
 from gofallback.rollout.back import fleet_back
-from lab import Lab
-from tests.lab.conftest import fresh_name
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import HEALTH, Target, hello, wait
 from tests.unit.services import service
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def one_target() -> Iterator[Lab]:
-    with Lab.up(fresh_name(), targets=1, builders=0, target_disk_mb=256) as lab:
-        yield lab
-
-
-@pytest.fixture
-def target(one_target: Lab) -> Iterator[Target]:
-    one_target.targets[0].reset()
-    with connected(one_target) as (state, hosts, said):
-        yield Target(one_target, state, hosts[0], said)
 
 
 #: Only root reads what may hold passwords; systemd reads the environment as root, the agent runs as root.

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import Lab
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Result
 
 pytestmark = pytest.mark.lab
@@ -55,13 +51,10 @@ def data(**hello: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        for target in lab.targets:
-            target.run(f"systemd-run --collect --unit=sampler /bin/sh -c {quoted(SAMPLER)}")
-        yield fleet
+def made(stocked: Fleet) -> Fleet:
+    for target in stocked.lab.targets:
+        target.run(f"systemd-run --collect --unit=sampler /bin/sh -c {quoted(SAMPLER)}")
+    return stocked
 
 
 def quoted(text: str) -> str:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab import Lab
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Running
 
 pytestmark = pytest.mark.lab
@@ -22,20 +18,12 @@ HEALTH = {"check": {"type": "http", "url": "http://127.0.0.1:8181/healthz", "sta
 TWIN: dict[str, Any] = {"twin": {"unit": {"environment": {"HELLO_ADDR": ":8181"}}, "health": HEALTH}}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with Lab.up(fresh_name(), targets=2, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        yield fleet
-
-
 @pytest.fixture
-def fresh(made: Fleet) -> Fleet:
+def fresh(stocked: Fleet) -> Fleet:
     """Two targets on which nothing was ever released."""
-    made.fresh_targets()
-    made.data = {"rollout": QUICK}
-    return made
+    stocked.fresh_targets()
+    stocked.data = {"rollout": QUICK}
+    return stocked
 
 
 @pytest.fixture
