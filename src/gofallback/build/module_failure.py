@@ -147,7 +147,7 @@ def classify(
         match = re.search(pattern, output)
         if match:
             line = next((one for one in lines if re.search(pattern, one)), lines[0] if lines else "")
-            words = {"0": _short(line), "home": home, **_WORDS[bool(logins)]}
+            words = {"0": _short(line.removesuffix("; to add it:")), "home": home, **_WORDS[bool(logins)]}
             words |= {"module": _module(lines)} | {name: text for name, text in match.groupdict().items() if text}
             return ModuleFailure(kind, _fill(cause, words), _fill(remedy, words).replace("{logins}", logins))
     told = [line for line in lines if not line.startswith(("go: downloading", "#"))]

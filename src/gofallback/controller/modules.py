@@ -79,7 +79,8 @@ def gather(wanted: Wanted, say: Callable[[str], None]) -> ModuleSet:
     """
     known = _known(wanted)
     if known is not None:
-        say(f"{wanted.label}: {_count(known)} are in the controller's cache; nobody was asked")
+        verb = "is" if known.modules == 1 else "are"
+        say(f"{wanted.label}: {_count(known)} {verb} in the controller's cache; nobody was asked")
         return known
     go = wanted.go()
     _sweep(wanted.folder / "tmp")

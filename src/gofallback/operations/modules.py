@@ -81,7 +81,7 @@ def deliver(state: State, host: Host, work: Delivery) -> bool:
             host, f"{work.label}: the builder cannot be asked which modules it has ({answer.last()}); run again"
         )
     if "@complete" in lines:
-        host.log(f"{work.label}: {_modules(work.found.files)} are on the builder; nothing sent")
+        host.log(f"{work.label}: {_modules(work.found.files, ('is', 'are'))} on the builder; nothing sent")
         return True
     there = read_listing(lines, work.folder)
     missing = [file for file in work.found.files if there.get(file.name) != file.size]
@@ -176,6 +176,6 @@ def pack(files: Iterable[ModuleFile], target: Path) -> None:
                 archive.addfile(entry, content)
 
 
-def _modules(files: Sequence[ModuleFile]) -> str:
+def _modules(files: Sequence[ModuleFile], verb: tuple[str, str] = ("", "")) -> str:
     count = sum(file.name.endswith(".zip") for file in files)
-    return f"{count} module{'' if count == 1 else 's'}"
+    return f"{count} module{'' if count == 1 else 's'} {verb[count != 1]}".rstrip()
