@@ -13,9 +13,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.build import agent_source
-from gofallback.build.kept import KEEPER, Kept, Listed, keeper_name, read_list
+from gofallback.build.kept import KEEPER, MISSING, Kept, Listed, keeper_name, read_list
 from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
+from gofallback.connectors._channel import RemoteOutput
 from gofallback.operations.source import pack
 from gofallback.operations.talk import ask, send
 
@@ -35,6 +36,18 @@ def keeper_program(root: str) -> str:
     """Path of the helper on a builder."""
     folder = join(Layout(root).tools, keeper_name(agent_source.agent_digest(agent_source.keeper_files())))
     return join(folder, "keeper.exe" if os_of(root) == "windows" else "keeper")
+
+
+def guarded(root: str, words: list[str]) -> str:
+    """The command line of the helper with its words; status `MISSING` when it is not there."""
+    shell, program = shell_of(root), keeper_program(root)
+    return shell.script([shell.unless_there(program, f"exit {MISSING}"), shell.command([program, *words])])
+
+
+def last_words(output: RemoteOutput, default: str) -> str:
+    """Why the helper, or the connection to it, ended: the last line of its standard error."""
+    lines = [line.strip() for line in output.stderr_lines if line.strip()]
+    return lines[-1].removeprefix(f"{KEEPER}: ") if lines else default
 
 
 def compiling(environment: Mapping[str, str]) -> dict[str, str]:

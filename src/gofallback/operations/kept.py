@@ -30,10 +30,9 @@ from gofallback.build.kept import (
     request,
 )
 from gofallback.builder.paths import Layout
-from gofallback.builder.shell import shell_of
 from gofallback.connectors._channel import RemoteOutput
 from gofallback.connectors._ssh import LineConnector
-from gofallback.operations.keeper import cancel, install, keeper_program
+from gofallback.operations.keeper import cancel, guarded, install, last_words
 from gofallback.windows.quoting import COMMAND_LIMIT
 
 _LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
@@ -155,6 +154,7 @@ class _Follower:
         self.asked = 0
         """How often the job was asked for; the second time it may be our own that is joined."""
         self.installed = False
+        self.began = False
         self.who = secrets.token_hex(4)
         """Over all of its connections one who follows: what an old one was told counts as told to this one."""
         self._fresh()
@@ -187,7 +187,7 @@ class _Follower:
             elif output.timed_out:
                 return self._overdue()
             elif output.lost or output.exit_code is None:
-                why = _last(output, "the connection broke")
+                why = last_words(output, "the connection broke")
                 if not pauses:
                     return self._end(None, lost=why)
                 self._wait(why, pauses.pop(0))
@@ -196,23 +196,23 @@ class _Follower:
                 self._install()
             elif self.answer.begun is not None and starts < _STARTS:
                 starts += 1  # it began, and the builder knows nothing of it any more
-                _warn(self.host, f"{self.work.label}: {_last(output, 'the build is gone')}; building again")
+                _warn(self.host, f"{self.work.label}: {last_words(output, 'the build is gone')}; building again")
                 self._forget()
                 self._fresh()
             else:
                 code = output.exit_code
                 if code == ATTACHED:
-                    raise _CannotError(_last(output, "the host lets no process outlive its connection"))
-                raise _CannotError(_last(output, f"its helper ended with {code}"), begun=self.answer.begun is not None)
+                    raise _CannotError(last_words(output, "the host lets no process outlive its connection"))
+                raise _CannotError(last_words(output, f"its helper ended with {code}"), begun=self.began)
 
     def _talk(self) -> RemoteOutput:
         """One connection: from the start of the job, or from where the last one broke."""
         kept, stdin = self.work.kept, b""
-        program, jobs = keeper_program(kept.root), Layout(kept.root).jobs
+        words = [Layout(kept.root).jobs, kept.id, self.who]
         self.answer.again()
         if self.answer.begun is None:
             self.asked += 1
-            words = [program, "run", jobs, kept.id, self.who]
+            words = ["run", *words]
             stdin = request(
                 self.work.line,
                 self.work.environment,
@@ -223,13 +223,12 @@ class _Follower:
                 secrets=self.work.secrets,
             )
         else:
-            words = [program, "follow", jobs, kept.id, self.who, self.answer.begun.instance, str(self.answer.offset)]
-        line = _guarded(kept.root, program, words)
+            words = ["follow", *words, self.answer.begun.instance, str(self.answer.offset)]
         if self.state.print_input:
             echo(f"{self.host.print_prefix}>>> {self.work.line}", err=True)
         timeout = self.work.timeout + _GRACE
         try:
-            return self.connector.stream(line, stdin=stdin, timeout=timeout, on_stdout=self._hear)
+            return self.connector.stream(guarded(kept.root, words), stdin=stdin, timeout=timeout, on_stdout=self._hear)
         except ProtocolError as error:
             raise _CannotError(str(error), begun=True) from None
 
@@ -238,7 +237,7 @@ class _Follower:
         begun = self.answer.begun
         if begun is None or self.greeted:
             return
-        self.greeted = True
+        self.greeted = self.began = True
         if begun.way == "started" or self.asked > 1:
             _RUNNING[(self.host, self.work.kept.id)] = (self.work.kept, self.work.label)
         elif begun.way == "joined":
@@ -277,12 +276,6 @@ class _Follower:
         return Ended(tuple(self.collected), standing, lost)
 
 
-def _guarded(root: str, program: str, words: list[str]) -> str:
-    """The helper with its words; status `MISSING` when it is not there."""
-    shell = shell_of(root)
-    return shell.script([shell.unless_there(program, f"exit {MISSING}"), shell.command(words)])
-
-
 def end_running(say: Callable[[str, bool], None], *, leave: bool) -> None:
     """At the end of a program that was told to stop: end what it has started and still follows.
 
@@ -301,11 +294,6 @@ def end_running(say: Callable[[str, bool], None], *, leave: bool) -> None:
             say(f"[{host.name}] {label}: cannot be ended ({ended}); it goes on there: {hint}", True)
         else:
             say(f"[{host.name}] {label}: ended on the builder, no process of it is left", False)
-
-
-def _last(output: RemoteOutput, default: str) -> str:
-    lines = [line.strip() for line in output.stderr_lines if line.strip()]
-    return lines[-1].removeprefix("gofallback-keeper: ") if lines else default
 
 
 def _warn(host: Host, text: str) -> None:
