@@ -5,18 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from gofallback.report.model import (
+from gofallback.report.model import Report, Span, Stage, StageName
+from gofallback.report.rows import (
     ApprovalRow,
     ArtifactRow,
     Hold,
     Identity,
     JournalRow,
     OverrideRow,
-    Report,
     SourceRow,
-    Span,
-    Stage,
-    StageName,
     TargetRow,
     WaveRow,
 )

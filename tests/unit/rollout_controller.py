@@ -13,7 +13,8 @@ from typing import Any, Literal
 from gofallback.errors import GofallbackError
 from gofallback.model.rollout import Rollout
 from gofallback.release.state import ServiceState
-from gofallback.report.model import TargetRow, verdict_of
+from gofallback.report.model import verdict_of
+from gofallback.report.rows import TargetRow
 from gofallback.rollout import decide, waves
 from gofallback.rollout.back import fleet_back
 from gofallback.rollout.decide import Decision, Standing

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from gofallback.report import html, markdown, table, timeline
-from gofallback.report.model import Outcome, Report, Span, Stage, TargetRow, Verdict, verdict_of
+from gofallback.report.model import Report, Span, Stage, Verdict, verdict_of
+from gofallback.report.rows import Outcome, TargetRow
 from gofallback.report.screen import console, overview, text
 from tests.unit.reports import COMMIT, NEW, OLD, SHA, bad, good, row
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from gofallback.report import html, markdown, table, timeline
-from gofallback.report.model import Hold, Report, Span, Stage
+from gofallback.report.model import Report, Span, Stage
+from gofallback.report.rows import Hold
 from gofallback.report.screen import overview, text
 from tests.unit.reports import SHA, audited, rollout
 from tests.unit.test_report import outline

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from gofallback.report.model import Identity
+from gofallback.report.rows import Identity
 
 #: Seconds that one question may take: an agent whose hardware key waits for a touch does not answer.
 _PATIENCE = 3.0

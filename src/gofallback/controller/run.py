@@ -17,7 +17,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.journal.writer import Journal, JournalError
 from gofallback.model import Fleet
-from gofallback.report.model import ComparisonRow, Identity, ScanRow
+from gofallback.report.rows import ComparisonRow, Identity, ScanRow
 from gofallback.source.model import ResolvedSource
 
 State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]

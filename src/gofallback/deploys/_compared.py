@@ -19,7 +19,7 @@ from gofallback.deploys._site import Site
 from gofallback.errors import GofallbackError
 from gofallback.operations.talk import TROUBLE
 from gofallback.provenance import CHECKSUMS, TWIN, checksums
-from gofallback.report.model import ComparisonRow
+from gofallback.report.rows import ComparisonRow
 
 
 def label(spec: BuildSpec) -> str:

@@ -24,6 +24,7 @@ from gofallback.deploys._to_report import to_report
 from gofallback.operations.kept import end_running
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
+from gofallback.report.rows import JournalRow
 
 if TYPE_CHECKING:
     from gofallback.deploys._site import Site
@@ -119,7 +120,7 @@ def _ended(run: Run, report: records.Report) -> records.Report:
     notes = [*report.notes]
     if run.journal.waiting:
         notes.append(f"{run.journal.path}: the last {run.journal.waiting} lines could not be written")
-    stands = records.JournalRow(lines=run.journal.count, head=run.journal.head)
+    stands = JournalRow(lines=run.journal.count, head=run.journal.head)
     return report.model_copy(update={"journal": stands, "notes": notes})
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gofallback.controller.run import Run
     from gofallback.deploys._site import Site
-    from gofallback.report.model import ScanRow
+    from gofallback.report.rows import ScanRow
 
 _OPEN = frozenset({"intended", "provisional"})
 _CLOSED = frozenset({"confirmed", "reverted", "failed"})

@@ -10,6 +10,7 @@ from typing import Literal
 from gofallback.controller.run import Outcome, Run, Span
 from gofallback.journal.read import entries
 from gofallback.report import model as records
+from gofallback.report.rows import ApprovalRow, ArtifactRow, Health, Hold, OverrideRow, SourceRow, TargetRow, WaveRow
 
 _APPROVAL = ("principal", "key", "at", "expires", "file")
 _OVERRIDE = ("kind", "what", "why")
@@ -56,8 +57,8 @@ def to_report(
         round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
         identity=run.identity,
         why=run.options.reason or "",
-        approvals=[records.ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
-        overrides=[records.OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
+        approvals=[ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
+        overrides=[OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
         comparisons=list(run.comparisons),
         faithful=run.faithful,
         compared=run.compared,
@@ -99,7 +100,7 @@ def _stages(run: Run, order: Mapping[str, int]) -> list[records.Stage]:
     ]
 
 
-def _waves(run: Run) -> list[records.WaveRow]:
+def _waves(run: Run) -> list[WaveRow]:
     rows = []
     for wave, after in zip_longest(run.waves, run.waves[1:]):
         state: Literal["passed", "failed", "not reached", "cut off"] = "cut off"
@@ -111,14 +112,14 @@ def _waves(run: Run) -> list[records.WaveRow]:
         pause = after.start - wave.end if after and after.start is not None and wave.end is not None else 0.0
         end = run.elapsed if wave.start is not None and wave.end is None else wave.end
         rows.append(
-            records.WaveRow(
+            WaveRow(
                 name=wave.name, hosts=list(wave.hosts), start=wave.start, end=end, state=state, pause=max(0.0, pause)
             )
         )
     return rows
 
 
-def _holds(run: Run) -> list[records.Hold]:
+def _holds(run: Run) -> list[Hold]:
     """From when to when each release was provisional: the journal knows."""
     if run.journal.path is None:
         return []
@@ -126,14 +127,14 @@ def _holds(run: Run) -> list[records.Hold]:
         told = entries(run.journal.path.read_bytes())
     except OSError:
         return []
-    holds: dict[tuple[str, str], records.Hold] = {}
+    holds: dict[tuple[str, str], Hold] = {}
     for entry in told:
         key = (entry.host or "", entry.service or "")
         if entry.run != run.id or entry.at is None:
             continue
         at = max(0.0, (entry.at - run.started).total_seconds())
         if entry.event == "provisional" and (key not in holds or holds[key].ended != "open"):
-            holds[key] = records.Hold(host=key[0], service=key[1], start=at, end=max(at, run.elapsed))
+            holds[key] = Hold(host=key[0], service=key[1], start=at, end=max(at, run.elapsed))
         elif entry.event in ("confirmed", "reverted", "failed") and key in holds and holds[key].ended == "open":
             holds[key] = holds[key].model_copy(update={"end": max(at, holds[key].start), "ended": entry.event})
     return list(holds.values())
@@ -155,21 +156,19 @@ def _span(run: Run, span: Span) -> records.Span:
     return records.Span(host=span.host, start=max(0.0, span.start), end=max(0.0, end), status=status)
 
 
-def _sources(run: Run) -> list[records.SourceRow]:
+def _sources(run: Run) -> list[SourceRow]:
     return [
-        records.SourceRow(
-            service=name, repository=found.repository, ref=found.ref, commit=found.commit, version=found.version
-        )
+        SourceRow(service=name, repository=found.repository, ref=found.ref, commit=found.commit, version=found.version)
         for name, found in sorted(run.sources.items())
     ]
 
 
-def _artifacts(run: Run) -> list[records.ArtifactRow]:
+def _artifacts(run: Run) -> list[ArtifactRow]:
     rows = []
     for stored in run.artifacts.values():
         manifest = stored.manifest
         rows.append(
-            records.ArtifactRow(
+            ArtifactRow(
                 service=manifest.spec.service,
                 binary=manifest.spec.binary,
                 platform=manifest.platform,
@@ -199,11 +198,11 @@ def _libc(judged: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _target(run: Run, outcome: Outcome) -> records.TargetRow:
-    health: records.Health = "unknown"
+def _target(run: Run, outcome: Outcome) -> TargetRow:
+    health: Health = "unknown"
     if outcome.healthy is not None:
         health = "healthy" if outcome.healthy else "unhealthy"
-    return records.TargetRow(
+    return TargetRow(
         host=outcome.host,
         service=outcome.service,
         outcome="untouched" if outcome.state == "planned" else outcome.state,

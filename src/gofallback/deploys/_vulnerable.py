@@ -16,7 +16,7 @@ from gofallback.deploys._site import RefusedError, Site
 from gofallback.errors import GofallbackError
 from gofallback.model.vulnerabilities import Vulnerabilities
 from gofallback.report import screen, vulnerabilities
-from gofallback.report.model import ScanRow, VulnerabilityRow
+from gofallback.report.rows import ScanRow, VulnerabilityRow
 from gofallback.vulnerability.judge import Judged, judge, too_old
 from gofallback.vulnerability.scan import Scan
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gofallback.report.model import ApprovalRow, Identity, Report
+from gofallback.report.model import Report
+from gofallback.report.rows import ApprovalRow, Identity
 
 _SET_ASIDE = {
     "freeze": "rolled out in a freeze",

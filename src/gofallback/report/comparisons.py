@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gofallback.report.model import ComparisonRow, Report
+from gofallback.report.model import Report
+from gofallback.report.rows import ComparisonRow
 from gofallback.report.style import some
 
 HEAD = ("service", "version", "platform", "built on", "compared with", "sha256", "sha256 there", "same")

@@ -7,9 +7,9 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from gofallback.report import audit, comparisons, vulnerabilities
-from gofallback.report import model as records
-from gofallback.report.model import Report, Stage, WaveRow
+from gofallback.report import audit, comparisons, rows, vulnerabilities
+from gofallback.report.model import Report, Stage
+from gofallback.report.rows import WaveRow
 from gofallback.report.style import (
     HOLD_COLOUR,
     STAGE_COLOURS,
@@ -214,7 +214,7 @@ def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
     return bars
 
 
-def _hold(held: records.Hold, after: float, left: float, total: float) -> Hold | None:
+def _hold(held: rows.Hold, after: float, left: float, total: float) -> Hold | None:
     """From the end of the stage's bar to the confirmation."""
     end = _x(min(held.end, total), left, total)
     return Hold(round(after, 1), round(end - after, 1), hold_colour(held), held.ended) if end > after else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gofallback.report.model import GOOD_OUTCOMES, Health, Outcome, Report, StageName, Status, Verdict
+from gofallback.report.model import GOOD_OUTCOMES, Report, StageName, Status, Verdict
+from gofallback.report.rows import Health, Outcome
 
 #: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
 STAGE_COLOURS: dict[StageName, str] = {

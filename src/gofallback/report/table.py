@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gofallback.report import audit, comparisons
-from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, TargetRow, version_of
+from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, version_of
+from gofallback.report.rows import TargetRow
 from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, some, verdict_words
 
 _DASH = "-"

@@ -9,7 +9,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from gofallback.report.model import STAGES, Hold, Report, Span, Stage, StageName, WaveRow
+from gofallback.report.model import STAGES, Report, Span, Stage, StageName
+from gofallback.report.rows import Hold, WaveRow
 from gofallback.report.style import HOLD_COLOUR, STAGE_COLOURS, STATUS_COLOURS, WAVE_COLOURS, seconds_text
 
 #: Bars of one stage that are drawn at most; failures first, then the slowest.

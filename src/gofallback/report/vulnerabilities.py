@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.report.model import ScanRow, VulnerabilityRow
+from gofallback.report.rows import ScanRow, VulnerabilityRow
 
 HEAD = ("id", "module", "has", "fixed in", "in the binary", "counts", "what", "binaries")
 
