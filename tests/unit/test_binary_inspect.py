@@ -149,7 +149,8 @@ def test_a_development_version_with_experiments_is_kept_whole() -> None:
     [
         (b"", "is not a binary (ELF, PE or Mach-O): the file is empty"),
         (b"#!/bin/sh\n", "is not a binary (ELF, PE or Mach-O): it is a script"),
-        (b"PK\x03\x04", "is not a binary (ELF, PE or Mach-O): it is a zip archive"),
+        (b"PK\x03\x04", "is not a binary (ELF, PE or Mach-O): it is a zip archive; unpack it first"),
+        (b"\x1f\x8b\x08", "is not a binary (ELF, PE or Mach-O): it is a gzip archive; unpack it first"),
         (b"!<arch>\n", "is not a binary (ELF, PE or Mach-O): it is an archive of object files, so the package is not a "
                        "main package"),
         (b"hello", "is not a binary (ELF, PE or Mach-O): it begins with 68 65 6c 6c 6f"),

@@ -16,7 +16,7 @@ from gofallback.build.cgo import (
     zig_target,
 )
 from gofallback.build.spec import BuildSpec
-from gofallback.deploys.provision import ProvisionError, wanted_pins
+from gofallback.deploys.provision import ProvisionError, only, wanted_pins
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.cgo import Cgo
 from gofallback.windows.quoting import command_line
@@ -300,7 +300,7 @@ def test_a_builder_gets_each_zig_that_built_what_runs_in_production() -> None:
     assert versions("0.15.2", cgo={}) == ["1.26.6", "2.45.2", "0.15.2"]
     assert versions("0.14.1") == ["1.26.6", "2.45.2", "0.14.1"]  # the service had C, and has none today
     with pytest.raises(
-        ProvisionError, match=r"what runs in production: zig 0\.13\.0 has no pin for amd64; pinned: 0\.15"
+        ProvisionError, match=r"what runs in production: zig 0\.13\.0 has no pin for windows/amd64; pinned: 0\.15"
     ):
         versions("0.13.0", cgo={})
 
@@ -323,3 +323,11 @@ def test_whatever_decides_the_bytes_is_in_the_key() -> None:
         asked(Cgo(compiler="gcc", cc="gcc", version="12.2.0")),
     ]
     assert len({spec(one).key for one in cases}) == len(cases)
+
+
+def test_a_run_for_one_service_waits_for_no_zig_of_another_one() -> None:
+    table = {"go": "1.26.6", "git": "2.45.2", "zig": "0.15.2", "pins": PINS}
+    plain = service() | {"name": "plain", "port": 8099}
+    fleet = parse_fleet({"services": [service(cgo={}), plain], "toolchain": table})
+    assert "zig" in [pin.tool for pin in wanted_pins(only(fleet, []), "amd64")]
+    assert "zig" not in [pin.tool for pin in wanted_pins(only(fleet, ["plain"]), "amd64")]

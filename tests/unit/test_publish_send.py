@@ -96,7 +96,7 @@ def test_the_build_that_came_last_is_published(store: ArtifactStore, tmp_path: P
 
 
 def test_an_unknown_version_says_what_there_is(store: ArtifactStore) -> None:
-    with pytest.raises(PublishError, match=r"v9: not in the artifact store \(hello: v1.0.0\); build it with"):
+    with pytest.raises(PublishError, match=r"^v9: not in the artifact store \(hello: v1.0.0\); build it with"):
         chosen(store, None, "v9")
 
 

@@ -161,7 +161,9 @@ def _looks_like(data: bytes) -> str:
     if data.startswith(b"#!"):
         return "it is a script"
     if data.startswith(b"PK"):
-        return "it is a zip archive"
+        return "it is a zip archive; unpack it first"
+    if data.startswith(b"\x1f\x8b"):
+        return "it is a gzip archive; unpack it first"
     if data.startswith(b"!<arch>"):
         return "it is an archive of object files, so the package is not a main package"
     if data.startswith(b"\xca\xfe\xba\xbe"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from pyinfra.api.host import Host
 
@@ -29,7 +29,14 @@ def provision(site: Site, host: Host) -> None:
         return
     older = _known.toolchains(site) if host is site.builder else []
     idle = site.run.builder is not None and not _build_plan.to_build(site, host)
-    provision_builder(site.fleet(host), host, str(site.run.home.downloads), older, idle=idle)
+    fleet = only(site.fleet(host), site.run.options.service)
+    provision_builder(fleet, host, str(site.run.home.downloads), older, idle=idle)
+
+
+def only(fleet: Fleet, services: Collection[str]) -> Fleet:
+    """The fleet with what ``--data service=...`` names: nobody waits for the Zig of a service that is not built."""
+    chosen = {name: service for name, service in fleet.services.items() if name in services}
+    return fleet.model_copy(update={"services": chosen}) if services else fleet
 
 
 def provision_builder(

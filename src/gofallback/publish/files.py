@@ -43,7 +43,7 @@ def chosen(store: ArtifactStore, service: str | None, version: str) -> tuple[str
             f"{name}: {', '.join(store.versions(name)[:5])}" for name in known if service in (None, name)
         )
         raise PublishError(
-            f"{service or 'any service'} {version}: not in the artifact store ({newest or 'nothing'}); build it with "
+            f"{f'{service} ' if service else ''}{version}: not in the artifact store ({newest or 'nothing'}); build it with "
             f"deploys/drill.py --data ref={version}"
         )
     if len(having) > 1:

@@ -148,5 +148,5 @@ def _refuse_others(rows: Sequence[Row], found: dict[str, Seen | None], data: Pub
     more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
     raise PublishError(
         f"{row.address}: is there with other content: {seen.what}, ours has sha256 {row.item.sha256} and "
-        f"{row.item.size} bytes{more}; nothing was sent. Publish it as another version, or replace it with overwrite"
+        f"{row.item.size} bytes{more}; nothing was sent. Publish it as another version, or replace it (--overwrite)"
     )
