@@ -42,8 +42,9 @@ def chosen(store: ArtifactStore, service: str | None, version: str) -> tuple[str
         newest = "; ".join(
             f"{name}: {', '.join(store.versions(name)[:5])}" for name in known if service in (None, name)
         )
+        whose = f"{service} " if service else ""
         raise PublishError(
-            f"{f'{service} ' if service else ''}{version}: not in the artifact store ({newest or 'nothing'}); build it with "
+            f"{whose}{version}: not in the artifact store ({newest or 'nothing'}); build it with "
             f"deploys/drill.py --data ref={version}"
         )
     if len(having) > 1:
