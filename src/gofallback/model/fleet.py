@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from gofallback.model.approval import Approval
-from gofallback.model.base import DataError, Strict
+from gofallback.model.base import Strict
 from gofallback.model.builder import Builder, Toolchain
+from gofallback.model.consistent import consistent, pullable
 from gofallback.model.explain import closest, explain, key_path, kind, shown
 from gofallback.model.freeze import Window
 from gofallback.model.publish import Publish
+from gofallback.model.refuse import place, refuse
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target
@@ -25,9 +26,6 @@ M = TypeVar("M", bound=BaseModel)
 
 #: Name (where the data is a mapping), raw service, key path.
 Entry = tuple[str, Any, list[str | int]]
-
-#: More lines than these hide the first cause.
-MOST_LINES = 3
 
 
 class Fleet(Strict):
@@ -108,12 +106,12 @@ def parse_fleet(data: Mapping[str, Any]) -> Fleet:
         parts["freeze"] = windows.freeze if windows else []
     if "environment" in data and not isinstance(data["environment"], str):
         lines.append(
-            f"environment: should be text, got {kind(data['environment'])}; change it in {_place(['environment'])}"
+            f"environment: should be text, got {kind(data['environment'])}; change it in {place(['environment'])}"
         )
     if lines:
-        _refuse(*lines)
-    _consistent(parsed, parts.get("target"), parts.get("toolchain"))
-    _pullable(parts.get("target"), parts.get("publish"))
+        refuse(*lines)
+    consistent(parsed, parts.get("target"), parts.get("toolchain"))
+    pullable(parts.get("target"), parts.get("publish"))
     return Fleet(environment=data.get("environment", "default"), services=parsed, **parts)
 
 
@@ -126,7 +124,7 @@ def parse_publish(raw: object, where: str) -> Publish:
     lines: list[str] = []
     parsed = _validate(Publish, raw, ["publish"], lines)
     if parsed is None:
-        _refuse(*(line.replace(_place(["publish"]), where) for line in lines))
+        refuse(*(line.replace(place(["publish"]), where) for line in lines))
     return parsed
 
 
@@ -144,18 +142,6 @@ def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _refuse(*lines: str) -> NoReturn:
-    more = len(lines) - MOST_LINES
-    shown_lines = list(lines[:MOST_LINES])
-    if more > 0:
-        shown_lines[-1] += f" (and {more} more)"
-    raise DataError("\n".join(_printable(line) for line in shown_lines))
-
-
-def _printable(line: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
-
-
 def _misspelt(data: Mapping[str, Any]) -> None:
     """A host's data holds keys of others too, so only what is nearly one of ours can be called misspelt."""
     for key in data:
@@ -163,38 +149,38 @@ def _misspelt(data: Mapping[str, Any]) -> None:
             near = [known for known in KEYS if sorted(known) == sorted(str(key))]  # toolchian
             near = near or difflib.get_close_matches(str(key), KEYS, n=1, cutoff=0.85)
             if near:
-                _refuse(f"{key}: unknown key, nearly '{near[0]}'; rename it in {_place([near[0]])}")
+                refuse(f"{key}: unknown key, nearly '{near[0]}'; rename it in {place([near[0]])}")
 
 
 def _by_name(services: object) -> dict[str, dict[str, Any]]:
     if services is None:
-        _refuse("services: is required and missing; add services = load_services(folder) to group_data/all.py")
+        refuse("services: is required and missing; add services = load_services(folder) to group_data/all.py")
     if isinstance(services, Mapping):
         entries: list[Entry] = [(str(name), raw, ["services", str(name)]) for name, raw in services.items()]
     elif isinstance(services, (list, tuple)):
         entries = [("", raw, ["services", index]) for index, raw in enumerate(services)]
     else:
-        _refuse(f"services: should be a list or a mapping of services, got {kind(services)}; change it in group_data/")
+        refuse(f"services: should be a list or a mapping of services, got {kind(services)}; change it in group_data/")
     found: dict[str, dict[str, Any]] = {}
     for given, raw, where in entries:
         if not isinstance(raw, Mapping):
             text = f"{key_path(where)}: should be a mapping (key: value), got {kind(raw)}"
-            _refuse(f"{text}; change it in {_place(where)}")
+            refuse(f"{text}; change it in {place(where)}")
         name = raw.get("name", given or None)
         if not isinstance(name, str):
             problem = "is required and missing" if name is None else f"should be text, got {shown(name)}"
-            _refuse(f"{key_path([*where, 'name'])}: {problem}; add a name of lower case letters, digits and '-'")
+            refuse(f"{key_path([*where, 'name'])}: {problem}; add a name of lower case letters, digits and '-'")
         if given and name != given:
-            _refuse(f"{key_path([*where, 'name'])}: should be '{given}', as its key, got {shown(name)}; remove `name`")
+            refuse(f"{key_path([*where, 'name'])}: should be '{given}', as its key, got {shown(name)}; remove `name`")
         if name in found:
-            _refuse(f"{key_path(where)}.name: '{name}' is the name of two services; rename one in group_data/services")
+            refuse(f"{key_path(where)}.name: '{name}' is the name of two services; rename one in group_data/services")
         found[name] = {**raw, "name": name}
     return found
 
 
 def _overrides(overrides: object, services: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not isinstance(overrides, Mapping):
-        _refuse(
+        refuse(
             f"service_overrides: should be a mapping by service name, got {kind(overrides)}; change it in group_data/"
         )
     for name, override in overrides.items():
@@ -202,12 +188,12 @@ def _overrides(overrides: object, services: Mapping[str, Any]) -> dict[str, Mapp
         if name not in services:
             known = ", ".join(services) or "none"
             hint = closest(str(name), list(services))
-            remedy = f"rename or remove it in {_place(['service_overrides'])}"
-            _refuse(f"{where}: no such service{hint}; known: {known}; {remedy}")
+            remedy = f"rename or remove it in {place(['service_overrides'])}"
+            refuse(f"{where}: no such service{hint}; known: {known}; {remedy}")
         if not isinstance(override, Mapping):
-            _refuse(f"{where}: should be a mapping (key: value), got {kind(override)}; change it in group_data/")
+            refuse(f"{where}: should be a mapping (key: value), got {kind(override)}; change it in group_data/")
         if override.get("name", name) != name:
-            _refuse(
+            refuse(
                 f"{where}.name: a service cannot be renamed by an override; remove it in group_data/ or the inventory"
             )
     return dict(overrides)
@@ -224,7 +210,7 @@ def _validate(
         for finding in error.errors(include_url=False):
             path, text, verb = explain(finding, model, raw if isinstance(raw, Mapping) else {})
             full = _origin([*where, *path], overrides or {})
-            lines.append(f"{key_path(full)}: {text}" + (f"; {verb}" if verb else "") + f" in {_place(full)}")
+            lines.append(f"{key_path(full)}: {text}" + (f"; {verb}" if verb else "") + f" in {place(full)}")
     return None
 
 
@@ -238,71 +224,3 @@ def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | i
         if not isinstance(here, Mapping):
             return ["service_overrides", *path[1:]]
     return path
-
-
-def _place(path: Sequence[str | int]) -> str:
-    """The file a person has to open."""
-    if path[0] != "services":
-        return "group_data/builders.py" if path[0] == "toolchain" else "group_data/ or the inventory"
-    name = path[1] if len(path) > 1 else ""
-    named = isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name)
-    return f"group_data/services/{name}.yml" if named else "group_data/services/"
-
-
-def _consistent(services: Mapping[str, Service], target: Target | None, toolchain: Toolchain | None) -> None:
-    lines: list[str] = _unpinned(services, toolchain) if toolchain else []
-    ports: dict[int, str] = {}
-    for name, service in services.items():
-        if service.port is None:
-            continue
-        other = ports.setdefault(service.port, name)
-        if other != name:
-            where = f"services.{name}.port: {service.port} is also the port of '{other}'"
-            lines.append(f"{where}; give each service its own in group_data/services/{name}.yml")
-    for index, wanted in enumerate((target.services or []) if target else []):
-        if wanted not in services:
-            known = ", ".join(services) or "none"
-            text = f"target.services[{index}]: no such service '{wanted}'{closest(wanted, list(services))}"
-            lines.append(f"{text}; known: {known}; change it in {_place(['target'])}")
-    if lines:
-        _refuse(*lines)
-
-
-def _pullable(target: Target | None, publish: Publish | None) -> None:
-    """Targets that pull need a store that they can reach."""
-    if target is None or target.delivery != "pull":
-        return
-    if publish is None:
-        _refuse(
-            "target.delivery: pull needs a store that is pulled from; name one with publish.stores in "
-            "group_data/all.py (docs/pulling.md), or push"
-        )
-    known, name = ", ".join(publish.stores), publish.chosen(target.pull_from)
-    if name is None:
-        _refuse(
-            f"target.pull_from: is missing, and publish has several stores and no default; name one of them: {known}"
-        )
-    if name not in publish.stores:
-        text = f"target.pull_from: no such store '{name}'{closest(name, list(publish.stores))}; known: {known}"
-        _refuse(f"{text}; change it in {_place(['target'])}")
-    if publish.stores[name].url.startswith("file://"):
-        _refuse(
-            f"target.delivery: pull from publish.stores.{name} cannot be: {publish.stores[name].url} is a folder of "
-            "the controller; name a store with s3:// or https:// (target.pull_from), or push"
-        )
-
-
-def _unpinned(services: Mapping[str, Service], toolchain: Toolchain) -> list[str]:
-    pinned = sorted({pin.version for pin in toolchain.pins if pin.tool == "go"})
-    compilers = [
-        f"services.{name}.build.cgo: its compiler is Zig, but toolchain.zig names none; set it, and add its version, "
-        f"url and sha256 to toolchain.pins (tool: zig) in {_place(['toolchain'])}"
-        for name, service in services.items()
-        if service.build.cgo and service.build.cgo.compiler == "zig" and toolchain.zig is None
-    ]
-    return compilers + [
-        f"services.{name}.build.go: Go {service.build.go} has no pin (pinned: {', '.join(pinned)}); "
-        f"add its version, url and sha256 to toolchain.pins in {_place(['toolchain'])}"
-        for name, service in services.items()
-        if service.build.go and service.build.go not in pinned
-    ]
