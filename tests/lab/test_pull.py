@@ -98,7 +98,7 @@ def test_s3_is_pulled_from_by_signed_addresses_that_nobody_sees(
         bucket_of(s3)
         for key, value in s3.environment.items():
             monkeypatch.setenv(key, value)
-        publish = {"stores": {"depot": {"url": f"s3://releases/pre?endpoint={s3.url}"}}}
+        publish = {"stores": {"depot": {"url": f"s3://releases/pre?endpoint={s3.url}", "plain_http": True}}}
         result = pull(fresh, publish, pull_fallback="none")
         assert result.code == 0, result.output
         assert "pulled from depot" in result.output

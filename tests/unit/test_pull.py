@@ -172,3 +172,19 @@ def test_an_s3_address_is_signed_and_holds_no_key(tmp_path: Path, monkeypatch: p
     found = source(tmp_path, url="s3://bucket/pre?endpoint=https://s3.example.com", token=None)
     assert found.url.startswith("https://s3.example.com/bucket/pre/hello/v1/hello-linux-amd64?X-Amz-Algorithm=AWS4")
     assert "X-Amz-Expires=930" in found.url and "s3cret" not in found.url and found.headers == {} and found.signed
+
+
+def test_a_signed_address_does_not_go_over_http_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret-key-of-the-test")
+    plain = {"url": "s3://bucket/pre?endpoint=http://s3.example.com:9000", "token": None}
+    told = r"^http://s3\.example\.com:9000: the signed address would go .* or say plain_http: true$"
+    with pytest.raises(PublishError, match=told):
+        source(tmp_path, **plain)
+    with pytest.raises(PublishError, match=told):  # while planning, too
+        publishing.check(PublishStore.model_validate({"url": plain["url"]}), "hello", "v1")
+    assert source(tmp_path, **plain, plain_http=True).signed
+    assert source(tmp_path, url="s3://bucket?endpoint=http://127.0.0.1:9000", token=None).signed
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.com:9000")  # group data names no endpoint
+    with pytest.raises(PublishError, match=told):
+        source(tmp_path, url="s3://bucket", token=None)

@@ -15,7 +15,8 @@ from gofallback.deploys._wanted import Wanted
 from gofallback.model.publish import PublishStore
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item, public_name
-from gofallback.publish.pull import reading_header, source
+from gofallback.publish.pull import check as check_readable
+from gofallback.publish.pull import source
 from gofallback.publish.send import Row, open_store, publish
 from gofallback.release.receive import Upload
 
@@ -49,9 +50,7 @@ def check(here: Site, host: Host, want: Wanted) -> None:
 
 def _unusable(store: PublishStore, want: Wanted) -> str | None:
     try:
-        open_store(store, want.service.name, want.files.version)
-        if not store.url.startswith("s3://"):
-            reading_header(store)
+        check_readable(store, want.service.name, want.files.version)
     except PublishError as error:
         return str(error)
     return None

@@ -107,7 +107,9 @@ class PublishStore(Strict):
         default=None, description="targets that pull: header that takes the read_token; default: as for `token`"
     )
     plain_http: bool = Field(
-        default=False, description="send tokens to http://, where everybody on the way can read it"
+        default=False,
+        description="send tokens, and let targets that pull use signed addresses, over http://, where everybody on "
+        "the way can read them",
     )
     ca: AbsolutePath | None = Field(default=None, description="PEM file with the authority that signed for the store")
     overwrite: bool = Field(default=False, description="replace a file that is there with other content")

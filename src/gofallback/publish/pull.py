@@ -11,7 +11,8 @@ from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.request import upload
 from gofallback.publish.secret import header, place
-from gofallback.publish.web import guard_plain
+from gofallback.publish.send import open_store
+from gofallback.publish.web import guard_plain, loopback
 from gofallback.release.pull import Source
 from gofallback.report.redact import hide
 
@@ -41,6 +42,32 @@ def reading_header(store: PublishStore) -> dict[str, str]:
     return header(theirs, key="read_token")
 
 
+def check(store: PublishStore, service: str, version: str) -> None:
+    """Whether targets can be told where a store has their files: what they read with is there, and stays secret.
+
+    Raises:
+        PublishError: a credential is missing, or would go over http://.
+    """
+    opened = open_store(store, service, version)
+    if store.url.startswith("s3://"):
+        _guard_signed(store, str(getattr(opened, "endpoint", "")))
+    else:
+        reading_header(store)
+
+
+def _guard_signed(store: PublishStore, address: str) -> None:
+    """A signed address is a credential for as long as it is good, like a token. PublishError: it would go in the clear.
+
+    The message holds scheme and host alone.
+    """
+    parts = urlsplit(address)
+    if parts.scheme == "http" and not store.plain_http and not loopback(parts.hostname or ""):
+        raise PublishError(
+            f"http://{parts.netloc}: the signed address would go over the wire for everybody to read, and whoever "
+            "has it may fetch the file too; use an endpoint with https://, or say plain_http: true"
+        )
+
+
 def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> Source:
     """Where a target gets one published file.
 
@@ -52,7 +79,8 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
         target: the target's clock and proxy.
 
     Raises:
-        PublishError: the credential or the file of `ca` cannot be read, or the token would go over http://.
+        PublishError: the credential or the file of `ca` cannot be read, or the token, or the signed address,
+            would go over http://.
     """
     ca = _pem(store.ca) if store.ca else ""
     asker = "nobody in particular (no `read_token`)"
@@ -60,7 +88,9 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
     if store.url.startswith("s3://"):
         from gofallback.publish.s3 import S3Store  # a second of imports that the others need not pay
 
-        url = S3Store(store, service, version).signed_url(item, target.pull_deadline + _SPARE)
+        bucket = S3Store(store, service, version)
+        _guard_signed(store, bucket.endpoint)
+        url = bucket.signed_url(item, target.pull_deadline + _SPARE)
         hide(
             value for key, value in parse_qsl(urlsplit(url).query) if key in ("X-Amz-Signature", "X-Amz-Security-Token")
         )

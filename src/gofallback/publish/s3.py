@@ -7,10 +7,12 @@ each with its own; an upload that broke is taken up where it ended, if every par
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import boto3
 from botocore import exceptions
@@ -101,6 +103,27 @@ class S3Store:
         return f"s3://{self._address.bucket}/{self._key(item)}"
 
     def look(self, item: Item) -> Seen | None:
+        """See `_look`."""
+        with self._sense(item):
+            return self._look(item)
+
+    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+        """See `_send`."""
+        with self._sense(item):
+            self._send(item, moved)
+
+    @contextlib.contextmanager
+    def _sense(self, item: Item) -> Iterator[None]:
+        """An answer without what it has to hold, or with something else there, is no S3: botocore does not look."""
+        try:
+            yield
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise PublishError(
+                f"{self.where(item)}: an answer that makes no sense ({type(error).__name__}); does "
+                f"{urlsplit(self.endpoint).netloc} speak S3?"
+            ) from None
+
+    def _look(self, item: Item) -> Seen | None:
         """The sum that the store checked when the object came, else its content."""
         try:
             head = self._call("HeadObject", self._s3.head_object, Key=self._key(item), ChecksumMode="ENABLED")
@@ -116,7 +139,7 @@ class S3Store:
         # No sum, or one over parts of another size (some stores leave out the "-3" that tells them apart).
         return self._read_back(item)
 
-    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+    def _send(self, item: Item, moved: Callable[[int], None]) -> None:
         """In one request, or in parts."""
         if item.size > self._part:
             self._in_parts(item, moved)
@@ -133,6 +156,11 @@ class S3Store:
                 Metadata={"sha256": item.sha256},
             )
         moved(item.size)
+
+    @property
+    def endpoint(self) -> str:
+        """Address that requests go to, wherever it was set (group data, AWS_ENDPOINT_URL_S3, ~/.aws)."""
+        return str(self._s3.meta.endpoint_url)
 
     def signed_url(self, item: Item, seconds: int) -> str:
         """Address that reads the object without credentials, for so many seconds; at most a week, less for a role."""
@@ -194,8 +222,8 @@ class S3Store:
         """An upload of the same bytes that broke off: its id, and the ETag of each part the store has."""
         try:
             found = self._call("ListMultipartUploads", self._s3.list_multipart_uploads, Prefix=key)
-            uploads = [one for one in found.get("Uploads", []) if one["Key"] == key]
-            for one in sorted(uploads, key=lambda one: one["Initiated"], reverse=True):
+            uploads = [one for one in found.get("Uploads", []) if one.get("Key") == key]
+            for one in sorted(uploads, key=lambda one: str(one.get("Initiated")), reverse=True):
                 parts = self._parts(key, one["UploadId"])
                 if parts and all(self._ours(part, item, sums) for part in parts):
                     return one["UploadId"], {part["PartNumber"]: part["ETag"] for part in parts}
@@ -212,17 +240,17 @@ class S3Store:
         while True:
             page = self._call("ListParts", self._s3.list_parts, Key=key, UploadId=upload, PartNumberMarker=marker)
             found += page.get("Parts", [])
-            if not page.get("IsTruncated"):
+            before, marker = marker, page.get("NextPartNumberMarker", 0)
+            if not page.get("IsTruncated") or marker <= before:  # it would begin again, for ever
                 return found
-            marker = page["NextPartNumberMarker"]
 
     def _ours(self, part: dict[str, Any], item: Item, sums: list[tuple[bytes, str]]) -> bool:
-        number, size = part["PartNumber"], self._part_size(item)
-        if not 1 <= number <= len(sums) or part["Size"] != min(size, item.size - (number - 1) * size):
+        number, size = part.get("PartNumber", 0), self._part_size(item)
+        if not 1 <= number <= len(sums) or part.get("Size") != min(size, item.size - (number - 1) * size):
             return False
         sha256, md5 = sums[number - 1]
         known = part.get("ChecksumSHA256")
-        return bool(known == _base64(sha256) if known else part["ETag"].strip('"') == md5)
+        return bool(known == _base64(sha256) if known else part.get("ETag", "").strip('"') == md5)
 
     def _part_size(self, item: Item) -> int:
         return max(self._part, (item.size // _MOST_PARTS // _MIB + 1) * _MIB)

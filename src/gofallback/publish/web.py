@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from urllib.parse import urljoin, urlsplit
@@ -25,6 +26,10 @@ _CHUNK = 1 << 18
 _CONNECT = 10.0
 """Seconds for a connection."""
 _HOPS = 5
+_EXCERPT = 2000
+"""Bytes of an answer that are read for what a store says."""
+_PATIENCE = 5.0
+"""Seconds for them."""
 _MOVED = frozenset({301, 302, 303, 307, 308})
 #: What a server means that says "it is not there, and will not be".
 _ABSENT = frozenset({404, 410})
@@ -110,7 +115,7 @@ class WebStore:
             target = answer.headers.get("Location")
             if answer.status_code in _MOVED and target:
                 answer.close()
-                url = followed(method, answer.status_code, first, urljoin(url, target), self._own)
+                url = self._next(method, answer.status_code, first, url, target)
                 continue
             if answer.status_code in PASSING:
                 with closing(answer):
@@ -121,6 +126,12 @@ class WebStore:
                     )
             return answer
         raise PublishError(f"{first}: {_HOPS} redirects one after the other; correct the url")
+
+    def _next(self, method: str, status: int, first: str, url: str, target: str) -> str:
+        try:
+            return followed(method, status, first, urljoin(url, target), self._own)
+        except ValueError:  # not shown: whatever it is, it may hold a signature
+            raise PublishError(f"{first}: {status} leads to what is no address; is that a store?") from None
 
     def _once(
         self, method: str, url: str, body: Callable[[], tuple[Body, str]] | None, upload: Upload | None
@@ -153,6 +164,8 @@ class WebStore:
             raise Again(f"{self._host}: {_cause(error)}") from None
         except requests.RequestException as error:
             raise PublishError(f"{self._host}: {_cause(error)}") from None
+        except ValueError:  # a host that a redirect named and no name server could be asked for
+            raise PublishError(f"{self._host}: leads to what is no address; is that a store?") from None
         except OSError as error:  # requests checks the file of `ca` by itself
             raise PublishError(f"{self._host}: {error}") from None
 
@@ -166,7 +179,7 @@ class WebStore:
 def guard_plain(store: PublishStore) -> None:
     """No token over http:// but to this machine. PublishError otherwise."""
     scheme, host, _ = origin(store.url)
-    if store.token and scheme == "http" and not store.plain_http and not _loopback(host):
+    if store.token and scheme == "http" and not store.plain_http and not loopback(host):
         raise PublishError(
             f"{store.url}: the token would go over the wire for everybody to read; use https://, or say "
             "plain_http: true"
@@ -226,10 +239,19 @@ def refused(status: int, reason: str, text: str, url: str, asker: str) -> Publis
 
 
 def _text(answer: requests.Response) -> str:
+    """The beginning of what the store says: as much as comes soon.
+
+    Where more would have come, its last word is left out: it may be a part of the token, which nobody would recognize.
+    """
+    said, end = bytearray(), time.monotonic() + _PATIENCE
     try:
-        return next(answer.iter_content(2000), b"").decode("utf-8", "replace")
+        for byte in answer.iter_content(1):
+            said += byte
+            if len(said) >= _EXCERPT or time.monotonic() > end:
+                return said.decode("utf-8", "replace").rpartition(" ")[0]
     except requests.RequestException:
-        return ""
+        return said.decode("utf-8", "replace").rpartition(" ")[0]
+    return said.decode("utf-8", "replace")
 
 
 def _cause(error: BaseException) -> str:
@@ -251,7 +273,8 @@ def _asked(headers: Mapping[str, str]) -> float | None:
     return float(text) if text.isdecimal() else None
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether a host is this machine itself, so that nobody else is on the way."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
