@@ -115,12 +115,13 @@ def test_environment_lets_nothing_of_the_windows_user_through() -> None:
 
 def test_what_group_data_gives_reaches_go_and_the_builders_proxy_too() -> None:
     built = spec(environment={"GOPRIVATE": "git.example.com", "GOFLAGS": "-v", "GOAMD64": "v2"})
-    builder = Builder(environment={"HTTPS_PROXY": "http://proxy:3128", "GOFLAGS": "-x"})
+    builder = Builder(environment={"HTTPS_PROXY": "http://proxy:3128", "GOPROXY": "https://goproxy.example.com"})
     environment = plan.environment(built, ROOT, GOROOT, GIT, builder=builder)
     assert environment["GOPRIVATE"] == "git.example.com"
     assert environment["GOAMD64"] == "v2"
     assert environment["GOFLAGS"] == "-v"
     assert environment["HTTPS_PROXY"] == "http://proxy:3128"
+    assert environment["GOPROXY"] == "https://goproxy.example.com"
     assert built.key != spec().key
 
 

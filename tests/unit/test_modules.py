@@ -216,11 +216,6 @@ def test_mod_mod_is_refused_as_nothing_would_be_verified() -> None:
     assert "go mod tidy" in text
 
 
-def test_mod_mod_is_refused_for_a_builder_too() -> None:
-    with pytest.raises(DataError, match=r"builder\.environment.*go\.sum"):
-        parse_fleet({"services": [MINIMAL], "builder": {"environment": {"GOFLAGS": "-mod=mod"}}})
-
-
 def test_auto_leaves_another_go_mod_to_the_builder() -> None:
     where = [{"GOFLAGS": "-modfile=other.mod"}]
     assert choose("auto", needing(), NOBODY, where, controller_can=True) == "download"

@@ -140,7 +140,7 @@ def _settings(one: BuildInfo, other: BuildInfo, names: tuple[str, str]) -> Itera
             text=_each(key, a.get(key), b.get(key), names),
             remedy="look for GOFLAGS and `go env -w` on the builders, and say it in services.<name>.build"
             if flag
-            else "say it in services.<name>.build.environment; look in builder.environment and `go env -w`",
+            else "say it in services.<name>.build.environment; look for `go env -w` where one of them was built",
         )
 
 

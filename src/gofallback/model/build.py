@@ -11,15 +11,7 @@ from gofallback.model.binaries import Binary, BinaryName, GoVariable, PackagePat
 from gofallback.model.cgo import Cgo
 from gofallback.model.modules import ModuleWay, PrivateModules, clash, weakens
 from gofallback.model.platform import Platform
-from gofallback.report.redact import names_secret, secrets_in
-
-#: Variables that ``build.cgo`` sets.
-_CGO_NAMES = frozenset(
-    {
-        *("CC", "CXX", "AR", "STRIP", "CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS"),
-        *("PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR"),
-    }
-)
+from gofallback.model.variables import CGO, secret_in, set_by_us
 
 
 class Build(Strict):
@@ -78,26 +70,13 @@ class Build(Strict):
     @field_validator("environment")
     @classmethod
     def _not_ours(cls, value: dict[str, str]) -> dict[str, str]:
-        ours = {
-            "CGO_ENABLED",
-            "GOOS",
-            "GOARCH",
-            "GOROOT",
-            "GOTOOLCHAIN",
-            "GOCACHE",
-            "GOMODCACHE",
-            "GOTMPDIR",
-            "GOPATH",
-            "PATH",
-        }
-        for key in value:
-            if key.upper() in ours:
-                raise ValueError(f"{key} is set by gofallback; remove it")
-            if names_secret(key, sure=True) or any(secrets_in(value[key])):
-                raise ValueError(
-                    f"{key} should not hold a password: it becomes part of the artifact's manifest, which every target "
-                    "gets; a login for modules belongs in build.private.logins (docs/modules.md)"
-                )
+        if trouble := set_by_us(value):
+            raise ValueError(trouble)
+        if secret := secret_in(value):
+            raise ValueError(
+                f"{secret} should not hold a password: it becomes part of the artifact's manifest, which every target "
+                "gets; a login for modules belongs in build.private.logins (docs/modules.md)"
+            )
         if trouble := weakens(value):
             raise ValueError(trouble)
         return value
@@ -113,7 +92,7 @@ class Build(Strict):
         if self.cgo is None:
             return self
         for name in self.environment:
-            if name in _CGO_NAMES:
+            if name.upper() in CGO:
                 raise ValueError(f"environment {name}: belongs into build.cgo (docs/cgo.md); move it there")
         libc = self.cgo.libc_for(self.linkage)
         if self.linkage == "static" and libc == "gnu":

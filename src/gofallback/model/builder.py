@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from gofallback.model.base import BuilderRoot, EnvName, Line, Sha256, Strict
-from gofallback.model.modules import weakens
+from gofallback.model.variables import unfit_for_builder
 from gofallback.model.wipe import Wipe
 
 WINDOWS_ROOT = "C:\\gofallback"
@@ -94,8 +94,9 @@ class Builder(Strict):
     )
     environment: dict[EnvName, Line] = Field(
         default_factory=dict,
-        description="environment of every command there, such as HTTPS_PROXY; no password: some of it stands in "
-        "command lines there, which every login of that host may read",
+        description="environment of every command there: how it reaches others, such as HTTPS_PROXY or GOPROXY. No "
+        "password, as it stands in command lines there, and nothing that decides what is built (GOFLAGS, GOAMD64, "
+        "CGO_*, ...): that belongs to the service's `build`, whose key it is part of",
     )
     parallel_platforms: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
@@ -111,8 +112,8 @@ class Builder(Strict):
 
     @field_validator("environment")
     @classmethod
-    def _verifies(cls, value: dict[str, str]) -> dict[str, str]:
-        if trouble := weakens(value):
+    def _fits(cls, value: dict[str, str]) -> dict[str, str]:
+        if trouble := unfit_for_builder(value):
             raise ValueError(trouble)
         return value
 

@@ -53,8 +53,8 @@ def last_words(output: RemoteOutput, default: str) -> str:
 def compiling(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables under which the helper is compiled: our own ones, and what is not to be set.
 
-    This command's variables stand in a command line there, where others may read them: an address of a proxy with its
-    password (``builder.environment``) has no place in it, and nothing is downloaded.
+    This command's variables stand in a command line there, where others may read them: what data says of a proxy
+    (``builder.environment``) is nobody's business, and nothing is downloaded.
     """
     ours = {name: value for name, value in environment.items() if not value or name in _OURS}
     return {
