@@ -72,6 +72,7 @@ def of(**changed: Any) -> Manifest:
         {"directory": "../x"},
         {"go_version": "1.27.0/../../x"},
         {"tags": ("a b",)},
+        {"generator_tags": ("a -toolexec=/tmp/evil",)},
         {"stamp": (("main.version", "a\nb"),)},
         {"environment": (("GOFLAGS", "-toolexec=/tmp/evil"),)},
         {"environment": (("GOAMD64", "v1 & evil"),)},

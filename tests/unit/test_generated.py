@@ -10,6 +10,7 @@ import pytest
 from gofallback.build import generated, plan
 from gofallback.build.failure import classify
 from gofallback.build.generated import Changes, GeneratedError, left_over, overlay, read_changes
+from gofallback.build.spec import BuildSpec
 from gofallback.builder.state import BuilderState
 from gofallback.model.builder import Builder
 from gofallback.operations.build import batches
@@ -127,8 +128,8 @@ def test_as_many_at_once_as_the_builder_has_cores(told: str, wanted: int | None,
     assert job.at_once == at_once
 
 
-def job(*, fresh: bool = False, run: str = "one", tags: tuple[str, ...] | None = None) -> Job:
-    return Job((spec(),), Builder(), "C:\\go", "C:\\git\\cmd\\git.exe", Path(run), fresh=fresh, tags=tags)
+def job(*, fresh: bool = False, run: str = "one") -> Job:
+    return Job((spec(),), Builder(), "C:\\go", "C:\\git\\cmd\\git.exe", Path(run), fresh=fresh)
 
 
 def test_what_two_runs_build_to_compare_is_made_in_two_folders_and_what_they_share_in_one() -> None:
@@ -139,9 +140,24 @@ def test_what_two_runs_build_to_compare_is_made_in_two_folders_and_what_they_sha
     assert kept is not None and kept.product.startswith(folders[0])
 
 
+def further(main_tags: list[str], tags: list[str] | None, *, generate: bool = True) -> BuildSpec:
+    several = service(tags=main_tags, generate=generate, binaries={"admin": {"package": "./cmd/admin", "tags": tags}})
+    return plan.specs(several, source(), "1.26.6", ["linux/amd64"])[1]
+
+
 def test_generators_see_the_tags_of_the_main_binary_whichever_is_missing() -> None:
-    further = spec().model_copy(update={"binary": "admin", "tags": ("debug",)})
-    main = job(tags=("a", "b"))
-    assert plan.generate_argv(main.generator(further), "go")[2] == "-tags=a,b"
-    assert generated.folder_name(main.generator(further)) == generated.folder_name(main.generator(spec()))
-    assert job().generator(further) == further
+    admin, main = further(["b", "a"], ["debug"]), spec(tags=["a", "b"], generate=True)
+    assert plan.generate_argv(admin, "go")[2] == "-tags=a,b"
+    assert generated.folder_name(plan.generator(admin)) == generated.folder_name(plan.generator(main))
+    assert "-tags=debug" in plan.build_argv(admin, "go", "out")
+
+
+def test_code_generated_under_other_tags_is_another_product() -> None:
+    every = [further(main, own) for main in ([], ["x"], ["y"]) for own in ([], ["x"], ["y"])]
+    assert len({one.key for one in every}) == len(every)
+    assert statement._asked(further(["x"], []), Materials())["generator_tags"] == ["x"]
+
+
+def test_tags_of_the_main_binary_count_only_where_code_is_generated() -> None:
+    assert further(["x"], [], generate=False).key == further([], [], generate=False).key
+    assert further(["x"], None).generator_tags is None, "keys of what was built before stay"

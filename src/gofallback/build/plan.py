@@ -50,6 +50,8 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
     if build.version_variable:
         stamp.setdefault(build.version_variable, "{version}")
     filled = {name: _fill(value, source) for name, value in stamp.items()}
+    main_tags = tuple(sorted(set(build.tags)))
+    tags = main_tags if own.tags is None else tuple(sorted(set(own.tags)))
     return BuildSpec(
         service=service.name,
         platform=platform,
@@ -59,13 +61,14 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
         package=package_argument(own.package),
         directory=build.directory,
         binary=binary,
-        tags=tuple(sorted(set(build.tags if own.tags is None else own.tags))),
+        tags=tags,
         stamp=tuple(sorted(filled.items())),
         strip=build.strip if own.strip is None else own.strip,
         linkage=build.linkage,
         vendored={"vendor": True, "download": False, "controller": False, "auto": None}[build.modules],
         environment=tuple(sorted(build.environment.items())),
         generate=tuple(build.generate),
+        generator_tags=main_tags if build.generate and tags != main_tags else None,
     )
 
 
@@ -259,7 +262,14 @@ def modules_argv(go: str) -> list[str]:
 
 def generate_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
     """``go generate`` over the packages that group data names, on the builder itself."""
-    return [go, "generate", *module_flags(spec, modules), *_tags(spec), *spec.generate]
+    return [go, "generate", *module_flags(spec, modules), *_tags(generator(spec)), *spec.generate]
+
+
+def generator(spec: BuildSpec) -> BuildSpec:
+    """What ``go generate`` runs for: whichever binary is missing, generators see the tags of the main one."""
+    if spec.generator_tags is None:
+        return spec
+    return spec.model_copy(update={"tags": spec.generator_tags, "generator_tags": None})
 
 
 def vet_argv(spec: BuildSpec, go: str, modules: Sequence[str] = (), overlay: str | None = None) -> list[str]:

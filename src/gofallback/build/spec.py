@@ -48,6 +48,8 @@ class BuildSpec(Strict):
     """Packages for ``go generate``, which runs before; what it makes is compiled as an overlay of the commit."""
     cgo: CgoSpec | None = None
     """With C: what its compiler decides of the bytes."""
+    generator_tags: tuple[str, ...] | None = None
+    """Tags under which ``generate`` runs: those of the service's main binary; None: they are ``tags``."""
 
     @property
     def key(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pyinfra.api.host import Host
 
 from gofallback.build.modules import Modules
-from gofallback.build.plan import AGENT
+from gofallback.build.plan import AGENT, generator
 from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import program
@@ -121,12 +121,14 @@ def jobs(here: Site, host: Host) -> list[Job]:
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(here)}
     anew = {spec.key for spec in (*unconfirmed(here), *_known.specs(here))}  # to be compared: nothing of an earlier day
-    grouped: dict[tuple[str, str, str, bool], list[BuildSpec]] = {}
+    grouped: dict[tuple[str, str, str, bool, tuple[str, ...]], list[BuildSpec]] = {}
     for spec in to_build(here, host):
-        grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in anew), []).append(spec)
+        # what runs in production may have been generated otherwise, and a job generates once
+        code = (*spec.generate, "", *generator(spec).tags) if spec.generate else ()
+        grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in anew, code), []).append(spec)
     made = []
     sources = {(one.name, found.commit): found for one, found in checkouts(here, host)}
-    for (name, version, commit, fresh), specs in grouped.items():
+    for (name, version, commit, fresh, _), specs in grouped.items():
         service, source = services.get(name), sources.get((name, commit))
         # what is built a second time, or to be compared, was vetted and tested where it was built first
         first = host is here.builder and any(spec in missing(here) for spec in specs)
@@ -141,7 +143,6 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 timeout=service.build.timeout if service else 1800,
                 vet=service.build.vet if service and first else False,
                 test=service.build.test if service and first else False,
-                tags=_main_tags(service, specs),
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, source) if service and source else Modules(),
                 cores=state.cores,
@@ -150,14 +151,6 @@ def jobs(here: Site, host: Host) -> list[Job]:
             )
         )
     return made
-
-
-def _main_tags(service: Service | None, specs: list[BuildSpec]) -> tuple[str, ...] | None:
-    """Tags of the main binary, as it is built now, or was where only it is built again."""
-    if service is None:
-        return None
-    main = next((spec for spec in specs if spec.binary == service.binary), None)
-    return main.tags if main else tuple(sorted(set(service.build.tags)))
 
 
 def built_by(here: Site, name: str) -> list[Built]:

@@ -75,6 +75,8 @@ def odd_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
         yield "directory"
     if not all(re.fullmatch(_TAG, tag) for tag in spec.tags):
         yield "tags"
+    if not all(re.fullmatch(_TAG, tag) for tag in spec.generator_tags or ()):
+        yield "generator_tags"
     if not all(re.fullmatch(_VARIABLE, name) and _one_line(value) for name, value in spec.stamp):
         yield "stamp"
 

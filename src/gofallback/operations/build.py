@@ -66,7 +66,7 @@ def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
     first = missing[0]
     if not c_ready(state, host, job, missing) or not _modules(state, host, job, first):
         return False
-    with generated_code(state, host, job, job.generator(first)) as with_code:
+    with generated_code(state, host, job, plan.generator(first)) as with_code:
         if with_code is None or not _gates(state, host, with_code, first):
             return False
         return _all(state, host, with_code, missing, keep)

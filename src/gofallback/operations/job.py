@@ -41,8 +41,6 @@ class Job:
     test: bool = False
     fresh: bool = False
     """Build what is there already too: an output of another day says nothing of the builder today."""
-    tags: tuple[str, ...] | None = None
-    """Of the service's main binary."""
     system_root: str = "C:\\Windows"
     modules: Modules = field(default_factory=Modules)
     cores: int = 1
@@ -90,10 +88,6 @@ class Job:
     def _identity(self, spec: BuildSpec) -> str:
         """64 hex digits: equal for what two runs share."""
         return hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
-
-    def generator(self, spec: BuildSpec) -> BuildSpec:
-        """What ``go generate`` runs for: whichever binary is missing, generators see the tags of the main one."""
-        return spec if self.tags is None else spec.model_copy(update={"tags": self.tags})
 
     def command(
         self,

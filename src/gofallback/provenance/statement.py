@@ -227,6 +227,8 @@ def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
     }
     if spec.generate:  # code that is in no commit: what `go generate` made of it on the builder
         asked["generate"] = list(spec.generate)
+    if spec.generator_tags is not None:
+        asked["generator_tags"] = list(spec.generator_tags)
     if spec.cgo is not None:
         asked["cgo"] = spec.cgo.model_dump(mode="json", exclude_defaults=True)
     if materials.source is not None:
