@@ -15,8 +15,8 @@ from gofallback.artifact.verify import problems
 from gofallback.build import agent_source, plan
 from gofallback.build.result import Built
 from gofallback.operations import build as build_operation
+from gofallback.operations.agent import deliver_agent
 from gofallback.operations.job import Job
-from gofallback.operations.source import deliver_agent
 from tests.lab.module_proxy import private_server, publish
 from tests.lab.windows_builder import GO, ROOT, Bench, commit, git, repository, windows_bench, write
 

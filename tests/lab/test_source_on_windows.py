@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gofallback.facts.builder import forget
 from tests.lab.windows_builder import ROOT, Bench, commit, git, repository, windows_bench, write
 
 pytestmark = pytest.mark.lab
@@ -94,8 +95,10 @@ def test_a_changed_or_half_made_tree_is_made_again(bench: Bench, tmp_path: Path)
     tree = tree_of(bench, "dirty", git(repo, "rev-parse", "HEAD"))
     bench.local(tree + r"\main.go").write_text("package main // changed by hand\n")
     bench.local(tree + r"\stray.go").write_text("package main\n")
-    leftover = bench.local(f"{ROOT}\\tmp\\dirty-{git(repo, 'rev-parse', 'HEAD')[:12]}")
+    began = int(time.time()) - 2 * 86400
+    leftover = bench.local(f"{ROOT}\\tmp\\dirty-{git(repo, 'rev-parse', 'HEAD')[:8]}-{began:08x}0000")
     leftover.mkdir()
+    forget(bench.host)
     (leftover / "half").touch()
     assert bench.deliver(service), bench.messages.text
     assert bench.git_there(tree, "status", "--porcelain") == ""

@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import gevent
 import pytest
 
 from bench.linux_build import built_on_linux
 from gofallback.facts.builder import builder_state
 from gofallback.operations.builder import remove
+from gofallback.operations.source import Checkout, _make_tree, deliver
+from gofallback.source.commands import GitOnBuilder, places
 from tests.lab.linux_bench import ROOT, LinuxBench, linux_bench
 from tests.lab.windows_builder import commit, git, repository, write
 
@@ -114,10 +117,47 @@ def test_the_builder_can_clone_by_itself_and_says_so_when_it_cannot(bench: Linux
     assert "set source.delivery: bundle" in bench.messages.text
 
 
+def test_two_runs_that_bring_the_same_commit_at_the_same_time_both_succeed(bench: LinuxBench, tmp_path: Path) -> None:
+    lib = repository(tmp_path / "lib", {"lib.txt": "lib\n"})
+    repo = repository(tmp_path / "twice", {f"part{number}.txt": "x" * 20_000 for number in range(200)})
+    git(repo, "submodule", "add", "-q", str(lib), "third/lib")
+    sha = commit(repo)
+    source = bench.resolve(bench.service(repo, source={"submodules": True}))
+    for _ in range(2):  # with nothing there, and with a tree that somebody changed
+        works = [Checkout(source, ROOT, bench.git, bench.home / f"bundles{number}") for number in range(3)]
+        runs = [gevent.spawn(deliver, bench.state, bench.host, work) for work in works]
+        gevent.joinall(runs, raise_error=True)
+        assert [run.value for run in runs] == [True, True, True], bench.messages.text
+        tree = bench.local(f"{ROOT}/work/twice/{sha}")
+        assert len(list(tree.glob("part*.txt"))) == 200 and (tree / "third/lib/lib.txt").read_text() == "lib\n"
+        assert bench.git_there(f"{ROOT}/work/twice/{sha}", "status", "--porcelain", "--ignored") == ""
+        assert not [
+            one.name for one in bench.local(f"{ROOT}/tmp").iterdir() if one.name.startswith(("twice", "mirror"))
+        ]
+        (tree / "part1.txt").write_text("changed by hand\n")
+
+
+def test_a_tree_that_another_run_builds_in_stays_when_one_like_it_comes(bench: LinuxBench, tmp_path: Path) -> None:
+    repo = repository(tmp_path / "inuse")
+    work = Checkout(bench.resolve(bench.service(repo)), ROOT, bench.git, bench.home / "bundles")
+    assert deliver(bench.state, bench.host, work)
+    tree, lines = bench.local(work.tree), GitOnBuilder(bench.git, ROOT)
+    inode = tree.stat().st_ino
+    where = places(work.source, ROOT)
+    # what a run does that looked before the other one had put its tree in place
+    assert _make_tree(bench.state, bench.host, work, lines, where), bench.messages.text
+    assert tree.stat().st_ino == inode and not bench.local(work.temporary).exists()
+    assert "another run has brought the tree meanwhile" in bench.messages.text
+
+
 def test_what_the_login_has_set_changes_no_byte(bench: LinuxBench, tmp_path: Path) -> None:
     # sshd starts bash, which reads this for commands too.
     profile = bench.local("/home/builder/.bashrc")
-    profile.write_text("export GOFLAGS=-tags=other GOPROXY=http://nobody CGO_ENABLED=1 GOAMD64=v3\n")
+    profile.write_text(
+        "export GOFLAGS=-tags=other GOPROXY=http://nobody CGO_ENABLED=1 GOAMD64=v3\n"
+        "export GIT_DIR=/nowhere GIT_WORK_TREE=/tmp GIT_INDEX_FILE=/tmp/index GIT_OBJECT_DIRECTORY=/tmp/objects\n"
+        "export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=core.autocrlf GIT_CONFIG_VALUE_0=true GIT_DEFAULT_HASH=sha256\n"
+    )
     repo = repository(tmp_path / "bytes")
     try:
         (built,) = bench.build(bench.service(repo)) or ()

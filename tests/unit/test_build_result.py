@@ -106,7 +106,7 @@ def test_each_step_stays_within_what_cmd_reads_and_many_become_lines() -> None:
     for text in (
         lines.look(where, "C:\\t"),
         lines.tree(where, "C:\\a\\b", "C:\\t"),
-        lines.receive(where[0], None, "r"),
+        lines.receive(where[0], None, "r", "C:\\b"),
     ):
         assert all(len(line) < 8000 for line in text.splitlines())
     assert "\n" not in lines.look(where[:1], "C:\\t")

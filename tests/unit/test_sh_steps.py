@@ -291,3 +291,13 @@ def test_paths_are_joined_by_the_shape_of_the_root() -> None:
     assert literal("/h/it's") == "'/h/it'\"'\"'s'"
     with pytest.raises(QuotingError):
         literal("/h/a\nb")
+
+
+def test_a_name_is_claimed_by_the_first_and_the_second_keeps_its_folder(root: Path) -> None:
+    final = root / "above" / "final"
+    for one in ("first", "second"):
+        (root / one).mkdir()
+        (root / one / one).touch()
+        assert out(SH.claim(str(root / one), str(final))) == []
+    assert [path.name for path in final.iterdir()] == ["first"]
+    assert (root / "second" / "second").exists() and not (root / "first").exists()

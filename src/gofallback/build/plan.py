@@ -20,8 +20,17 @@ _UNSET = (
     "GOFLAGS GOEXPERIMENT GODEBUG GOWORK GOBIN GO111MODULE GOAUTH GOINSECURE GONOPROXY GONOSUMDB GOPRIVATE "
     "GOVCS GOPROXY GOSUMDB GOAMD64 GOARM GOARM64 GO386 GOMIPS GOMIPS64 GOPPC64 GORISCV64 GOWASM GOFIPS140 "
     "GOCOVERDIR GOCACHEPROG GCCGO CC CXX AR FC PKG_CONFIG CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_LDFLAGS "
-    "GOROOT_FINAL GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_CEILING_DIRECTORIES GIT_EXEC_PATH GIT_TEMPLATE_DIR "
+    "GOROOT_FINAL "
 )
+#: What a login or its sshd may have set and what would lead git to other repositories, objects or refs, or to another
+#: form of them (`git rev-parse --local-env-vars`; git(1), "Environment Variables").
+_GIT_UNSET = (
+    "GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_INDEX_FILE "
+    "GIT_NAMESPACE GIT_CEILING_DIRECTORIES GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_REPLACE_REF_BASE GIT_DEFAULT_HASH "
+    "GIT_DEFAULT_REF_FORMAT GIT_ATTR_SOURCE GIT_EXTERNAL_DIFF GIT_EXEC_PATH GIT_TEMPLATE_DIR"
+)
+#: The login's own settings by variables; they count only where git on the builder talks to a remote.
+_GIT_SETTINGS = "GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT"
 
 _TEMPORARY: dict[Os, tuple[str, ...]] = {"windows": ("TEMP", "TMP"), "linux": ("TMPDIR",)}
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -172,6 +181,7 @@ def git_environment(root: str, git: str = "") -> dict[str, str]:
         git: path of git's program there.
     """
     return {
+        **dict.fromkeys(_GIT_SETTINGS.split(), ""),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": join(root, GIT_CONFIG_NAME),
         "GIT_TERMINAL_PROMPT": "0",
@@ -183,16 +193,19 @@ def git_environment(root: str, git: str = "") -> dict[str, str]:
 
 
 def git_programs(root: str, git: str) -> dict[str, str]:
-    """Where a git of ours on Linux finds its own parts: it was compiled for another folder. Else nothing.
+    """The variables under which git on a builder works on the repository that it is told, with programs of its own.
+
+    A git of ours on Linux was compiled for another folder. An empty value: not set, whatever the login has.
 
     Args:
         root: the builder's root.
         git: path of git's program there.
     """
+    unset = dict.fromkeys(_GIT_UNSET.split(), "")
     if os_of(root) == "windows" or not inside(root, git):
-        return {}
+        return unset
     home = parent(parent(git))
-    return {
+    return unset | {
         "GIT_EXEC_PATH": join(home, "libexec", "git-core"),
         "GIT_TEMPLATE_DIR": join(home, "share", "git-core", "templates"),
     }

@@ -128,6 +128,9 @@ class Cmd:
         ]
         return "& ".join(steps)
 
+    def claim(self, new: str, final: str) -> str:
+        return f"{self.make(parent(final))}& (if not exist {literal(final)} move {literal(new)} {literal(final)} >nul)"
+
     def prune(self, newest: str, keep: int) -> str:
         folder = literal(parent(newest))
         listed = f"'dir /b /ad /o-d {folder} 2^>nul'"

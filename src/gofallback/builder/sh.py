@@ -123,6 +123,10 @@ class Sh:
         # A second attempt must not touch what the first one, its answer lost, has already put in place.
         return f"if [ -d {fresh} ]; then {'; '.join(steps)}; fi; if {proven}; then echo @done; fi"
 
+    def claim(self, new: str, final: str) -> str:
+        target = literal(final)
+        return f"{self.make(parent(final))}; if [ ! -e {target} ]; then mv {literal(new)} {target}; fi"
+
     def prune(self, newest: str, keep: int) -> str:
         # Names are ours: commits and keys.
         rest = f'ls -1t | tail -n +{keep + 1} | while read -r one; do [ "$one" = {name(newest)} ] || rm -rf "./$one"'

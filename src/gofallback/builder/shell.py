@@ -105,6 +105,12 @@ class Shell(Protocol):
             aside: a name for what has the final one, in place of removing it.
         """
 
+    def claim(self, new: str, final: str) -> str:
+        """Rename a folder to a name that nobody has; where somebody has it, the folder stays what it is.
+
+        Two runs that want the same name at the same time: the first one has it, and neither loses what it is using.
+        """
+
     def prune(self, newest: str, keep: int) -> str:
         """Remove all folders beside ``newest`` but the ``keep`` newest; what cannot be removed stays."""
 

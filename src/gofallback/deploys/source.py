@@ -19,9 +19,10 @@ from gofallback.deploys._stage import stage
 from gofallback.deploys._waves import stopped
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
+from gofallback.operations.agent import deliver_agent
 from gofallback.operations.modules import Delivery
 from gofallback.operations.modules import deliver as deliver_modules
-from gofallback.operations.source import Checkout, deliver, deliver_agent
+from gofallback.operations.source import Checkout, deliver
 from gofallback.operations.talk import fail
 from gofallback.source.model import ResolvedSource
 

@@ -17,7 +17,7 @@ from gofallback.build.kept import KEEPER, MISSING, Kept, Listed, keeper_name, re
 from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
 from gofallback.connectors._channel import RemoteOutput
-from gofallback.operations.source import pack
+from gofallback.operations.agent import pack
 from gofallback.operations.talk import ask, send
 
 _COMPILE_TIMEOUT = 300.0

@@ -1,17 +1,17 @@
 """The operation that puts the exact commit on a builder, as a clean tree with every tag, submodules included.
 
 Killed anywhere, the next run takes it up: a mirror's refs change by one rename after all objects are there, and a tree
-gets its name only when git has called it clean.
+gets its name only when git has called it clean. Two runs may bring the same commit at the same time: what each makes
+has names of its own (`Checkout.mark`) until the first one gives it the name that both want.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import tarfile
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,12 +22,13 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.plan import AGENT, GIT_CONFIG, git_environment, git_programs
+from gofallback.build.plan import GIT_CONFIG, git_environment, git_programs
 from gofallback.builder.paths import Layout, join, name, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.builder.words import not_renamed
 from gofallback.controller.git import SourceError, bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
+from gofallback.operations.leftovers import new_mark, sweep
 from gofallback.operations.talk import Answer, ask, fail, send
 from gofallback.report.style import size_text
 from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
@@ -51,6 +52,8 @@ class Checkout:
     scratch: Path
     """Folder on the controller for bundles; they are removed again."""
     delivery: Delivery = "bundle"
+    mark: str = field(default_factory=new_mark)
+    """Of this run alone, in the names of all that it makes."""
 
     @property
     def tree(self) -> str:
@@ -60,7 +63,11 @@ class Checkout:
     @property
     def temporary(self) -> str:
         """The folder it is made in: short, as Windows' paths are."""
-        return join(Layout(self.root).tmp, f"{self.source.service}-{self.source.commit[:12]}")
+        return join(Layout(self.root).tmp, f"{self.source.service}-{self.source.commit[:8]}-{self.mark}")
+
+    def beside(self, what: str, ending: str) -> str:
+        """A name in `tmp` for something else that this run makes or uploads."""
+        return join(Layout(self.root).tmp, f"{what}-{self.mark}{ending}")
 
 
 @operation()
@@ -85,7 +92,7 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
     lines, where = GitOnBuilder(work.git, work.root), places(work.source, work.root)
     try:
         refs = _refs(work, where)
-        answer = ask(state, host, lines.look(where, work.tree), env=_own(work))
+        answer = _git(state, host, work, lines.look(where, work.tree))
         look = read_look(answer.out)
         if not look.complete:
             return fail(host, f"{_label(work)}: the builder cannot be asked what it has ({answer.last()}); run again")
@@ -94,13 +101,19 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
         if present and same:
             host.log(f"{_label(work)}: the tree is there")
             return True
+        if look.heads and not _is_clean(look, where):
+            # At once, before another run that saw the same can have put a good one in its place.
+            shell = shell_of(work.root)
+            ask(state, host, shell.script([shell.remove_aside(work.tree, work.beside("changed", ""))]), timeout=600)
         if not look.configured and not _put(state, host, GIT_CONFIG, lines.configuration, work):
             return False
+        sweep(state, host, work.root)
         forget(host)
         if not _fill_mirrors(state, host, work, lines, where, look, refs):
             return False
         refreshed = present and _refresh(state, host, work, lines, where)
         if not refreshed and not _make_tree(state, host, work, lines, where):
+            ask(state, host, shell_of(work.root).remove(work.temporary))
             return False
     except SourceError as error:
         return fail(host, str(error))
@@ -137,15 +150,21 @@ def _fill_mirrors(
         if look.mirrors.get(number) == refs[number][1]:
             continue
         have = _have(host, work.root, place) if number in look.mirrors else ()
-        answer = _receive(state, host, work, lines, place, repositories[number], refs[number][0], have)
-        if answer is not None and not answer.ok and have:
+        bring = partial(_receive, state, host, work, lines, place, repositories[number], refs[number][0])
+        answer = bring(have)
+        if answer is not None and _damaged(answer):
             host.log(f"{_label(work)}: the mirror {place.mirror} is damaged ({answer.last()}); sending all of it again")
-            answer = _receive(state, host, work, lines, place, repositories[number], refs[number][0], ())
+            answer = bring((), anew=True)
         if answer is None:
             return False
         if not answer.ok:
             return fail(host, f"{_label(work)}: {place.mirror}: {_git_words(answer, work.root)}")
     return True
+
+
+def _damaged(answer: Answer) -> bool:
+    """Whether git itself refused a mirror; a broken connection or a full disk says nothing of it."""
+    return not answer.ok and any(line.startswith("@failed mirror") for line in answer.out) and not _full(answer)
 
 
 def _have(host: Host, root: str, place: Place) -> tuple[str, ...]:
@@ -164,10 +183,12 @@ def _receive(
     repository: Repository,
     refs: str,
     have: tuple[str, ...],
+    *,
+    anew: bool = False,
 ) -> Answer | None:
     """Upload and take in; None: an upload failed and was reported."""
-    remote = join(Layout(work.root).tmp, f"{place.name}.bundle")
-    local = work.scratch / f"{place.name}.bundle"
+    remote = work.beside(place.name, ".bundle")
+    local = work.scratch / name(remote)
     try:
         made = bundle(repository, have, local)
         if made:
@@ -178,20 +199,21 @@ def _receive(
             host.log(f"{_label(work)}: sent {size_text(made.stat().st_size)} of {place.url}")
     finally:
         local.unlink(missing_ok=True)
+    shell = shell_of(work.root)
     if not _put(state, host, refs, f"{remote}.refs", work):
+        ask(state, host, shell.delete(remote))
         return None
-    steps = lines.receive(place, remote if made else None, f"{remote}.refs", anew=not have)
-    return ask(state, host, steps, timeout=_TIMEOUT, env=_own(work))
+    steps = lines.receive(place, remote if made else None, f"{remote}.refs", work.beside("mirror", ".git"), anew=anew)
+    answer = _git(state, host, work, steps, _TIMEOUT)
+    if not answer.ok:
+        ask(state, host, shell.script([shell.delete(remote), shell.delete(f"{remote}.refs")]))
+    return answer
 
 
 def _clone(state: State, host: Host, work: Checkout, lines: GitOnBuilder, place: Place) -> bool:
-    answer = ask(
-        state,
-        host,
-        lines.fetch(place),
-        timeout=_TIMEOUT,
-        env={**REMOTE_ENVIRONMENT, **git_programs(work.root, work.git)},
-    )
+    environment = {**REMOTE_ENVIRONMENT, **git_programs(work.root, work.git)}
+    line, environment = lines.shell.prepared(lines.fetch(place, work.beside("mirror", ".git")), environment)
+    answer = ask(state, host, line, timeout=_TIMEOUT, env=environment)
     if answer.ok:
         return True
     cause, remedy = explain("\n".join(answer.err))
@@ -203,25 +225,36 @@ def _clone(state: State, host: Host, work: Checkout, lines: GitOnBuilder, place:
 
 
 def _refresh(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
-    return read_look(ask(state, host, lines.refresh(where, work.tree), env=_own(work)).out).done
+    return read_look(_git(state, host, work, lines.refresh(where, work.tree)).out).done
 
 
 def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
-    answer = ask(state, host, lines.tree(where, work.tree, work.temporary), timeout=_TIMEOUT, env=_own(work))
+    answer = _git(state, host, work, lines.tree(where, work.tree, work.temporary), _TIMEOUT)
     look = read_look(answer.out)
     if look.failed or not look.complete:
         return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer, work.root)}")
     if not _is_clean(look, where):
         return fail(host, f"{_label(work)}: the checkout differs from the commit: {_difference(look, where)}")
-    for _ in range(_MOVE_ATTEMPTS):
-        if look.done:
+    if look.done or _others(state, host, work, lines, where):
+        return True
+    for pause in range(_MOVE_ATTEMPTS):
+        gevent.sleep(float(pause))
+        if read_look(ask(state, host, lines.settle(work.tree, work.temporary)).out).done:
             return True
-        gevent.sleep(1.0)
-        look = read_look(ask(state, host, lines.settle(work.tree, work.temporary)).out)
     return fail(
         host,
         f"{_label(work)}: {work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}",
     )
+
+
+def _others(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
+    """Whether another run has meanwhile put the same tree in place; it may be building there, so it stays."""
+    look = read_look(_git(state, host, work, lines.look(where, work.tree)).out)
+    if not look.complete or not _is_clean(look, where) or not _refresh(state, host, work, lines, where):
+        return False
+    ask(state, host, lines.shell.remove(work.temporary))
+    host.log(f"{_label(work)}: another run has brought the tree meanwhile")
+    return True
 
 
 def _difference(look: Look, where: list[Place]) -> str:
@@ -244,8 +277,10 @@ def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bo
     return trouble is None or fail(host, f"{_label(work)}: {remote}: {trouble}")
 
 
-def _own(work: Checkout) -> dict[str, str]:
-    return git_environment(work.root, work.git)
+def _git(state: State, host: Host, work: Checkout, line: str, timeout: float = 120) -> Answer:
+    """A line with git in it: under our settings, whatever the login has."""
+    line, environment = shell_of(work.root).prepared(line, git_environment(work.root, work.git))
+    return ask(state, host, line, timeout=timeout, env=environment)
 
 
 def _git_words(answer: Answer, root: str) -> str:
@@ -256,70 +291,16 @@ def _git_words(answer: Answer, root: str) -> str:
         and ("Filename too long" in text or "Invalid argument" in text)
     ):
         return f"{answer.last()}; Windows cannot hold that name: shorten builder.root or rename in the repository"
-    if "not enough space" in text.lower() or "No space left" in text:
+    if _full(answer):
         return "the disk of the builder is full; free space there and run again"
     lines = [line.strip() for line in answer.err if line.startswith(("fatal:", "error:"))]
     return f"{lines[-1] if lines else answer.last()}; run again, with -vvv for all of git's output"
 
 
+def _full(answer: Answer) -> bool:
+    text = "\n".join(answer.err)
+    return "not enough space" in text.lower() or "No space left" in text
+
+
 def _label(work: Checkout) -> str:
     return f"{work.source.service} {work.source.commit[:12]}"
-
-
-def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: str, root: str, scratch: Path) -> bool:
-    """Step: the sources of gofallback's own agent are in ``work\\gofallback-agent\\<digest>``.
-
-    Args:
-        state: pyinfra's.
-        host: the builder.
-        files: see `gofallback.build.agent_source.agent_files`.
-        digest: see `gofallback.build.agent_source.agent_digest`.
-        root: the builder's root.
-        scratch: folder on the controller for the archive; it is removed again.
-    """
-    final = Layout(root).work(AGENT, digest)
-    if digest in builder_state_checkouts(host, root):
-        return True
-    forget(host)
-    local, temporary = scratch / f"{AGENT}.tar", join(Layout(root).tmp, f"{AGENT}-{digest[:12]}")
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(pack(files))
-        trouble = send(state, host, local, f"{temporary}.tar")
-    except OSError as error:
-        trouble = f"{local}: {error.strerror}"
-    finally:
-        local.unlink(missing_ok=True)
-    if trouble:
-        return fail(host, f"{AGENT}: {temporary}.tar: {trouble}")
-    sh = shell_of(root)
-    steps = [
-        sh.remove(temporary),
-        sh.make(temporary),
-        sh.or_end(sh.unpack(f"{temporary}.tar", temporary), "tar"),
-        sh.settle(temporary, final, ["go.mod"]),
-        sh.delete(f"{temporary}.tar"),
-    ]
-    answer = ask(state, host, sh.script(steps))
-    if "@done" in (one.strip() for one in answer.out):
-        return True
-    return fail(host, f"{AGENT}: its sources cannot be unpacked into {final}: {answer.last()}; run again")
-
-
-def builder_state_checkouts(host: Host, root: str) -> tuple[str, ...]:
-    """Digests of the agent's sources that a builder has; none when it did not tell."""
-    try:
-        return builder_state(host, root).checkouts.get(AGENT, ())
-    except PyinfraError:
-        return ()
-
-
-def pack(files: Mapping[str, bytes]) -> bytes:
-    """The files as a tar archive, which the builder's own tar reads; equal files give equal bytes."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()

@@ -99,38 +99,41 @@ class GitOnBuilder:
         steps += [sh.say("@status"), self._if_tree(tree, self._status(tree)), sh.say("@end")]
         return sh.script(steps, always=True)
 
-    def receive(self, place: Place, bundle: str | None, refs: str, *, anew: bool = False) -> str:
+    def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, anew: bool = False) -> str:
         """Bring a mirror up to date from uploaded files: objects first, then all refs by one rename.
+
+        Two runs may do that at the same time: objects have their names from their content, and refs are one file.
 
         Args:
             place: which mirror.
             bundle: the uploaded bundle; None: every object is there.
             refs: the uploaded ``packed-refs``.
+            beside: a folder of this run alone, in which the mirror is made where there is none.
             anew: throw the mirror away first.
         """
         sh, bare = self.shell, f"--git-dir={place.mirror}"
-        # Loose refs would win over the packed ones; a mirror filled by `clone` may have some.
-        loose = join(place.mirror, "refs")
+        # Loose refs would win over the packed ones; a mirror filled by `clone` may have some. `refs` itself stays:
+        # without it no other run's git would take the folder for a repository.
+        loose = [join(place.mirror, "refs", kind) for kind in ("heads", "tags")]
         steps = [sh.remove(place.mirror)] if anew else []
-        steps.append(self._init(place))
+        steps += self._init(place, beside)
         if bundle:
             steps.append(sh.quiet(self.run(bare, "bundle", "unbundle", bundle)))
         steps += [
             self.run(bare, "cat-file", "-e", place.commit),
-            sh.remove(loose),
-            sh.make(loose),
+            *(sh.remove(folder) for folder in loose),
             sh.replace(refs, join(place.mirror, "packed-refs")),
         ]
         if bundle:
             steps.append(sh.delete(bundle))
         return self._all(steps, f"mirror {place.name}")
 
-    def fetch(self, place: Place) -> str:
-        """Let the builder fetch from the remote itself (``source.delivery: clone``)."""
+    def fetch(self, place: Place, beside: str) -> str:
+        """Let the builder fetch from the remote itself (``source.delivery: clone``); ``beside``: see `receive`."""
         bare = f"--git-dir={place.mirror}"
         specs = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
         steps = [
-            self._init(place),
+            *self._init(place, beside),
             self.run(bare, "fetch", "--quiet", "--prune", "--force", "--no-tags", "--", place.url, *specs),
             self.run(bare, "cat-file", "-e", place.commit),
             self.run(bare, "pack-refs", "--all", "--prune"),
@@ -140,10 +143,12 @@ class GitOnBuilder:
     def tree(self, where: list[Place], final: str, temporary: str) -> str:
         """Make the tree of a commit beside, prove it, and rename it into place: ``@done`` says that it is there.
 
+        Without ``@done`` there is a tree already, or something has a file of the new one open: `look` tells.
+
         Args:
             where: see `places`.
-            final: the folder it gets.
-            temporary: the folder it is made in; on the same drive.
+            final: the folder it gets, unless there is one.
+            temporary: the folder it is made in, of this run alone; on the same drive.
         """
         sh = self.shell
         made = [sh.or_end(sh.remove(temporary), "clean-up")]
@@ -158,7 +163,8 @@ class GitOnBuilder:
                 )
             ]
         proof = self._proof(where, temporary)
-        return sh.script([*made, *proof, self.settle(final, temporary), sh.prune(final, TREES)])
+        done = sh.if_there(join(final, ".git", "HEAD"), sh.unless_there(temporary, sh.say("@done")))
+        return sh.script([*made, *proof, sh.claim(temporary, final), done, sh.prune(final, TREES)])
 
     def refresh(self, where: list[Place], final: str) -> str:
         """Give a tree that is there the names of today: a tag decides what go stamps."""
@@ -167,7 +173,7 @@ class GitOnBuilder:
         return sh.script([*(sh.or_end(copy, "refs") for copy in copies), sh.say("@done")])
 
     def settle(self, final: str, temporary: str) -> str:
-        """The rename; it can be said again when something had a file open."""
+        """The rename over a tree that is not the commit's; it can be said again when something had a file open."""
         return self.shell.settle(temporary, final, [".git/HEAD"])
 
     def _proof(self, where: list[Place], tree: str) -> list[str]:
@@ -187,9 +193,11 @@ class GitOnBuilder:
         # Ignored files too: go compiles what lies there, and calls the tree unmodified.
         return self.run("-C", tree, "status", "--porcelain", "--untracked-files=all", "--ignored")
 
-    def _init(self, place: Place) -> str:
-        init = self.run("init", "--quiet", "--bare", "--template=", place.mirror)
-        return self.shell.unless_there(join(place.mirror, "HEAD"), init)
+    def _init(self, place: Place, beside: str) -> list[str]:
+        # Beside: two `git init` in one folder trip over each other's locks.
+        sh, missing = self.shell, join(place.mirror, "HEAD")
+        init = self.run("init", "--quiet", "--bare", "--template=", beside)
+        return [sh.unless_there(missing, init), sh.claim(beside, place.mirror), sh.remove(beside)]
 
     def _copy_refs(self, place: Place, at: str) -> str:
         return self.shell.copy(join(place.mirror, "packed-refs"), join(at, ".git", "packed-refs"))
