@@ -210,6 +210,10 @@ def refused(**build: Any) -> str:
     return str(error.value)
 
 
+def refused_not(**build: Any) -> bool:
+    return bool(parse_fleet({"services": [MINIMAL | {"build": build}]}))
+
+
 def test_mod_mod_is_refused_as_nothing_would_be_verified() -> None:
     text = refused(environment={"GOFLAGS": "-trimpath -mod=mod"})
     assert "go.sum" in text
@@ -219,6 +223,15 @@ def test_mod_mod_is_refused_as_nothing_would_be_verified() -> None:
 def test_auto_leaves_another_go_mod_to_the_builder() -> None:
     where = [{"GOFLAGS": "-modfile=other.mod"}]
     assert choose("auto", needing(), NOBODY, where, controller_can=True) == "download"
+
+
+@pytest.mark.parametrize(
+    "way", [{"modules": "controller"}, {"private": {"logins": [{"host": "git.example.com", "token": {"env": "T"}}]}}]
+)
+def test_another_go_mod_is_refused_where_the_controller_brings_what_the_usual_one_names(way: dict[str, Any]) -> None:
+    for flag in ("-modfile=other.mod", "-trimpath --modfile=x.mod"):
+        assert "does not go with -modfile in GOFLAGS" in refused(environment={"GOFLAGS": flag}, **way)
+    assert refused_not(environment={"GOFLAGS": "-modfile=other.mod"}, modules="download")
 
 
 def test_a_decided_way_is_on_the_command_line_where_it_wins_over_goflags() -> None:

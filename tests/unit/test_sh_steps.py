@@ -301,3 +301,17 @@ def test_a_name_is_claimed_by_the_first_and_the_second_keeps_its_folder(root: Pa
         assert out(SH.claim(str(root / one), str(final))) == []
     assert [path.name for path in final.iterdir()] == ["first"]
     assert (root / "second" / "second").exists() and not (root / "first").exists()
+
+
+def test_files_that_are_gone_or_have_another_size_are_told_by_name(root: Path) -> None:
+    folder, listing = root / "proxy", root / "receipt's.txt"
+    (folder / "a.b" / "@v").mkdir(parents=True)
+    (folder / "a.b" / "@v" / "v1.0.0.zip").write_bytes(b"x" * 5)
+    (folder / "a.b" / "@v" / "v1.0.0.mod").write_bytes(b"x" * 7)
+    listing.write_text("5 a.b/@v/v1.0.0.zip\n7 a.b/@v/v1.0.0.mod\n")
+    check = SH.check_files(str(listing), str(folder))
+    assert out(check) == []
+    listing.write_text("6 a.b/@v/v1.0.0.zip\n7 a.b/@v/v1.0.0.mod\n1 !c/@v/v1.0.0+incompatible.mod\n")
+    assert out(check) == ["@missing a.b/@v/v1.0.0.zip", "@missing !c/@v/v1.0.0+incompatible.mod"]
+    shutil.rmtree(folder / "a.b")
+    assert len(out(check)) == 3

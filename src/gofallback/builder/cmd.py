@@ -76,6 +76,10 @@ class Cmd:
     def list_files(self, folder: str) -> str:
         return f"(for /r {literal(folder)} %F in (*) do @echo %~zF %F)"
 
+    def check_files(self, listing: str, folder: str) -> str:
+        wrong = f'(for %F in ("{folder}\\%B") do @if not "%~zF"=="%A" echo @missing %B)'
+        return f'(for /f "usebackq tokens=1,2" %A in ("{listing}") do @{wrong})'
+
     def make(self, folder: str) -> str:
         return f"(if not exist {_folder(folder)} mkdir {literal(folder)})"
 

@@ -70,6 +70,12 @@ class Sh:
         # -H: the folder itself may be a link, to a larger disk for one; links below it are not followed.
         return f"find -H {literal(folder)} -type f -exec stat -c '%s %n' {{}} +"
 
+    def check_files(self, listing: str, folder: str) -> str:
+        file = literal(listing)
+        there = f"(cd {literal(folder)} && cut -d ' ' -f 2 {file} | xargs stat -L -c '%s %n' 2>/dev/null)"
+        wrong = 'FILENAME != listing { there[$0] = 1; next } !($0 in there) { print "@missing", $2 }'
+        return f"{there} | awk -v listing={file} {shlex.quote(wrong)} - {file}"
+
     def make(self, folder: str) -> str:
         return f"mkdir -p {literal(folder)}"
 

@@ -60,6 +60,12 @@ class Shell(Protocol):
     def list_files(self, folder: str) -> str:
         """Print ``<bytes> <path>`` for each file below a folder that is there, absolute paths."""
 
+    def check_files(self, listing: str, folder: str) -> str:
+        """Say ``@missing <name>`` for each line ``<bytes> <name>`` of a file that no file below the folder fulfils.
+
+        Names are relative, in the builder's own writing, without blanks and what a shell gives a meaning.
+        """
+
     def make(self, folder: str) -> str:
         """Make a folder with those above it, unless it is there."""
 

@@ -118,11 +118,21 @@ def weakens(environment: Mapping[str, str]) -> str | None:
     return None
 
 
+def _modfile(environment: Mapping[str, str]) -> bool:
+    return any(re.match(r"--?modfile(=|$)", word) for word in environment.get("GOFLAGS", "").split())
+
+
 def clash(modules: ModuleWay, private: PrivateModules, environment: Mapping[str, str]) -> str | None:
     """What of ``build.modules``, ``build.private`` and ``build.environment`` does not fit together, or None."""
     twice = sorted(set(private.variables()) & set(environment))
     if twice:
         return f"{twice[0]} is said in build.private and in build.environment; remove one of them"
+    if (modules == "controller" or private.logins) and _modfile(environment):
+        what = "modules: controller" if modules == "controller" else "private.logins"
+        return (
+            f"{what} does not go with -modfile in GOFLAGS: the controller brings what go.mod and go.sum of the commit "
+            "name; put that file in their place, or set modules: vendor or download"
+        )
     if private.logins and modules in ("vendor", "download"):
         return (
             f"private.logins do not go with modules: {modules}: a credential never gets to a builder; "

@@ -1,7 +1,8 @@
 """The modules of a commit on their way to a builder: asked once what is there, and each byte sent once.
 
-They become files below ``cache/modproxy``, which go on the builder reads as a proxy (GOPROXY=file://). A receipt named
-after names and sizes of all files says that a set is complete; go verifies the bytes with go.sum when it takes them.
+They become files below ``cache/modproxy``, which go on the builder reads as a proxy (GOPROXY=file://). A receipt lists
+names and sizes of all files of a set, and the builder compares them with what is there: one question, one short answer.
+go verifies the bytes with go.sum when it takes them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import tarfile
 import time
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyinfra.api.command import FunctionCommand
@@ -18,17 +19,21 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.builder.paths import Layout, join, separator
-from gofallback.builder.shell import shell_of
+from gofallback.builder.paths import Layout, join, os_of, separator
+from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.modules import ModuleFile, ModuleSet, check
 from gofallback.facts.builder import builder_state, forget
+from gofallback.operations.leftovers import new_mark
 from gofallback.operations.talk import ask, fail, send
 from gofallback.report.style import size_text
 
 _UNPACK_TIMEOUT = 900.0
+_LOOK_TIMEOUT = 300.0
 _ROOM = 4
 """Times its size that a module takes there: the archive, the proxy's file, go's copy of it, go's unpacked one."""
 _RECEIPTS = "receipts"
+_LONGEST = 258
+"""Characters of a path: MAX_PATH (260) with its NUL, and the backslash behind the folder."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Delivery:
     """Of the builder."""
     scratch: Path
     """Folder on the controller for the archive, which is removed again."""
+    mark: str = field(default_factory=new_mark)
+    """Of this run alone, in the archive's name."""
 
     @property
     def folder(self) -> str:
@@ -50,8 +57,17 @@ class Delivery:
 
     @property
     def receipt(self) -> str:
-        """A file there that says: this set is complete."""
-        return join(self.folder, _RECEIPTS, self.found.receipt)
+        """A file there that lists the set, and says that all of it was there."""
+        return join(self.folder, _RECEIPTS, f"{self.found.receipt}.txt")
+
+    @property
+    def listing(self) -> str:
+        """Content of the receipt: a line ``<bytes> <name>`` for each file, as `Shell.check_files` wants it.
+
+        Windows' cmd.exe sees no file with a longer name than `_LONGEST` and would call it missing for ever.
+        """
+        own, most = separator(self.root), _LONGEST - len(self.folder) if os_of(self.root) == "windows" else 1 << 20
+        return "".join(f"{one.size} {one.name.replace('/', own)}\n" for one in self.found.files if len(one.name) < most)
 
 
 @operation()
@@ -73,19 +89,34 @@ def deliver(state: State, host: Host, work: Delivery) -> bool:
         return True
     shell = shell_of(work.root)
     listed = shell.unless_there(work.receipt, shell.if_there(work.folder, shell.list_files(work.folder)))
-    question = [shell.if_there(work.receipt, shell.say("@complete")), listed, shell.say("@end")]
-    answer = ask(state, host, shell.script(question, always=True))
+    checked = [shell.if_there(work.receipt, step) for step in _checked(shell, work)]
+    answer = ask(state, host, shell.script([*checked, listed, shell.say("@end")], always=True), timeout=_LOOK_TIMEOUT)
     lines = [line.strip() for line in answer.out]
     if "@end" not in lines:
         return fail(
             host, f"{work.label}: the builder cannot be asked which modules it has ({answer.last()}); run again"
         )
-    if "@complete" in lines:
+    missing = _missing(work, lines)
+    if "@listed" not in lines:
+        return _bring(state, host, work, missing)
+    if not missing:
         host.log(f"{work.label}: {_modules(work.found.files, ('is', 'are'))} on the builder; nothing sent")
         return True
-    there = read_listing(lines, work.folder)
-    missing = [file for file in work.found.files if there.get(file.name) != file.size]
+    host.log(f"{work.label}: {missing[0].name} is gone or damaged on the builder, of {len(missing)} files in all")
     return _bring(state, host, work, missing)
+
+
+def _checked(shell: Shell, work: Delivery) -> list[str]:
+    return [shell.say("@listed"), shell.check_files(work.receipt, work.folder)]
+
+
+def _missing(work: Delivery, lines: Sequence[str]) -> list[ModuleFile]:
+    """What the builder lacks, by its answer: its own comparison with the receipt, or all that it has."""
+    if "@listed" in lines:
+        gone = {line.removeprefix("@missing ").replace("\\", "/") for line in lines if line.startswith("@missing ")}
+        return [file for file in work.found.files if file.name in gone]
+    there = read_listing(lines, work.folder)
+    return [file for file in work.found.files if there.get(file.name) != file.size]
 
 
 def read_listing(lines: Iterable[str], folder: str) -> dict[str, int]:
@@ -105,8 +136,8 @@ def _bring(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFil
     if not _fits(state, host, work, missing, size):
         return False
     shell, layout = shell_of(work.root), Layout(work.root)
-    remote = join(layout.tmp, f"modules-{work.found.receipt}.tar")
-    local = work.scratch / f"modules-{work.found.receipt}.tar"
+    remote = join(layout.tmp, f"modules-{work.mark}.tar")
+    local = work.scratch / f"modules-{work.mark}.tar"
     steps = [shell.make(join(work.folder, _RECEIPTS))]
     if missing:
         host.log(f"{work.label}: sending {_modules(missing)} of {_modules(work.found.files)}, {size_text(size)}")
@@ -121,7 +152,7 @@ def _bring(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFil
         if trouble:
             return fail(host, f"{work.label}: {remote}: {trouble}")
         steps += [shell.or_end(shell.unpack(remote, work.folder), "unpack"), shell.delete(remote)]
-    steps += [shell.or_end(shell.write(work.receipt, "complete"), "receipt"), shell.say("@done")]
+    steps.append(shell.say("@done"))
     forget(host)
     answer = ask(state, host, shell.script(steps), timeout=_UNPACK_TIMEOUT)
     if "@done" not in (line.strip() for line in answer.out):
@@ -131,12 +162,27 @@ def _bring(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFil
             f"{work.label}: the modules cannot be unpacked into {work.folder}: {answer.first()}; see whether its disk "
             "is full and whether the login may write there, then run again",
         )
+    if trouble := _sign(state, host, work):
+        return fail(host, f"{work.label}: {work.receipt}: {trouble}")
     kept = size_text(work.found.size - size)
     host.log(
         f"{work.label}: {len(missing)} of {len(work.found.files)} module files sent ({size_text(size)}) "
         f"in {time.monotonic() - began:.1f} s; {kept} were there"
     )
     return True
+
+
+def _sign(state: State, host: Host, work: Delivery) -> str | None:
+    """Write the receipt, last of all; one line when that fails."""
+    local = work.scratch / f"receipt-{work.mark}.txt"
+    try:
+        work.scratch.mkdir(parents=True, exist_ok=True)
+        local.write_bytes(work.listing.encode())
+        return send(state, host, local, work.receipt)
+    except OSError as error:
+        return f"{local}: {error.strerror}"
+    finally:
+        local.unlink(missing_ok=True)
 
 
 def _fits(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFile], size: int) -> bool:
