@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gofallback.builder.cmd import Cmd
 from gofallback.facts.builder import forget
 from tests.lab.windows_builder import ROOT, Bench, commit, git, repository, windows_bench, write
 
@@ -157,6 +158,19 @@ def test_a_name_windows_cannot_hold_is_told(bench: Bench, tmp_path: Path) -> Non
     assert not bench.deliver(service)
     assert len(bench.messages.lines) <= 2
     assert "what?.txt" in bench.messages.text
+
+
+def test_every_file_of_a_folder_is_listed_hidden_ones_too(bench: Bench) -> None:
+    folder = f"{ROOT}\\tmp\\a folder"
+    files = {"plain.txt": 5, "hidden.txt": 6, "below\\.dot\\x & y.txt": 7, "below\\empty": 0}
+    for name, size in files.items():
+        path = bench.local(f"{folder}\\{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    bench.ask(f'attrib +h "{folder}\\hidden.txt"')
+    told = [line.strip() for line in bench.ask(Cmd().list_files(folder)).splitlines()]
+    assert sorted(told) == sorted(f"{size} {folder}\\{name}" for name, size in files.items())
+    assert bench.ask(Cmd().list_files(f"{ROOT}\\tmp\\nothing")) == ""
 
 
 def test_old_trees_are_removed(bench: Bench, tmp_path: Path) -> None:

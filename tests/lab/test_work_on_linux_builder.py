@@ -166,6 +166,18 @@ def test_what_the_login_has_set_changes_no_byte(bench: LinuxBench, tmp_path: Pat
     assert built.sha256 == built_on_linux(repo, built.spec, tmp_path)
 
 
+def test_code_behind_a_symbolic_link_is_refused_by_name_as_it_would_be_on_windows(
+    bench: LinuxBench, tmp_path: Path
+) -> None:
+    repo = repository(tmp_path / "linked", {"shared/part.go": "package main\n\nfunc part() {}\n"})
+    (repo / "part.go").symlink_to("shared/part.go")
+    commit(repo)
+    (note,) = bench.resolve(bench.service(repo)).notes
+    assert note.startswith("part.go: symbolic link, on every builder a text file") and "put the code itself" in note
+    told = bench.failure(bench.service(repo))
+    assert "part.go:1:1: expected 'package', found" in told and "symbolic link in the repository" in told
+
+
 def test_tests_run_there_and_stop_a_bad_commit(bench: LinuxBench, tmp_path: Path) -> None:
     bad = 'package main\n\nimport "testing"\n\nfunc TestIt(t *testing.T) { t.Fatal("no") }\n'
     service = bench.service(repository(tmp_path / "gates", {"main_test.go": bad}), test=True)

@@ -246,6 +246,11 @@ def _compile(lines: list[str], step: Step) -> Failure | None:
     remedy = "correct it in the source; the same commit fails on every machine"
     if "build constraints exclude all Go files" in found[0]:
         remedy = f"{remedy}; where the package has C in it, set build.cgo (docs/cgo.md)"
+    if re.search(r":1:1: expected 'package', found", found[0]):
+        remedy = (
+            "if it is a symbolic link in the repository: every builder checks that out as a text file with its target, "
+            "as Windows does; put the code itself there, or in a package that both import"
+        )
     return Failure("compile", found[0] + more, remedy)
 
 

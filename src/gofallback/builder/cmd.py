@@ -74,7 +74,8 @@ class Cmd:
         return f"(if exist {literal(path)} (for %F in ({literal(path)}) do @echo @size %~zF)& {certutil(path)})"
 
     def list_files(self, folder: str) -> str:
-        return f"(for /r {literal(folder)} %F in (*) do @echo %~zF %F)"
+        # `for /r` leaves hidden files out, and git hides what begins with a dot (core.hideDotFiles).
+        return f"(for /f \"delims=\" %F in ('dir /a-d /s /b {literal(folder)} 2^>nul') do @echo %~zF %F)"
 
     def check_files(self, listing: str, folder: str) -> str:
         wrong = f'(for %F in ("{folder}\\%B") do @if not "%~zF"=="%A" echo @missing %B)'

@@ -59,7 +59,9 @@ def notes(entries: list[Entry], *, lfs: bool = False) -> list[str]:
         found.append(f"{_these(clash)} differ only in case: Windows keeps one of them; rename in the repository")
     links = [entry.path for entry in entries if entry.is_symlink]
     if links:
-        found.append(f"{_these(links)}: symbolic link, on Windows a text file that holds the link's target")
+        code = [path for path in links if path.endswith((".go", ".mod", ".sum", ".work"))]
+        what = f"; {_these(code)} cannot be compiled: put the code itself there" if code else ""
+        found.append(f"{_these(links)}: symbolic link, on every builder a text file that holds the link's target{what}")
     return found
 
 
