@@ -246,6 +246,38 @@ def test_a_mismatch_of_what_the_controller_sent_is_the_builders_doing() -> None:
     assert "do not use that builder" in Modules("controller").explained(found).remedy
 
 
+#: As go 1.26.6 says them of files of a proxy that are zeros, have one other bit, or are gone.
+DAMAGED = [
+    "go: downloading example.com/zero v1.0.0\nmain.go:3:8: zip: not a valid zip file",
+    "go: downloading example.com/flip v1.0.0\nmain.go:3:8: zip: checksum error",
+    "go: downloading example.com/gone v1.0.0\nmain.go:3:8: module lookup disabled by GOPROXY=off",
+]
+
+
+@pytest.mark.parametrize("said", DAMAGED)
+def test_a_module_that_is_damaged_on_the_builder_is_no_mistake_in_the_source(said: str) -> None:
+    found = build_failure(said, 1, False)
+    assert found.kind == "dependency" and "correct it in the source" not in found.remedy
+    assert Modules("controller").damaged(found) and not Modules("download").damaged(found)
+    assert "cache/modproxy" in Modules("controller").explained(found).remedy
+
+
+def test_a_mistake_in_the_source_sends_no_module_again() -> None:
+    for said in ("main.go:3:15: undefined: x", "main.go:3:8: missing go.sum entry for module providing package a.b/c"):
+        assert not Modules("controller").damaged(build_failure(said, 1, False))
+
+
+def test_a_replace_that_leads_out_of_the_commit_is_told_on_both_sides() -> None:
+    on_builder = "main.go:3:8: example.com/out@v1.0.0: replacement directory ../../elsewhere/out does not exist"
+    here = (
+        "go: example.com/out@v1.0.0 (replaced by ../../elsewhere/out): reading ../../elsewhere/out/go.mod: "
+        "open /home/elsewhere/out/go.mod: no such file or directory"
+    )
+    for found in (build_failure(on_builder, 1, False), classify(here)):
+        assert found.cause.startswith("`replace` in go.mod leads to a folder that is not in the commit")
+        assert "put that module into the repository" in found.remedy
+
+
 def test_a_variable_with_a_secret_is_kept_from_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_SECRET_OF_A_LOGIN", "x")
     assert "LAB_SECRET_OF_A_LOGIN" in gitcli.environment()

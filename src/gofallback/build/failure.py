@@ -150,6 +150,19 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "dependency",
+        r"\bzip: (?:not a valid zip file|checksum error|unsupported compression algorithm)",
+        "remove the folders cache/modproxy and cache/gomodcache on the builder and run again; if it comes back, look "
+        "after its disk",
+        "the archive of a module is damaged on the builder: {0}",
+    ),
+    _rule(
+        "dependency",
+        r"replacement directory (\S+) does not exist|\(replaced by (\.\.?/\S*|/\S*)\): reading \S+go\.mod: ",
+        "a builder has the commit and nothing beside it: put that module into the repository, or require a version",
+        "`replace` in go.mod leads to a folder that is not in the commit: {0}",
+    ),
+    _rule(
+        "dependency",
         r"inconsistent vendoring",
         "run `go mod vendor` in the source and commit vendor/, or set build.modules: download",
         "vendor/ does not fit go.mod: {0}",

@@ -73,6 +73,12 @@ _RULES: tuple[tuple[Kind, str, str, str], ...] = (
     ),
     (
         "missing",
+        r"\(replaced by (?:\.\.?/\S*|/\S*)\): reading \S+go\.mod: |replacement directory \S+ does not exist",
+        "`replace` in go.mod leads to a folder that is not in the commit: {0}",
+        "put that module into the repository, or require a version of it: nothing beside the commit is built",
+    ),
+    (
+        "missing",
         r"reading (?P<url>https?://(?P<host>[^/\s]+)/\S*?): (?:404|410) ",
         "{host} has no such module: {0}",
         "correct the version in go.mod; if the module is private, name it in build.private.patterns, so that it is "

@@ -123,6 +123,11 @@ def version_number(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[a-z]", text)[0]))
 
 
+#: Of a failure's cause: other bytes than were sent; a file that is gone, or never was there.
+_CHANGED = re.compile(r"\(checksum mismatch\)|archive of a module is damaged")
+_GONE = re.compile(r"controller brought lack|module lookup disabled by GOPROXY=off")
+
+
 @dataclass(frozen=True)
 class Modules:
     """How one build gets its modules."""
@@ -139,15 +144,26 @@ class Modules:
             return []
         return ["-mod=vendor"] if self.way == "vendor" else ["-mod=readonly"]
 
+    def damaged(self, failure: Failure) -> bool:
+        """Whether files that the controller has sent may not, or no longer, be there as they were sent."""
+        return self.way == "controller" and bool(_CHANGED.search(failure.cause) or _GONE.search(failure.cause))
+
     def explained(self, failure: Failure) -> Failure:
         """A failure of go with the remedy that fits this way."""
-        if self.way == "controller" and "checksum mismatch" in failure.cause:
+        if not self.damaged(failure):
+            return failure
+        if _GONE.search(failure.cause):
+            remedy = (
+                "run `go mod tidy` in the source and commit go.sum; if it names that module, remove the folder "
+                "cache/modproxy on the builder and run again: all of it is sent anew"
+            )
+        else:
             remedy = (
                 "the controller has verified what it sent, so the builder's copy was changed or damaged: remove the "
-                "folder cache/modproxy on the builder and run again; if it comes back, do not use that builder"
+                "folders cache/modproxy and cache/gomodcache on the builder and run again; if it comes back, do not "
+                "use that builder"
             )
-            return replace(failure, remedy=remedy)
-        return failure
+        return replace(failure, remedy=remedy)
 
 
 def choose(

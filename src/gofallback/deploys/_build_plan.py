@@ -12,7 +12,7 @@ from gofallback.build.result import Built
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import program
 from gofallback.deploys import _cgo, _known, _twin
-from gofallback.deploys._modules import modules_of
+from gofallback.deploys._modules import again, modules_of
 from gofallback.deploys._site import RefusedError, Site
 from gofallback.deploys._specs import all_specs, services_in_use, source_of
 from gofallback.deploys._trust import agreed
@@ -145,6 +145,7 @@ def jobs(here: Site, host: Host) -> list[Job]:
                 test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(here, host, service, source) if service and source else Modules(),
+                again=again(here, host, service, source) if service and source else None,
                 cores=state.cores,
                 sysroots=_cgo.sysroots_for(here, service, specs),
                 packed=_cgo.cache(here),

@@ -13,6 +13,7 @@ from gofallback.controller.module_files import module_files
 from gofallback.controller.modules import ModuleSet, gather
 from gofallback.deploys._site import Site
 from gofallback.model import Service, ToolchainPin
+from gofallback.operations.modules import Again, Delivery
 from gofallback.source.model import ResolvedSource
 
 
@@ -67,6 +68,27 @@ def gathered(here: Site, host: Host, service: Service, source: ResolvedSource) -
         if name not in known:
             known[name] = gather(_wanted(here, host, service, source), host.log)
         return known[name]
+
+
+def delivery(here: Site, host: Host, service: Service, source: ResolvedSource) -> Delivery:
+    """The modules of a commit for one builder.
+
+    Raises:
+        GofallbackError: they cannot be had.
+    """
+    return Delivery(
+        label=f"{service.name} {source.version}",
+        found=gathered(here, host, service, source),
+        root=here.fleet(host).builder.root,
+        scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
+    )
+
+
+def again(here: Site, host: Host, service: Service, source: ResolvedSource) -> Again | None:
+    """Sends them once more, where the controller brings them."""
+    if way_of(here, host, service, source) != "controller":
+        return None
+    return Again(lambda: delivery(here, host, service, source))
 
 
 def _wanted(here: Site, host: Host, service: Service, source: ResolvedSource) -> Wanted:

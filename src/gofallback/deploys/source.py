@@ -13,14 +13,13 @@ from pyinfra.api.state import State
 from gofallback.build import agent_source
 from gofallback.build.modules import WAYS
 from gofallback.deploys import _build_plan as plan
-from gofallback.deploys._modules import gathered, way_of
+from gofallback.deploys._modules import delivery, way_of
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
 from gofallback.deploys._waves import stopped
 from gofallback.errors import GofallbackError
 from gofallback.model import Service
 from gofallback.operations.agent import deliver_agent
-from gofallback.operations.modules import Delivery
 from gofallback.operations.modules import deliver as deliver_modules
 from gofallback.operations.source import Checkout, deliver
 from gofallback.operations.talk import fail
@@ -87,19 +86,10 @@ def _module_files(state: State, host: Host, here: Site, service: Service, source
     if stopped(here, host):
         return False
     try:
-        found = gathered(here, host, service, source)
+        work = delivery(here, host, service, source)
     except GofallbackError as error:
         return fail(host, str(error))
-    return deliver_modules(
-        state,
-        host,
-        Delivery(
-            label=f"{service.name} {source.version}",
-            found=found,
-            root=here.fleet(host).builder.root,
-            scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
-        ),
-    )
+    return deliver_modules(state, host, work)
 
 
 @operation()

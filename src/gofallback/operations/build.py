@@ -27,8 +27,8 @@ from gofallback.builder.words import hasher, not_renamed
 from gofallback.facts.builder import forget
 from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code
-from gofallback.operations.gocmd import Command, explain, run
-from gofallback.operations.job import Job
+from gofallback.operations.gocmd import Command, explain
+from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.talk import ask, fail, send
 
 _HASH_TIMEOUT = 600.0
@@ -150,7 +150,7 @@ def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
 
 
 def _passes(state: State, host: Host, job: Job, command: Command) -> bool:
-    result = run(state, host, command)
+    result = run_with_modules(state, host, job, command)
     if result.failure:
         return explain(host, command, job.modules.explained(result.failure))
     host.log(f"{command.label}: passed in {result.seconds:.1f} s")
@@ -178,7 +178,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
         after=[shell.say(f"@file {spec.key}"), shell.measure(file)],
     )
     host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
-    result = run(state, host, command)
+    result = run_with_modules(state, host, job, command)
     if result.failure:
         explain(host, command, job.modules.explained(result.failure))
         return None

@@ -18,7 +18,7 @@ from gofallback.build.generated import Changes, GeneratedError
 from gofallback.build.spec import BuildSpec
 from gofallback.builder.paths import join
 from gofallback.operations.gocmd import Command, Result, explain, run
-from gofallback.operations.job import Job
+from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.talk import ask, fail, send
 
 _FILES, _INDEX, _OVERLAY = "files", "index", "overlay.json"
@@ -50,7 +50,7 @@ def generated_code(state: State, host: Host, job: Job, spec: BuildSpec) -> Itera
 def _generate(state: State, host: Host, job: Job, spec: BuildSpec, folder: str) -> Job | None:
     tree = job.layout.work(spec.service, spec.commit)
     command = job.command(spec, plan.generate_argv(spec, job.go, job.modules.flags), "generate")
-    made = run(state, host, command)
+    made = run_with_modules(state, host, job, command)
     changes, trouble = Changes(), ""
     if made.failure is None:
         changes, trouble = _taken(_git(state, host, job, command, _take(job, tree, folder), _INDEX, folder))

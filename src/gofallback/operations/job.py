@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
 
 from gofallback.build import plan
 from gofallback.build.failure import Step
@@ -17,7 +21,8 @@ from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.sysroot import Sysroot
 from gofallback.model.builder import Builder
 from gofallback.operations.cgo import sysroot_folder
-from gofallback.operations.gocmd import Command
+from gofallback.operations.gocmd import Command, Result, run
+from gofallback.report.redact import redact
 
 _MOST_AT_ONCE = 4
 """Builds at the same time unless group data says otherwise: linking a large program takes a gigabyte and more."""
@@ -43,6 +48,8 @@ class Job:
     """Build what is there already too: an output of another day says nothing of the builder today."""
     system_root: str = "C:\\Windows"
     modules: Modules = field(default_factory=Modules)
+    again: Callable[[State, Host], bool] | None = None
+    """Sends the modules once more, where the controller brings them; see `gofallback.operations.modules.Again`."""
     cores: int = 1
     """Of the builder."""
     overlay: str | None = None
@@ -154,3 +161,12 @@ class Job:
             sysroot_folders=sysroot.folders if sysroot else frozenset(),
         )
         return own | dict(self.modules.environment)
+
+
+def run_with_modules(state: State, host: Host, job: Job, command: Command) -> Result:
+    """Run a command of a job; where the modules that were sent are damaged on the builder, send them again, once."""
+    result = run(state, host, command)
+    if result.failure is None or job.again is None or not job.modules.damaged(result.failure):
+        return result
+    host.log_styled(f"{command.label}: {redact(result.failure.cause)}", fg="yellow", log_func=logger.warning)
+    return run(state, host, command) if job.again(state, host) else result

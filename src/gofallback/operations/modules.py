@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import tarfile
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gevent.lock import RLock
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
@@ -81,6 +82,26 @@ def modules(label: str, found: ModuleSet, root: str, scratch: str) -> Generator[
     + scratch: folder on the controller for the archive
     """
     yield FunctionCommand(deliver, (Delivery(label, found, root, Path(scratch)),), {})
+
+
+class Again:
+    """Sends a set anew, once, however many builds find at the same time that it is damaged on their builder.
+
+    Args:
+        work: gives what is sent; called when that is needed.
+    """
+
+    def __init__(self, work: Callable[[], Delivery]) -> None:
+        self._work, self._lock = work, RLock()
+        self._sent: bool | None = None
+
+    def __call__(self, state: State, host: Host) -> bool:
+        with self._lock:
+            if self._sent is None:
+                work = self._work()
+                host.log(f"{work.label}: sending all of its modules again")
+                self._sent = _bring(state, host, work, work.found.files)
+            return self._sent
 
 
 def deliver(state: State, host: Host, work: Delivery) -> bool:
