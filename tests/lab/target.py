@@ -18,10 +18,10 @@ from gofallback.operations.activate import activate, describe
 from gofallback.operations.release import put_release
 from gofallback.release import templates
 from gofallback.release.activation import ActivationOutcome, Order
-from gofallback.release.receive import Upload
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import ServiceState
+from gofallback.release.upload import Upload
 from lab import Lab
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import Messages

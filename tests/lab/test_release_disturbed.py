@@ -19,7 +19,7 @@ from gofallback.operations.activate import describe
 from gofallback.operations.release import put_release
 from gofallback.operations.smoke import smoke_test
 from gofallback.release.plan import diff
-from gofallback.release.receive import Upload
+from gofallback.release.upload import Upload
 from lab import Lab
 from tests.lab.conftest import fresh_name
 from tests.lab.programs import program

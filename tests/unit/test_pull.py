@@ -19,8 +19,10 @@ from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
 from gofallback.release import receive
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.archive import archive
 from gofallback.release.pull import STORES, Source, explain, request_line
 from gofallback.release.state import ServiceState
+from gofallback.release.upload import Upload
 from tests.unit.test_release_plan import files, local, planned, target
 
 __all__ = ["local"]
@@ -30,7 +32,7 @@ SOURCE = Source(
 )
 
 
-def pulled(local: dict[str, Any], have: tuple[str, ...] = ()) -> receive.Upload:
+def pulled(local: dict[str, Any], have: tuple[str, ...] = ()) -> Upload:
     upload = planned(target(ServiceState("hello", "/opt/hello")), files(), local)
     assert upload is not None
     programs = [replace(one, source=None if one.path == AGENT else SOURCE, have=have) for one in upload.programs]
@@ -39,9 +41,9 @@ def pulled(local: dict[str, Any], have: tuple[str, ...] = ()) -> receive.Upload:
 
 def test_only_the_agent_is_sent_and_it_is_hashed_before_it_runs(local: dict[str, Any]) -> None:
     upload = pulled(local)
-    content = b"".join(receive.archive(upload))
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        assert AGENT in archive.getnames() and "bin/hello" not in archive.getnames()
+    content = b"".join(archive(upload))
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+        assert AGENT in tar.getnames() and "bin/hello" not in tar.getnames()
     assert f"head -c {len(content)} | tar" in receive.receive(upload)
     script = receive.receive(upload).splitlines()
     at = {word: next(number for number, line in enumerate(script) if word in line) for word in ("fetch ||", "received")}

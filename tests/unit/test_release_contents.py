@@ -14,13 +14,14 @@ import pytest
 from gofallback.model import DataError
 from gofallback.release import receive, templates
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.archive import archive
 from gofallback.release.drift import changed_by_hand
 from gofallback.release.extra import Extra, as_text
 from gofallback.release.plan import contents, diff
-from gofallback.release.receive import Upload
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, ReleaseFound, ServiceState, TargetState, UnitFound
+from gofallback.release.upload import Upload
 from tests.unit.services import service
 
 TEMPLATES = templates.load()
@@ -202,7 +203,7 @@ def test_the_archive_holds_what_is_sent_and_the_lists_of_the_rest(tmp_path: Path
     config = tmp_path / "config"
     config.write_text("level: debug\n")
     extras = tuple(dataclasses.replace(one, local=config) if not one.have else one for one in sent.extras)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(receive.archive(dataclasses.replace(sent, extras=extras))))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive(dataclasses.replace(sent, extras=extras))))) as tar:
         names = {member.name: member.mode for member in tar if member.isfile()}
         have = tar.extractfile(".extras/have")
         assert have is not None

@@ -12,12 +12,14 @@ import pytest
 
 from gofallback.release import receive, templates
 from gofallback.release.agentfiles import AGENT
+from gofallback.release.archive import archive, verifiable
 from gofallback.release.drift import changed_by_hand, drift, live_units
 from gofallback.release.plan import diff, unified
 from gofallback.release.render import ReleaseFiles, Rendered, render
 from gofallback.release.requirements import preconditions
 from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, Holder, ReleaseFound, ServiceState, TargetState, UnitFound
+from gofallback.release.upload import Upload
 from tests.unit.services import service
 
 TEMPLATES = templates.load()
@@ -214,7 +216,7 @@ def local(tmp_path: Path) -> dict[str, LocalProgram]:
     }
 
 
-def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]) -> receive.Upload | None:
+def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]) -> Upload | None:
     return upload_for(
         state,
         SERVICE,
@@ -228,13 +230,13 @@ def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]
     )
 
 
-def sent(upload: receive.Upload) -> dict[str, tuple[bytes, int]]:
+def sent(upload: Upload) -> dict[str, tuple[bytes, int]]:
     """What tar(1) on the target makes of the stream."""
-    stream = io.BytesIO(b"".join(receive.archive(upload)))
-    with tarfile.open(fileobj=stream, mode="r|") as archive:
+    stream = io.BytesIO(b"".join(archive(upload)))
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
         found = {}
-        for member in archive:
-            reader = archive.extractfile(member)
+        for member in tar:
+            reader = tar.extractfile(member)
             found[member.name] = (reader.read() if reader else b"", member.mode)
         return found
 
@@ -274,7 +276,7 @@ def test_a_release_that_is_there_is_not_sent_unless_it_is_damaged(local: dict[st
 def test_units_are_verified_with_programs_that_exist_while_they_are_verified(local: dict[str, LocalProgram]) -> None:
     upload = planned(target(ServiceState("hello", "/opt/hello")), files(), local)
     assert upload is not None
-    unit = receive.verifiable(upload)["hello.service"].decode()
+    unit = verifiable(upload)["hello.service"].decode()
     assert f"ExecStart={upload.temporary}/bin/hello" in unit and "/current/" not in unit
 
 

@@ -18,7 +18,7 @@ from gofallback.publish.files import Item, public_name
 from gofallback.publish.pull import check as check_readable
 from gofallback.publish.pull import source
 from gofallback.publish.send import Row, open_store, publish
-from gofallback.release.receive import Upload
+from gofallback.release.upload import Upload
 
 #: Seconds between two lines about a file on its way to the store.
 _TELL = 5.0

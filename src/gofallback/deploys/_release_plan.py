@@ -17,8 +17,8 @@ from gofallback.deploys._wanted import Wanted, wanted_from_source, wanted_from_s
 from gofallback.provenance.attest import beside
 from gofallback.release.contents import contents
 from gofallback.release.plan import Step, diff
-from gofallback.release.receive import Upload
 from gofallback.release.sending import LocalProgram, upload_for
+from gofallback.release.upload import Upload
 from gofallback.report.redact import names_secret, redact
 
 #: A line of an environment file in a diff; only there values stand in quotes.

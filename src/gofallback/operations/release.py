@@ -14,8 +14,10 @@ from gofallback.model.unit import HARDENING
 from gofallback.operations import lease
 from gofallback.operations.channel import BrokenError, Channel, run
 from gofallback.release import pull
+from gofallback.release.archive import archive
 from gofallback.release.lease import fenced
-from gofallback.release.receive import Upload, abandon, archive, failure, finish, receive, unit_problems
+from gofallback.release.receive import abandon, failure, finish, receive, unit_problems
+from gofallback.release.upload import Upload
 
 _MB = 1_000_000
 #: Seconds between two lines about an upload's progress.

@@ -11,9 +11,9 @@ from gofallback.model import Service
 from gofallback.release.agentfiles import AGENT
 from gofallback.release.contents import by_content, contents
 from gofallback.release.drift import damage, other_binary
-from gofallback.release.receive import Program, Upload
 from gofallback.release.render import ReleaseFiles
 from gofallback.release.state import TargetState
+from gofallback.release.upload import Program, Upload
 
 
 @dataclass(frozen=True)
