@@ -1,4 +1,5 @@
-"""Real git servers that hold Go modules: over https with a password (`git http-backend`), with a CA of their own.
+"""Real git servers: of Go modules, over https with a password (`git http-backend`), with a CA of their own; and git's
+own daemon.
 
 Nothing of this machine is changed for their names: a CONNECT proxy on the loopback leads every name to the server, as
 HTTPS_PROXY does in many companies, and go and git check the certificate against the CA as they always do.
@@ -13,6 +14,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from lab import Lab
 from tests.lab.programs import go
 from tests.lab.windows_builder import commit, git, write
 
@@ -230,3 +233,23 @@ def _certificates(folder: Path) -> tuple[Path, Path]:
         text + signed(HOST, "lab git CA", own.public_key(), x509.SubjectAlternativeName([x509.DNSName(HOST)]))
     )
     return ca, chain
+
+
+@contextmanager
+def served(lab: Lab, folder: Path) -> Iterator[str]:
+    """The repositories of a folder by git's own protocol, reachable from the lab's builders; gives the URL."""
+    address = f"{lab.file.prefix}1"
+    with socket.create_server((address, 0)) as free:
+        port = free.getsockname()[1]
+    words = ["git", "daemon", "--reuseaddr", f"--listen={address}", f"--port={port}", "--export-all"]
+    daemon = subprocess.Popen([*words, f"--base-path={folder}", str(folder)], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex((address, port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"git://{address}:{port}"
+    finally:
+        daemon.terminate()
+        daemon.wait()

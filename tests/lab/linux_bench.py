@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pyinfra.api.config import Config
-from pyinfra.api.connect import connect_all
-from pyinfra.api.host import Host
-from pyinfra.api.inventory import Inventory
-from pyinfra.api.state import State
 
 from gofallback.builder.paths import Layout
 from gofallback.facts.builder import forget
@@ -22,7 +15,7 @@ from lab import Lab
 from lab.linux.builder import LinuxBuilder
 from lab.linux.toolchains import GIT_VERSION
 from tests.lab.conftest import fresh_name
-from tests.lab.pyinfra_host import Messages
+from tests.lab.pyinfra_host import connected
 from tests.lab.windows_builder import GO, Bench
 
 ROOT = "/home/builder/gofallback"
@@ -65,7 +58,7 @@ def linux_bench(home: Path) -> Iterator[LinuxBench]:
         machine.run(f"mkdir -p {' '.join(Layout(ROOT).folders())}")
         _unpack(lab, machine)
         machine.run(f"chown -R builder: {ROOT}")
-        with _connected(lab, machine) as (state, host, messages):
+        with connected(lab, machine) as (state, (host,), messages):
             forget(host)
             yield LinuxBench(lab, machine, state, host, messages, home)
 
@@ -80,28 +73,3 @@ def _unpack(lab: Lab, machine: LinuxBuilder) -> None:
         folder = f"{ROOT}/toolchains/{home}"
         machine.run(f"mkdir {folder} && tar -xf {archive.name} -C {folder} --strip-components={strip}")
         (machine.root / "root" / archive.name).unlink()
-
-
-@contextmanager
-def _connected(lab: Lab, machine: LinuxBuilder) -> Iterator[tuple[State, Host, Messages]]:
-    data = {
-        "ssh_hostname": machine.address,
-        "ssh_user": machine.record.user,
-        "ssh_key": str(lab.file.key),
-        "ssh_known_hosts_file": str(lab.file.known_hosts),
-        "ssh_strict_host_key_checking": "yes",
-    }
-    state = State(Inventory(([(f"@linssh/{machine.name}", data)], {})), Config(CONNECT_TIMEOUT=20))
-    messages = Messages()
-    logger = logging.getLogger("pyinfra")
-    logger.addHandler(messages)
-    logger.setLevel(logging.INFO)
-    try:
-        connect_all(state)
-        host = next(iter(state.inventory))
-        assert host.connected, messages.text
-        yield state, host, messages
-    finally:
-        logger.removeHandler(messages)
-        for one in state.inventory:
-            one.disconnect()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pyinfra.api.config import Config
 from pyinfra.api.connect import connect_all
 from pyinfra.api.deploy import add_deploy
 from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.operations import run_ops
 from pyinfra.api.state import State, StateStage
@@ -22,7 +22,7 @@ from gofallback.deploys.provision import provision_builder
 from gofallback.facts.builder import builder_state
 from gofallback.model import Fleet, Toolchain, ToolchainPin
 from lab import Lab
-from tests.lab.pyinfra_host import Messages
+from tests.lab.pyinfra_host import Messages, entry, heard
 
 GIT = "2.45.2"
 GO, NEWER_GO = "1.26.6", "1.27.3"
@@ -82,40 +82,31 @@ def linux_fleet(lab: Lab, go: str, *pins: ToolchainPin, **builder: Any) -> Fleet
 
 def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
     """Run the stage's operations against one host of the lab."""
-    host_of_lab = lab.host(name)
-    data = {
-        "ssh_hostname": host_of_lab.address,
-        "ssh_user": "builder",
-        "ssh_key": str(lab.file.key),
-        "ssh_known_hosts_file": str(lab.file.known_hosts),
-        "ssh_strict_host_key_checking": "yes",
-    }
-    connector = "winssh" if host_of_lab.record.os == "windows" else "linssh"
-    state = State(Inventory(([(f"@{connector}/{name}", data)], {})), Config(CONNECT_TIMEOUT=10))
-    messages = Messages()
-    logger = logging.getLogger("pyinfra")
-    logger.addHandler(messages)
-    logger.setLevel(logging.INFO)
+    state = State(Inventory(([entry(lab, lab.host(name))], {})), Config(CONNECT_TIMEOUT=10))
     host = next(iter(state.inventory))
-    try:
-        state.current_stage = StateStage.Prepare
-        connect_all(state)
-        before = int(host.connector_data.get("round_trips") or 0)
-        add_deploy(state, lambda: provision_builder(wanted, host, str(cache)))
-        metas = [(min(meta.names), state.ops[host][key].operation_meta) for key, meta in state.op_meta.items()]
-        changed = [name for name, meta in metas if meta._maybe_is_change]
-        state.current_stage = StateStage.Execute
+    with heard() as messages:
         try:
-            run_ops(state)
-        except PyinfraError as error:
-            messages.lines.append(str(error))
-        trips = int(host.connector_data.get("round_trips") or 0) - before
-        ok = host not in state.failed_hosts
-        found = _state(host, wanted.builder.root)
-        return Result(ok, messages.text, trips, changed, found)
-    finally:
-        logger.removeHandler(messages)
-        host.disconnect()
+            return _provisioned(state, host, wanted, cache, messages)
+        finally:
+            host.disconnect()
+
+
+def _provisioned(state: State, host: Host, wanted: Fleet, cache: Path, messages: Messages) -> Result:
+    state.current_stage = StateStage.Prepare
+    connect_all(state)
+    before = int(host.connector_data.get("round_trips") or 0)
+    add_deploy(state, lambda: provision_builder(wanted, host, str(cache)))
+    metas = [(min(meta.names), state.ops[host][key].operation_meta) for key, meta in state.op_meta.items()]
+    changed = [name for name, meta in metas if meta._maybe_is_change]
+    state.current_stage = StateStage.Execute
+    try:
+        run_ops(state)
+    except PyinfraError as error:
+        messages.lines.append(str(error))
+    trips = int(host.connector_data.get("round_trips") or 0) - before
+    ok = host not in state.failed_hosts
+    found = _state(host, wanted.builder.root)
+    return Result(ok, messages.text, trips, changed, found)
 
 
 def _state(host: Any, root: str) -> BuilderState | None:

@@ -13,6 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
+from lab import Host as LabHost
 from lab import Lab
 
 
@@ -32,30 +33,45 @@ class Messages(logging.Handler):
         return "\n".join(self.lines)
 
 
+def entry(lab: Lab, machine: LabHost) -> tuple[str, dict[str, Any]]:
+    """A host of a lab as pyinfra's inventory has it."""
+    connector = "winssh" if machine.record.os == "windows" else "linssh"
+    return f"@{connector}/{machine.name}", {
+        "ssh_hostname": machine.address,
+        "ssh_user": machine.record.user,
+        "ssh_key": str(lab.file.key),
+        "ssh_known_hosts_file": str(lab.file.known_hosts),
+        "ssh_strict_host_key_checking": "yes",
+    }
+
+
 @contextmanager
-def connected(lab: Lab) -> Iterator[tuple[State, list[Host], Messages]]:
-    """Connect to every target of a lab; gives pyinfra's state, its hosts in the lab's order, and what it prints."""
-    hosts: list[tuple[str, dict[str, Any]]] = []
-    for target in lab.targets:
-        lab_data = {
-            "ssh_hostname": target.address,
-            "ssh_user": target.record.user,
-            "ssh_key": str(lab.file.key),
-            "ssh_known_hosts_file": str(lab.file.known_hosts),
-            "ssh_strict_host_key_checking": "yes",
-        }
-        hosts.append((f"@linssh/{target.name}", lab_data))
-    state = State(Inventory((hosts, {})), Config(CONNECT_TIMEOUT=10))
+def heard() -> Iterator[Messages]:
+    """What pyinfra prints meanwhile."""
     messages = Messages()
     logger = logging.getLogger("pyinfra")
     logger.addHandler(messages)
     logger.setLevel(logging.INFO)
     try:
-        connect_all(state)
-        found = list(state.inventory)
-        assert all(host.connected for host in found), messages.text
-        yield state, found, messages
+        yield messages
     finally:
         logger.removeHandler(messages)
-        for host in state.inventory:
-            host.disconnect()
+
+
+@contextmanager
+def connected(lab: Lab, *machines: LabHost) -> Iterator[tuple[State, list[Host], Messages]]:
+    """Connect to hosts of a lab, by default to every target.
+
+    Gives pyinfra's state, its hosts in the same order, and what it prints.
+    """
+    hosts = [entry(lab, machine) for machine in machines or lab.targets]
+    state = State(Inventory((hosts, {})), Config(CONNECT_TIMEOUT=20))
+    with heard() as messages:
+        try:
+            connect_all(state)
+            found = list(state.inventory)
+            assert all(host.connected for host in found), messages.text
+            yield state, found, messages
+        finally:
+            for host in state.inventory:
+                host.disconnect()

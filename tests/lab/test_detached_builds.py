@@ -15,6 +15,7 @@ from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
 from gofallback.operations import keeper, kept
 from gofallback.operations.job import Job
+from tests.lab.pyinfra_host import connected
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
 
 pytestmark = pytest.mark.lab
@@ -196,8 +197,6 @@ def test_a_builder_that_cannot_keep_builds_builds_all_the_same_and_says_so_once(
 
 def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench, tmp_path: Path) -> None:
     """Two controllers, each with a connection of its own."""
-    from tests.lab.windows_builder import _connected
-
     service = bench.service(repository(tmp_path / "shared"))
     job = bench.job(service, ["linux/s390x"])
     assert bench.deliver(service)
@@ -207,7 +206,7 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
     def follow() -> None:
         begun_or_started(bench, job)
         before.extend(instances(bench, job))
-        with _connected(bench.lab, bench.machine) as (state, host, messages):
+        with connected(bench.lab, bench.machine) as (state, (host,), messages):
             made: list[build_operation.Built] = []
             ok = build_operation.build(state, host, job, made.append)
             results.append((messages.text, ok, made[0].sha256 if made else ""))

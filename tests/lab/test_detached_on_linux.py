@@ -20,7 +20,7 @@ from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
 from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Result, Running
-from tests.lab.linux_bench import _connected
+from tests.lab.pyinfra_host import connected
 from tests.lab.test_detached_builds import XML
 from tests.lab.windows_builder import commit, repository
 
@@ -162,7 +162,7 @@ def sleeper(fleet: Fleet, folder: Path, state: State, host: Host) -> Ended | Non
 def test_what_began_is_ended_before_it_is_done_again_while_the_connection_lasts(
     fleet: Fleet, noisy: Path, tmp_path: Path
 ) -> None:
-    with _connected(fleet.lab, machine(fleet)) as (state, host, messages):
+    with connected(fleet.lab, machine(fleet)) as (state, (host,), messages):
         assert sleeper(fleet, tmp_path, state, host) is None
         assert "unexpected answer: b'Welcome" in messages.text
         assert "hello noise: what was begun there has been ended" in messages.text
@@ -171,7 +171,7 @@ def test_what_began_is_ended_before_it_is_done_again_while_the_connection_lasts(
 
 def test_what_began_and_cannot_be_ended_is_not_begun_a_second_time(fleet: Fleet, noisy: Path, tmp_path: Path) -> None:
     noisy.write_text("echo Welcome; [ -e .once ] && exit 1; touch .once\n")
-    with _connected(fleet.lab, machine(fleet)) as (state, host, _):
+    with connected(fleet.lab, machine(fleet)) as (state, (host,), _):
         ended = sleeper(fleet, tmp_path, state, host)
         assert ended is not None and ended.standing is None
         assert "what was begun may go on there and cannot be ended" in ended.lost

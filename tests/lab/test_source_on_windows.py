@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gofallback.builder.cmd import Cmd
 from gofallback.facts.builder import forget
+from tests.lab.git_servers import served
 from tests.lab.windows_builder import ROOT, Bench, commit, git, repository, windows_bench, write
 
 pytestmark = pytest.mark.lab
@@ -185,29 +183,9 @@ def test_old_trees_are_removed(bench: Bench, tmp_path: Path) -> None:
     assert len(kept) == 5
 
 
-@contextmanager
-def served(bench: Bench, folder: Path) -> Iterator[str]:
-    """The repositories of a folder by git's own protocol, reachable from the builder; gives the URL."""
-    address = f"{bench.lab.file.prefix}1"
-    with socket.create_server((address, 0)) as free:
-        port = free.getsockname()[1]
-    words = ["git", "daemon", "--reuseaddr", f"--listen={address}", f"--port={port}", "--export-all"]
-    daemon = subprocess.Popen([*words, f"--base-path={folder}", str(folder)], stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex((address, port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"git://{address}:{port}"
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_the_builder_can_clone_by_itself(bench: Bench, tmp_path: Path) -> None:
     repo = repository(tmp_path / "cloned")
-    with served(bench, tmp_path) as url:
+    with served(bench.lab, tmp_path) as url:
         service = bench.service(f"{url}/cloned", source={"delivery": "clone"})
         assert bench.deliver(service), bench.messages.text
         git(repo, "tag", "v2.0.0")
@@ -223,7 +201,7 @@ def test_the_builder_can_clone_by_itself(bench: Bench, tmp_path: Path) -> None:
 
 def test_clone_that_the_builder_may_not_do_names_the_way_out(bench: Bench, tmp_path: Path) -> None:
     repository(tmp_path / "refused")
-    with served(bench, tmp_path) as url:
+    with served(bench.lab, tmp_path) as url:
         service = bench.service(f"{url}/refused", source={"delivery": "clone"})
         source = bench.resolve(service)
     assert source.commit

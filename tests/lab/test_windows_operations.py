@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from gofallback.operations import windows
 from lab import Lab
 from lab.builders import Builder
 from tests.lab.conftest import fresh_name
-from tests.lab.pyinfra_host import Messages
+from tests.lab.pyinfra_host import Messages, entry, heard
 
 pytestmark = pytest.mark.lab
 ROOT = "C:\\gofallback"
@@ -46,20 +45,13 @@ def w1(lab: Lab) -> Builder:
 class Windows:
     """The host as pyinfra sees it; every operation in a state of its own, as in a run of its own."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, messages: Messages) -> None:
         self._lab = lab
         self._states: list[State] = []
-        self.messages = Messages()
+        self.messages = messages
 
     def connect(self) -> tuple[State, Host]:
-        data = {
-            "ssh_hostname": self._lab.host("w1").address,
-            "ssh_user": "builder",
-            "ssh_key": str(self._lab.file.key),
-            "ssh_known_hosts_file": str(self._lab.file.known_hosts),
-            "ssh_strict_host_key_checking": "yes",
-        }
-        state = State(Inventory(([("@winssh/w1", data)], {})), Config(CONNECT_TIMEOUT=10))
+        state = State(Inventory(([entry(self._lab, self._lab.host("w1"))], {})), Config(CONNECT_TIMEOUT=10))
         state.current_stage = StateStage.Prepare
         connect_all(state)
         self._states.append(state)
@@ -89,12 +81,9 @@ class Windows:
 
 @pytest.fixture
 def pyinfra(lab: Lab) -> Iterator[Windows]:
-    made = Windows(lab)
-    logger = logging.getLogger("pyinfra")
-    logger.addHandler(made.messages)
-    logger.setLevel(logging.INFO)
-    yield made
-    logger.removeHandler(made.messages)
+    with heard() as messages:
+        made = Windows(lab, messages)
+        yield made
     made.close()
 
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
@@ -19,6 +15,7 @@ from gofallback.facts.builder import builder_state
 from gofallback.operations.builder import remove
 from gofallback.operations.source import Checkout, _make_tree, deliver
 from gofallback.source.commands import GitOnBuilder, places
+from tests.lab.git_servers import served
 from tests.lab.linux_bench import ROOT, LinuxBench, linux_bench
 from tests.lab.windows_builder import commit, git, repository, write
 
@@ -86,26 +83,9 @@ def test_a_changed_tree_and_a_damaged_mirror_are_made_again(bench: LinuxBench, t
     assert (bench.local(tree_of("mended", newer)) / "new.go").exists()
 
 
-@contextmanager
-def served(bench: LinuxBench, folder: Path) -> Iterator[str]:
-    """git's own server over a folder of repositories, where the builder can reach it."""
-    address, port = f"{bench.lab.file.prefix}1", 9419
-    options = [f"--base-path={folder}", f"--listen={address}", f"--port={port}", "--export-all", "--reuseaddr"]
-    daemon = subprocess.Popen(["git", "daemon", *options, str(folder)], stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=1):
-                break
-            time.sleep(0.05)
-        yield f"git://{address}:{port}"
-    finally:
-        daemon.terminate()
-        daemon.wait()
-
-
 def test_the_builder_can_clone_by_itself_and_says_so_when_it_cannot(bench: LinuxBench, tmp_path: Path) -> None:
     repo = repository(tmp_path / "cloned")
-    with served(bench, tmp_path) as url:
+    with served(bench.lab, tmp_path) as url:
         service = bench.service(f"{url}/cloned", source={"delivery": "clone"})
         assert bench.deliver(service), bench.messages.text
         sha = commit(repo, "second", **{"b.go": "package main\n"})

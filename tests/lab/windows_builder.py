@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import zipfile
@@ -12,10 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyinfra.api.config import Config
-from pyinfra.api.connect import connect_all
 from pyinfra.api.host import Host
-from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 
 from gofallback.build import plan
@@ -32,7 +28,7 @@ from gofallback.source.model import ResolvedSource
 from lab import Lab
 from lab.builders import Builder as LabBuilder
 from tests.lab.conftest import fresh_name
-from tests.lab.pyinfra_host import Messages
+from tests.lab.pyinfra_host import Messages, connected
 
 ROOT = "C:\\gofallback"
 GO = "1.26.6"
@@ -184,7 +180,7 @@ def windows_bench(home: Path, disk_mb: int = 4000) -> Iterator[Bench]:
         for folder in Layout("").folders():
             (machine.drive_c / "gofallback" / folder.strip("\\").replace("\\", "/")).mkdir(parents=True, exist_ok=True)
         _unpack(lab, machine.drive_c / "gofallback" / "toolchains")
-        with _connected(lab, machine) as (state, host, messages):
+        with connected(lab, machine) as (state, (host,), messages):
             forget(host)
             yield Bench(lab, machine, state, host, messages, home)
 
@@ -196,28 +192,3 @@ def _unpack(lab: Lab, folder: Path) -> None:
     (folder / "go").rename(folder / f"go{GO}")
     with zipfile.ZipFile(toolchains["git"]["2.45.2"]["file"]) as archive:
         archive.extractall(folder / "git-2.45.2")
-
-
-@contextmanager
-def _connected(lab: Lab, machine: LabBuilder) -> Iterator[tuple[State, Host, Messages]]:
-    data = {
-        "ssh_hostname": machine.address,
-        "ssh_user": machine.record.user,
-        "ssh_key": str(lab.file.key),
-        "ssh_known_hosts_file": str(lab.file.known_hosts),
-        "ssh_strict_host_key_checking": "yes",
-    }
-    state = State(Inventory(([(f"@winssh/{machine.name}", data)], {})), Config(CONNECT_TIMEOUT=20))
-    messages = Messages()
-    logger = logging.getLogger("pyinfra")
-    logger.addHandler(messages)
-    logger.setLevel(logging.INFO)
-    try:
-        connect_all(state)
-        host = next(iter(state.inventory))
-        assert host.connected, messages.text
-        yield state, host, messages
-    finally:
-        logger.removeHandler(messages)
-        for one in state.inventory:
-            one.disconnect()
