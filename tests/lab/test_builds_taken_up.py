@@ -76,6 +76,7 @@ def test_ctrl_c_ends_the_build_and_leaves_no_process_unless_told_otherwise(fleet
     result = run.end(120)
     assert result.code == 130
     result.line(rf"\[w1\] .*{platform}: ended on the builder, no process of it is left")
+    assert "connection lost" not in result.output, result.output  # we hung up ourselves
     running = programs(fleet)
     assert "go.exe" not in running and "compile.exe" not in running and "keeper.exe" not in running
 

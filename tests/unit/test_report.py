@@ -15,6 +15,7 @@ from gofallback.report import html, markdown, table, timeline
 from gofallback.report.model import Report, Span, Stage, Verdict, verdict_of
 from gofallback.report.rows import Outcome, TargetRow
 from gofallback.report.screen import console, overview, text
+from gofallback.report.style import verdict_words
 from tests.unit.reports import COMMIT, NEW, OLD, SHA, bad, good, row
 
 EVIL = "<script>alert('x')</script>"
@@ -328,3 +329,11 @@ def test_a_dynamic_binary_is_shown_with_the_libc_it_needs_and_what_the_targets_h
     assert f"- hello linux/amd64: {said}" in markdown.render(linked)
     assert f"<p>hello linux/amd64: {said}</p>" in html.render(linked)
     assert "<p>hello linux/amd64" not in html.render(report)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"), [("done", "every builder is wiped"), ("unchanged", "nothing of gofallback was left")]
+)
+def test_a_wipe_does_not_say_that_everything_is_in_place(verdict: Verdict, words: str) -> None:
+    report = good().model_copy(update={"command": "wipe", "targets": [], "verdict": verdict})
+    assert verdict_words(report).startswith(words)

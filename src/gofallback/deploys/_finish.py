@@ -21,7 +21,7 @@ from gofallback.controller.run import Outcome, Run
 from gofallback.deploys._site import cli_parameters
 from gofallback.deploys._switch import BEGUN, begun
 from gofallback.deploys._to_report import to_report
-from gofallback.operations.kept import end_running
+from gofallback.operations.kept import end_running, leaving
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 from gofallback.report.rows import JournalRow
@@ -45,6 +45,7 @@ def at_end(site: Site, *, json_mode: bool) -> None:
         nonlocal code
         code = 128 + number
         site.run.stopped = site.run.stopped or signal.Signals(number).name
+        leaving()
         for greenlet in list(site.state.pool.greenlets):
             greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
         # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.

@@ -14,6 +14,7 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import gevent
+from gevent.event import Event
 from gevent.lock import RLock
 from pyinfra import logger
 from pyinfra.api.host import Host
@@ -78,6 +79,14 @@ class _Builder:
 _BUILDERS: WeakKeyDictionary[Host, _Builder] = WeakKeyDictionary()
 _RUNNING: dict[tuple[Host, str], tuple[Kept, str]] = {}
 """Jobs that this program has started and follows: host and id to job and label. See `end_running`."""
+
+
+_LEAVING = Event()
+
+
+def leaving() -> None:
+    """The program was told to stop: that its connections end now is no news."""
+    _LEAVING.set()
 
 
 def fits(host: Host, line: str) -> bool:
@@ -241,11 +250,16 @@ class _Follower:
         if begun.way == "started" or self.asked > 1:
             _RUNNING[(self.host, self.work.kept.id)] = (self.work.kept, self.work.label)
         elif begun.way == "joined":
-            self.host.log(f"{self.work.label}: another run began it; following that one")
+            self.host.log(
+                f"{self.work.label}: another run began it; following that one, which a Ctrl-C here does not end"
+            )
         else:
             self.host.log(f"{self.work.label}: an earlier run left it finished; nothing is built twice")
 
     def _wait(self, why: str, seconds: float) -> None:
+        if _LEAVING.is_set():  # we hung up ourselves; what becomes of the build is said by end_running
+            gevent.sleep(seconds)
+            return
         why = why.replace("; whether it finished there is not known", "")
         goes_on = "it goes on there; " if self.answer.begun else ""
         _warn(self.host, f"{self.work.label}: connection lost: {why}; {goes_on}trying again in {seconds:g} s")

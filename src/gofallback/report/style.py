@@ -83,6 +83,12 @@ def some(names: Sequence[str], characters: int = 90) -> str:
     return ", ".join(shown)
 
 
+_WIPED = {
+    "unchanged": "nothing of gofallback was left to wipe; nothing was changed",
+    "done": "every builder is wiped, but for what is named below; no target was touched",
+}
+
+
 def verdict_words(report: Report) -> str:
     """The verdict in words; a run that was about builders only does not speak of targets."""
     if report.targets and report.verdict == "failed" and not {row.outcome for row in report.targets} - _AS_BEFORE:
@@ -91,6 +97,8 @@ def verdict_words(report: Report) -> str:
         return "it did not come to its end; every target runs the wanted release"
     if report.targets:
         return VERDICT_WORDS[report.verdict]
+    if report.command == "wipe" and report.verdict in _WIPED:
+        return _WIPED[report.verdict]
     if report.verdict == "unchanged":
         return "everything was in place; nothing was changed"
     if report.verdict == "done":
