@@ -68,26 +68,12 @@ def put_release(
 
 
 def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[[str], None] | None) -> str:
+    """Why the release is not there; empty: it is."""
     began = time.monotonic()
-    lines = _transfer(state, host, upload, sudo)
-    late = fenced(lines)
-    if late:
+    upload, lines = _sent(state, host, upload, sudo, pushed)
+    if late := fenced(lines):
         return f"{late}; nothing was changed"
-    failed = failure(lines)
-    if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
-        host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
-        programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
-        upload = replace(upload, programs=programs, extras=extras)
-        lines = _transfer(state, host, upload, sudo)
-        failed = failure(lines)
-    if failed and failed[0] in pull.STORES and pushed:
-        why = _explain(host, upload, *failed)
-        host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
-        pushed(why)
-        upload = replace(upload, programs=tuple(replace(program, source=None) for program in upload.programs))
-        lines = _transfer(state, host, upload, sudo)
-        failed = failure(lines)
-    if failed:
+    if failed := failure(lines):
         return _explain(host, upload, *failed)
     if "received" not in lines:
         return f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again"
@@ -100,8 +86,7 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[
             f"systemd-analyze verify refuses {problems[0]}{more}; correct the service's unit data, nothing was changed"
         )
     code, lines = run(state, host, finish(upload), sudo=sudo)
-    late = fenced(lines)
-    if late:
+    if late := fenced(lines):
         run(state, host, abandon(upload), sudo=sudo)
         return f"{late}; nothing was changed"
     if code:
@@ -112,6 +97,28 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[
         took = f"sent, {size / _MB:.1f} MB pulled from {store} {took}"
     host.log(f"release {upload.files.id} uploaded: {upload.sent / _MB:.1f} MB {took}")
     return ""
+
+
+def _sent(
+    state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[[str], None] | None
+) -> tuple[Upload, list[str]]:
+    """The upload as it went in the end, and what the target said: all of it is sent where what the target had is
+    damaged, and it is pushed where it could not be pulled."""
+    lines = _transfer(state, host, upload, sudo)
+    failed = None if fenced(lines) else failure(lines)
+    if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
+        host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
+        programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
+        upload = replace(upload, programs=programs, extras=extras)
+        lines = _transfer(state, host, upload, sudo)
+        failed = failure(lines)
+    if failed and failed[0] in pull.STORES and pushed:
+        why = _explain(host, upload, *failed)
+        host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
+        pushed(why)
+        upload = replace(upload, programs=tuple(replace(program, source=None) for program in upload.programs))
+        lines = _transfer(state, host, upload, sudo)
+    return upload, lines
 
 
 def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
