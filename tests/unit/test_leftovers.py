@@ -21,7 +21,9 @@ def test_only_what_a_run_left_a_day_ago_is_removed() -> None:
     now, work = time.time(), Checkout(source(), ROOT, "git", Path("scratch"))
     made = [work.temporary, work.beside("hello", ".bundle"), work.beside("hello", ".bundle.refs")]
     names = [path.rpartition("\\")[2] for path in made]
+    names += [f"{names[1]}.gofallback-part", f".{names[1]}.gofallback-part"]  # Windows; Linux
     foreign = ["go-build123456", "gofallback-ab12.cmd", "build-0123456789abcdef", "generated-0123456789abcdef", "x"]
+    foreign += ["hello-0123456789ab", "sysroot-0123456789abcdef-01234567"]
     assert left_over([*names, *foreign], now + 80_000) == []
     assert left_over([*names, *foreign], now + 90_000) == names
     assert len(new_mark()) == 12

@@ -383,3 +383,36 @@ def test_what_windows_sees_differently_is_noted(tmp_path: Path, controller: Cont
     assert "Makefile and 1 more differ only in case" in notes
     assert "link: symbolic link" in notes
     assert "Git LFS" in notes
+
+
+def test_a_submodule_that_is_left_out_is_noted(tmp_path: Path, controller: Controller) -> None:
+    make(tmp_path / "repos" / "lib", **{"lib.go": "package lib\n"})
+    repo = make(tmp_path / "repos" / "hello")
+    run(repo, "-c", "protocol.file.allow=always", "submodule", "add", "-q", "../lib", "lib")
+    commit(repo, "lib")
+    (note,) = controller.resolve(repo).notes
+    assert note == "lib: submodule, left as an empty folder; source.submodules: true brings it"
+    assert controller.resolve(repo, submodules=True).notes == ()
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_shallow_clone_is_refused_as_git_would_fetch_nothing_from_it(
+    tmp_path: Path, controller: Controller, bare: bool
+) -> None:
+    repo = make(tmp_path / "whole")
+    commit(repo, "second")
+    shallow = tmp_path / "hello"
+    run(tmp_path, "clone", "-q", "--depth=1", *(["--bare"] if bare else []), f"file://{repo}", str(shallow))
+    text = controller.refusal(shallow)
+    assert "is a shallow clone" in text and "git fetch --unshallow" in text
+    run(shallow, "fetch", "-q", "--unshallow", "--tags")
+    assert controller.resolve(shallow).commit == run(repo, "rev-parse", "HEAD")
+
+
+def test_a_repository_with_sha256_names_is_refused(tmp_path: Path, controller: Controller) -> None:
+    repo = tmp_path / "hello"
+    repo.mkdir()
+    run(repo, "init", "-q", "-b", "main", "--object-format=sha256")
+    commit(repo, "first", **{"main.go": "package main\n"})
+    text = controller.refusal(repo)
+    assert "SHA-256 names" in text and "use a repository with SHA-1 names" in text

@@ -206,7 +206,7 @@ toolchain() {{
   [ ! -x "$2/bin/go" ] || echo @x go; [ ! -x "$2/bin/git" ] || echo @x git; [ ! -x "$2/zig" ] || echo @x zig
 }}
 each toolchains/ toolchain
-echo @@leftovers; for f in tmp/*; do [ -e "$f" ] && echo "${{f##*/}}"; done
+echo @@leftovers; for f in tmp/* tmp/.[!.]*; do [ -e "$f" ] && echo "${{f##*/}}"; done
 echo @@downloads; for f in downloads/*; do [ -f "$f" ] && echo "$(stat -L -c %s "$f") ${{f##*/}}"; done
 echo @@mirrors
 mirror() {{ echo "@d $1"; cat "$2/packed-refs" 2>/dev/null; }}

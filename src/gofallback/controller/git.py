@@ -66,6 +66,7 @@ def resolve(
     """
     asked = _Asked(service.name, mirrors, offline, now, say)
     source = service.source
+    _refuse_shallow(asked, source.repository)
     _refuse_local_changes(asked, source.repository)
     mirror = Mirror(mirrors / mirror_name(source.repository), source.repository)
     try:
@@ -74,7 +75,7 @@ def resolve(
             commit = _commit(asked, mirror, source.ref)
             entries = mirror.tree(commit)
             described, time = mirror.describe(commit), mirror.commit_time(commit)
-            notes = tree.notes(entries, lfs=mirror.uses_lfs(commit))
+            notes = tree.notes(entries, lfs=mirror.uses_lfs(commit), submodules=source.submodules)
         below = _submodules(asked, mirror, commit, entries, prefix="", depth=0) if source.submodules else ()
     except GitError as error:
         raise asked.error(
@@ -263,6 +264,22 @@ def _submodule_url(asked: _Asked, base: str, url: str | None, key: str) -> str:
     if not remote and not (local_path(full) and local_path(base)):
         raise asked.error(f"{key} address {url!r} is refused; should be https://, ssh://, user@host:path or relative")
     return full
+
+
+def _refuse_shallow(asked: _Asked, repository: str) -> None:
+    """git fetches nothing from a shallow clone and says so to nobody: the mirror would keep what it had."""
+    path = local_path(repository)
+    if path is None or asked.offline:
+        return
+    try:
+        shallow = git(["-C", path, "rev-parse", "--is-shallow-repository"]).strip() == "true"
+    except GitError:
+        return  # what is wrong with it, the fetch tells
+    if shallow:
+        raise asked.error(
+            f"source.repository {path} is a shallow clone, without the history that versions and builders need; run "
+            "`git fetch --unshallow --tags` in it, or name the repository it was cloned from"
+        )
 
 
 def _refuse_local_changes(asked: _Asked, repository: str) -> None:

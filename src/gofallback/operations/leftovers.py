@@ -20,8 +20,12 @@ from gofallback.builder.shell import shell_of
 from gofallback.facts.builder import builder_state
 from gofallback.operations.talk import ask
 
-_LEFT_OVER = re.compile(r".*-(?P<began>[0-9a-f]{8})[0-9a-f]{4}(?:\.git|\.bundle|\.bundle\.refs|\.tar)?")
-"""Names in `tmp` with the mark of a run."""
+_LEFT_OVER = re.compile(
+    r".*-(?P<began>[0-9a-f]{8})[0-9a-f]{4}(?P<file>(?:\.bundle|\.refs|\.tar|\.gofallback-part)*)(?:\.git)?"
+)
+"""Names in `tmp` with the mark of a run; an upload that broke has a part's ending (`gofallback.connectors`)."""
+_FIRST = 1_700_000_000
+"""Seconds since 1970 of no run of ours: what looks older is no mark."""
 _DAY = 86400.0
 """Seconds after which what a run has left is removed: it was killed, or its connection broke at the end."""
 
@@ -39,7 +43,7 @@ def left_over(names: Iterable[str], now: float) -> list[str]:
         now: seconds since 1970.
     """
     found = ((name, _LEFT_OVER.fullmatch(name)) for name in names)
-    return [name for name, match in found if match and int(match["began"], 16) < now - _DAY]
+    return [name for name, match in found if match and _FIRST < int(match["began"], 16) < now - _DAY]
 
 
 def sweep(state: State, host: Host, root: str) -> None:
@@ -50,6 +54,6 @@ def sweep(state: State, host: Host, root: str) -> None:
         return
     if old:
         shell, folder = shell_of(root), Layout(root).tmp
-        files = [one for one in old if one.endswith((".bundle", ".refs", ".tar"))]
+        files = [one for one in old if (match := _LEFT_OVER.fullmatch(one)) and match["file"]]
         steps = [shell.delete(join(folder, one)) if one in files else shell.remove(join(folder, one)) for one in old]
         ask(state, host, shell.script(steps, always=True), timeout=600)

@@ -40,16 +40,20 @@ def parse_tree(text: str) -> list[Entry]:
     return entries
 
 
-def notes(entries: list[Entry], *, lfs: bool = False) -> list[str]:
+def notes(entries: list[Entry], *, lfs: bool = False, submodules: bool = True) -> list[str]:
     """One line for each kind of trouble, with the first path of it.
 
     Args:
         entries: every file of the commit.
         lfs: its attributes hand files to Git LFS.
+        submodules: they are fetched too.
     """
     found: list[str] = []
     if lfs:
         found.append("Git LFS: a bundle holds its pointers, not its files; code that embeds them embeds the pointers")
+    left_out = [] if submodules else [entry.path for entry in entries if entry.is_submodule]
+    if left_out:
+        found.append(f"{_these(left_out)}: submodule, left as an empty folder; source.submodules: true brings it")
     illegal = [entry.path for entry in entries if any(_illegal(part) for part in entry.path.split("/"))]
     if illegal:
         found.append(f"{_these(illegal)} cannot exist on Windows: the checkout there fails; rename in the repository")

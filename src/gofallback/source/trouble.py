@@ -52,6 +52,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "check source.repository and the access rights",
     ),
     (
+        r"mismatched algorithms: client sha1; server sha256",
+        "its commits have SHA-256 names, which gofallback and most git servers do not know",
+        "use a repository with SHA-1 names",
+    ),
+    (
         r"transport '.*' not allowed|remote helper|'.*' is not a git command",
         "git cannot use such an address",
         "use ssh://, https:// or a path",
