@@ -13,9 +13,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
-from gofallback.build.kept import Kept
+from gofallback.build.kept import Ended, Kept
 from gofallback.operations.keeper import cancel
-from gofallback.operations.kept import Ended, Work, run_kept
+from gofallback.operations.kept import Work, run_kept
 from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
 from tests.lab.conftest import fresh_name
@@ -212,3 +212,21 @@ def test_a_full_builder_is_refused_with_what_makes_room_unless_it_has_nothing_to
         r"b1: 3\d\d MB free on the disk of /home/builder/gofallback, expected at least 2048 MB .*deploys/wipe.py"
     )
     assert stored.code == 0, stored.output
+
+
+def test_a_connection_that_breaks_while_the_helper_is_compiled_costs_no_kept_build(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    machine(fleet).run(f"chmod -R u+w {ROOT}/cache; rm -rf {ROOT}/tools {ROOT}/cache/gocache")  # as on its first day
+    own = Fleet(fleet.lab, tmp_path / "home")
+    run = own.start("drill", data=wanted(repository(tmp_path / "first", {"note.txt": "another commit"}), "linux/amd64"))
+    run.wait_for("gofallback-keeper: compiling it", 100)
+    deadline = time.monotonic() + 60
+    while "compile" not in running(fleet):
+        assert time.monotonic() < deadline, "\n".join(run.lines)
+        time.sleep(0.1)
+    machine(fleet).run("pkill -u builder sshd")
+    built(own, result := run.end(200), "linux/amd64")
+    result.line("connection lost: .*trying again")
+    assert "builds on this builder end with their connection" not in result.output
+    assert nothing_runs(fleet)

@@ -95,6 +95,28 @@ class Standing:
     """False: somebody else who follows the job was told of its end before."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a kept command ended."""
+
+    lines: tuple[tuple[str, str], ...]
+    """Stream (``stdout``, ``stderr``) and line."""
+    standing: Standing | None
+    """None: it is not known; `lost` says why."""
+    lost: str = ""
+    """Why the builder was given up; the command may go on there."""
+
+    @property
+    def text(self) -> str:
+        """Both streams."""
+        return "\n".join(line for _, line in self.lines)
+
+    @property
+    def out(self) -> tuple[str, ...]:
+        """Standard output."""
+        return tuple(line for stream, line in self.lines if stream == "stdout")
+
+
 class ProtocolError(ValueError):
     """The answer is none of this helper; one line."""
 

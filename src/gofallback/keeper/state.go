@@ -203,8 +203,8 @@ func prune(root, but string, now time.Time) {
 	}
 }
 
-// sweepOutputs removes what builds began to make and nobody took: their run was killed, or the output was made by
-// another one. A folder that a living job makes its product in stays, however old.
+// sweepOutputs removes what builds, or the compiling of this helper, began to make and nobody took: their run was killed,
+// or the output was made by another one. A folder that a living job makes its product in stays, however old.
 func sweepOutputs(root, tmp string, now time.Time) {
 	inUse := map[string]bool{}
 	for _, job := range jobs(root) {
@@ -215,7 +215,8 @@ func sweepOutputs(root, tmp string, now time.Time) {
 	entries, _ := os.ReadDir(tmp)
 	for _, entry := range entries {
 		info, err := entry.Info()
-		ours := strings.HasPrefix(entry.Name(), "build-") || strings.HasPrefix(entry.Name(), "generated-")
+		kind, _, _ := strings.Cut(entry.Name(), "-")
+		ours := kind == "build" || kind == "generated" || kind == "keeper"
 		if err == nil && ours && entry.IsDir() && !inUse[entry.Name()] && now.Sub(info.ModTime()) > leftFor {
 			os.RemoveAll(filepath.Join(tmp, entry.Name()))
 		}

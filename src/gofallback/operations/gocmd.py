@@ -19,9 +19,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.build.failure import Failure, Step, classify
-from gofallback.build.kept import Kept
+from gofallback.build.kept import Ended, Kept
 from gofallback.builder.shell import shell_of
-from gofallback.operations.kept import Ended, Work, run_kept
+from gofallback.operations.kept import Work, run_kept
 from gofallback.operations.talk import TROUBLE
 from gofallback.report.redact import redact
 from gofallback.report.style import seconds_text

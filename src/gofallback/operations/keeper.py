@@ -17,6 +17,7 @@ from gofallback.build.kept import KEEPER, MISSING, Kept, Listed, keeper_name, re
 from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
 from gofallback.connectors._channel import RemoteOutput
+from gofallback.connectors._connection import LostConnectionError
 from gofallback.operations.agent import pack
 from gofallback.operations.talk import ask, send
 
@@ -80,6 +81,9 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
 
     Returns:
         One line that says why it is not there; None when it is.
+
+    Raises:
+        LostConnectionError: the connection broke on the way; the helper may be there.
     """
     sources, shell = agent_source.keeper_files(), shell_of(kept.root)
     program = keeper_program(kept.root)
@@ -96,6 +100,8 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
     finally:
         local.unlink(missing_ok=True)
     if trouble:
+        if ask(state, host, shell.say("@up")).lost:
+            raise LostConnectionError(trouble)
         return f"{KEEPER}: {trouble}"
     flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
     line = shell.script(
@@ -115,6 +121,8 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
     answer = ask(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
     if "@done" in (one.strip() for one in answer.out):
         return None
+    if answer.lost:
+        raise LostConnectionError(answer.last())
     return f"{KEEPER} cannot be compiled there: {answer.last()}"
 
 

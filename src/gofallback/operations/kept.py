@@ -25,6 +25,7 @@ from gofallback.build.kept import (
     ATTACHED,
     MISSING,
     Answer,
+    Ended,
     Kept,
     ProtocolError,
     Standing,
@@ -32,6 +33,7 @@ from gofallback.build.kept import (
 )
 from gofallback.builder.paths import Layout
 from gofallback.connectors._channel import RemoteOutput
+from gofallback.connectors._connection import LostConnectionError
 from gofallback.connectors._ssh import LineConnector
 from gofallback.operations.keeper import cancel, guarded, install, last_words
 from gofallback.windows.quoting import COMMAND_LIMIT
@@ -42,28 +44,6 @@ _GRACE = 60.0
 """Seconds after which a job whose time is over and that its builder has not ended is given up here."""
 _STARTS = 3
 """How often a job is started that dies with its builder."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a kept command ended."""
-
-    lines: tuple[tuple[str, str], ...]
-    """Stream (``stdout``, ``stderr``) and line."""
-    standing: Standing | None
-    """None: it is not known; `lost` says why."""
-    lost: str = ""
-    """Why the builder was given up; the command may go on there."""
-
-    @property
-    def text(self) -> str:
-        """Both streams."""
-        return "\n".join(line for _, line in self.lines)
-
-    @property
-    def out(self) -> tuple[str, ...]:
-        """Standard output."""
-        return tuple(line for stream, line in self.lines if stream == "stdout")
 
 
 @dataclass
@@ -273,9 +253,16 @@ class _Follower:
         return self._end(Standing(instance=instance, how="timeout", code=1, seconds=self.work.timeout))
 
     def _install(self) -> None:
+        pauses = list(_LOST)
         with self.known.lock:
-            if not self.known.there:
-                trouble = install(self.state, self.host, self.work.kept, self.work.environment, self.work.scratch)
+            while not self.known.there:
+                try:
+                    trouble = install(self.state, self.host, self.work.kept, self.work.environment, self.work.scratch)
+                except LostConnectionError as error:
+                    if not pauses:
+                        raise _CannotError(str(error)) from None
+                    self._wait(str(error), pauses.pop(0))
+                    continue
                 if trouble:
                     raise _CannotError(trouble)
                 self.known.there = True

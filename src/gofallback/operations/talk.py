@@ -26,6 +26,8 @@ class Answer:
     ok: bool
     out: tuple[str, ...] = ()
     err: tuple[str, ...] = ()
+    lost: bool = False
+    """The connection broke: whether the command ended is not known."""
 
     def last(self, default: str = "it said nothing") -> str:
         """The last line that says something, of standard error before standard output."""
@@ -59,7 +61,8 @@ def ask(state: State, host: Host, text: str, *, timeout: float = 120, env: Mappi
         return Answer(False, err=(f"no end after {timeout:g} s",))
     except TROUBLE as error:
         return Answer(False, err=(str(error) or type(error).__name__,))
-    return Answer(bool(ok), tuple(output.stdout_lines), tuple(output.stderr_lines))
+    lost = bool(getattr(output, "lost", False))
+    return Answer(bool(ok), tuple(output.stdout_lines), tuple(output.stderr_lines), lost)
 
 
 def send(state: State, host: Host, local: Path, remote: str) -> str | None:
