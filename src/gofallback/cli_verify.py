@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.artifact.binary import ArtifactError, BinaryInfo, inspect
-from gofallback.artifact.manifest import Manifest
-from gofallback.artifact.verify import problems
+from gofallback.artifact.binary import BinaryInfo
 from gofallback.controller.paths import Home
-from gofallback.controller.store import MANIFEST, file_sha256
-from gofallback.errors import GofallbackError
-from gofallback.model.base import Sha256
+from gofallback.controller.store import MANIFEST
+from gofallback.controller.verdict import Verdict, judge, several
 from gofallback.provenance import CHECKSUMS, checksums
-from gofallback.provenance.check import Case, Result, check
-from gofallback.provenance.keys import TrustedKey, trusted_keys
+from gofallback.provenance.keys import trusted_keys
 from gofallback.report.screen import console
 from gofallback.report.style import size_text
 
@@ -30,32 +24,6 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 STATUSES = "exit status: 0 all is well, 1 a problem was found (one line says which), 2 the command line is wrong"
-AGENT = Path("lib") / "gofallback-agent"
-#: How deep below a folder artifacts are looked for: <version>/<platform>/<key>/manifest.json of the store.
-_DEPTH = 3
-
-
-class VerifyCommandError(GofallbackError):
-    """There is nothing to verify."""
-
-
-class ReleaseManifest(Manifest):
-    """manifest.json of an artifact, and of a release on a target, which says two things more."""
-
-    release: str | None = None
-    agent_sha256: Sha256 | None = None
-    contents: dict[str, Sha256] | None = None
-    """Further binaries and further files of a release, by path inside it."""
-
-
-@dataclass
-class _Verdict:
-    binary: Path
-    info: BinaryInfo | None
-    manifest: ReleaseManifest | None
-    problems: list[str]
-    """Of binary and manifest, then those of the attestation."""
-    attestation: Result
 
 
 def register(commands: Commands) -> None:
@@ -86,15 +54,15 @@ def register(commands: Commands) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     trusted = trusted_keys(Home.default().keys, Path.cwd(), arguments.key)
-    paths, demanded = _several(arguments.path), bool(arguments.key)
+    paths, demanded = several(arguments.path), bool(arguments.key)
     if not paths:
-        verdict = _judge(arguments.path, trusted, demanded=demanded)
+        verdict = judge(arguments.path, trusted, demanded=demanded)
         if arguments.json:
             print(json.dumps(_as_json(verdict), indent=2))
         else:
             _show(verdict)
         return 1 if verdict.problems else 0
-    verdicts = [_judge(path, trusted, demanded=demanded) for path in paths]
+    verdicts = [judge(path, trusted, demanded=demanded) for path in paths]
     sums = list(checksums.problems(arguments.path, ())) if (arguments.path / CHECKSUMS).exists() else []
     if arguments.json:
         whole = {"path": str(arguments.path), "artifacts": [_as_json(one) for one in verdicts], "problems": sums}
@@ -104,134 +72,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if sums or any(verdict.problems for verdict in verdicts) else 0
 
 
-def _several(path: Path) -> list[Path]:
-    """What there is to verify in a folder that is no artifact's own: folders of artifacts, or published binaries."""
-    if not path.is_dir():
-        return []
-    if (path / MANIFEST).exists():
-        manifest = _manifest(path / MANIFEST)
-        further = [one for one in (manifest and manifest.contents) or () if one.startswith("bin/")]
-        return [path, *(path / one for one in further)] if further else []
-    published = [_published(found) for found in sorted(path.glob(f"*.{MANIFEST}"))]
-    return published or sorted(
-        found.parent for depth in range(1, _DEPTH + 1) for found in path.glob("*/" * depth + MANIFEST)
-    )
-
-
-def _published(manifest: Path) -> Path:
-    """The binary that a published manifest is about: its platform decides, not what happens to be there."""
-    known = _manifest(manifest)
-    windows = known is not None and known.spec.goos == "windows"
-    return manifest.with_name(manifest.name.removesuffix(f".{MANIFEST}") + (".exe" if windows else ""))
-
-
-def _judge(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> _Verdict:
-    binary, manifest, folder, prefix = _located(path)
-    info, found = _inspected(binary, needed=manifest is None)
-    if manifest is not None:
-        if info is not None:
-            found += problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
-        if manifest.key != manifest.spec.key:
-            found.append(
-                f"{MANIFEST}: key should be {manifest.spec.key}, the key of its build, got {manifest.key}; build again"
-            )
-        found += [*_agent(folder, manifest), *_contents(folder, manifest)]
-    result = check(
-        Case(folder, binary, info, manifest, release=binary.parent != folder and not prefix, prefix=prefix),
-        trusted,
-        # Whoever trusts nobody can be told nothing; and a binary alone is only described, unless a key was named.
-        required=demanded or (manifest is not None and bool(trusted)),
-    )
-    return _Verdict(binary, info, manifest, found + result.problems, result)
-
-
-def _inspected(binary: Path, *, needed: bool) -> tuple[BinaryInfo | None, list[str]]:
-    try:
-        return inspect(binary), []
-    except ArtifactError as error:
-        if needed:
-            raise
-        return None, [str(error)]
-
-
-def _agent(folder: Path, manifest: ReleaseManifest) -> list[str]:
-    """The other program of a release."""
-    if manifest.agent_sha256 is None:
-        return []
-    try:
-        have = file_sha256(folder / AGENT)
-    except OSError as error:
-        return [f"{AGENT}: cannot be read ({error.strerror}); copy the folder again"]
-    if have == manifest.agent_sha256:
-        return []
-    return [f"{AGENT}: has sha256 {have}, {MANIFEST} says {manifest.agent_sha256}; it was changed or damaged"]
-
-
-def _contents(folder: Path, manifest: ReleaseManifest) -> Iterator[str]:
-    """Further binaries and further files of a release."""
-    for name, sha256 in (manifest.contents or {}).items():
-        if name.startswith("/") or ".." in Path(name).parts:
-            yield f"{MANIFEST}: names {name!r:.80}, which is outside of the folder"
-            continue
-        try:
-            have = file_sha256(folder / name)
-        except OSError as error:
-            yield f"{name}: cannot be read ({error.strerror}); copy the folder again"
-            continue
-        if have != sha256:
-            yield f"{name}: has sha256 {have}, {MANIFEST} says {sha256}; it was changed or damaged"
-
-
-def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
-    """The binary, its manifest, the folder of its attestation, and what the names there begin with.
-
-    The manifest lies beside the binary, in a release one folder up (of a further binary under its name), and of
-    published files under the binary's name.
-    """
-    if path.is_dir():
-        manifest = _manifest(path / MANIFEST)
-        if manifest is None:
-            raise VerifyCommandError(
-                f"{path}: holds no {MANIFEST}; name the folder of an artifact or a release, or a binary"
-            )
-        names = (path / manifest.spec.file_name, path / "bin" / manifest.spec.binary)
-        there = [name for name in names if name.is_file()]
-        if not there:
-            raise VerifyCommandError(
-                f"{path}: holds no {manifest.spec.file_name}, which its {MANIFEST} names; build or copy it again"
-            )
-        if len(there) > 1:  # somebody may hope that the wrong one is looked at
-            raise VerifyCommandError(f"{path}: holds {names[0].name} and bin/{names[1].name}; one of them is not ours")
-        return there[0], manifest, path, ""
-    prefix = path.name.removesuffix(".exe")
-    own = path.parent / f"{prefix}.{MANIFEST}"
-    if own.exists() and _published(own) == path:
-        return path, _manifest(own), path.parent, prefix
-    above = path.parent.parent if path.parent.name == "bin" else path.parent
-    further = above / f"{prefix}.{MANIFEST}"
-    if above != path.parent and further.exists():
-        return path, _manifest(further), above, prefix
-    for folder in (path.parent, above):
-        manifest = _manifest(folder / MANIFEST)
-        if manifest is not None:
-            return path, manifest, folder, ""
-    return path, None, path.parent, ""
-
-
-def _manifest(path: Path) -> ReleaseManifest | None:
-    try:
-        return ReleaseManifest.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise VerifyCommandError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)[0]
-        first = f"{'.'.join(str(part) for part in detail['loc']) or 'content'}: {detail['msg'].lower()}"
-        raise VerifyCommandError(f"{path}: is not a manifest of gofallback ({first}); build again") from None
-
-
-def _as_json(verdict: _Verdict) -> dict[str, Any]:
+def _as_json(verdict: Verdict) -> dict[str, Any]:
     made, manifest = verdict.attestation.statement, verdict.manifest
     unsaid = {"release", "agent_sha256", "contents"} if manifest and manifest.release is None else None
     return {
@@ -246,7 +87,7 @@ def _as_json(verdict: _Verdict) -> dict[str, Any]:
     }
 
 
-def _show_all(verdicts: Sequence[_Verdict], sums: Sequence[str]) -> None:
+def _show_all(verdicts: Sequence[Verdict], sums: Sequence[str]) -> None:
     for verdict in verdicts:
         _show(verdict)
         print()
@@ -257,7 +98,7 @@ def _show_all(verdicts: Sequence[_Verdict], sums: Sequence[str]) -> None:
     print(f"{several}, {bad} with problems" if bad else f"{several}, all as they say")
 
 
-def _show(verdict: _Verdict) -> None:
+def _show(verdict: Verdict) -> None:
     screen = console()
     if verdict.info:
         screen.print(_facts(verdict.binary, verdict.info))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gofallback.artifact.binary import ArtifactError, inspect_bytes
 from gofallback.cli import main
-from gofallback.cli_verify import _judge
 from gofallback.controller.store import manifest_text
+from gofallback.controller.verdict import judge
 from gofallback.errors import GofallbackError
 from gofallback.provenance import ProvenanceError, envelope
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
@@ -361,7 +361,7 @@ def test_no_changed_byte_of_any_file_goes_unseen(made: Path, data: st.DataObject
     sum_again(folder)
     trusted = [read_public(made.parent / "keys" / PUBLIC)]
     try:
-        verdict = _judge(folder, trusted, demanded=True)
+        verdict = judge(folder, trusted, demanded=True)
     except GofallbackError as error:
         assert name == "manifest.json" and "\n" not in str(error), (at, error)
         return
@@ -386,5 +386,5 @@ def test_any_module_path_can_be_attested_and_is_found_again(made: Path, module: 
     except (ArtifactError, ProvenanceError) as error:  # not a binary by now, or a path such as "/"
         assert "\n" not in str(error)
         return
-    verdict = _judge(folder, [read_public(made.parent / "keys" / PUBLIC)], demanded=True)
+    verdict = judge(folder, [read_public(made.parent / "keys" / PUBLIC)], demanded=True)
     assert verdict.problems == []

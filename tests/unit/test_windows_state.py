@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from gofallback.builder.answer import StateError, parse, read_version
 from gofallback.builder.cmd import Cmd
 from gofallback.builder.paths import Layout, inside, literal, toolchain_name
-from gofallback.builder.state import StateError, marker, parse, read_version, same_version
+from gofallback.builder.state import marker, same_version
 from gofallback.windows.quoting import QuotingError
 
 ROOT = "C:\\gofallback"

@@ -12,7 +12,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.build.spec import BuildSpec
 
 RECORD = "artifact.txt"
-"""Its first line is what a builder's state shows of an output (gofallback.builder.state)."""
+"""Its first line is what a builder's state shows of an output (gofallback.builder.answer)."""
 MANIFEST = "manifest.json"
 
 

@@ -2,7 +2,7 @@
 
 A *step* is a piece of a command line that changes or tells one thing; `Shell.script` puts steps in a row. Everything
 here is text: nothing is run, and the operations know neither shell. Answers are the same from both, so there is one
-reader for each (`gofallback.builder.state`, `gofallback.build.result`, `gofallback.source.commands`).
+reader for each (`gofallback.builder.answer`, `gofallback.build.result`, `gofallback.source.commands`).
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ class Shell(Protocol):
         """Download to ``part`` and give it its name when it is complete."""
 
     def free(self, root: str) -> str:
-        """Ask for the free bytes below a folder; `gofallback.builder.state.read_free` reads the answer."""
+        """Ask for the free bytes below a folder; `gofallback.builder.answer.read_free` reads the answer."""
 
     def gather(self, root: str) -> str:
-        """The one command that makes a builder tell everything; `gofallback.builder.state.parse` reads the answer."""
+        """The one command that makes a builder tell everything; `gofallback.builder.answer.parse` reads the answer."""
 
 
 def shell_of(root: str) -> Shell:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gofallback.build.modules import version_number
-from gofallback.builder.state import read_version
+from gofallback.builder.answer import read_version
 from gofallback.controller.downloads import fetch
 from gofallback.errors import GofallbackError
 from gofallback.model import ToolchainPin

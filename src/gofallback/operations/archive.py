@@ -15,9 +15,9 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.builder.answer import read_free
 from gofallback.builder.paths import Layout, join, toolchain_name
 from gofallback.builder.shell import Shell, shell_of
-from gofallback.builder.state import read_free
 from gofallback.builder.words import downloader, hasher
 from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget

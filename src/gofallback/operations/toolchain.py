@@ -19,8 +19,9 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from gofallback.builder.answer import read_version
 from gofallback.builder.paths import MARKER, Layout, join, program, toolchain_name
-from gofallback.builder.state import marker, read_version, same_version
+from gofallback.builder.state import marker, same_version
 from gofallback.builder.words import not_renamed
 from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin

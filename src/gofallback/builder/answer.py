@@ -1,0 +1,206 @@
+"""The reader of what a builder tells in answer to `Shell.gather`. Pure."""
+
+from __future__ import annotations
+
+import ntpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from gofallback.builder import cmd, sh
+from gofallback.builder.paths import Layout, Os, os_of, toolchain_name
+from gofallback.builder.state import BuilderState, ToolchainFound, _git_version
+from gofallback.errors import GofallbackError
+
+
+class StateError(GofallbackError):
+    """The host's answer cannot be read; one line."""
+
+
+def read_version(tool: str, output: str) -> str | None:
+    """The version that ``go version``, ``git --version`` or ``zig version`` says, or Go's VERSION file; else None."""
+    if tool == "go":
+        match = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\b", output)
+        return match.group(1) if match else None
+    if tool == "zig":
+        match = re.search(r"^(\d+\.\d+\.\d+)\b", output.strip())
+        return match.group(1) if match else None
+    match = re.search(r"\bgit version (\d+(?:\.\d+)+)(?:\.windows\.(\d+))?", output)
+    if not match:
+        return None
+    return _git_version(f"{match.group(1)}.{match.group(2)}") if match.group(2) else match.group(1)
+
+
+def parse(root: str, lines: Iterable[str]) -> BuilderState:
+    """Read the answer to `gofallback.builder.shell.Shell.gather`.
+
+    Raises:
+        StateError: the answer is cut off, or not an answer to this command.
+    """
+    sections = _sections(lines)
+    if "unreadable" in sections:
+        raise StateError(f"builder.root {root} cannot be entered; it should be a folder the login may read and write")
+    if "end" not in sections:
+        shell = "sh" if os_of(root) == "linux" else "cmd.exe"
+        got = " ".join(" ".join(part) for part in sections.values()).strip()[:120] or "nothing"
+        raise StateError(
+            f"the builder's answer is incomplete (is {shell} its shell?): got {got!r}; run again with -vvv"
+        )
+
+    def lines_of(name: str) -> list[str]:
+        return [line.strip() for line in sections.get(name, []) if line.strip()]
+
+    environment = _environment(sections.get("environment", []))
+    toolchains, broken = _toolchains(Layout(root), lines_of("toolchains"))
+    return BuilderState(
+        root=root,
+        version=_version(os_of(root), lines_of("version")),
+        free_bytes=read_free(lines_of("free")),
+        code_page=_number(_first(r"OEMCP\s+REG_SZ\s+(\d+)", lines_of("codepage"))),
+        environment=environment,
+        tools=frozenset(line.lower() for line in lines_of("tools")),
+        folders=frozenset(line.lower() for line in lines_of("folders")),
+        toolchains=toolchains,
+        installed=_installed(os_of(root), environment, {tool: lines_of(tool) for tool in ("go", "git")}),
+        broken=broken,
+        leftovers=tuple(lines_of("leftovers")),
+        downloads=_downloads(lines_of("downloads")),
+        mirrors=_mirrors(lines_of("mirrors")),
+        checkouts=_checkouts(lines_of("checkouts")),
+        artifacts=_artifacts(lines_of("artifacts")),
+    )
+
+
+def _sections(lines: Iterable[str]) -> dict[str, list[str]]:
+    current: list[str] = []
+    sections = {"": current}
+    for line in lines:
+        text = line.rstrip("\r\n")
+        if text.startswith("@@"):
+            current = sections.setdefault(text[2:].strip(), [])
+        else:
+            current.append(text)
+    return sections
+
+
+def _first(pattern: str, lines: Iterable[str]) -> str | None:
+    for line in lines:
+        match = re.search(pattern, line)
+        if match:
+            return match.group(1)
+    return None
+
+
+def _version(os: Os, lines: list[str]) -> str:
+    if os == "linux":
+        return lines[0] if lines else ""
+    return _first(r"(\d+\.\d+\.\d+(?:\.\d+)?)", lines) or ""
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _environment(lines: Iterable[str]) -> dict[str, str]:
+    wanted = {name.upper() for name in (*cmd.VARIABLES, *sh.VARIABLES)}
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {name.upper(): value for name, _, value in pairs if name.upper() in wanted}
+
+
+def read_free(lines: list[str]) -> int | None:
+    """The free bytes in the last line of ``dir`` (its last number) or ``df -Pk`` (the third of its numbers)."""
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    blocks = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s", last)
+    if blocks:
+        return int(blocks.group(3)) * 1024
+    # The words around it are in the language of the host.
+    # Wine groups digits whatever /-c says; a group separator is never followed by a blank on its own.
+    numbers = re.findall(r"\d+(?:[.,\u00a0\u202f']\d{3})*", last)
+    return int(re.sub(r"\D", "", numbers[-1])) if len(numbers) > 1 else None
+
+
+def _groups(lines: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Split at lines ``@d <name>``."""
+    groups: list[tuple[str, list[str]]] = []
+    for line in lines:
+        if line.startswith("@d "):
+            groups.append((line[3:].strip(), []))
+        elif groups:
+            groups[-1][1].append(line.strip())
+    return groups
+
+
+def _toolchains(layout: Layout, lines: Iterable[str]) -> tuple[dict[tuple[str, str], ToolchainFound], tuple[str, ...]]:
+    found: dict[tuple[str, str], ToolchainFound] = {}
+    broken: list[str] = []
+    for name, content in _groups(lines):
+        words = next((line.split() for line in content if line.startswith("gofallback-toolchain ")), [])
+        complete = len(words) == 7 and words[1] == "1" and f"@x {words[2]}" in content
+        if not complete or name.lower() != toolchain_name(words[2], words[3]).lower():
+            broken.append(name)
+            continue
+        tool, version, sha256 = words[2], words[3], words[6]
+        path = layout.toolchain(tool, version)
+        found[(tool, version)] = ToolchainFound(tool, version, path, sha256, "ours")
+    return found, tuple(broken)
+
+
+def _installed(
+    os: Os, environment: Mapping[str, str], sections: Mapping[str, list[str]]
+) -> dict[str, tuple[ToolchainFound, ...]]:
+    if os == "linux":
+        return {tool: tuple(_machine_wide(tool, lines)) for tool, lines in sections.items()}
+    program_files = environment.get("PROGRAMFILES", "C:\\Program Files")
+    found: dict[str, tuple[ToolchainFound, ...]] = {}
+    for tool, folder in (("go", "Go"), ("git", "Git")):
+        version = read_version(tool, "\n".join(sections[tool]))
+        if version:
+            found[tool] = (ToolchainFound(tool, version, f"{program_files}\\{folder}", None, "machine"),)
+    return found
+
+
+def _machine_wide(tool: str, lines: Iterable[str]) -> Iterator[ToolchainFound]:
+    """Read ``@p <folder>`` followed by what tells the version."""
+    path = ""
+    for line in lines:
+        if line.startswith("@p "):
+            path = line[3:].strip()
+        elif path and (version := read_version(tool, line)):
+            yield ToolchainFound(tool, version, path, None, "machine")
+            path = ""
+
+
+def _downloads(lines: Iterable[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in lines:
+        size, _, name = line.strip().partition(" ")
+        if size.isdigit() and name:
+            found[ntpath.basename(name)] = int(size)
+    return found
+
+
+def _mirrors(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    mirrors: dict[str, tuple[str, ...]] = {}
+    for name, content in _groups(lines):
+        # A line of packed-refs: `<sha> <ref>`, or `^<sha>` for the commit an annotated tag above it points to.
+        commits = (re.match(r"\^?([0-9a-f]{40}(?:[0-9a-f]{24})?)\b", line) for line in content)
+        if name.endswith(".git"):
+            mirrors[name.removesuffix(".git")] = tuple(dict.fromkeys(match.group(1) for match in commits if match))
+    return mirrors
+
+
+def _checkouts(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        service, _, name = line.strip().partition(" ")
+        if name:
+            found[service] = (*found.get(service, ()), name)
+    return found
+
+
+def _artifacts(lines: Iterable[str]) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for name, content in _groups(lines):
+        service, _, key = name.partition(" ")
+        if key:
+            found[(service, key)] = next((line for line in content if line), "")
+    return found
