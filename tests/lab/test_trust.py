@@ -212,6 +212,20 @@ def test_what_is_not_proven_is_refused_before_anything_changes(
     assert pair.lab.host("t1").run("ls /opt/hello/releases").stdout == before
 
 
+def older_as_newer(pair: Fleet) -> None:
+    """Genuine bytes with their genuine proof, under the name of a version that they are not."""
+    t1, newer = pair.lab.host("t1"), "/opt/hello/releases/v9.0.0-0123abcd"
+    t1.run(f"cp -a $(readlink -f /opt/hello/current) {newer}")
+    activate = f"{newer}/lib/gofallback-agent activate -plan {newer}/conf/activation.json -release v9.0.0-0123abcd"
+    try:
+        refused = t1.run(f"{activate} -run-id downgrade 2>&1", check=False)
+        assert refused.returncode == 2, refused.stdout
+        assert 'was signed for the version "v1.0.0", expected "v9.0.0"' in refused.stdout
+        assert "v9.0.0" not in t1.run("readlink -f /opt/hello/current").stdout
+    finally:
+        t1.run(f"rm -r {newer}")
+
+
 def test_a_target_with_keys_of_its_own_refuses_what_none_of_them_signed(pair: Fleet, tmp_path: Path) -> None:
     t1, data = pair.lab.host("t1"), {"hello": {"unit": {"environment": {"KEY": "1"}}}}
     controller_key(tmp_path / "other")
@@ -224,5 +238,6 @@ def test_a_target_with_keys_of_its_own_refuses_what_none_of_them_signed(pair: Fl
         t1.put("/etc/gofallback/trusted-keys/controller.pub", (pair.home / "keys" / PUBLIC).read_bytes())
         assert pair.run("rollout", "--data", "version=v1.0.0", data=data).code == 0
         assert pair.live("t1") != before
+        older_as_newer(pair)
     finally:
         t1.run("rm -r /etc/gofallback")
