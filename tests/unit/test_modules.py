@@ -267,15 +267,21 @@ def test_a_mistake_in_the_source_sends_no_module_again() -> None:
         assert not Modules("controller").damaged(build_failure(said, 1, False))
 
 
-def test_a_replace_that_leads_out_of_the_commit_is_told_on_both_sides() -> None:
-    on_builder = "main.go:3:8: example.com/out@v1.0.0: replacement directory ../../elsewhere/out does not exist"
-    here = (
-        "go: example.com/out@v1.0.0 (replaced by ../../elsewhere/out): reading ../../elsewhere/out/go.mod: "
-        "open /home/elsewhere/out/go.mod: no such file or directory"
-    )
-    for found in (build_failure(on_builder, 1, False), classify(here)):
-        assert found.cause.startswith("`replace` in go.mod leads to a folder that is not in the commit")
-        assert "put that module into the repository" in found.remedy
+#: As go 1.26.6 says it of a folder beside the commit, or of a submodule that is not brought.
+OUTSIDE = [
+    "main.go:3:8: example.com/out@v1.0.0: replacement directory ../../elsewhere/out does not exist",
+    "go: example.com/out@v1.0.0 (replaced by ../../elsewhere/out): reading ../../elsewhere/out/go.mod: "
+    "open /home/elsewhere/out/go.mod: no such file or directory",
+    "go: cannot load module ../elsewhere/lib listed in go.work file: open ../elsewhere/lib/go.mod: no such file or "
+    "directory",
+]
+
+
+@pytest.mark.parametrize("said", OUTSIDE)
+def test_a_folder_that_is_not_in_the_commit_is_told_on_both_sides(said: str) -> None:
+    for found in (build_failure(said, 1, False), classify(said)):
+        assert found.cause.startswith("go.mod (`replace`) or go.work leads to a folder that is not in the commit")
+        assert "put that module into the repository" in found.remedy and "source.submodules: true" in found.remedy
 
 
 def test_a_variable_with_a_secret_is_kept_from_every_program(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gofallback.build.failure_cgo import CGO_RULES
-from gofallback.build.module_failure import MISMATCH_REMEDY
+from gofallback.build.module_failure import MISMATCH_REMEDY, OUTSIDE, OUTSIDE_CAUSE, OUTSIDE_REMEDY
 
 Kind = Literal[
     "dependency",
@@ -157,9 +157,9 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _rule(
         "dependency",
-        r"replacement directory (\S+) does not exist|\(replaced by (\.\.?/\S*|/\S*)\): reading \S+go\.mod: ",
-        "a builder has the commit and nothing beside it: put that module into the repository, or require a version",
-        "`replace` in go.mod leads to a folder that is not in the commit: {0}",
+        OUTSIDE,
+        OUTSIDE_REMEDY,
+        OUTSIDE_CAUSE,
     ),
     _rule(
         "dependency",

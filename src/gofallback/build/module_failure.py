@@ -25,6 +25,16 @@ MISMATCH_REMEDY = (
     "somebody moved the version's tag, or the server or a proxy gives other code: compare with the module's author "
     "before anything is built; only if the new code is wanted, update go.sum in the source, in a reviewed commit"
 )
+#: A folder that go.mod or go.work leads to and that the commit does not have; for both sides.
+OUTSIDE = (
+    r"\(replaced by (?:\.\.?/\S*|/\S*)\): reading \S+go\.mod: |replacement directory \S+ does not exist"
+    r"|cannot load module \S+ listed in go\.work file: open "
+)
+OUTSIDE_CAUSE = "go.mod (`replace`) or go.work leads to a folder that is not in the commit: {0}"
+OUTSIDE_REMEDY = (
+    "nothing beside the commit is built: put that module into the repository, require a version of it, or set "
+    "source.submodules: true where the folder is one; build.environment GOWORK: 'off' leaves go.work out"
+)
 _LOGIN = (
     "log in on the controller (git credential helper, netrc, ssh key in the agent), or name the place of a token in "
     "build.private.logins"
@@ -73,9 +83,9 @@ _RULES: tuple[tuple[Kind, str, str, str], ...] = (
     ),
     (
         "missing",
-        r"\(replaced by (?:\.\.?/\S*|/\S*)\): reading \S+go\.mod: |replacement directory \S+ does not exist",
-        "`replace` in go.mod leads to a folder that is not in the commit: {0}",
-        "put that module into the repository, or require a version of it: nothing beside the commit is built",
+        OUTSIDE,
+        OUTSIDE_CAUSE,
+        OUTSIDE_REMEDY,
     ),
     (
         "missing",
