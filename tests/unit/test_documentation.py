@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from gofallback import cli
 from gofallback.controller.options import Options
+from gofallback.model import Fleet, Service
+from gofallback.model.explain import models_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -98,6 +101,28 @@ def known_flags(words: list[str]) -> set[str]:
         assert words[0] in choices, f"{words[0]}: known are {', '.join(choices)}"
         parser, words = choices[words[0]], words[1:]
     return {option for action in parser._actions for option in action.option_strings}
+
+
+@each_page
+def test_every_key_of_the_group_data_is_one(page: Path) -> None:
+    for text in code(page):
+        path = text.split(".")
+        if page.stem == "architecture" or path[-1] in ("py", "json"):
+            continue  # modules and files
+        for root in (Fleet, Service):
+            if re.fullmatch(r"[a-z_]+(\.[a-z_]+)+", text) and path[0] in root.model_fields:
+                assert is_key(root, path), text
+
+
+def is_key(model: type[BaseModel], path: list[str]) -> bool:
+    """Whether a path leads to a key, be it through a mapping whose own keys are anybody's."""
+    field = model.model_fields.get(path[0])
+    if field is None or len(path) == 1:
+        return field is not None
+    inner, free = models_of(field.annotation), "dict[" in str(field.annotation)
+    return (free and (len(path) == 2 or not inner)) or any(
+        is_key(one, path[1:]) or (free and is_key(one, path[2:])) for one in inner
+    )
 
 
 @each_page
