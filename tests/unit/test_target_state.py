@@ -9,11 +9,17 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyinfra.api.command import StringCommand
+from pyinfra.api.config import Config
 from pyinfra.api.facts import get_kwargs_str
+from pyinfra.api.inventory import Inventory
+from pyinfra.api.state import State
+from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from gofallback.facts.target import Asked
+from gofallback.facts.target import Asked, target_state
 from gofallback.model import Service
 from gofallback.release import probe
 from gofallback.release.answer import StateError, parse
@@ -80,6 +86,23 @@ def answer(text: str = ANSWER) -> list[str]:
         "var/lib/gofallback/hello/last-known-good": "v1-aaaaaaaa\n",
     }
     return text.replace("FILES", archive(files)).splitlines()
+
+
+def test_the_password_for_sudo_stays_out_of_the_command_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory = Inventory(([("@local", {"_sudo_password": "canary"})], {}))
+    state = State(inventory, Config())
+    host = next(iter(inventory))
+    asked: list[dict[str, Any]] = []
+
+    def run(command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:
+        asked.append(arguments)
+        return True, CommandOutput([OutputLine("stdout", line) for line in answer()])
+
+    monkeypatch.setattr(host, "run_shell_command", run)
+    host.connected = True
+    host.init(state)
+    assert target_state(host, [service()]).kernel
+    assert asked[0]["_sudo"] and "canary" not in str(asked)
 
 
 def test_everything_that_a_target_tells_is_read() -> None:

@@ -69,7 +69,9 @@ def _target_state(host: Host, wanted: tuple[Service, ...], *, sudo: bool, refres
     if known is not None:  # ask about those as well: the next caller may want them
         names = {service.name for service in wanted}
         wanted += tuple(service for service in known[0] if service.name not in names)
-    found: TargetState | None = host.get_fact(TargetFact, services=Asked(wanted), _sudo=sudo)
+    # `_sudo_password` of the host's data would stand in a command line there, for every process of the target to read;
+    # what follows the facts goes by `sudo -n` anyway
+    found: TargetState | None = host.get_fact(TargetFact, services=Asked(wanted), _sudo=sudo, _sudo_password="")
     if found is None:
         forget(host)
         raise FactError(f"{host.name}: the target did not tell its state; see the lines above, or run again with -vvv")
