@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gofallback.build import plan
+from gofallback.build.environment import GIT_CONFIG, git_environment, go_environment
 from gofallback.build.spec import BuildSpec
 from gofallback.model import Builder, Service
 from gofallback.source.model import ResolvedSource
@@ -100,7 +101,7 @@ def test_go_version_of_a_service_wins_over_the_builders() -> None:
 
 
 def test_environment_lets_nothing_of_the_windows_user_through() -> None:
-    environment = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
+    environment = go_environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
     assert environment["GOROOT"] == GOROOT
     assert (environment["GOOS"], environment["GOARCH"], environment["CGO_ENABLED"]) == ("linux", "arm64", "0")
     assert (environment["GOTOOLCHAIN"], environment["GOENV"]) == ("local", "off")
@@ -116,7 +117,7 @@ def test_environment_lets_nothing_of_the_windows_user_through() -> None:
 def test_what_group_data_gives_reaches_go_and_the_builders_proxy_too() -> None:
     built = spec(environment={"GOPRIVATE": "git.example.com", "GOFLAGS": "-v", "GOAMD64": "v2"})
     builder = Builder(environment={"HTTPS_PROXY": "http://proxy:3128", "GOPROXY": "https://goproxy.example.com"})
-    environment = plan.environment(built, ROOT, GOROOT, GIT, builder=builder)
+    environment = go_environment(built, ROOT, GOROOT, GIT, builder=builder)
     assert environment["GOPRIVATE"] == "git.example.com"
     assert environment["GOAMD64"] == "v2"
     assert environment["GOFLAGS"] == "-v"
@@ -126,7 +127,7 @@ def test_what_group_data_gives_reaches_go_and_the_builders_proxy_too() -> None:
 
 
 def test_tests_run_for_the_builder_itself() -> None:
-    environment = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT, native=True)
+    environment = go_environment(spec("linux/arm64"), ROOT, GOROOT, GIT, native=True)
     assert environment["GOOS"] == environment["GOARCH"] == ""
 
 
@@ -142,8 +143,8 @@ def test_agent_is_named_by_its_sources_and_not_stamped_from_git() -> None:
 def test_environment_on_linux_has_the_same_rules_and_posix_paths() -> None:
     root = "/home/builder/gofallback"
     home, git = f"{root}/toolchains/go1.26.6", f"{root}/toolchains/git-2.39.5/bin"
-    environment = plan.environment(spec("linux/arm64"), root, home, git)
-    windows = plan.environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
+    environment = go_environment(spec("linux/arm64"), root, home, git)
+    windows = go_environment(spec("linux/arm64"), ROOT, GOROOT, GIT)
     assert environment["PATH"] == f"{git}:{home}/bin:/usr/local/bin:/usr/bin:/bin"
     assert environment["TMPDIR"] == f"{root}/tmp"
     assert environment["GOCACHE"] == f"{root}/cache/gocache"
@@ -155,7 +156,7 @@ def test_environment_on_linux_has_the_same_rules_and_posix_paths() -> None:
 
 
 def test_a_git_of_the_machine_finds_its_parts_itself() -> None:
-    assert plan.git_environment("/home/builder/gofallback", "/usr/bin/git")["GIT_EXEC_PATH"] == "", "not the login's"
+    assert git_environment("/home/builder/gofallback", "/usr/bin/git")["GIT_EXEC_PATH"] == "", "not the login's"
 
 
 def test_keys_of_today_never_change() -> None:
@@ -177,11 +178,11 @@ def test_a_later_field_counts_in_the_key_only_when_it_is_set() -> None:
 
 
 def test_git_on_the_builder_reads_our_settings_only() -> None:
-    environment = plan.git_environment(ROOT)
+    environment = git_environment(ROOT)
     assert environment["GIT_CONFIG_NOSYSTEM"] == "1"
     assert environment["GIT_CONFIG_GLOBAL"].startswith(ROOT + "\\gitconfig-")
-    assert "autocrlf = false" in plan.GIT_CONFIG
-    assert "eol = lf" in plan.GIT_CONFIG
+    assert "autocrlf = false" in GIT_CONFIG
+    assert "eol = lf" in GIT_CONFIG
 
 
 def test_with_live_output_go_names_each_package_and_nothing_else_changes() -> None:

@@ -15,6 +15,7 @@ from gofallback.build.cgo import (
     variables,
     zig_target,
 )
+from gofallback.build.environment import go_environment
 from gofallback.build.spec import BuildSpec
 from gofallback.deploys.provision import ProvisionError, only, wanted_pins
 from gofallback.model import DataError, parse_fleet
@@ -249,7 +250,7 @@ def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
     )
     there = f"{root}\\cache\\sysroots\\{'b' * 64}"
     folders = frozenset({"usr/include", "usr/lib/x86_64-linux-gnu"})
-    told = plan.environment(made, root, f"{root}\\toolchains\\go1.26.6", "", sysroot=there, sysroot_folders=folders)
+    told = go_environment(made, root, f"{root}\\toolchains\\go1.26.6", "", sysroot=there, sysroot_folders=folders)
     zig = f"{root}\\toolchains\\zig-0.15.2\\zig.exe"
     c = {name: value for name, value in told.items() if value and name in C_VARIABLES}
     assert c == {
@@ -272,7 +273,7 @@ def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
 
 
 def test_a_build_without_c_is_told_nothing_of_it() -> None:
-    told = plan.environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
+    told = go_environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
     assert {name: value for name, value in told.items() if value and name in C_VARIABLES} == {"CGO_ENABLED": "0"}
 
 

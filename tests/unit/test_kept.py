@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gofallback.build import plan
 from gofallback.build.agent_source import agent_digest, keeper_files
+from gofallback.build.environment import go_environment
 from gofallback.build.kept import Answer, ProtocolError, job_id, read_list, request
 from gofallback.model.builder import Builder
 from gofallback.operations.keeper import compiling
@@ -119,7 +119,7 @@ def test_the_helpers_sources_come_with_the_package_without_its_tests() -> None:
 
 def test_the_helper_is_compiled_without_what_others_on_the_builder_must_not_read() -> None:
     builder = Builder(environment={"HTTPS_PROXY": "http://inside.example.com:3128", "GOPROXY": "x"})
-    every = plan.environment(spec(), "C:\\gofallback", "C:\\go", "C:\\git\\cmd", builder=builder)
+    every = go_environment(spec(), "C:\\gofallback", "C:\\go", "C:\\git\\cmd", builder=builder)
     assert "inside.example" in str(every)
     given = compiling(every)
     assert "inside.example" not in str(given) and given["GOPROXY"] == "off"

@@ -14,7 +14,7 @@ from gofallback.publish.body import Body, form
 from gofallback.publish.errors import Again, PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.request import credential_header, origin, upload
-from gofallback.publish.s3 import refused as s3_refused
+from gofallback.publish.s3_errors import refused as s3_refused
 from gofallback.publish.web import followed, refused
 
 PAGE = Path(__file__).parents[2] / "docs" / "publishing.md"

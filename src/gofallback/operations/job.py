@@ -11,7 +11,7 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build import plan
+from gofallback.build.environment import go_environment
 from gofallback.build.failure import Step
 from gofallback.build.kept import Kept, job_id
 from gofallback.build.modules import Modules
@@ -147,9 +147,9 @@ class Job:
         return Kept(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
-        """Every variable of a go command; see `gofallback.build.plan.environment`."""
+        """Every variable of a go command; see `gofallback.build.environment.go_environment`."""
         sysroot = self.sysroots.get(spec.cgo.sysroot) if spec.cgo else None
-        own = plan.environment(
+        own = go_environment(
             spec,
             self.builder.root,
             self.goroot,

@@ -28,7 +28,7 @@ _OURS = frozenset(
         *("PATH", "TEMP", "TMP", "TMPDIR", "LC_ALL"),
     ]
 )
-"""Of `gofallback.build.plan.environment`."""
+"""Of `gofallback.build.environment.go_environment`."""
 _LIST_TIMEOUT = 40.0
 """Seconds; a job that does not listen is ended by force after 10 of them (src/gofallback/keeper/cancel.go)."""
 

@@ -22,7 +22,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.plan import GIT_CONFIG, git_environment, git_programs
+from gofallback.build.environment import GIT_CONFIG, git_environment, git_programs
 from gofallback.builder.paths import Layout, join, name, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.builder.words import not_renamed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -20,9 +19,9 @@ from botocore.config import Config
 
 from gofallback.model.publish import PublishStore
 from gofallback.publish.address import s3_address
-from gofallback.publish.errors import Again, PublishError, excerpt
+from gofallback.publish.errors import Again, PublishError
 from gofallback.publish.files import Item
-from gofallback.publish.retry import PASSING, UNHEARD
+from gofallback.publish.s3_errors import AbsentError, innermost, refused
 from gofallback.publish.store import STORES_SUM, Seen, compared
 from gofallback.report.redact import hide
 
@@ -33,18 +32,6 @@ _PART = 16 * _MIB
 #: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html: at most 10,000 parts.
 _MOST_PARTS = 10_000
 _CHUNK = 1 << 18
-_FULL = frozenset(
-    {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "StorageFull"}
-)
-_WRONG_KEYS = frozenset(
-    {
-        *("AccessDenied", "403", "401", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
-        *("InvalidToken", "AuthFailure", "UnauthorizedAccess", "AllAccessDisabled", "AccountProblem"),
-    }
-)
-_OTHER_SUM = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest"})
-_OTHER_REGION = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"})
-_PASSING = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
 _TAKES_NO_LISTS = frozenset({"NotImplemented", "AccessDenied", "403", "405", "MethodNotAllowed", "501"})
 
 
@@ -127,7 +114,7 @@ class S3Store:
         """The sum that the store checked when the object came, else its content."""
         try:
             head = self._call("HeadObject", self._s3.head_object, Key=self._key(item), ChecksumMode="ENABLED")
-        except _AbsentError:
+        except AbsentError:
             return None
         if head["ContentLength"] != item.size:
             return Seen(False, f"{head['ContentLength']} bytes", "size")
@@ -227,7 +214,7 @@ class S3Store:
                 parts = self._parts(key, one["UploadId"])
                 if parts and all(self._ours(part, item, sums) for part in parts):
                     return one["UploadId"], {part["PartNumber"]: part["ETag"] for part in parts}
-        except _AbsentError:
+        except AbsentError:
             pass
         except PublishError as error:
             if getattr(error, "code", "") not in _TAKES_NO_LISTS:
@@ -273,63 +260,13 @@ class S3Store:
             raise refused(where, name, error.response) from None
         except exceptions.SSLError as error:
             raise PublishError(
-                f"{where}: TLS: {_inner(error)}; is it the right host? `ca` names the authority of a private one"
+                f"{where}: TLS: {innermost(error)}; is it the right host? `ca` names the authority of a private one"
             ) from None
         except (exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError) as error:
-            raise Again(f"{self._address.endpoint or where}: {_inner(error)}") from None
+            raise Again(f"{self._address.endpoint or where}: {innermost(error)}") from None
         except exceptions.BotoCoreError as error:
             raise PublishError(f"{where}: {error}") from None
 
 
-class _AbsentError(Exception):
-    """No such object."""
-
-
-class S3RefusedError(PublishError):
-    """The store says no; ``code`` is its own word for why."""
-
-    def __init__(self, text: str, code: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-def refused(where: str, operation: str, response: dict[str, Any]) -> Exception:
-    """What an error of S3 means (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
-    error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
-    code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
-    said, more = f"{where}: {operation}: {code or status}", excerpt(str(error.get("Message", "")))
-    if operation in ("HeadObject", "GetObject") and (code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket")):
-        return _AbsentError()
-    if code == "NoSuchUpload":
-        return _AbsentError()
-    if status in PASSING or code in _PASSING:
-        after = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
-        return Again(said + more, float(after) if after.isdecimal() else None, unheard=status in UNHEARD)
-    if code == "NoSuchBucket" or (status == 404 and code in ("404", "NotFound")):
-        why = ": no such bucket; make it, or correct the url"
-    elif code == "RequestTimeTooSkewed":
-        why = ": the clock of this machine is wrong; set it"
-    elif code in _FULL or status == 507:
-        why = ": the store is full; make room, then run the same command again"
-    elif code == "EntityTooLarge":
-        why = ": larger than the store takes, or than its quota leaves; make room, or publish elsewhere"
-    elif code in _OTHER_SUM:
-        why = ": hash mismatch: what arrived is not what was sent; nothing was kept"
-    elif code in _OTHER_REGION:
-        why = ": the bucket is in another region; put &region=NAME into the url"
-    elif code in _WRONG_KEYS or status in (401, 403):
-        why = ": the store refuses the credentials; are they right, and do they allow what docs/publishing.md lists?"
-    else:
-        why = ""
-    return S3RefusedError(said + why + more, code)
-
-
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
-
-
-def _inner(error: exceptions.BotoCoreError) -> str:
-    """The innermost reason: botocore puts the URL into its own message, and urllib3 the object into its."""
-    inner = error.kwargs.get("error")
-    text = str(inner if inner is not None else error)
-    return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", text)

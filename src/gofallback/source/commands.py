@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gofallback.build.plan import GIT_CONFIG_NAME
+from gofallback.build.environment import GIT_CONFIG_NAME
 from gofallback.builder.paths import Layout, join, separator
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.source.model import ResolvedSource
