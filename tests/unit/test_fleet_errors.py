@@ -238,6 +238,11 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "builder.root: should be an absolute path: on Windows such as C:\\gofallback, on Linux "
         "/home/builder/gofallback, got '~/gofallback'; change it in group_data/ or the inventory",
     ),
+    "a folder without file://": (
+        {"services": [HELLO], "vulnerabilities": {"database": "/srv/vulndb"}},
+        "vulnerabilities.database: should be a folder of the controller such as file:///srv/vulndb, got '/srv/vulndb'; "
+        "change it in group_data/ or the inventory",
+    ),
     "a key of ours with two letters swapped": (
         {"services": [HELLO], "trsut": {}},
         "trsut: unknown key, nearly 'trust'; rename it in group_data/ or the inventory",

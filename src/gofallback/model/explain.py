@@ -30,6 +30,7 @@ PATTERNS: dict[str, str] = {
     r"^(auto|\d+\.\d+)$": "should be auto, or a version of glibc such as '2.31'",
     r"^(https|file)://\S+$": "should be an https:// or file:// address",
     r"^(file|s3|https?)://\S+$": "should be a file://, s3://, http:// or https:// address",
+    r"^file:///\S+$": "should be a folder of the controller such as file:///srv/vulndb",
     r"^https?://[^\s]+$": "should be an http:// or https:// address",
     r"^\S+:\d{1,5}$": "should be host:port, such as 127.0.0.1:8080",
     r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be a file name of letters, digits, '.', '_' and '-'",
