@@ -152,7 +152,7 @@ def test_a_development_version_with_experiments_is_kept_whole() -> None:
         (b"PK\x03\x04", "is not a binary (ELF, PE or Mach-O): it is a zip archive; unpack it first"),
         (b"\x1f\x8b\x08", "is not a binary (ELF, PE or Mach-O): it is a gzip archive; unpack it first"),
         (b"!<arch>\n", "is not a binary (ELF, PE or Mach-O): it is an archive of object files, so the package is not a "
-                       "main package"),
+                       "main package: correct build.package"),
         (b"hello", "is not a binary (ELF, PE or Mach-O): it begins with 68 65 6c 6c 6f"),
         (b"MZ", "is a cut-off binary (2 bytes); build or copy it again"),
         (b"MZ".ljust(128, b"\x00"), "is a DOS program or a damaged PE file; build or copy it again"),

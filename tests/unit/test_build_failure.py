@@ -37,8 +37,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "compile_error_in_package": ("compile", "internal/a/a.go:3:23: cannot use", "source"),
     "syntax_error": ("compile", "main.go:4:1: syntax error", "source"),
     "embed_missing": ("compile", "main.go:5:12: pattern nothere.txt", "source"),
-    "no_go_files": ("compile", "no Go files in", "source"),
-    "no_package": ("compile", "directory not found", "source"),
+    "no_go_files": ("compile", "no Go files in", "correct build.package"),
+    "no_package": ("compile", "directory not found", "correct build.package"),
     "build_constraints": ("compile", "build constraints exclude all Go files", "source"),
     "import_cycle": ("compile", "import cycle not allowed", "source"),
     "disk_full": ("disk", "no space left on device", "deploys/wipe.py"),
@@ -138,3 +138,21 @@ def test_what_nobody_knows_shows_its_last_lines_and_exit_status() -> None:
     assert classify("", 9009, False) == Failure(
         "unknown", "exit status 9009: nothing was printed", "read the whole output, or run again with -vvv"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sh: 1: cd: can't cd to /home/builder/gofallback/work/hello/9b2d/nope",
+        "bash: line 1: cd: /home/builder/gofallback/work/hello/9b2d/nope: No such file or directory",
+        "The system cannot find the path specified.\r",
+    ],
+)
+def test_a_wrong_build_directory_leads_to_its_key(text: str) -> None:
+    failure = classify(text, 1, False)
+    assert failure.cause.startswith("the commit has no such folder") and "build.directory" in failure.remedy
+
+
+def test_a_shells_word_about_a_path_does_not_hide_what_go_says() -> None:
+    text = "The system cannot find the path specified.\n./main.go:7:2: undefined: x"
+    assert classify(text, 1, False).cause == "main.go:7:2: undefined: x"

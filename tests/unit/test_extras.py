@@ -119,7 +119,7 @@ def test_a_template_knows_the_values_of_the_environment_and_loses_its_ending(tmp
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a\nb: {{ values.missing }}\n", r"line 2: 'dict object' has no attribute 'missing'"),
+        ("a\nb: {{ values.missing }}\n", r"line 2: there is no key 'missing'; correct it, or `values`"),
         ("{{ nobody }}", r"line 1: 'nobody' is undefined"),
         ("{% if %}", "line 1: Expected an expression"),
         ("{{ 1 / 0 }}", "division by zero"),

@@ -165,7 +165,7 @@ def _looks_like(data: bytes) -> str:
     if data.startswith(b"\x1f\x8b"):
         return "it is a gzip archive; unpack it first"
     if data.startswith(b"!<arch>"):
-        return "it is an archive of object files, so the package is not a main package"
+        return "it is an archive of object files, so the package is not a main package: correct build.package"
     if data.startswith(b"\xca\xfe\xba\xbe"):
         return "it is a universal Mach-O file, which Go does not write"
     return f"it begins with {data[:8].hex(' ')}"

@@ -203,6 +203,7 @@ _COMPILE = (
     re.compile(r"()()()(.*(?:undefined reference|relocation target \S+ not defined|function main is undeclared).*)"),
     re.compile(r"()()()(.*(?:duplicate symbol: |multiple definition of ).*)"),
 )
+_NO_FOLDER = re.compile(r"\bcd: (?:can't cd to )?\S+|^The system cannot find the path specified\.?$")
 #: cmd/go/internal/generate: the directive, the program, and what came of it.
 _DIRECTIVE = re.compile(r"(\S+\.go:\d+): running \"([^\"]+)\": (.+)")
 _TEST = re.compile(r"--- FAIL: (\S+)|^(panic: .*)|^FAIL\t(\S+)")
@@ -234,7 +235,7 @@ def classify(output: str, exit_code: int, timed_out: bool, *, step: Step = "buil
     if step == "generate":
         said = [line for line in lines if not _DIRECTIVE.match(line)]
         return _no_generator(lines) or _by_rule(said) or _compile(said, step) or _generate(lines, exit_code)
-    return _by_rule(lines) or _compile(lines, step) or _unknown(lines, exit_code)
+    return _by_rule(lines) or _compile(lines, step) or _no_folder(lines) or _unknown(lines, exit_code)
 
 
 def _by_rule(lines: list[str]) -> Failure | None:
@@ -248,6 +249,13 @@ def _by_rule(lines: list[str]) -> Failure | None:
     return None
 
 
+def _no_folder(lines: list[str]) -> Failure | None:
+    """The shell found no folder to run go in; cmd.exe does not say which."""
+    found = next((line for line in lines if _NO_FOLDER.search(line)), None)
+    remedy = "correct build.directory: a folder of the repository at that commit, the one with go.mod"
+    return Failure("compile", f"the commit has no such folder: {_short(found)}", remedy) if found else None
+
+
 def _compile(lines: list[str], step: Step) -> Failure | None:
     found = list(_places(lines))
     if not found:
@@ -259,6 +267,9 @@ def _compile(lines: list[str], step: Step) -> Failure | None:
     remedy = "correct it in the source; the same commit fails on every machine"
     if "build constraints exclude all Go files" in found[0]:
         remedy = f"{remedy}; where the package has C in it, set build.cgo (docs/cgo.md)"
+    if re.search(r"directory not found|no Go files in|is not a main package", found[0]):
+        keys = "build.package (or build.binaries, build.generate, build.directory)"
+        remedy = f"correct {keys}, or the source; the same commit fails on every machine"
     if re.search(r":1:1: expected 'package', found", found[0]):
         remedy = (
             "if it is a symbolic link in the repository: every builder checks that out as a text file with its target, "

@@ -202,6 +202,7 @@ def _render(key: str, one: _Found, service: Service, place: Place) -> None:
         raise FileError(f"{key}: {one.path} is not UTF-8, so it is no template; leave `template` out") from None
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         text = getattr(error, "message", None) or str(error)
+        text = re.sub(r"^'dict object' has no attribute ", "there is no key ", text)
         raise FileError(f"{key}: {one.path}{_line(error)}: {' '.join(text.split())}; correct it, or `values`") from None
     one.local.write_bytes(rendered.encode())
 

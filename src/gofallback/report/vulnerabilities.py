@@ -23,7 +23,7 @@ def rows(scans: Iterable[ScanRow]) -> list[tuple[str, ...]]:
 
 
 def _cells(one: VulnerabilityRow, stripped: bool) -> tuple[str, ...]:
-    inside = ", ".join(one.symbols) or ("not to be told: stripped" if stripped else one.level)
+    inside = ", ".join(one.symbols) or ("unknown: stripped" if stripped else one.level)
     counts = {"counts": "yes", "expired": "yes"}.get(one.state, "no")
     note = one.note if one.state in ("ignored", "expired") else ""
     return (
@@ -58,7 +58,7 @@ def table(scans: Iterable[ScanRow]) -> Table:
     """The same for the screen."""
     made = Table(title="known vulnerabilities", title_justify="left", header_style="bold")
     for name in HEAD:
-        made.add_column(name, overflow="fold", min_width=len("GO-2026-1234") if name == "id" else None)
+        made.add_column(name, overflow="fold", min_width=len("CVE-2026-12345") if name == "id" else None)
     for row in rows(scans):
         word = row[HEAD.index("counts")]
         cells = [Text(cell) for cell in row]
