@@ -308,29 +308,35 @@ func TestAFailureIsNeverTakenForAResult(t *testing.T) {
 	}
 }
 
-func processes(mark string) int {
-	out, _ := exec.Command("pgrep", "-fc", mark).Output()
+// nap is a command that takes long, told from those of other runs of these tests on this machine.
+func nap(number int) string { return "sleep " + strconv.Itoa(number) + "." + strconv.Itoa(os.Getpid()) }
+
+// napping is pgrep's pattern for it, which does not match itself.
+func napping(number int) string { return strings.Replace(nap(number), ".", "[.]", 1) }
+
+func processes(number int) int {
+	out, _ := exec.Command("pgrep", "-fc", napping(number)).Output()
 	count, _ := strconv.Atoi(strings.TrimSpace(string(out)))
 	return count
 }
 
 func TestTimeoutEndsEveryProcess(t *testing.T) {
 	root := t.TempDir()
-	line := "echo begun; (setsid sleep 7711 &) ; env -i sleep 7711 & sleep 7711"
+	line := "echo begun; (setsid " + nap(7711) + " &) ; env -i " + nap(7711) + " & " + nap(7711)
 	input := record("line", line) + record("timeout", "0.4")
 	answer := ask(t, input, "run", root, "job", "me")
 	if said(answer, "o") != "begun\n" || !strings.Contains(said(answer, "x"), "how timeout\n") {
 		t.Fatal(answer)
 	}
-	if left := processes("sleep 771[1]"); left != 0 {
+	if left := processes(7711); left != 0 {
 		t.Fatalf("%d left", left)
 	}
 }
 
 func TestCancelEndsEveryProcessAndTellsTheOneWhoFollows(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("(setsid sleep 7722 &) ; sleep 7722"), "run", root, "job", "me")
-	eventually(t, "the job begins", func() bool { return processes("sleep 772[2]") >= 2 })
+	_, out := begin(t, asked("(setsid "+nap(7722)+" &) ; "+nap(7722)), "run", root, "job", "me")
+	eventually(t, "the job begins", func() bool { return processes(7722) >= 2 })
 	if told := ask(t, "", "list", root); !strings.HasPrefix(told, "@job\tjob\trunning\t") {
 		t.Fatal(told)
 	}
@@ -338,7 +344,7 @@ func TestCancelEndsEveryProcessAndTellsTheOneWhoFollows(t *testing.T) {
 	if !strings.HasPrefix(told, "@job\tjob\tended\tcancelled\t") || !strings.HasSuffix(told, "\ta job\n") {
 		t.Fatal(told)
 	}
-	if left := processes("sleep 772[2]"); left != 0 {
+	if left := processes(7722); left != 0 {
 		t.Fatalf("%d left", left)
 	}
 	answer, _ := readAll(out)
@@ -355,29 +361,29 @@ func TestAWatcherThatDoesNotListenIsEndedAllTheSame(t *testing.T) {
 		t.Skip("takes the ten seconds that a watcher has")
 	}
 	root := t.TempDir()
-	_, _ = begin(t, asked("sleep 7744"), "run", root, "job", "me")
+	_, _ = begin(t, asked(nap(7744)), "run", root, "job", "me")
 	job := folder{root, "job"}
-	eventually(t, "the job begins", func() bool { return processes("sleep 774[4]") > 0 })
+	eventually(t, "the job begins", func() bool { return processes(7744) > 0 })
 	found, _ := job.read()
 	syscall.Kill(found.pid, syscall.SIGSTOP)
 	told := ask(t, "", "cancel", root, "job")
-	if !strings.HasPrefix(told, "@job\tjob\tended\tdead\t") || processes("sleep 774[4]") != 0 {
+	if !strings.HasPrefix(told, "@job\tjob\tended\tdead\t") || processes(7744) != 0 {
 		t.Fatal(told)
 	}
 }
 
 func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("sh -c 'sleep 7733; true'; true"), "run", root, "job", "me")
+	_, out := begin(t, asked("sh -c '"+nap(7733)+"; true'; true"), "run", root, "job", "me")
 	job := folder{root, "job"}
-	eventually(t, "the job begins", func() bool { return processes("sleep 773[3]") > 0 })
+	eventually(t, "the job begins", func() bool { return processes(7733) > 0 })
 	found, _ := job.read()
 	syscall.Kill(found.pid, syscall.SIGKILL)
 	answer, _ := readAll(out)
 	if !strings.Contains(said(string(answer), "x"), "how dead\n") {
 		t.Fatal(string(answer))
 	}
-	again := ask(t, asked("pgrep -fc 'sleep 773[3]'; true"), "run", root, "job", "me")
+	again := ask(t, asked("pgrep -fc '"+napping(7733)+"'; true"), "run", root, "job", "me")
 	if said(again, "o") != "0\n" {
 		t.Fatal(again)
 	}
@@ -386,8 +392,8 @@ func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *tes
 func TestWhatACommandLeavesBehindEndsWithIt(t *testing.T) {
 	root := t.TempDir()
 	began := time.Now()
-	answer := ask(t, asked("sleep 7755 & echo done"), "run", root, "job", "me")
-	if said(answer, "o") != "done\n" || time.Since(began) > 5*time.Second || processes("sleep 775[5]") != 0 {
+	answer := ask(t, asked(nap(7755)+" & echo done"), "run", root, "job", "me")
+	if said(answer, "o") != "done\n" || time.Since(began) > 5*time.Second || processes(7755) != 0 {
 		t.Fatal(answer)
 	}
 }
@@ -420,8 +426,9 @@ func TestOutputsThatNobodyTookGoAfterADayAndNothingElseDoes(t *testing.T) {
 	builder := t.TempDir()
 	root, tmp := filepath.Join(builder, "jobs"), filepath.Join(builder, "tmp")
 	product := record("product", filepath.Join(tmp, "build-alive", "program"))
-	_, _ = begin(t, asked("sleep 7766", product), "run", root, "living", "me")
-	eventually(t, "the job begins", func() bool { return processes("sleep 776[6]") > 0 })
+	_, _ = begin(t, asked(nap(7766), product), "run", root, "living", "me")
+	eventually(t, "the job begins", func() bool { return processes(7766) > 0 })
+	t.Cleanup(func() { ask(t, "", "cancel", root, "all") })
 	old := time.Now().Add(-25 * time.Hour)
 	for _, name := range []string{"build-old", "build-alive", "build-young", "generated-old", "unpack-old"} {
 		os.MkdirAll(filepath.Join(tmp, name), 0o700)
