@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.git import SourceError, bundle, refs_file, resolve
+from gofallback.controller import submodules
+from gofallback.controller.fetching import Asked, SourceError
+from gofallback.controller.git import bundle, refs_file, resolve
 from gofallback.model import Service
 from gofallback.source.model import ResolvedSource
 
@@ -365,12 +367,10 @@ def test_submodule_commit_that_was_never_pushed_is_named(tmp_path: Path, control
 
 
 def test_submodule_of_a_remote_must_not_point_at_local_files() -> None:
-    from gofallback.controller import git
-
-    asked = git._Asked("hello", Path(), False, lambda: WHEN, lambda _: None)
+    asked = Asked("hello", Path(), False, lambda: WHEN, lambda _: None)
     for url in ("/etc", "file:///etc", "ext::sh -c id", "-u/x"):
         with pytest.raises(SourceError, match="refused"):
-            git._submodule_url(asked, "https://git.example.com/a/b.git", url, "submodule x:")
+            submodules._submodule_url(asked, "https://git.example.com/a/b.git", url, "submodule x:")
 
 
 def test_what_windows_sees_differently_is_noted(tmp_path: Path, controller: Controller) -> None:

@@ -153,6 +153,5 @@ GIT_CONFIG = """\
 [protocol "file"]
 \tallow = always
 """
-
-
 GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:8]}"
+"""Named after its content, so that a builder with another version's file gets a new one."""

@@ -88,9 +88,6 @@ def is_agent(spec: BuildSpec) -> bool:
     return spec.service == AGENT
 
 
-"""Named after its content, so that a builder with another version's file gets a new one."""
-
-
 def build_argv(
     spec: BuildSpec,
     go: str,

@@ -36,14 +36,7 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
     forget(host)
     temporary = join(Layout(root).tmp, f"{AGENT}-{digest[:12]}-{new_mark()}")
     local = scratch / f"{name(temporary)}.tar"
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(pack(files))
-        trouble = send(state, host, local, f"{temporary}.tar")
-    except OSError as error:
-        trouble = f"{local}: {error.strerror}"
-    finally:
-        local.unlink(missing_ok=True)
+    trouble = send_sources(state, host, files, local, f"{temporary}.tar")
     if trouble:
         return fail(host, f"{AGENT}: {temporary}.tar: {trouble}")
     sh = shell_of(root)
@@ -67,6 +60,29 @@ def builder_state_checkouts(host: Host, root: str) -> tuple[str, ...]:
         return builder_state(host, root).checkouts.get(AGENT, ())
     except PyinfraError:
         return ()
+
+
+def send_sources(state: State, host: Host, files: Mapping[str, bytes], local: Path, remote: str) -> str | None:
+    """Send sources as one tar, which is made on the controller for that time only.
+
+    Args:
+        state: pyinfra's.
+        host: the builder.
+        files: content by name.
+        local: where the tar is made.
+        remote: where it goes.
+
+    Returns:
+        One line that says why it is not there; None when it is.
+    """
+    try:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.write_bytes(pack(files))
+        return send(state, host, local, remote)
+    except OSError as error:
+        return f"{local}: {error.strerror}"
+    finally:
+        local.unlink(missing_ok=True)
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

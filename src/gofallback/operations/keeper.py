@@ -18,8 +18,8 @@ from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
 from gofallback.connectors._channel import RemoteOutput
 from gofallback.connectors._connection import LostConnectionError
-from gofallback.operations.agent import pack
-from gofallback.operations.talk import ask, send
+from gofallback.operations.agent import send_sources
+from gofallback.operations.talk import ask
 
 _COMPILE_TIMEOUT = 300.0
 _OURS = frozenset(
@@ -91,14 +91,7 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
     temporary = join(Layout(kept.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
     local = scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar"
     host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
-    try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(pack(sources))
-        trouble = send(state, host, local, f"{temporary}.tar")
-    except OSError as error:
-        trouble = f"{local}: {error.strerror}"
-    finally:
-        local.unlink(missing_ok=True)
+    trouble = send_sources(state, host, sources, local, f"{temporary}.tar")
     if trouble:
         if ask(state, host, shell.say("@up")).lost:
             raise LostConnectionError(trouble)

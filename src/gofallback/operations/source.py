@@ -26,7 +26,8 @@ from gofallback.build.environment import GIT_CONFIG, git_environment, git_progra
 from gofallback.builder.paths import Layout, join, name, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.builder.words import not_renamed
-from gofallback.controller.git import SourceError, bundle, refs_file
+from gofallback.controller.fetching import SourceError
+from gofallback.controller.git import bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
 from gofallback.operations.leftovers import new_mark, sweep
 from gofallback.operations.talk import Answer, ask, fail, send
