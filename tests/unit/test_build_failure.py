@@ -55,6 +55,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "cgo_header_missing_gcc": ("cgo", "does not find the header foo/bar.h", "below usr/include"),
     "cgo_compiler_missing": ("cgo", "there is no C compiler on the builder", "build.cgo.cc"),
     "cgo_compiler_missing_gcc": ("cgo", "aarch64-linux-gnu-gcc", "build.cgo.cc"),
+    "cgo_assembler_missing_gcc": ("cgo", "lacks a part of its own, as: x86_64-linux-gnu-gcc: fatal", "binutils"),
     "cgo_wrong_triple": ("cgo", "unknown architecture: 'x86_65'", "build.cgo.cc"),
     "cgo_wrong_arch_gcc": ("cgo", "for another architecture", "build.cgo.cc, with {triple}"),
     "cgo_flag_unknown": ("cgo", "Unknown Clang option: '-mfoo'", "build.cgo.cflags"),

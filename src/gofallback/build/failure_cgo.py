@@ -7,13 +7,19 @@ from __future__ import annotations
 
 _SYSROOT = "docs/cgo.md"
 
-#: The texts are those of Zig 0.15.2, GCC 12 and pkg-config 1.8, as Go 1.26.6 hands them on.
+#: The texts are those of Zig 0.15.2, GCC 12 and 14, and pkg-config 1.8, as Go 1.26.6 hands them on.
 CGO_RULES: tuple[tuple[str, str, str], ...] = (
     (
         r"cgo: C compiler \"[^\"]+\" not found|exec: \"[^\"]*(?:zig|gcc|g\+\+|clang|cc)[^\"]*\": executable file not",
         "there is no C compiler on the builder where it should be: {0}",
         "correct build.cgo.cc (a name in PATH, or a path on the builder); Zig is installed by the stage `provision`, "
         "from the pin of toolchain.zig",
+    ),
+    (
+        r"fatal error: cannot (?:execute|find) '([\w.+-]+)'",
+        "the GCC on the builder lacks a part of its own, {1}: {0}",
+        "install its assembler and linker there (Debian: binutils; for a cross GCC binutils-<triple>), or name another "
+        "one in build.cgo.cc",
     ),
     (
         r"checking cache failed: |unable to find zig self exe path|unable to create compilation: ",
