@@ -1,16 +1,23 @@
-"""What somebody makes of a plain clone on Linux with the same flags: what a builder's product is compared with."""
+"""What somebody makes of a plain clone on Linux with the same flags: what a builder's product is compared with.
+
+With C, the compiler is the same Zig, unpacked for this one build, with nothing in its caches; what go is told of it is
+written down here as docs/cgo.md has it, and not taken from the product.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
+import tarfile
 import tempfile
 from pathlib import Path
 
 from gofallback.build import plan
+from gofallback.build.cgo import CgoSpec
 from gofallback.build.spec import BuildSpec
 from lab.cache import cache_dir, say
+from lab.linux import toolchains
 from lab.windows.trees import go_for_linux
 
 
@@ -19,7 +26,7 @@ def built_on_linux(repository: Path, spec: BuildSpec, scratch: Path) -> str:
 
     Args:
         repository: what is cloned.
-        spec: what the builder was asked for; without cgo.
+        spec: what the builder was asked for; of cgo only Zig, without flags or a sysroot.
         scratch: an existing folder; nothing stays in it.
 
     Raises:
@@ -40,7 +47,22 @@ def built_on_linux(repository: Path, spec: BuildSpec, scratch: Path) -> str:
             "CGO_ENABLED": "0",
             "GOOS": spec.goos,
             "GOARCH": spec.goarch,
+            **(_with_c(spec.cgo, Path(folder)) if spec.cgo else {}),
         }
         argv = plan.build_argv(spec, f"{goroot}/bin/go", str(output))
         subprocess.run(argv, cwd=clone / spec.directory, env=environment, check=True)
         return hashlib.sha256(output.read_bytes()).hexdigest()
+
+
+def _with_c(cgo: CgoSpec, folder: Path) -> dict[str, str]:
+    archive = toolchains.ensure(cache_dir(), say)["zig"][cgo.version]["file"]
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder / "zig", filter="data")
+    (zig,) = folder.glob("zig/*/zig")
+    return {
+        "CGO_ENABLED": "1",
+        "CC": f"{zig} cc -target {cgo.target}",
+        "CXX": f"{zig} c++ -target {cgo.target}",
+        **dict.fromkeys(("CGO_CFLAGS", "CGO_CXXFLAGS", "CGO_LDFLAGS"), "-O2"),
+        **dict.fromkeys(("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"), str(folder / "zig-cache")),
+    }

@@ -1,8 +1,9 @@
 """`python -m bench.programs`: programs that nobody wrote for this project, built by the lab's Windows host.
 
-Each is built cold and warm through the product's own commands, compared with what Linux makes of the same commit, and
-run on a target. What was found is kept in bench/results/programs.json; docs/programs.md is drawn from that alone, so
-that one program can be measured again on its own.
+One with C is built by the lab's Linux builder, since Zig compiles nothing under Wine. Each is built cold and warm
+through the product's own commands, compared with what Linux makes of the same commit, and run on a target. What was
+found is kept in bench/results/programs.json; docs/programs.md is drawn from that alone, so that one program can be
+measured again on its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench import programs_docs, show
 from bench.fleet import Fleet
 from bench.linux_build import built_on_linux
 from bench.model import BenchError
+from bench.programs_own import EXAMPLE, WITH_C, next_commit, repository
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.model import DataError, parse_fleet
 from lab import Lab, LabError, foreign
@@ -29,19 +31,8 @@ from lab.foreign.packages import COUNTED
 from lab.foreign.pins import PROGRAMS, Program
 
 RESULTS = show.RESULTS / "programs.json"
-EXAMPLE = Program(
-    "hello",
-    version="v1.1.0",
-    folder="",
-    package="./cmd/hello",
-    platforms=("linux/amd64", "linux/arm64", "windows/amd64", "darwin/arm64"),
-    needs=(),
-    build={"version_variable": "main.version"},
-    says="hello {version}",
-    unit={"type": "notify", "environment": {"HELLO_ADDR": ":8080"}},
-    health={"check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"}},
-)
-"""The project's own example, for comparison."""
+ALL = (EXAMPLE, *WITH_C, *PROGRAMS)
+"""In the order of the page."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,8 @@ class Row:
     version: str
     lines: int
     """Of Go that are compiled for linux/amd64, the standard library left out."""
+    c_lines: int
+    """Of C that are compiled, without headers; 0: none."""
     cgo: bool
     builder: str
     """`Windows` or `Linux`: what built it."""
@@ -68,16 +61,23 @@ class Row:
     """`yes`, or why the bytes are not those that Linux makes."""
     ran: str
     """What was seen of it on a target; empty: no target has this platform."""
+    measured: str = ""
+    """When, in UTC, and at which commit; `keep` says it."""
 
 
 def main() -> int:
     """0: measured, and every program built equal bytes and ran; 1: one did not; 2: could not be measured."""
     given = _arguments()
-    wanted = [one for one in (EXAMPLE, *PROGRAMS) if not given.only or one.name in given.only]
+    wanted = [one for one in ALL if not given.only or one.name in given.only]
     try:
-        with Lab.up(given.lab, targets=1, builders=1) as lab:
-            for program in wanted:
-                keep(list(measure(lab, program)), show.about(0.0))
+        if unknown := set(given.only) - {one.name for one in ALL}:
+            raise BenchError(f"no program {', '.join(sorted(unknown))}; there are {', '.join(one.name for one in ALL)}")
+        for linux in (0, 1):
+            programs = [one for one in wanted if (one in WITH_C) == bool(linux)]
+            if programs:
+                with Lab.up(given.lab, targets=1, builders=1 - linux, linux_builders=linux) as lab:
+                    for program in programs:
+                        keep(list(measure(lab, program)), show.about(0.0))
     except (BenchError, DataError, LabError, subprocess.CalledProcessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
@@ -90,34 +90,35 @@ def measure(lab: Lab, program: Program) -> Iterator[Row]:
     """Build one program cold and warm, compare, run.
 
     Args:
-        lab: with a Windows host, which is made new, and a target.
+        lab: with a builder, which is made new, and a target.
         program: which one.
 
     Raises:
         BenchError: a run of the product failed, or the product does not run on the target.
     """
-    repository, lines = _repository(lab, program)
-    parse_fleet({"services": [program.service(str(repository), program.version)]})  # not after an hour of building
+    source, lines, c_lines = _repository(lab, program)
+    parse_fleet({"services": [program.service(str(source), program.version)]})  # not after an hour of building
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         fleet = Fleet(lab, Path(scratch), inventory="bench/programs_inventory.py")
         with step(f"{program.name}: a fresh builder, Go and Git on it"):
             fleet.fresh([fleet.builder])
-            _run(fleet, program, repository, "standby", program.version)
+            _run(fleet, program, source, "standby", program.version)
         with step(f"{program.name}: cold build for {', '.join(program.platforms)}"):
-            cold = _built(fleet, program, repository, program.version)
+            cold = _built(fleet, program, source, program.version)
         with step(f"{program.name}: on {lab.targets[0].name}"):
-            ran = {COUNTED: _ran(fleet, program, repository, cold[COUNTED])}
+            ran = {COUNTED: _ran(fleet, program, source, cold[COUNTED])}
         with step(f"{program.name}: warm build of the next commit"):
-            warm = _built(fleet, program, repository, _next(repository, program))
+            warm = _built(fleet, program, source, next_commit(program))
         with step(f"{program.name}: the same by Linux"):
-            equal = {one: _compare(repository, stored, Path(scratch)) for one, stored in cold.items()}
+            equal = {one: _compare(source, stored, Path(scratch)) for one, stored in cold.items()}
     for platform, stored in cold.items():
         yield Row(
             program=program.name,
             version=program.version,
             lines=lines,
-            cgo=False,
-            builder="Windows",
+            c_lines=c_lines,
+            cgo=program in WITH_C,
+            builder="Linux" if fleet.builder.record.os == "linux" else "Windows",
             platform=platform,
             cold=round(stored.manifest.seconds, 1),
             warm=round(warm[platform].manifest.seconds, 1),
@@ -135,26 +136,22 @@ def keep(rows: list[Row], about: dict[str, object]) -> None:
         known = json.loads(RESULTS.read_text())
     names = {row.program for row in rows}
     known["about"] = about
-    known["rows"] = [row for row in known["rows"] if row["program"] not in names] + [asdict(row) for row in rows]
-    places = [(one.name, platform) for one in (EXAMPLE, *PROGRAMS) for platform in one.platforms]
+    measured = f"{about['date']} at `{about['commit']}`"
+    new = [asdict(replace(row, measured=measured)) for row in rows]
+    known["rows"] = [row for row in known["rows"] if row["program"] not in names] + new
+    places = [(one.name, platform) for one in ALL for platform in one.platforms]
     order = {place: number for number, place in enumerate(places)}
     known["rows"].sort(key=lambda row: order.get((row["program"], row["platform"]), len(order)))
     RESULTS.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
-def _repository(lab: Lab, program: Program) -> tuple[Path, int]:
-    if program is EXAMPLE:
-        repository = Path(lab.file.example["repository"])
-        show_go = ["git", "-C", str(repository), "grep", "-c", "", program.version, "--", "*.go", ":!*_test.go"]
-        counted = subprocess.run(show_go, check=True, capture_output=True, text=True).stdout.splitlines()
-        return repository, sum(int(line.rpartition(":")[2]) for line in counted)
+def _repository(lab: Lab, program: Program) -> tuple[Path, int, int]:
+    """Where its source is; lines of Go, of C."""
+    own = repository(lab, program)
+    if own is not None:
+        return own
     made = foreign.ensure(program)
-    return made.repository, made.lines
-
-
-def _next(repository: Path, program: Program) -> str:
-    # The example's second release is its newest commit: the one before it is what is built warm.
-    return "v1.0.0" if program is EXAMPLE else "main"
+    return made.repository, made.lines, 0
 
 
 def _run(fleet: Fleet, program: Program, repository: Path, deploy: str, ref: str) -> str:

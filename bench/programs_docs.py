@@ -14,26 +14,28 @@ HEAD = """\
 
 Written by `make programs` (`python -m bench.programs [NAME...]`, about 20 minutes); do not edit.
 
-The project's own example first, then programs that nobody wrote for this project. Their source, and that of every
-module they import, is what Debian's `golang-*-dev` packages carry; the lab makes git repositories of it, with a
-`vendor/` folder (`lab/foreign/`). Each was built through `deploys/drill.py` with nothing but group data for it. The
-Windows builder runs the real `go.exe` and Git for Windows under Wine ([lab-windows.md](lab-windows.md)).
+The project's own example first, and a program of ours around SQLite in `mattn/go-sqlite3` (`lab/sqlite.py`), static
+with musl and dynamic for the target's glibc; then programs that nobody wrote for this project. Their source, and that
+of every module they import, is what Debian's `golang-*-dev` packages carry; the lab makes git repositories of it,
+with a `vendor/` folder (`lab/foreign/`). Each was built through `deploys/drill.py` with nothing but group data for
+it. The Windows builder runs the real `go.exe` and Git for Windows under Wine ([lab-windows.md](lab-windows.md)); what
+has C is built by a Linux standby builder, with Zig, which compiles nothing under Wine ([cgo.md](cgo.md)).
 
-* **lines**: Go that is compiled for linux/amd64, without the standard library.
+* **Go**, **C**: lines that are compiled for linux/amd64, without the standard library and C's headers.
 * **cold**: seconds of `go build` on a fresh builder; a program's second platform finds nothing of the first.
 * **warm**: seconds of `go build` of the next commit, which changes one line of the main package (of the example: of its
   other release).
 * **equal**: the SHA-256 is that of what the Linux toolchain of the same version makes of the same commit with the same
-  flags, from a clone of its own.
+  flags, from a clone of its own; with C, with the same Zig, unpacked elsewhere and with empty caches.
 * **on a target**: the linux/amd64 product on Debian bookworm. What is a service was rolled out by
   `deploys/fallback.py`, with a health check.
 
-| program | version | lines | cgo | builder | platform | cold s | warm s | MB | SHA-256 | equal | on a target |
-|---|---|---:|---|---|---|---:|---:|---:|---|---|---|
+| program | version | Go | C | cgo | builder | platform | cold s | warm s | MB | SHA-256 | equal | on a target |
+|---|---|---:|---:|---|---|---|---:|---:|---:|---|---|---|
 """
 TAIL = """
-Seconds on {cores} cores ({cpu}) that others used too (load average at the end: {load_after}).
-Last measured {date} at commit `{commit}`.
+Seconds on {cores} cores ({cpu}) that others used too, so that those of two programs do not compare. Measured:
+
 """
 
 
@@ -43,7 +45,7 @@ def page(found: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         same, last = row["program"] == last, row["program"]
         cells = [
-            *(("", "", "", "") if same else (row["program"], row["version"], f"{row['lines']:,}", _yes(row["cgo"]))),
+            *([""] * 5 if same else _program(row)),
             row["builder"],
             row["platform"],
             f"{row['cold']:.1f}",
@@ -54,14 +56,19 @@ def page(found: Mapping[str, Any]) -> str:
             row["ran"],
         ]
         lines.append(f"| {' | '.join(cells)} |\n")
-    return HEAD.format(**found["about"]) + "".join(lines) + TAIL.format(**found["about"])
+    when: dict[str, list[str]] = {}
+    for row in found["rows"]:
+        when[row["measured"]] = list(dict.fromkeys([*when.get(row["measured"], []), row["program"]]))
+    told = [f"* {', '.join(names)}: {measured}\n" for measured, names in sorted(when.items())]
+    return HEAD + "".join(lines) + TAIL.format(**found["about"]) + "".join(told)
+
+
+def _program(row: Mapping[str, Any]) -> tuple[str, ...]:
+    c_lines = f"{row['c_lines']:,}" if row["cgo"] else ""
+    return row["program"], row["version"], f"{row['lines']:,}", c_lines, "yes" if row["cgo"] else "no"
 
 
 def write(found: Mapping[str, Any]) -> Path:
     """Write the page; its path."""
     PAGE.write_text(page(found), encoding="utf-8")
     return PAGE
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

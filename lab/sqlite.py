@@ -26,6 +26,8 @@ SQLITE: Final = "3.47.0"
 """Of the amalgamation."""
 SQLITE_BULLSEYE: Final = "3.34.1"
 """Of the sysroot's library."""
+SQLITE_TRIXIE: Final = "3.46.1"
+"""Of Debian 13's own library, which its base system has."""
 _AMALGAMATION: Final = (
     "better-sqlite3",
     "11.5.0",
@@ -47,7 +49,10 @@ _PROGRAM = Path(__file__).parent / "example" / "sums"
 
 
 def repository(tell: Say = say) -> Path:
-    """A bare repository of the program `sums`, tag `VERSION`, its modules vendored. LabError if it cannot be had."""
+    """A bare repository of the program `sums`, its modules vendored. LabError if it cannot be had.
+
+    `main` is a commit later than the tag `VERSION`, with one comment line more: for builds with a warm cache.
+    """
     key = hash_of_files([Path(__file__), *sorted(_PROGRAM.iterdir())])
     final = cache_dir() / "trees" / "sqlite" / f"sums-{key}"
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +103,9 @@ def _make(part: Path, tell: Say) -> None:
     git(work, "add", "--all", "--force")
     git(work, "commit", "--quiet", "--message=Keep numbers in SQLite", date="2026-01-05T09:00:00Z")
     git(work, "tag", "--annotate", f"--message={VERSION}", VERSION, date="2026-01-05T09:00:00Z")
+    with (work / "main.go").open("a") as main:
+        main.write("\n// The next commit: what is built warm.\n")
+    git(work, "commit", "--quiet", "--all", "--message=One line more", date="2026-02-02T09:00:00Z")
     git(work, "clone", "--quiet", "--bare", str(work), str(part / "sums.git"))
     for folder in ("deb", "work"):
         shutil.rmtree(part / folder)

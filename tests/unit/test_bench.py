@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from bench import repository, show
+from bench import programs, programs_docs, repository, show
 from bench.model import Figure, Findings, Goal
 
 ABOUT = {"date": "2026-11-22T17:00Z", "commit": "abc", "cores": 2, "cpu": "x", "load_before": 1, "load_after": 2}
@@ -54,3 +55,31 @@ def test_the_measured_repository_has_the_same_commits_everywhere(
     monkeypatch.setattr(repository, "BALLAST_BYTES", 1000)
     heads = [(repository.make(tmp_path / name) / "packed-refs").read_text() for name in ("one", "two")]
     assert heads[0] == heads[1] and all(tag in heads[0] for tag in repository.RELEASES)
+
+
+def test_one_program_measured_again_keeps_the_others_and_the_page_says_when_each_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "RESULTS", tmp_path / "programs.json")
+
+    def row(program: str, cold: float) -> programs.Row:
+        c_lines = 260_000 if program == "sums" else 0
+        return programs.Row(
+            *(program, "v1", 303, c_lines, bool(c_lines), "Linux", "linux/amd64", cold, 1.0, 10**6, "a" * 64, "yes", "")
+        )
+
+    programs.keep([row("age", 50)], {**ABOUT, "date": "2026-01-01T10:00Z"})
+    programs.keep([row("sums", 70)], {**ABOUT, "date": "2026-01-01T10:00Z"})
+    programs.keep([row("sums", 60)], {**ABOUT, "date": "2026-02-02T20:00Z", "commit": "def"})
+    page = programs_docs.page(json.loads((tmp_path / "programs.json").read_text()))
+    assert "| age | v1 | 303 |  | no | Linux | linux/amd64 | 50.0 |" in page
+    assert "| sums | v1 | 303 | 260,000 | yes | Linux | linux/amd64 | 60.0 |" in page and "70.0" not in page
+    assert page.endswith("* age: 2026-01-01T10:00Z at `abc`\n* sums: 2026-02-02T20:00Z at `def`\n")
+
+
+def test_a_program_that_there_is_not_is_named_before_a_lab_is_raised(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "sumz"])
+    assert programs.main() == 2
+    assert "no program sumz; there are hello, sums, sums-dynamic, age" in capsys.readouterr().err
