@@ -62,7 +62,7 @@ class Row:
     ran: str
     """What was seen of it on a target; empty: no target has this platform."""
     measured: str = ""
-    """When, in UTC, and at which commit; `keep` says it."""
+    """When, in UTC, at which commit, and how busy the machine was at the end; `keep` says it."""
 
 
 def main() -> int:
@@ -136,7 +136,7 @@ def keep(rows: list[Row], about: dict[str, object]) -> None:
         known = json.loads(RESULTS.read_text())
     names = {row.program for row in rows}
     known["about"] = about
-    measured = f"{about['date']} at `{about['commit']}`"
+    measured = f"{about['date']} at `{about['commit']}`, load average {about['load_after']}"
     new = [asdict(replace(row, measured=measured)) for row in rows]
     known["rows"] = [row for row in known["rows"] if row["program"] not in names] + new
     places = [(one.name, platform) for one in ALL for platform in one.platforms]

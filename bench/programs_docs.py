@@ -34,7 +34,7 @@ has C is built by a Linux standby builder, with Zig, which compiles nothing unde
 |---|---|---:|---:|---|---|---|---:|---:|---:|---|---|---|
 """
 TAIL = """
-Seconds on {cores} cores ({cpu}) that others used too, so that those of two programs do not compare. Measured:
+Seconds on {cores} cores ({cpu}) that others used too: each line says how much. Measured:
 
 """
 

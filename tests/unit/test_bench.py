@@ -74,7 +74,9 @@ def test_one_program_measured_again_keeps_the_others_and_the_page_says_when_each
     page = programs_docs.page(json.loads((tmp_path / "programs.json").read_text()))
     assert "| age | v1 | 303 |  | no | Linux | linux/amd64 | 50.0 |" in page
     assert "| sums | v1 | 303 | 260,000 | yes | Linux | linux/amd64 | 60.0 |" in page and "70.0" not in page
-    assert page.endswith("* age: 2026-01-01T10:00Z at `abc`\n* sums: 2026-02-02T20:00Z at `def`\n")
+    assert page.endswith(
+        "* age: 2026-01-01T10:00Z at `abc`, load average 2\n* sums: 2026-02-02T20:00Z at `def`, load average 2\n"
+    )
 
 
 def test_a_program_that_there_is_not_is_named_before_a_lab_is_raised(
