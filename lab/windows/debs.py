@@ -52,7 +52,8 @@ def _private_apt(root: Path, suite: str) -> Mapping[str, str]:
 
 def deb_name(package: str, version: str) -> str:
     """The file name apt gives a package: an epoch's colon is written %3a."""
-    every = package == "libz-mingw-w64" or (package.startswith("golang-") and package not in _COMPILED)
+    source = package.startswith("golang-") and package not in _COMPILED
+    every = source or package.endswith("-cross") or package in ("libz-mingw-w64", "linux-libc-dev")
     arch = "all" if every else "amd64"
     return f"{package}_{version.replace(':', '%3a')}_{arch}.deb"
 

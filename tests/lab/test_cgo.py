@@ -1,6 +1,6 @@
-"""Services with C: SQLite, static and dynamic, built by Zig on a Linux standby builder, live on Debian 11.
+"""Services with C: SQLite, static and dynamic, built by Zig on a Linux standby builder, live on Debian 11, 12 and 13.
 
-One builder and one target whose glibc is 2.31; the same binaries run in the trees of Debian 12 and 13 too.
+One builder, and a target of each release: their glibc is 2.31, 2.36 and 2.41, and only Debian 13 has a libsqlite3.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import BinaryInfo, inspect
-from lab import Lab, sqlite
-from lab.cache import cache_dir
-from lab.linux import tree
+from gofallback.artifact.glibc import version_tuple
+from lab import Lab, gcc, sqlite
+from lab.linux.host import LinuxHost
 from tests.lab.conftest import fresh_name
 from tests.lab.fleet import PYINFRA, ROOT, Result, Running
 
@@ -30,6 +29,8 @@ ZIG = "0.15.2"
 THERE = "/home/builder/gofallback"
 #: SQLite's 260,000 lines: 3 s of processor time in place of 33 with -O1; Zig adds its sanitizer below that.
 QUICK_C = ["-O0", "-fno-sanitize=undefined"]
+DEBIANS = ("bullseye", "bookworm", "trixie")
+GCC = {"compiler": "gcc", "cc": "{triple}-gcc", "version": gcc.VERSION}
 SHARED: dict[str, Any] = {"linkage": "dynamic", "tags": ["libsqlite3"]}
 
 
@@ -56,7 +57,7 @@ class Ledger:
         return Running([str(PYINFRA), "-y", inventory, "deploys/fallback.py"], env, ROOT).end(1800)
 
     def refused(self, **build: Any) -> Result:
-        """The same, where it must end badly and leave the target as it is."""
+        """The same, where it must end badly and leave the targets as they are."""
         before = self.live()
         result = self.run(**build)
         assert result.code != 0, result.output
@@ -64,22 +65,24 @@ class Ledger:
         assert self.live() == before
         return result
 
-    def live(self) -> str:
-        """What the service on the target says."""
-        address = self.lab.host("t1").address
-        with socket.create_connection((address, 8080), timeout=3) as connection:
-            return connection.makefile().readline().strip()
+    def live(self) -> list[str]:
+        """What the service says, on each target."""
+        said = []
+        for target in self.lab.targets:
+            with socket.create_connection((target.address, 8080), timeout=3) as connection:
+                said.append(connection.makefile().readline().strip())
+        return said
 
-    def newest(self) -> Path:
+    def newest(self, platform: str = "linux-amd64") -> Path:
         """Folder of the artifact that was stored last."""
-        found = (self.home / "artifacts" / "sums").glob("*/*/*/manifest.json")
+        found = (self.home / "artifacts" / "sums").glob(f"*/{platform}/*/manifest.json")
         return max(found, key=lambda file: file.stat().st_mtime).parent
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
-    """A Debian 11 target with the static program live on it."""
-    with Lab.up(fresh_name(), targets=1, builders=0, linux_builders=1, suite="bullseye") as lab:
+    """A target of each Debian with the static program live on it."""
+    with Lab.up(fresh_name(), targets=3, builders=0, linux_builders=1, suite=DEBIANS) as lab:
         made = Ledger(lab, tmp_path_factory.mktemp("controller"))
         result = made.run(cgo={})
         assert result.code == 0, result.output
@@ -92,30 +95,19 @@ def sysroot() -> Path:
     return sqlite.bullseye_library() / "sysroot"
 
 
-def in_debian(suite: str, binary: Path, *libraries: Path) -> str:
-    """What the program says in the tree of a Debian release, whose glibc it then uses. Nothing is written there."""
-    root = tree.ensure(cache_dir(), suite)
-    line = 'for f; do touch "/tmp/${f##*/}"; mount --bind "$f" "/tmp/${f##*/}"; done; shift $(($# - 1))'
-    inside = f'mount -t tmpfs none "$0/tmp"; {line.replace("/tmp/", "$0/tmp/")}; '
-    inside += 'LD_LIBRARY_PATH=/tmp exec chroot "$0" "/tmp/${1##*/}" -sum 40,2'
-    # A mount namespace of its own: what is mounted in it ends with it.
-    command = ["unshare", "--mount", "sh", "-c", inside, str(root), *map(str, libraries), str(binary)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{suite}: {done.stderr}"
-    return done.stdout.strip()
+def says(*engines: str) -> list[str]:
+    return [f"sums {sqlite.VERSION} sum 42 sqlite {engine}" for engine in engines]
 
 
 def info_of(ledger: Ledger) -> BinaryInfo:
     return inspect(ledger.newest() / "sums")
 
 
-def test_a_static_program_needs_no_library_and_runs_on_every_debian(ledger: Ledger) -> None:
-    assert ledger.live() == f"sums {sqlite.VERSION} sum 42 sqlite {sqlite.SQLITE}"
+def test_a_static_program_needs_no_library_and_is_live_on_every_debian(ledger: Ledger) -> None:
+    assert ledger.live() == says(sqlite.SQLITE, sqlite.SQLITE, sqlite.SQLITE)
     info = info_of(ledger)
     assert info.build
     assert (info.static, info.stripped, info.build.settings["CGO_ENABLED"]) == (True, True, "1")
-    for suite in ("bullseye", "bookworm", "trixie"):
-        assert in_debian(suite, ledger.newest() / "sums") == f"sums {sqlite.VERSION} sum 42 sqlite {sqlite.SQLITE}"
 
 
 def test_the_provenance_names_the_c_compiler_with_its_pin(ledger: Ledger) -> None:
@@ -135,7 +127,7 @@ def test_the_provenance_names_the_c_compiler_with_its_pin(ledger: Ledger) -> Non
     assert zig["annotations"] == {"version": ZIG}
 
 
-def test_a_dynamic_program_is_linked_for_the_oldest_target_with_the_sysroots_library(
+def test_a_dynamic_program_linked_for_the_oldest_debian_is_live_on_all_with_the_library_each_has(
     ledger: Ledger, sysroot: Path
 ) -> None:
     built = {**SHARED, "cgo": {"sysroot": str(sysroot)}}
@@ -143,28 +135,15 @@ def test_a_dynamic_program_is_linked_for_the_oldest_target_with_the_sysroots_lib
     assert "libsqlite3.so.0: cannot open shared object file" in lacking.line("smoke sums")
     assert "sent 7 files" in lacking.line("sysroot .*: sent")
     library, package = sorted((sysroot.parent / "debs").glob("libsqlite3-0_*")), "/root/libsqlite3-0.deb"
-    ledger.lab.host("t1").put(package, library[0].read_bytes())
-    ledger.lab.host("t1").run(f"dpkg -i {package}")
+    for target in ledger.lab.targets[:2]:  # Debian 13's own system has a newer one
+        target.put(package, library[0].read_bytes())
+        target.run(f"dpkg -i {package}")
     result = ledger.run(**built)
     assert result.code == 0, result.output
-    assert ledger.live() == f"sums {sqlite.VERSION} sum 42 sqlite {sqlite.SQLITE_BULLSEYE}"
+    assert ledger.live() == says(sqlite.SQLITE_BULLSEYE, sqlite.SQLITE_BULLSEYE, sqlite.SQLITE_TRIXIE)
     manifest = json.loads((ledger.newest() / "manifest.json").read_text())
     assert manifest["spec"]["cgo"]["target"] == "x86_64-linux-gnu.2.31"
-    info = info_of(ledger)
-    assert "libsqlite3.so.0" in info.needed
-    shared = (sysroot / "usr/lib/x86_64-linux-gnu/libsqlite3.so.0").resolve()
-    for suite in ("bullseye", "bookworm", "trixie"):
-        with_library = in_debian(suite, ledger.newest() / "sums", named(shared, "libsqlite3.so.0"))
-        assert with_library == f"sums {sqlite.VERSION} sum 42 sqlite {sqlite.SQLITE_BULLSEYE}"
-
-
-def named(file: Path, name: str) -> Path:
-    """A copy under another name, beside nothing else."""
-    folder = cache_dir() / "trees" / "sqlite" / "named"
-    folder.mkdir(exist_ok=True)
-    if not (folder / name).exists():
-        shutil.copy(file, folder / name)
-    return folder / name
+    assert "libsqlite3.so.0" in info_of(ledger).needed
 
 
 def test_a_sysroot_is_sent_once_and_a_damaged_one_is_replaced(ledger: Ledger, sysroot: Path) -> None:
@@ -202,8 +181,8 @@ def test_a_sysroot_without_the_header_is_told_as_that(ledger: Ledger, sysroot: P
 
 
 def test_c_without_a_compiler_is_said_before_anything_compiles(ledger: Ledger) -> None:
-    result = ledger.refused(cgo={"compiler": "gcc", "cc": "{triple}-gcc"})
-    line = result.line("the C compiler x86_64-linux-gnu-gcc does not answer on b1")
+    result = ledger.refused(cgo={"compiler": "gcc", "cc": "{triple}-gcc-4.9"})
+    line = result.line("the C compiler x86_64-linux-gnu-gcc-4.9 does not answer on b1")
     assert "correct build.cgo.cc" in line
     assert "building (" not in result.output
 
@@ -212,3 +191,51 @@ def test_a_wrong_triple_is_told_as_that(ledger: Ledger) -> None:
     result = ledger.refused(cgo={"cflags": ["--target=x86_65-linux-gnu"]})
     assert "is for another architecture" in result.output
     assert "to do: name the cross compiler of the platform" in result.output
+
+
+@pytest.fixture(scope="module")
+def with_gcc(ledger: Ledger) -> Ledger:
+    """Debian's GCC on the builder, for amd64 and for arm64."""
+    builder = ledger.lab.host("b1")
+    assert isinstance(builder, LinuxHost)
+    gcc.install(builder)
+    return ledger
+
+
+def test_a_named_gcc_of_another_version_than_group_data_says_builds_nothing(with_gcc: Ledger) -> None:
+    result = with_gcc.refused(cgo={**GCC, "version": "12.2.0"})
+    assert result.line(f"x86_64-linux-gnu-gcc is version {gcc.VERSION}, build.cgo.version says 12.2.0")
+    assert "building (" not in result.output
+
+
+def test_a_cross_gcc_builds_for_arm64_what_runs_there_and_a_glibc_too_new_for_a_target_is_refused(
+    with_gcc: Ledger,
+) -> None:
+    result = with_gcc.refused(linkage="dynamic", platforms=["linux/arm64"], cgo=GCC)
+    reason = result.line("will not run there: t1: libc:")  # a GCC links the glibc of its own system: Debian 13's
+    assert "has glibc 2.31" in reason and "give the GCC a sysroot with glibc 2.31" in reason
+    assert "has glibc 2.41" not in result.output
+    made = with_gcc.newest("linux-arm64")
+    spec = json.loads((made / "manifest.json").read_text())["spec"]["cgo"]
+    assert (spec["cc"], spec["version"]) == ("aarch64-linux-gnu-gcc", gcc.VERSION)
+    info = inspect(made / "sums")
+    assert (info.goarch, info.static, "libc.so.6" in info.needed) == ("arm64", False, True)
+    assert info.glibc and version_tuple(info.glibc) > (2, 31)
+    assert gcc.run_arm64(made / "sums", "-sum", "40,2") == says(sqlite.SQLITE)[0]
+
+
+def test_a_gcc_with_the_sysroot_of_the_oldest_debian_makes_what_is_live_on_all(with_gcc: Ledger) -> None:
+    result = with_gcc.run(linkage="dynamic", cgo={**GCC, "sysroot": str(gcc.bullseye_libc())})
+    assert result.code == 0, result.output
+    assert with_gcc.live() == says(sqlite.SQLITE, sqlite.SQLITE, sqlite.SQLITE)
+    info = info_of(with_gcc)
+    assert not info.static
+    assert info.glibc and version_tuple(info.glibc) <= (2, 31)
+
+
+def test_what_a_named_gcc_links_statically_is_live_on_every_debian(with_gcc: Ledger) -> None:
+    result = with_gcc.run(cgo=GCC)
+    assert result.code == 0, result.output
+    assert result.line("sums .*linux/amd64: x86_64-linux-gnu-gcc 14.2.0")
+    assert with_gcc.live() == says(sqlite.SQLITE, sqlite.SQLITE, sqlite.SQLITE)
+    assert info_of(with_gcc).static
