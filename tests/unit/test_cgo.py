@@ -212,6 +212,12 @@ def test_what_go_is_told_of_a_cross_gcc() -> None:
     assert made["STRIP"] == "aarch64-linux-gnu-strip"
     assert made["CGO_CPPFLAGS"] == "--sysroot=/s"
     assert made["CGO_LDFLAGS"] == "-O2 --sysroot=/s"
+    folders = frozenset({"usr/lib", "usr/lib/aarch64-linux-gnu", "lib"})
+    told = variables(
+        asked(cgo, "linux/arm64", sysroot="b" * 64), Paths("/c", sysroot="/s", folders=folders), "linux/arm64"
+    )
+    # else a GCC takes the libraries beside its own before those of the sysroot
+    assert told["CGO_LDFLAGS"] == "-O2 --sysroot=/s -B/s/usr/lib/aarch64-linux-gnu -B/s/usr/lib"
     assert "ZIG_LOCAL_CACHE_DIR" not in made
 
 

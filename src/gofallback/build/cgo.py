@@ -266,9 +266,12 @@ def _sysroot_flags(cgo: CgoSpec, sysroot: str, platform: str, folders: frozenset
     """Zig brings libc's headers and libraries itself, so the sysroot's come last; a GCC has them from the sysroot."""
     if not sysroot:
         return _Flags()
-    if cgo.compiler == "gcc":
-        return _Flags((f"--sysroot={sysroot}",), (f"--sysroot={sysroot}",))
     triple = gnu_triple(platform)
+    if cgo.compiler == "gcc":
+        # Without -B it takes crt1.o and libraries from beside its own, before it looks into the sysroot (gcc(1), -B).
+        own = [name for name in (f"usr/lib/{triple}", "usr/lib64", "usr/lib") if name in folders]
+        root = f"--sysroot={sysroot}"
+        return _Flags((root,), (root, *(f"-B{join(sysroot, name)}" for name in own)))
     headers = ("usr/local/include", f"usr/include/{triple}", "usr/include")
     libraries = ("usr/local/lib", f"usr/lib/{triple}", f"lib/{triple}", "usr/lib64", "usr/lib", "lib64", "lib")
     found = [word for name in headers if name in folders for word in ("-idirafter", join(sysroot, name))]
