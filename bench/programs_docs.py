@@ -15,11 +15,11 @@ HEAD = """\
 Written by `make programs` (`python -m bench.programs [NAME...]`, about 20 minutes); do not edit.
 
 The project's own example first, and a program of ours around SQLite in `mattn/go-sqlite3` (`lab/sqlite.py`), static
-with musl and dynamic for the target's glibc; then programs that nobody wrote for this project. Their source, and that
-of every module they import, is what Debian's `golang-*-dev` packages carry; the lab makes git repositories of it,
-with a `vendor/` folder (`lab/foreign/`). Each was built through `deploys/drill.py` with nothing but group data for
-it. The Windows builder runs the real `go.exe` and Git for Windows under Wine ([lab-windows.md](lab-windows.md)); what
-has C is built by a Linux standby builder, with Zig, which compiles nothing under Wine ([cgo.md](cgo.md)).
+with musl; then programs that nobody wrote for this project. Their source, and that of every module they import, is
+what Debian's `golang-*-dev` packages carry; the lab makes git repositories of it, with a `vendor/` folder
+(`lab/foreign/`). Each was built through `deploys/drill.py` with nothing but group data for it. The Windows builder
+runs the real `go.exe` and Git for Windows under Wine ([lab-windows.md](lab-windows.md)); what has C is built by a
+Linux standby builder, with Zig, which compiles nothing under Wine ([cgo.md](cgo.md)).
 
 * **Go**, **C**: lines that are compiled for linux/amd64, without the standard library and C's headers.
 * **cold**: seconds of `go build` on a fresh builder; a program's second platform finds nothing of the first.

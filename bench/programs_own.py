@@ -1,4 +1,4 @@
-"""The project's own programs in the table: the example, and one with SQLite in it, linked in two ways."""
+"""The project's own programs in the table: the example, and one with SQLite in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +29,7 @@ EXAMPLE: Final = Program(
     health={"check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"}},
 )
 """The project's own example, for comparison."""
-_STATIC: Final = Program(
+SUMS: Final = Program(
     "sums",
     version=sqlite.VERSION,
     folder="",
@@ -43,9 +42,9 @@ _STATIC: Final = Program(
     unit={"arguments": ["-listen", ":8080"]},
     health={"check": {"type": "tcp", "address": "127.0.0.1:8080"}},
 )
-_DYNAMIC: Final = replace(_STATIC, name="sums-dynamic", build={**_STATIC.build, "linkage": "dynamic"})
-WITH_C: Final = (_STATIC, _DYNAMIC)
-"""SQLite in `mattn/go-sqlite3`: static with musl, and dynamic for the glibc of the target."""
+"""SQLite in `mattn/go-sqlite3`, static with musl."""
+WITH_C: Final = (SUMS,)
+"""Built by the Linux builder."""
 
 
 def repository(lab: Lab, program: Program) -> tuple[Path, int, int] | None:

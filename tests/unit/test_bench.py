@@ -84,4 +84,4 @@ def test_a_program_that_there_is_not_is_named_before_a_lab_is_raised(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["bench", "sumz"])
     assert programs.main() == 2
-    assert "no program sumz; there are hello, sums, sums-dynamic, age" in capsys.readouterr().err
+    assert "no program sumz; there are hello, sums, age" in capsys.readouterr().err
