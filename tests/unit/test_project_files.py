@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import pytest
 
-from gofallback.deploys._site import _fleet
+from gofallback.connectors.winssh import WinSSHConnector
+from gofallback.deploys._checks import _connectors
+from gofallback.deploys._site import RefusedError, _fleet
 from gofallback.model import DataError, parse_fleet
 
 ROOT = Path(__file__).parents[2]
@@ -98,3 +100,16 @@ def test_no_posix_operation_of_pyinfra_is_ever_pointed_at_a_host() -> None:
 def test_readme_names_the_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert re.search(r"^make demo\b", readme, re.M) and re.search(r"^make test\b", readme, re.M)
+
+
+@pytest.mark.parametrize(("role", "system"), [("targets", "windows"), ("builders", "linux")])
+def test_a_linux_host_behind_winssh_is_told_its_connector(role: str, system: str) -> None:
+    """Before it is asked anything: its shell would not know a word."""
+    host = SimpleNamespace(name="t1", connector=object.__new__(WinSSHConnector))
+    builder = SimpleNamespace(os=system)
+    here = SimpleNamespace(targets=[], builders=[], fleet=lambda _: SimpleNamespace(builder=builder))
+    setattr(here, role, [host])
+    with pytest.raises(RefusedError, match=r"^t1: @winssh is for Windows hosts.* write @linssh/t1 in the inventory$"):
+        _connectors(cast(Any, here))
+    host.connector = object()
+    _connectors(cast(Any, here))

@@ -8,6 +8,7 @@ import gevent
 from pyinfra.api.host import Host
 
 from gofallback.builder.words import MAKE_ROOM
+from gofallback.connectors.winssh import WinSSHConnector
 from gofallback.deploys import _build_plan, _etcd, _known, _twin, _waves
 from gofallback.deploys._gather import gather
 from gofallback.deploys._permit import permit
@@ -35,6 +36,7 @@ def whole_run(here: Site) -> None:
     """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
     _pyinfra_options(here)
     _reachable(here)
+    _connectors(here)
     builds = here.run.command in NEEDS_BUILDER
     if builds and here.builders:
         _choose_builder(here)
@@ -92,6 +94,17 @@ def _reachable(here: Site) -> None:
         run.note(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
     if not here.targets and (command != "drill" or here.unreachable_targets):
         raise RefusedError(_nobody("targets", here.unreachable_targets))
+
+
+def _connectors(here: Site) -> None:
+    """A Linux host behind @winssh would get the words of cmd.exe, and answer with its shell's errors."""
+    linux = [*here.targets, *(host for host in here.builders if here.fleet(host).builder.os == "linux")]
+    for host in linux:
+        if isinstance(host.connector, WinSSHConnector):
+            raise RefusedError(
+                f"{host.name}: @winssh is for Windows hosts, and this is a Linux one (a target, or builder.os is "
+                f"linux): write @linssh/{host.name} in the inventory"
+            )
 
 
 def _platforms(here: Site) -> None:
