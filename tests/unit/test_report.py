@@ -332,7 +332,7 @@ def test_a_dynamic_binary_is_shown_with_the_libc_it_needs_and_what_the_targets_h
 
 
 @pytest.mark.parametrize(
-    ("verdict", "words"), [("done", "every builder is wiped"), ("unchanged", "nothing of gofallback was left")]
+    ("verdict", "words"), [("done", "the builders are wiped"), ("unchanged", "nothing of gofallback was left")]
 )
 def test_a_wipe_does_not_say_that_everything_is_in_place(verdict: Verdict, words: str) -> None:
     report = good().model_copy(update={"command": "wipe", "targets": [], "verdict": verdict})

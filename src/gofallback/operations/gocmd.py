@@ -5,9 +5,8 @@ A command that says how (`Command.kept`) outlives its connection: see `gofallbac
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,13 @@ from gofallback.build.failure import Failure, Step, classify
 from gofallback.build.kept import Ended, Kept
 from gofallback.builder.shell import shell_of
 from gofallback.operations.kept import Work, run_kept
-from gofallback.operations.talk import TROUBLE
+from gofallback.operations.talk import TROUBLE, heard
 from gofallback.report.redact import redact
-from gofallback.report.style import seconds_text
 
 _LOCKED = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
 _LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds before each further attempt after the connection broke: sshd is back soon, a restarted Windows later."""
-BEAT = 60.0
-"""Seconds between two lines about a command that takes long: go itself says nothing until a package fails."""
 
 
 @dataclass(frozen=True)
@@ -80,26 +76,8 @@ def run(state: State, host: Host, command: Command) -> Result:
     its tree on Windows; elsewhere at the next line that it cannot print, and what it writes until then has the same
     bytes), and go's cache has what was done.
     """
-    with _heard(state, host, command.label):
+    with heard(state, host, command.label):
         return _until_it_ends(state, host, command)
-
-
-@contextlib.contextmanager
-def _heard(state: State, host: Host, label: str) -> Iterator[None]:
-    """Say from time to time that a command is at work; with -vvv its own output says it."""
-    began = time.monotonic()
-
-    def beat() -> None:
-        while True:
-            gevent.sleep(BEAT)
-            host.log(f"{label}: at work, {seconds_text(time.monotonic() - began)} so far")
-
-    teller = None if state.print_output else gevent.spawn(beat)
-    try:
-        yield
-    finally:
-        if teller is not None:
-            teller.kill(block=False)
 
 
 def _until_it_ends(state: State, host: Host, command: Command) -> Result:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import gevent
 from paramiko import SSHException
 from pyinfra import logger
 from pyinfra.api.command import StringCommand
@@ -14,9 +17,13 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.errors import GofallbackError
+from gofallback.report.style import seconds_text
 
 #: What a connector may raise when a command ends without an exit status.
 TROUBLE = (OSError, EOFError, SSHException, PyinfraError, GofallbackError)
+
+BEAT = 60.0
+"""Seconds between two lines about a command that takes long: go, and a removal, say nothing meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -80,3 +87,21 @@ def fail(host: Host, text: str) -> bool:
     """Say in red why a step failed; the step returns what this returns."""
     host.log_styled(text, fg="red", log_func=logger.error)
     return False
+
+
+@contextlib.contextmanager
+def heard(state: State, host: Host, label: str) -> Iterator[None]:
+    """Say from time to time that a command is at work; with -vvv its own output says it."""
+    began = time.monotonic()
+
+    def beat() -> None:
+        while True:
+            gevent.sleep(BEAT)
+            host.log(f"{label}: at work, {seconds_text(time.monotonic() - began)} so far")
+
+    teller = None if state.print_output else gevent.spawn(beat)
+    try:
+        yield
+    finally:
+        if teller is not None:
+            teller.kill(block=False)

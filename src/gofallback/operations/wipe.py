@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from gofallback.builder.wipe import Contents, doomed, left, look, read, removal
 from gofallback.operations.keeper import list_jobs
-from gofallback.operations.talk import ask
+from gofallback.operations.talk import ask, heard
 
 _LOOK, _REMOVE = 300.0, 1800.0
 """Seconds: some 100,000 files are listed in half a minute, and removed in some minutes of a busy disk."""
@@ -81,7 +81,8 @@ def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
     names = doomed(before, keep)
     if not names:
         return _judged(before, before, keep, idle=True)
-    answer = ask(state, host, removal(root, names, secrets.token_hex(4)), timeout=_REMOVE)
+    with heard(state, host, f"wipe of {root}"):
+        answer = ask(state, host, removal(root, names, secrets.token_hex(4)), timeout=_REMOVE)
     after, trouble = _look(state, host, root)
     if after is None:
         return Wiped(before, problem=trouble)

@@ -85,7 +85,7 @@ def some(names: Sequence[str], characters: int = 90) -> str:
 
 _WIPED = {
     "unchanged": "nothing of gofallback was left to wipe; nothing was changed",
-    "done": "every builder is wiped, but for what is named below; no target was touched",
+    "done": "the builders are wiped, as the notes say; no target was touched",
 }
 
 
