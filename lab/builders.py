@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -190,6 +191,13 @@ class Builder(Host):
 
     def fill_disk(self, leave_mb: int = 0) -> None:
         disk = self._disk()
+        for _ in range(20):
+            # No tmpfs gets smaller than what is in it, and somebody may write just now.
+            with contextlib.suppress(LabError):
+                return self._resize(disk, leave_mb)
+        return self._resize(disk, leave_mb)
+
+    def _resize(self, disk: Path, leave_mb: int) -> None:
         mount("-o", f"remount,size={shutil.disk_usage(disk).used + leave_mb * MB}", str(disk))
 
     def free_disk(self) -> None:

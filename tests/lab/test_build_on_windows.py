@@ -336,5 +336,5 @@ def test_full_disk_and_success_once_there_is_room(bench: Bench, tmp_path: Path) 
     finally:
         bench.machine.free_disk()
     assert "disk full" in text
-    assert "free space" in text
+    assert "make room on the builder's drive" in text
     assert bench.build(service, "linux/s390x") is not None, bench.messages.text

@@ -155,6 +155,18 @@ def test_whoever_was_fenced_off_is_refused(reached: Reached) -> None:
     assert reached.target.current() == "v2"
 
 
+def test_a_refusal_that_systemd_takes_for_a_program_that_was_never_started_is_told_in_full(reached: Reached) -> None:
+    # https://github.com/systemd/systemd/issues/28304, every time
+    silent, host = "/usr/local/sbin/systemd-run", reached.target.host
+    host.put(silent, b'#!/bin/sh\n/usr/bin/systemd-run "$@" >/dev/null 2>&1\nexit 1\n', 0o755)
+    try:
+        reached.target.sh("printf '9\\tr9\\tbo@ctl\\tthen\\t30\\n' > /var/lib/gofallback/hello/lease")
+        for outcome in (reached.revert(fence=3), reached.activate("v1", "later", fence=3)):
+            assert (outcome.state, outcome.reason[:22]) == ("refused", "fenced: run r9 of bo@c")
+    finally:
+        reached.target.sh(f"rm {silent}")
+
+
 def test_the_way_back_to_a_release_with_an_older_agent_uses_a_newer_one(reached: Reached) -> None:
     old = "#!/bin/sh\necho flag provided but not defined >&2\nexit 2\n"
     reached.target.sh("rm /opt/hello/releases/v1/lib/gofallback-agent")

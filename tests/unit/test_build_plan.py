@@ -177,6 +177,13 @@ def test_a_later_field_counts_in_the_key_only_when_it_is_set() -> None:
     assert Later(**fields, new="other").key != spec().key
 
 
+def test_git_settings_of_group_data_count_and_those_of_a_login_do_not() -> None:
+    said = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.lowSpeedTime", "GIT_CONFIG_VALUE_0": "9"}
+    environment = go_environment(spec(environment=said), ROOT, GOROOT, GIT)
+    assert said.items() <= environment.items()
+    assert go_environment(spec(), ROOT, GOROOT, GIT)["GIT_CONFIG_COUNT"] == "", "not set, whatever the login has"
+
+
 def test_git_on_the_builder_reads_our_settings_only() -> None:
     environment = git_environment(ROOT)
     assert environment["GIT_CONFIG_NOSYSTEM"] == "1"

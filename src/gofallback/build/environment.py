@@ -77,8 +77,10 @@ def go_environment(
         there = Paths(layout.cache, zig, sysroot, sysroot_folders)
         own |= variables(spec.cgo, there, spec.platform, native=native, strip=spec.strip)
     unset = dict.fromkeys(_UNSET.split(), "")
-    given = dict(builder.environment) if builder else {}
-    return unset | given | dict(spec.environment) | own | git_environment(root, join(git_directory, "git"))
+    given = (dict(builder.environment) if builder else {}) | dict(spec.environment)
+    # The login's own settings of git do not count; those of group data do, such as an address in place of another.
+    said = {name: given[name] for name in _GIT_SETTINGS.split() if name in given}
+    return unset | given | own | git_environment(root, join(git_directory, "git")) | said
 
 
 def path(goroot: str, git_directory: str, system_root: str) -> str:
