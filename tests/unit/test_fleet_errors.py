@@ -82,6 +82,11 @@ SERVICE_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"unit": 5},
         f"services.hello.unit: should be a mapping (key: value), got 5 (an integer); change it in {FILE}",
     ),
+    "a block that is switched on with true": (
+        {"build": {"cgo": True}},
+        "services.hello.build.cgo: should be a mapping (key: value), got true (a boolean); write {} to switch it on with "
+        f"its defaults; change it in {FILE}",
+    ),
     "text in place of a list": (
         {"smoke": "--version"},
         f'services.hello.smoke: should be a list, got "--version" (a string); change it in {FILE}',

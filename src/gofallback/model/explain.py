@@ -178,8 +178,11 @@ def _typed(value: object, where: Sequence[str | int], code: str) -> str:
     if isinstance(value, str) and not text.endswith("(not shown)"):
         text = _short(json.dumps(value, ensure_ascii=False))
     described = text if text in (kind(value), f"{kind(value)} (not shown)") else f"{text} ({kind(value)})"
-    quotes = code == "string_type" and isinstance(value, (bool, int, float))
-    return described + ("; put it in quotes" if quotes else "")
+    if code == "string_type" and isinstance(value, (bool, int, float)):
+        return described + "; put it in quotes"
+    if code == "model_type" and value is True:  # as in `cgo: true`
+        return described + "; write {} to switch it on with its defaults"
+    return described
 
 
 def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool]:
