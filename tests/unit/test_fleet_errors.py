@@ -84,8 +84,8 @@ SERVICE_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a block that is switched on with true": (
         {"build": {"cgo": True}},
-        "services.hello.build.cgo: should be a mapping (key: value), got true (a boolean); write {} to switch it on with "
-        f"its defaults; change it in {FILE}",
+        "services.hello.build.cgo: should be a mapping (key: value), got true (a boolean); write {} to switch it on "
+        f"with its defaults; change it in {FILE}",
     ),
     "text in place of a list": (
         {"smoke": "--version"},

@@ -304,6 +304,19 @@ def test_a_name_is_claimed_by_the_first_and_the_second_keeps_its_folder(root: Pa
     assert (root / "second" / "second").exists() and not (root / "first").exists()
 
 
+def test_a_name_that_is_claimed_between_the_test_and_the_rename_keeps_what_the_first_made(root: Path) -> None:
+    final, tools = root / "final", root / "tools"
+    (root / "second").mkdir()
+    tools.mkdir()
+    (tools / "mv").write_text(
+        f'#!/bin/sh\nmkdir "{final}" && touch "{final}/first" && exec {shutil.which("mv")} "$@"\n'
+    )
+    (tools / "mv").chmod(0o755)
+    done = run(SH.claim(str(root / "second"), str(final)), PATH=f"{tools}:{os.environ['PATH']}")
+    assert (done.stderr, [path.name for path in final.iterdir()]) == ("", ["first"])
+    assert not (root / "second").exists()
+
+
 def test_files_that_are_gone_or_have_another_size_are_told_by_name(root: Path) -> None:
     folder, listing = root / "proxy", root / "receipt's.txt"
     (folder / "a.b" / "@v").mkdir(parents=True)

@@ -134,7 +134,9 @@ class Cmd:
         return "& ".join(steps)
 
     def claim(self, new: str, final: str) -> str:
-        return f"{self.make(parent(final))}& (if not exist {literal(final)} move {literal(new)} {literal(final)} >nul)"
+        moved = f"(if not exist {literal(final)} move {literal(new)} {literal(final)} >nul)"
+        # Made by somebody between the test and the rename, the final folder is what `move` puts the new one into.
+        return f"{self.make(parent(final))}& {moved}& {self.remove(join(final, name(new)))}"
 
     def prune(self, newest: str, keep: int) -> str:
         folder = literal(parent(newest))
