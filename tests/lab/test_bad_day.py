@@ -216,6 +216,15 @@ def test_a_second_run_is_refused_and_names_the_first(running: Fleet) -> None:
     assert running.answer("t2") == "ok v1.1.0"
 
 
+def test_a_misspelt_version_variable_is_told_before_anything_is_built(running: Fleet) -> None:
+    wanted = {"hello": {"build": {"package": "./cmd/hello", "version_variable": "main.verison"}}}
+    result = running.run("drill", "--dry", data=wanted)
+    assert result.code == 0, result.output
+    line = result.line("main.verison")
+    assert "no Go file of ./cmd/hello names verison" in line
+    assert "check build.version_variable" in line
+
+
 def test_sshd_of_the_builder_restarted_in_mid_build(running: Fleet) -> None:
     builder = running.lab.host("w1")
     wanted = {"hello": {"build": {"package": "./cmd/hello", "version_variable": "main.version",

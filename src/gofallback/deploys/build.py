@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
+from pyinfra import logger
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
+from gofallback.build.spec import BuildSpec
+from gofallback.controller.stamps import unheard
 from gofallback.deploys import _build_plan as plan
 from gofallback.deploys._site import Site
 from gofallback.deploys._stage import stage
@@ -30,7 +33,21 @@ def build(here: Site, host: Host) -> None:
     for spec in lacking:
         twin = ", to be compared with what another builder built" if plan.second(here, spec) == host.name else ""
         host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
+    for line in _without_effect(here, host, lacking):
+        host.log_styled(line, fg="yellow", log_func=logger.warning)
     binaries(name="binaries", here=here)
+
+
+def _without_effect(here: Site, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
+    mirrors = {(service.name, found.commit): found.mirror for service, found in plan.checkouts(here, host)}
+    told = {
+        f"{spec.what}: no Go file of {spec.package} names {variable.removeprefix('main.')}, so {variable} is stamped "
+        "with nothing; check build.version_variable and build.stamp"
+        for spec in lacking
+        if (spec.service, spec.commit) in mirrors
+        for variable in unheard(mirrors[spec.service, spec.commit], spec)
+    }
+    return sorted(told)
 
 
 @operation()

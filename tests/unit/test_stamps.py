@@ -1,0 +1,78 @@
+"""A stamped variable that the program does not have is told before the build, and nothing that is right is."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gofallback.build import plan
+from gofallback.build.spec import BuildSpec
+from gofallback.controller.stamps import unheard
+from tests.unit.test_build_plan import service, source
+
+FILES = {
+    "main.go": "package main\n\nvar release = `none`\n\nfunc main() { println(release) }\n",
+    "main_test.go": "package main\n\nvar versoin = 1\n",
+    "cmd/tool/main.go": "package main\n\nvar version, commit string // conversion\n\nfunc main() {}\n",
+    "cmd/tool/sub/x.go": "package sub\n\nvar deeper = ``\n",
+    "mod/tool/main.go": "package main\n\nvar own string\n\nfunc main() {}\n",
+}
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    for path, text in FILES.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    for line in ("init -q", "add .", "-c user.name=a -c user.email=a@b -c commit.gpgsign=false commit -q -m first"):
+        subprocess.run(["git", "-C", str(tmp_path), *line.split()], check=True)
+    return tmp_path / ".git"
+
+
+def spec(mirror: Path, **build: Any) -> BuildSpec:
+    head = subprocess.run(
+        ["git", f"--git-dir={mirror}", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    )
+    return plan.specs(
+        service(**build), source().model_copy(update={"commit": head.stdout.strip()}), "1.26.6", ["linux/amd64"]
+    )[0]
+
+
+@pytest.mark.parametrize(
+    ("build", "found"),
+    [
+        ({"package": "./cmd/tool", "version_variable": "main.verison"}, ["main.verison"]),
+        ({"package": "cmd/tool", "stamp": {"main.Commit": "{commit}", "main.version": "1"}}, ["main.Commit"]),
+        ({"package": "./cmd/tool", "version_variable": "main.deeper"}, ["main.deeper"]),
+        ({"package": "./cmd/tool", "version_variable": "main.sion"}, ["main.sion"]),
+        ({"version_variable": "main.versoin"}, ["main.versoin"]),
+        ({"directory": "mod", "package": "./tool", "version_variable": "main.version"}, ["main.version"]),
+    ],
+)
+def test_a_variable_that_the_main_package_does_not_have_is_told(
+    mirror: Path, build: dict[str, Any], found: list[str]
+) -> None:
+    assert unheard(mirror, spec(mirror, **build)) == found
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        {"package": "./cmd/tool", "version_variable": "main.version", "stamp": {"main.commit": "{commit}"}},
+        {"version_variable": "main.release"},
+        {"directory": "mod", "package": "./tool", "version_variable": "main.own"},
+        {"package": "./cmd/tool", "version_variable": "example.com/elsewhere/version.Version"},
+        {"package": "./cmd/tool", "version_variable": "main.made", "generate": ["./..."]},
+        {"package": "./cmd/submodule", "version_variable": "main.version"},
+    ],
+)
+def test_nothing_is_told_of_what_is_there_or_not_to_be_seen(mirror: Path, build: dict[str, Any]) -> None:
+    assert unheard(mirror, spec(mirror, **build)) == []
+
+
+def test_a_mirror_that_cannot_be_read_is_no_reason_to_speak(tmp_path: Path, mirror: Path) -> None:
+    wanted = spec(mirror, package="./cmd/tool", version_variable="main.verison")
+    assert unheard(tmp_path / "nowhere.git", wanted) == []
