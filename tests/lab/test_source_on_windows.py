@@ -171,6 +171,21 @@ def test_every_file_of_a_folder_is_listed_hidden_ones_too(bench: Bench) -> None:
     assert bench.ask(Cmd().list_files(f"{ROOT}\\tmp\\nothing")) == ""
 
 
+def test_a_name_that_another_run_has_taken_in_the_same_moment_is_left_as_that_run_made_it(bench: Bench) -> None:
+    new, final = f"{ROOT}\\tmp\\late-1", f"{ROOT}\\tmp\\the name"
+    for folder in (
+        new,
+        f"{final}\\theirs",
+        f"{final}\\late-1",
+    ):  # the last is where a `move` that came too late puts it
+        path = bench.local(folder)
+        path.mkdir(parents=True)
+        (path / "file.txt").touch()
+    assert bench.ask(Cmd().claim(new, final)) == ""
+    assert [path.name for path in bench.local(final).iterdir()] == ["theirs"]
+    assert bench.local(new).exists()
+
+
 def test_old_trees_are_removed(bench: Bench, tmp_path: Path) -> None:
     repo = repository(tmp_path / "many")
     service = bench.service(repo)
