@@ -173,11 +173,8 @@ def test_every_file_of_a_folder_is_listed_hidden_ones_too(bench: Bench) -> None:
 
 def test_a_name_that_another_run_has_taken_in_the_same_moment_is_left_as_that_run_made_it(bench: Bench) -> None:
     new, final = f"{ROOT}\\tmp\\late-1", f"{ROOT}\\tmp\\the name"
-    for folder in (
-        new,
-        f"{final}\\theirs",
-        f"{final}\\late-1",
-    ):  # the last is where a `move` that came too late puts it
+    strayed = f"{final}\\late-1"  # where a `move` that came too late puts it
+    for folder in (new, f"{final}\\theirs", strayed):
         path = bench.local(folder)
         path.mkdir(parents=True)
         (path / "file.txt").touch()

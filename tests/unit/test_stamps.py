@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from gofallback.build import plan
 from gofallback.build.spec import BuildSpec
 from gofallback.controller.stamps import unheard
 from tests.unit.test_build_plan import service, source
+from tests.unit.test_source_git import make, run
 
 FILES = {
     "main.go": "package main\n\nvar release = `none`\n\nfunc main() { println(release) }\n",
@@ -22,23 +22,23 @@ FILES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _own_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gitconfig").write_text(
+        "[user]\n\tname = Lab\n\temail = lab@example.invalid\n"
+        "[grep]\n\tlineNumber = true\n\tcolumn = true\n\tpatternType = perl\n[color]\n\tgrep = always\n"
+    )
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> Path:
-    for path, text in FILES.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    for line in ("init -q", "add .", "-c user.name=a -c user.email=a@b -c commit.gpgsign=false commit -q -m first"):
-        subprocess.run(["git", "-C", str(tmp_path), *line.split()], check=True)
-    return tmp_path / ".git"
+    return make(tmp_path / "repo", **FILES) / ".git"
 
 
 def spec(mirror: Path, **build: Any) -> BuildSpec:
-    head = subprocess.run(
-        ["git", f"--git-dir={mirror}", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    )
-    return plan.specs(
-        service(**build), source().model_copy(update={"commit": head.stdout.strip()}), "1.26.6", ["linux/amd64"]
-    )[0]
+    found = source().model_copy(update={"commit": run(mirror, "rev-parse", "HEAD")})
+    return plan.specs(service(**build), found, "1.26.6", ["linux/amd64"])[0]
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,7 @@ class Cmd:
         return "& ".join(steps)
 
     def claim(self, new: str, final: str) -> str:
-        moved = f"(if not exist {literal(final)} move {literal(new)} {literal(final)} >nul)"
-        # Made by somebody between the test and the rename, the final folder is what `move` puts the new one into.
+        moved = self.unless_there(final, f"move {literal(new)} {literal(final)} >nul")
         return f"{self.make(parent(final))}& {moved}& {self.remove(join(final, name(new)))}"
 
     def prune(self, newest: str, keep: int) -> str:

@@ -130,11 +130,9 @@ class Sh:
         return f"if [ -d {fresh} ]; then {'; '.join(steps)}; fi; if {proven}; then echo @done; fi"
 
     def claim(self, new: str, final: str) -> str:
-        target, within = literal(final), join(final, name(new))
-        moved = f"if [ ! -e {target} ]; then mv {literal(new)} {target}; fi"
-        # Made by somebody between the test and the rename, the final folder is what mv puts the new one into.
-        strayed = f"if [ -d {literal(within)} ]; then {self.remove(within)}; fi"
-        return f"{self.make(parent(final))}; {moved}; {strayed}"
+        moved = self.unless_there(final, f"mv {literal(new)} {literal(final)}")
+        strayed = join(final, name(new))
+        return f"{self.make(parent(final))}; {moved}; if [ -d {literal(strayed)} ]; then {self.remove(strayed)}; fi"
 
     def prune(self, newest: str, keep: int) -> str:
         # Names are ours: commits and keys.

@@ -115,6 +115,8 @@ class Shell(Protocol):
         """Rename a folder to a name that nobody has; where somebody has it, the folder stays what it is.
 
         Two runs that want the same name at the same time: the first one has it, and neither loses what it is using.
+        A name that is taken between the test and the rename is a folder that `mv` and `move` put ``new`` into, whose
+        own name therefore nobody else may have: it is removed from there.
         """
 
     def prune(self, newest: str, keep: int) -> str:

@@ -8,6 +8,8 @@ from gofallback.build.spec import BuildSpec
 from gofallback.controller import gitcli
 
 _MAIN = "main."
+#: What was found and nothing beside it, whatever the user's own ``grep.*`` and ``color.*`` of git say.
+_BARE_WORDS = ("-ahowF", "--no-line-number", "--no-column", "--no-color", "--no-recurse-submodules")
 
 
 def unheard(mirror: Path, spec: BuildSpec) -> list[str]:
@@ -31,9 +33,8 @@ def unheard(mirror: Path, spec: BuildSpec) -> list[str]:
     files = PurePosixPath(spec.directory.replace("\\", "/")) / spec.package / "*.go"
     words = [part for word in ("package", *wanted) for part in ("-e", word)]
     where = [f":(glob){files}", f":(exclude,glob){files.with_name('*_test.go')}"]
-    options = ["--no-color", "--no-recurse-submodules", "-h", "-o", "-w", "-F"]
     try:
-        found = gitcli.git(["grep", *options, *words, spec.commit, "--", *where], directory=mirror).split()
+        found = gitcli.git(["grep", *_BARE_WORDS, *words, spec.commit, "--", *where], directory=mirror).split()
     except gitcli.GitError:  # no such file, or none with a word: git grep ends with 1 then
         return []
     return sorted(name for word, name in wanted.items() if word not in found)

@@ -39,15 +39,15 @@ def build(here: Site, host: Host) -> None:
 
 
 def _without_effect(here: Site, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
-    mirrors = {(service.name, found.commit): found.mirror for service, found in plan.checkouts(here, host)}
-    told = {
+    programs = {(spec.service, spec.commit, spec.binary): spec for spec in lacking}  # alike on every platform
+    return [
         f"{spec.what}: no Go file of {spec.package} names {variable.removeprefix('main.')}, so {variable} is stamped "
         "with nothing; check build.version_variable and build.stamp"
-        for spec in lacking
-        if (spec.service, spec.commit) in mirrors
-        for variable in unheard(mirrors[spec.service, spec.commit], spec)
-    }
-    return sorted(told)
+        for service, found in (plan.checkouts(here, host) if programs else [])
+        for (name, commit, _), spec in programs.items()
+        if (name, commit) == (service.name, found.commit)
+        for variable in unheard(found.mirror, spec)
+    ]
 
 
 @operation()
