@@ -66,7 +66,7 @@ fifty: setup ## a rollout over fifty targets, wave by wave, and back
 	@GOFALLBACK_TEST_TARGETS=50 $(BIN)/pytest -q -s tests/lab/test_fifty_hosts.py
 
 docs: setup ## generated references
-	@$(PY) -m gofallback.docs
+	@$(PY) -m gofallback.cli.reference
 
 clean: ## remove the virtual environment; labs and downloads stay
 	rm -rf .venv

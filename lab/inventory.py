@@ -19,7 +19,7 @@ def _record() -> dict[str, Any]:
     except FileNotFoundError:
         from pyinfra.api.exceptions import InventoryError
 
-        from gofallback.refusal import refusal
+        from gofallback.pyinfra_patches.refusal import refusal
 
         raise refusal(InventoryError, f"the lab {name!r} is not up; run: make lab-up LAB={name}") from None
     return record

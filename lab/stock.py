@@ -16,10 +16,10 @@ from pathlib import Path
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.agent_source import agent_digest, agent_files
-from gofallback.build.plan import AGENT, agent_spec
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore, Stored, manifest_text
+from gofallback.gobuild.agent_source import agent_digest, agent_files
+from gofallback.gobuild.plan import AGENT, agent_spec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.statement import Materials

@@ -9,7 +9,7 @@ from pyinfra.api.exceptions import InventoryError
 
 from gofallback.model.base import DataError
 from gofallback.model.load import load_services
-from gofallback.refusal import refusal
+from gofallback.pyinfra_patches.refusal import refusal
 
 
 def services(folder: Path | str) -> list[dict[str, Any]]:

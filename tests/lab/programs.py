@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from gofallback.release.sending import LocalProgram
+from gofallback.release.upload_plan import LocalProgram
 from lab.cache import cache_dir, say
 from lab.windows import trees
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore
 from tests.lab.stores import TOKEN
 
@@ -77,7 +77,7 @@ class Publisher:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
         own = {"GOFALLBACK_HOME": str(self.home), "HOME": str(self.project), "LAB_TOKEN": TOKEN}
         result = subprocess.run(
-            [sys.executable, "-m", "gofallback.cli", "publish", *arguments],
+            [sys.executable, "-m", "gofallback.cli.main", "publish", *arguments],
             cwd=self.project,
             env=clean | own | environment,
             capture_output=True,

@@ -14,14 +14,14 @@ from pyinfra.api.state import State
 
 from gofallback.facts.target import target_state
 from gofallback.model import Service
-from gofallback.operations.activate import activate, describe
-from gofallback.operations.release import put_release
+from gofallback.operations.target.activate import activate, describe
+from gofallback.operations.target.release import put_release
 from gofallback.release import templates
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.render import ReleaseFiles, render
-from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import ServiceState
 from gofallback.release.upload import Upload
+from gofallback.release.upload_plan import LocalProgram, upload_for
 from lab import Lab
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import Messages

@@ -15,8 +15,8 @@ import pytest
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.manifest import Manifest
-from gofallback.build import generated, plan
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
+from gofallback.gobuild import generated, plan
 from lab import Lab
 from lab.cache import cache_dir, say
 from lab.windows.trees import ensure

@@ -12,8 +12,8 @@ import pytest
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems
-from gofallback.build import agent_source, plan
-from gofallback.build.result import Built
+from gofallback.gobuild import agent_source, plan
+from gofallback.gobuild.result import Built
 from gofallback.operations import build as build_operation
 from gofallback.operations.agent import deliver_agent
 from gofallback.operations.job import Job

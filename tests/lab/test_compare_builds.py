@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.artifact.compare import Comparison, compare_files
-from gofallback.cli import main
+from gofallback.cli.main import main
 from lab.cache import cache_dir
 from tests.lab.programs import go
 

@@ -12,8 +12,8 @@ import pytest
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.operations.activate import activate, confirm, describe, revert
-from gofallback.operations.channel import BrokenError, Second
+from gofallback.operations.target.activate import activate, confirm, describe, revert
+from gofallback.operations.target.channel import BrokenError, Second
 from gofallback.release.activation import ActivationOutcome, Order
 from lab import Lab
 from tests.lab.agent_target import AgentTarget, built, service

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build.kept import Listed, job_id
+from gofallback.gobuild.detached import Listed, job_id
 from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
-from gofallback.operations import keeper, kept
+from gofallback.operations import detached, detached_helper
 from gofallback.operations.job import Job
 from tests.lab.pyinfra_host import connected
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
@@ -141,7 +141,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
         begun_or_started(bench, job)
         (one,) = [found for found in listed(bench) if found.state == "running"]
         assert one.label == "ended v1.0.0 linux/mips64le"
-        program, jobs = keeper.keeper_program(ROOT), f"{ROOT}\\jobs"
+        program, jobs = detached_helper.keeper_program(ROOT), f"{ROOT}\\jobs"
         assert "cancelled" in bench.machine.run(f"{program} cancel {jobs} {one.id}").stdout
 
     thread = threading.Thread(target=end)
@@ -155,7 +155,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
 
 
 def listed(bench: Bench) -> list[Listed]:
-    found = keeper.list_jobs(bench.state, bench.host, ROOT)
+    found = detached_helper.list_jobs(bench.state, bench.host, ROOT)
     assert not isinstance(found, str), found
     return found
 
@@ -183,7 +183,7 @@ def test_a_builder_that_cannot_keep_builds_builds_all_the_same_and_says_so_once(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The helper cannot get its place: a file has the name of its folder."""
-    monkeypatch.setattr(kept, "_BUILDERS", type(kept._BUILDERS)())
+    monkeypatch.setattr(detached, "_BUILDERS", type(detached._BUILDERS)())
     tools, aside = bench.drive / "tools", bench.drive / "tools.aside"
     tools.rename(aside)
     tools.write_bytes(b"")

@@ -13,9 +13,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
-from gofallback.build.kept import Ended, Kept
-from gofallback.operations.keeper import cancel
-from gofallback.operations.kept import Work, run_kept
+from gofallback.gobuild.detached import Ended, Kept
+from gofallback.operations.detached import Work, run_kept
+from gofallback.operations.detached_helper import cancel
 from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
 from tests.lab.conftest import fresh_name

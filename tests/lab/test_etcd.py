@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.etcd import EtcdLease, LeaseError
+from gofallback.etcd.lease import EtcdLease, LeaseError
 from lab import Lab
 from lab.etcd import Etcd
 from tests.lab.conftest import fresh_name

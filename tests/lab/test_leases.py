@@ -17,13 +17,13 @@ import pytest
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.operations import lease
-from gofallback.operations.activate import activate
-from gofallback.operations.channel import reconnect, run
-from gofallback.operations.release import put_release
+from gofallback.lease.holder import fenced
+from gofallback.operations.target import lease
+from gofallback.operations.target.activate import activate
+from gofallback.operations.target.channel import reconnect, run
+from gofallback.operations.target.release import put_release
 from gofallback.release.activation import Order
-from gofallback.release.lease import fenced
-from gofallback.release.receive import finish
+from gofallback.release.upload_script import finish
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import Target, hello, wait
 

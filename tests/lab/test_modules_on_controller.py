@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from gofallback.build.modules import ModuleFiles, Modules, builder_environment
-from gofallback.controller import gocli
-from gofallback.controller.git import resolve
-from gofallback.controller.modrun import ModuleError, Wanted
-from gofallback.controller.module_files import module_files
-from gofallback.controller.modules import ModuleSet, gather
+from gofallback.git.resolve import resolve
+from gofallback.gobuild.modules import ModuleFiles, Modules, builder_environment
+from gofallback.gomod import go_command
+from gofallback.gomod.download import ModuleSet, gather
+from gofallback.gomod.files import module_files
+from gofallback.gomod.run import ModuleError, Wanted
 from gofallback.model.modules import PrivateModules
 from gofallback.operations.modules import pack
 from tests.lab.git_servers import HOST, GitServer, git_server
@@ -66,7 +66,7 @@ def program(
 class Controller:
     """A controller's folder, and what was said."""
 
-    def __init__(self, folder: Path, go: gocli.Go) -> None:
+    def __init__(self, folder: Path, go: go_command.Go) -> None:
         self.folder = folder
         self.go = go
         self.said: list[str] = []
@@ -80,7 +80,7 @@ class Controller:
         return gather(self.wanted(repo, private, directory, **more), self.said.append)
 
     def wanted(self, repo: Path, private: dict[str, Any] | None = None, directory: str = ".", **more: Any) -> Wanted:
-        def find() -> gocli.Go:
+        def find() -> go_command.Go:
             self.go_calls += 1
             return self.go
 
@@ -102,7 +102,7 @@ class Controller:
 
 @pytest.fixture
 def controller(server: GitServer, tmp_path: Path) -> Controller:
-    return Controller(tmp_path / "controller", gocli.Go(server.go, "1.26"))
+    return Controller(tmp_path / "controller", go_command.Go(server.go, "1.26"))
 
 
 def names(found: ModuleSet) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller import gocli
+from gofallback.gomod import go_command
 from lab import Lab
 from lab.linux.host import LinuxHost, new_key
 from tests.lab.conftest import fresh_name
@@ -79,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
 def controller(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Controller:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return Controller(tmp_path / "controller", gocli.Go(server.go, "1.26"))
+    return Controller(tmp_path / "controller", go_command.Go(server.go, "1.26"))
 
 
 def test_a_module_comes_over_ssh_with_the_users_key(server: SshServer, controller: Controller, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_the_token_stands_in_no_process_argument(run: Publisher, web: Nginx) -> 
                     line = path.read_bytes().decode(errors="replace")
                 except OSError:
                     continue
-                if "gofallback.cli" in line:
+                if "gofallback.cli.main" in line:
                     seen.append(line)
 
     thread = threading.Thread(target=watch)

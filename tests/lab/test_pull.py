@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from gofallback.model.publish import PublishStore
-from gofallback.operations.release import put_release
+from gofallback.operations.target.release import put_release
 from gofallback.release.pull import Source
 from tests.lab.fleet import Fleet, Result
 from tests.lab.pyinfra_host import connected

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.operations.activate import describe
-from gofallback.operations.release import put_release
-from gofallback.operations.smoke import smoke_test
+from gofallback.operations.target.activate import describe
+from gofallback.operations.target.release import put_release
+from gofallback.operations.target.smoke import smoke_test
 from gofallback.release.plan import diff
 from gofallback.release.upload import Upload
 from lab import Lab

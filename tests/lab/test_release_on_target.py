@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.operations.activate import describe
-from gofallback.operations.release import put_release
-from gofallback.operations.smoke import smoke_test
+from gofallback.operations.target.activate import describe
+from gofallback.operations.target.release import put_release
+from gofallback.operations.target.smoke import smoke_test
 from gofallback.release.activation import ActivationOutcome
 from gofallback.release.plan import diff
-from gofallback.release.sending import LocalProgram
-from gofallback.rollout.back import fleet_back
+from gofallback.release.upload_plan import LocalProgram
+from gofallback.rollout.rollback import fleet_back
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import HEALTH, Target, hello, wait

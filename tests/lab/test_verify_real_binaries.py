@@ -10,8 +10,8 @@ import pytest
 
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.compat import TargetFacts, compatibility
+from gofallback.artifact.spec import BuildSpec
 from gofallback.artifact.verify import problems
-from gofallback.build.spec import BuildSpec
 from gofallback.model.platform import GO_PLATFORMS, platform_of
 from lab.cache import cache_dir
 from tests.lab.programs import go

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import inspect
-from gofallback.controller import govulncheck
 from gofallback.model.vulnerabilities import Vulnerabilities
+from gofallback.vulnerability import govulncheck
 from lab import Lab, vulndb
 from lab.cache import cache_dir, say
 from lab.stock import stock

@@ -14,16 +14,16 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build import plan
-from gofallback.build.result import Built
 from gofallback.builder.paths import Layout
-from gofallback.controller.git import resolve
 from gofallback.facts.builder import forget
+from gofallback.git.resolve import resolve
+from gofallback.gobuild import plan
+from gofallback.gobuild.result import Built
 from gofallback.model import Builder, Service
 from gofallback.operations import build as build_operation
 from gofallback.operations.job import Job
+from gofallback.operations.remote import ask
 from gofallback.operations.source import Checkout, deliver
-from gofallback.operations.talk import ask
 from gofallback.source.model import ResolvedSource
 from lab import Lab
 from lab.builders import Builder as LabBuilder

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gofallback.approval.count import Desk, Tally
 from gofallback.approval.digest import Release, release_of
 from gofallback.approval.requester import Requester
 from gofallback.approval.statement import NAMESPACE, Statement, written
+from gofallback.approval.tally import Desk, Tally
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.model.approval import Approval
 
 NOW = datetime.now(UTC).replace(microsecond=0)

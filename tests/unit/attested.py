@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gofallback.artifact.binary import inspect_bytes
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import manifest_text
 from gofallback.provenance import CHECKSUMS
 from gofallback.provenance.attest import attestations

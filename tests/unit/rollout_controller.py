@@ -16,10 +16,10 @@ from gofallback.release.state import ServiceState
 from gofallback.report.model import verdict_of
 from gofallback.report.rows import TargetRow
 from gofallback.rollout import decide, waves
-from gofallback.rollout.back import fleet_back
 from gofallback.rollout.decide import Decision, Standing
 from gofallback.rollout.records import became
 from gofallback.rollout.resume import abort, resume
+from gofallback.rollout.rollback import fleet_back
 from gofallback.rollout.waves import Member, Wave
 from tests.unit.rollout_world import GATE, WINDOW, LostError, RefusedError, Target
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
-from gofallback.controller.run import Run
-from gofallback.deploys._site import Site
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.options import Options
+from gofallback.deploys.run.state import Run
 from gofallback.model import Fleet, Service
 from gofallback.model.rollout import Rollout
 from gofallback.model.target import Target

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 
 SPEC = BuildSpec(
     service="hello",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build import agent_source
-from gofallback.build.agent_source import agent_digest, agent_files
+from gofallback.gobuild import agent_source
+from gofallback.gobuild.agent_source import agent_digest, agent_files
 
 
 def test_the_builder_gets_a_whole_module_without_its_tests() -> None:

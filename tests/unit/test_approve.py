@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.approval.requester import Requester
-from gofallback.cli import main
+from gofallback.cli.main import main
 from gofallback.controller.store import ArtifactStore
 from tests.unit.approvals import Project, manifest
 from tests.unit.approvals import project as make_project
@@ -245,7 +245,7 @@ def on_terminal(dialogue: list[tuple[str, str]]) -> str:
     """Run the command on a terminal of its own; what it said."""
     pid, terminal = pty.fork()
     if pid == 0:
-        argv = [sys.executable, "-m", "gofallback.cli", "approve", "v1.1.0", "--environment", "production"]
+        argv = [sys.executable, "-m", "gofallback.cli.main", "approve", "v1.1.0", "--environment", "production"]
         os.execv(sys.executable, argv)
     said, deadline = "", time.monotonic() + 20
     answers = list(dialogue)

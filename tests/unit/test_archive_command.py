@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gofallback import cli
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
+from gofallback.cli import main
 from gofallback.controller.store import ArtifactStore
 from tests.unit.attested import SPEC
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, module_text, pe
@@ -73,7 +73,7 @@ class Project:
         return self.store.add(made, file).path
 
     def archive(self, *words: str) -> int:
-        return cli.main(["archive", "v1.1.0", "--to", str(self.to), *words])
+        return main.main(["archive", "v1.1.0", "--to", str(self.to), *words])
 
 
 @pytest.fixture

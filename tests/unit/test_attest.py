@@ -11,10 +11,10 @@ import pytest
 
 from gofallback.artifact.binary import inspect_bytes
 from gofallback.builder.state import BuilderState, ToolchainFound
-from gofallback.cli import main
+from gofallback.cli.main import main
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
-from gofallback.deploys import _attest
+from gofallback.deploys.building import attest
 from gofallback.model import Toolchain, ToolchainPin
 from gofallback.provenance import envelope, statement, twin
 from gofallback.provenance.attest import beside
@@ -143,13 +143,13 @@ def test_a_run_says_which_toolchains_and_which_repository(
         toolchains={("go", "1.27.0"): found("go", "1.27.0", "a" * 64)},
         installed={"git": (found("git", "2.55.0.1", None),)},
     )
-    monkeypatch.setattr(_attest, "builder_state", lambda *_: state)
+    monkeypatch.setattr(attest, "builder_state", lambda *_: state)
     source = ResolvedSource.model_construct(
         repository="https://u:p@git.example.com/hello.git", commit="c" * 40, ref="main", submodules=()
     )
     info = inspect_bytes(PROGRAM)
     for sources in ({"hello": source}, {}):
-        files = _attest.attested(here(home, sources), cast(Any, None), manifest(), info)
+        files = attest.attested(here(home, sources), cast(Any, None), manifest(), info)
         made = statement.read(envelope.unseal(files["provenance.json"]).payload)
         asked = made.predicate.build_definition.external_parameters
         assert asked.get("repository") == ("https://git.example.com/hello.git" if sources else None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build.failure import Failure, Step, classify
+from gofallback.gobuild.failure import Failure, Step, classify
 
 OUTPUT = Path(__file__).with_name("data") / "go-output"
 

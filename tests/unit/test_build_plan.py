@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gofallback.build import plan
-from gofallback.build.environment import GIT_CONFIG, git_environment, go_environment
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
+from gofallback.gobuild import plan
+from gofallback.gobuild.environment import GIT_CONFIG, git_environment, go_environment
 from gofallback.model import Builder, Service
 from gofallback.source.model import ResolvedSource
 

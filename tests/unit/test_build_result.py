@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.result import Built, Measured, read_manifests, read_measured, record, reusable
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.cmd import Cmd
+from gofallback.gobuild.result import Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.source.commands import GitOnBuilder, places, read_look
 from gofallback.source.model import ResolvedSource, Submodule
 

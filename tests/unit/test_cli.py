@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.cli import main
+from gofallback.cli.main import main
 from tests.unit.binaries import ElfMaker, build_info, module_text
 from tests.unit.reports import bad, good
 from tests.unit.specs import SPEC

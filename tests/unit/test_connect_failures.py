@@ -10,7 +10,7 @@ from paramiko import AuthenticationException, ECDSAKey, SSHException
 from paramiko.ssh_exception import BadHostKeyException, NoValidConnectionsError
 from pyinfra.api.exceptions import PyinfraError
 
-from gofallback.connectors._failures import connect_failure
+from gofallback.connectors.failures import connect_failure
 
 ADDRESS = ("192.0.2.7", 2222)
 ONE, OTHER = ECDSAKey.generate(), ECDSAKey.generate()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller import gocli
+from gofallback.gomod import go_command
 from gofallback.model import ToolchainPin
 
 ARCH = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
@@ -57,9 +57,9 @@ def pin(folder: Path, version: str, *, os: str = "linux", arch: str = ARCH) -> T
     )
 
 
-def find(tmp_path: Path, needed: str, *pins: ToolchainPin) -> gocli.Go:
+def find(tmp_path: Path, needed: str, *pins: ToolchainPin) -> go_command.Go:
     folders = {"downloads": tmp_path / "downloads", "toolchains": tmp_path / "toolchains"}
-    return gocli.find(pins, needed, say=lambda _: None, **folders)
+    return go_command.find(pins, needed, say=lambda _: None, **folders)
 
 
 def test_the_go_on_path_is_used_when_it_is_new_enough(tmp_path: Path, on_path: Path) -> None:
@@ -85,22 +85,24 @@ def test_else_the_newest_pin_for_this_machine_is_unpacked_once(tmp_path: Path, o
 
 
 def test_without_any_go_the_line_names_every_way_out(tmp_path: Path, on_path: Path) -> None:
-    with pytest.raises(gocli.GoError, match=r"no Go 1\.30 \(there is no go on PATH\).*os: linux.*build\.modules"):
+    with pytest.raises(go_command.GoError, match=r"no Go 1\.30 \(there is no go on PATH\).*os: linux.*build\.modules"):
         find(tmp_path, "1.30", pin(tmp_path, "1.27.1"))
-    assert not gocli.can([pin(tmp_path, "1.27.1")], "1.30")
-    assert gocli.can([pin(tmp_path, "1.27.1")], "1.27")
+    assert not go_command.can([pin(tmp_path, "1.27.1")], "1.30")
+    assert go_command.can([pin(tmp_path, "1.27.1")], "1.27")
 
 
 def test_a_go_that_is_too_old_is_named(tmp_path: Path, on_path: Path) -> None:
     install(on_path, "1.21.0")
-    with pytest.raises(gocli.GoError, match=r"go 1\.21\.0 on PATH is older"):
+    with pytest.raises(go_command.GoError, match=r"go 1\.21\.0 on PATH is older"):
         find(tmp_path, "1.24")
 
 
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     line = f"sleep 60 & echo $! > {pid}; wait"
-    done = gocli.run(["/bin/sh", "-c", line], directory=tmp_path, environment={"PATH": "/usr/bin:/bin"}, timeout=0.5)
+    done = go_command.run(
+        ["/bin/sh", "-c", line], directory=tmp_path, environment={"PATH": "/usr/bin:/bin"}, timeout=0.5
+    )
     assert done.timed_out
     child = Path("/proc") / pid.read_text().strip() / "stat"
     deadline = time.monotonic() + 10  # a busy kernel may let a killed process stand there for a moment

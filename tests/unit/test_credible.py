@@ -12,10 +12,10 @@ import pytest
 
 from gofallback.artifact.binary import inspect_bytes
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.cgo import CgoSpec
 from gofallback.controller.store import manifest_text
-from gofallback.deploys import _credible, _known
-from gofallback.deploys._site import Site
+from gofallback.deploys.building import production, untrusted
+from gofallback.deploys.run.context import Site
+from gofallback.gobuild.cgo import CgoSpec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.release.state import ReleaseFound, ServiceState
@@ -44,13 +44,13 @@ def compared(
     )
     here = site(tmp_path, "t1", builder="w1", command="faithful")
     known: Any = SimpleNamespace(services={"hello": state}, platform="linux/amd64")
-    monkeypatch.setattr(_known, "state_of", lambda *_: known)
+    monkeypatch.setattr(production, "state_of", lambda *_: known)
 
     def cat(_: Any, __: Any, command: str, **___: Any) -> tuple[int, list[str]]:
         content = (signed or {}).get(command.rpartition("/")[2])
         return (1, ["no such file"]) if content is None else (0, content.decode().splitlines())
 
-    for module in (_known, _credible):
+    for module in (production, untrusted):
         monkeypatch.setattr(module, "run", cat)
     return here
 
@@ -85,14 +85,14 @@ def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     here = compared(tmp_path, monkeypatch, of(**changed))
-    assert _known.live(here) == []
+    assert production.live(here) == []
     assert here.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
 
 
 def test_what_only_changes_the_bytes_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = of(environment=(("GOAMD64", "v3"),), tags=("netgo",))
     here = compared(tmp_path, monkeypatch, told)
-    assert _known.specs(here) == [told.spec]
+    assert production.specs(here) == [told.spec]
     assert here.run.notes == []
 
 
@@ -100,24 +100,26 @@ def test_what_the_store_has_or_a_trusted_key_signed_is_built(tmp_path: Path, mon
     told = of(environment=(("GOFLAGS", "-mod=vendor"),), generate=("./...",))
     beside = attestations(told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "k"))
     others = compared(tmp_path / "others", monkeypatch, told, signed=beside)
-    assert _known.specs(others) == []  # somebody's key, not ours
+    assert production.specs(others) == []  # somebody's key, not ours
     beside = attestations(
         told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "ours" / "keys")
     )
-    assert _known.specs(compared(tmp_path / "ours", monkeypatch, told, signed=beside)) == [told.spec]
+    assert production.specs(compared(tmp_path / "ours", monkeypatch, told, signed=beside)) == [told.spec]
     more = of(environment=(("GOFLAGS", "-toolexec=x"),), generate=("./...",))
-    assert _known.specs(compared(tmp_path / "ours", monkeypatch, more, signed=beside)) == []  # signed for another one
+    assert (
+        production.specs(compared(tmp_path / "ours", monkeypatch, more, signed=beside)) == []
+    )  # signed for another one
     stored = compared(tmp_path / "stored", monkeypatch, told)
     (tmp_path / "hello").write_bytes(PROGRAM)
     stored.run.store.add(told, tmp_path / "hello")
-    assert _known.specs(stored) == [told.spec]
+    assert production.specs(stored) == [told.spec]
 
 
 def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
     here = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
-    assert [one.path for one in _known.live(here)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
+    assert [one.path for one in production.live(here)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
     assert here.run.notes == [
         f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
     ]
@@ -128,4 +130,4 @@ def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
 ) -> None:
     told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
     here = compared(tmp_path, monkeypatch, told)
-    assert _known.live(here) == [] and "its key is not that of its build" in here.run.notes[0]
+    assert production.live(here) == [] and "its key is not that of its build" in here.run.notes[0]

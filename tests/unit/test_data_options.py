@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.options import parse_options
+from gofallback.deploys.run.options import parse_options
 from gofallback.model.base import DataError
 
 KEYS = frozenset({"services", "target"})

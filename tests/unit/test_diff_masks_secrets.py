@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gofallback.deploys._release_plan import masked
+from gofallback.deploys.releasing.plan import masked
 
 
 @pytest.mark.parametrize(

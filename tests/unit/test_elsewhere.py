@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import inspect_bytes
-from gofallback.build.spec import BuildSpec
-from gofallback.deploys import _elsewhere
-from gofallback.deploys._site import RefusedError, Site
+from gofallback.artifact.spec import BuildSpec
+from gofallback.deploys.building import foreign
+from gofallback.deploys.run.context import RefusedError, Site
 from gofallback.model import Service
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, module_text
 from tests.unit.services import MINIMAL
@@ -32,11 +32,11 @@ def recovered(
     here = site(tmp_path, "t1", builder="w1", command="faithful")
     source: Any = SimpleNamespace(commit=SETTINGS["vcs.revision"], version="v1.1.0")
     known: Any = SimpleNamespace(platform="linux/amd64")
-    monkeypatch.setattr(_elsewhere, "source_at", lambda *_: source)
-    monkeypatch.setattr(_elsewhere, "state_of", lambda *_: known)
+    monkeypatch.setattr(foreign, "source_at", lambda *_: source)
+    monkeypatch.setattr(foreign, "state_of", lambda *_: known)
     info = inspect_bytes(ElfMaker(info=build_info(module_text({**SETTINGS, **(settings or {})}), go)).bytes())
     service = Service.model_validate({**MINIMAL, "build": BUILD})
-    return _elsewhere._recovered(here, here.targets[0], service, info, path), here
+    return foreign._recovered(here, here.targets[0], service, info, path), here
 
 
 def test_it_is_built_for_the_target_with_the_go_and_the_tags_that_are_in_it(

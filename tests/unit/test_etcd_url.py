@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.etcd import EtcdLease
-from gofallback.controller.etcdurl import EtcdUrl, EtcdUrlError
+from gofallback.etcd.lease import EtcdLease
+from gofallback.etcd.url import EtcdUrl, EtcdUrlError
 from gofallback.model import parse_fleet
 from gofallback.model.base import DataError
 

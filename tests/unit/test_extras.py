@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.extras import Place, gather
-from gofallback.controller.git import at_commit
+from gofallback.controller.release_files import Place, gather
+from gofallback.git.resolve import at_commit
 from gofallback.model import DataError, Service
-from gofallback.release.extra import Extra
+from gofallback.release.extra_file import Extra
 from tests.unit.services import MINIMAL, service
 from tests.unit.test_source_git import commit, make, run
 

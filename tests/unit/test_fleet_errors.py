@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gofallback.model import DataError, Fleet, parse_fleet
-from gofallback.model.explain import PATTERNS
+from gofallback.model.error_text import PATTERNS
 from gofallback.model.fleet import merge
 
 HELLO: dict[str, Any] = {

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build import generated, plan
-from gofallback.build.failure import classify
-from gofallback.build.generated import Changes, GeneratedError, left_over, overlay, read_changes
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.state import BuilderState
+from gofallback.gobuild import generated, plan
+from gofallback.gobuild.failure import classify
+from gofallback.gobuild.generated import Changes, GeneratedError, left_over, overlay, read_changes
 from gofallback.model.builder import Builder
 from gofallback.operations.build import batches
 from gofallback.operations.job import Job

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gofallback.release import activation, lease
+from gofallback.lease import holder
+from gofallback.release import activation
 from gofallback.release.activation import Order
-from gofallback.release.answer import StateError, parse
+from gofallback.release.state_parser import StateError, parse
 from tests.unit.services import service
 
 HELLO = service()
@@ -51,17 +52,17 @@ def test_whatever_an_agent_prints_is_an_outcome(lines: list[str], code: int) -> 
 
 @given(st.lists(row("taken", "takeover", "busy", "fenced", "damaged", "error", "held"), max_size=4))
 def test_whatever_a_lease_script_prints_is_an_answer(lines: list[str]) -> None:
-    answer = lease.read(lines)
-    for name, holder in answer.busy:
-        assert lease.refusal(name, holder)
+    answer = holder.read(lines)
+    for name, found in answer.busy:
+        assert holder.refusal(name, found)
 
 
 @given(st.lists(word, max_size=6), st.lists(word, max_size=3), st.floats(0, 1e9))
 def test_whatever_lies_in_the_files_of_a_lease_has_a_holder_or_none(
     file: list[str], renewed: list[str], up: float
 ) -> None:
-    holder = lease.seen(file, renewed, up)
-    assert holder is None or lease.refusal("hello", holder)
+    found = holder.seen(file, renewed, up)
+    assert found is None or holder.refusal("hello", found)
 
 
 ROWS = row(

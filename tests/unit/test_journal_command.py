@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.cli import main
+from gofallback.cli.main import main
 from gofallback.journal.read import last_head
 from gofallback.journal.writer import Journal
 

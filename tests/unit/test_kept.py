@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gofallback.build.agent_source import agent_digest, keeper_files
-from gofallback.build.environment import go_environment
-from gofallback.build.kept import Answer, ProtocolError, job_id, read_list, request
+from gofallback.gobuild.agent_source import agent_digest, keeper_files
+from gofallback.gobuild.detached import Answer, ProtocolError, job_id, read_list, request
+from gofallback.gobuild.environment import go_environment
 from gofallback.model.builder import Builder
-from gofallback.operations.keeper import compiling
+from gofallback.operations.detached_helper import compiling
 from tests.unit.test_build_plan import spec
 
 STATUS = (

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from gofallback.build.cgo import CgoSpec
-from gofallback.build.spec import BuildSpec
-from gofallback.controller.options import Options
+from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import Stored, manifest_text
 from gofallback.controller.sysroot import packed, read
-from gofallback.deploys import _cgo, _known
-from gofallback.deploys._known import Live
-from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._to_report import to_report
+from gofallback.deploys.building import cgo, production
+from gofallback.deploys.building.production import Live
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.options import Options
+from gofallback.deploys.run.report import to_report
+from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseFound, ServiceState
 from gofallback.report import comparisons
@@ -41,9 +41,9 @@ def told(content: bytes | None, *, current: str | None = RELEASE, sha256: str = 
     return SimpleNamespace(services={"hello": state}, platform="linux/amd64")
 
 
-def production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> Site:
+def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> Site:
     here = site(tmp_path, *states, builder="w1", command=command)
-    monkeypatch.setattr(_known, "state_of", lambda _, host: states[host.name])
+    monkeypatch.setattr(production, "state_of", lambda _, host: states[host.name])
     return here
 
 
@@ -57,24 +57,24 @@ def of_release(**more: Any) -> bytes:
 def test_each_target_names_what_it_runs_and_each_build_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = production(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
-    assert [(one.host.name, one.path) for one in _known.live(here)] == [
+    here = live_on(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
+    assert [(one.host.name, one.path) for one in production.live(here)] == [
         ("t1", f"/opt/hello/releases/{RELEASE}/bin/hello"),
         ("t2", f"/opt/hello/releases/{RELEASE}/bin/hello"),
     ]
-    assert _known.specs(here) == [SPEC] and _known.toolchains(here) == [("go", "1.27.0")]
-    _known.refuse_nothing(here)
+    assert production.specs(here) == [SPEC] and production.toolchains(here) == [("go", "1.27.0")]
+    production.refuse_nothing(here)
 
 
 def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = Stored(artifact(tmp_path / "artifact", tmp_path / "keys") / "hello", manifest())
-    here = production(tmp_path, monkeypatch, t1=told(b"not json", sha256=stored.manifest.sha256))
+    here = live_on(tmp_path, monkeypatch, t1=told(b"not json", sha256=stored.manifest.sha256))
     here.run.store.add(stored.manifest, stored.path)
-    assert _known.specs(here) == [SPEC]
-    other = production(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
-    assert _known.specs(other) == []
+    assert production.specs(here) == [SPEC]
+    other = live_on(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
+    assert production.specs(other) == []
     assert other.run.notes == [
         f"hello {RELEASE} on t1: no manifest of ours that can be believed is there or in the store; left out of the "
         "comparison"
@@ -85,17 +85,17 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
 def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = production(tmp_path, monkeypatch, t1=told(None, current=None))
+    here = live_on(tmp_path, monkeypatch, t1=told(None, current=None))
     with pytest.raises(RefusedError, match=r"no target runs a release of hello .*nothing to compare the builder with"):
-        _known.refuse_nothing(here)
-    nobody_asked = production(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
-    _known.refuse_nothing(nobody_asked)
-    assert _known.live(nobody_asked) == []
+        production.refuse_nothing(here)
+    nobody_asked = live_on(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
+    production.refuse_nothing(nobody_asked)
+    assert production.live(nobody_asked) == []
 
 
 def judged(here: Site) -> Report:
     """The report of a run whose builder made the bytes of everything that was compared."""
-    here.run.faithful, here.run.compared = True, len(_known.live(here))
+    here.run.faithful, here.run.compared = True, len(production.live(here))
     return to_report(here.run, failed=False, order={}, changed=True)
 
 
@@ -104,8 +104,8 @@ def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
 ) -> None:
     found = told(of_release())
     found.services["hello"].hashes["bin/by-hand"] = "c" * 64  # nothing says what it was built from
-    monkeypatch.setattr(_known, "_read", lambda *_: None)
-    here = production(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
+    monkeypatch.setattr(production, "_read", lambda *_: None)
+    here = live_on(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
     here.unreachable_targets = ["t9"]
     report = judged(here)
     assert comparisons.verdict(report) == (
@@ -113,7 +113,7 @@ def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
         f"hello {RELEASE} on t2 and 1 more"
     )
     assert (report.verdict, report.exit_status) == ("partly", 5) and "was not compared: bin/by-hand" in report.reason
-    whole = judged(production(tmp_path, monkeypatch, t1=told(of_release()), t3=told(None, current=None)))
+    whole = judged(live_on(tmp_path, monkeypatch, t1=told(of_release()), t3=told(None, current=None)))
     assert comparisons.verdict(whole) == "this builder is a faithful replacement: yes" and whole.exit_status == 0
 
 
@@ -121,11 +121,11 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = {"t1": told(of_release()), "t2": told(None, sha256="b" * 64)}
-    here = production(tmp_path, monkeypatch, command="fallback", **states)
+    here = live_on(tmp_path, monkeypatch, command="fallback", **states)
     here.run.options = Options(faithful=True)
     with pytest.raises(RefusedError, match=rf"not everything that runs .*hello {RELEASE} on t2; why .*--limit"):
-        _known.refuse_nothing(here)
-    _known.refuse_nothing(production(tmp_path, monkeypatch, **states))
+        production.refuse_nothing(here)
+    production.refuse_nothing(live_on(tmp_path, monkeypatch, **states))
 
 
 def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
@@ -144,12 +144,12 @@ def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
 
 
 def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = production(tmp_path, monkeypatch, t1=told(None))
+    here = live_on(tmp_path, monkeypatch, t1=told(None))
     here.memo["live"] = [
         Live(here.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
         for one in ("0.14.1", "0.15.2")
     ]
-    assert _known.toolchains(here) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
+    assert production.toolchains(here) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def name_of(sysroot: Path, cache: Path) -> str:
 def test_a_sysroot_that_group_data_still_names_serves_what_runs_in_production(tmp_path: Path, sysroot: Path) -> None:
     here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     digest = name_of(sysroot, tmp_path)
-    assert [*_cgo.sysroots_for(here, linked(sysroot), [with_c(digest)])] == [digest]
+    assert [*cgo.sysroots_for(here, linked(sysroot), [with_c(digest)])] == [digest]
     assert here.run.notes == []
 
 
@@ -181,9 +181,9 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
 ) -> None:
     here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     older = read(sysroot, tmp_path, where="x")
-    kept = packed(older, _cgo.cache(here), lambda _: None)
+    kept = packed(older, cgo.cache(here), lambda _: None)
     (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data's is another one today
-    found = _cgo.sysroots_for(here, linked(sysroot), [with_c(older.digest)])
+    found = cgo.sysroots_for(here, linked(sysroot), [with_c(older.digest)])
     assert found[older.digest].digest == older.digest
     assert here.run.notes == []
 
@@ -191,7 +191,7 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
     now = read(sysroot, tmp_path, where="x")
     packed(now, tmp_path / "other", lambda _: None).replace(kept)
     for _ in range(2):  # it is told once
-        assert older.digest not in _cgo.sysroots_for(changed, linked(sysroot), [with_c(older.digest)])
+        assert older.digest not in cgo.sysroots_for(changed, linked(sysroot), [with_c(older.digest)])
     assert changed.run.notes == [
         f"hello v1.1.0 was built with the sysroot {older.digest[:12]}, which the controller does not have "
         f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): somebody changed it, "

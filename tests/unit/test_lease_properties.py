@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gofallback.release import lease
-from gofallback.release.lease_script import FENCED, guard
+from gofallback.lease import holder
+from gofallback.lease.script import FENCED, guard
 from gofallback.runid import same_run
 from tests.unit.test_lease_script import TTL, Machine
 
@@ -92,7 +92,7 @@ class LeaseMachine(RuleBasedStateMachine):
             assert said == "renewed\tw"
             self.heard[run] = self.now
         else:
-            assert lease.fenced([said]) is not None
+            assert holder.fenced([said]) is not None
             del self.holding[run]
 
     @precondition(lambda self: self.holding)

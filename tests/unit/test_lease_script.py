@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.release import lease
-from gofallback.release.lease import Answer
-from gofallback.release.lease_script import BUSY, FENCED, Places, Terms, guard, hold
+from gofallback.lease import holder
+from gofallback.lease.holder import Answer
+from gofallback.lease.script import BUSY, FENCED, Places, Terms, guard, hold
 
 TTL = 30
 ME, OTHER = "20261122T031244Z-9f3a", "20261122T031300Z-77aa"
@@ -43,7 +43,7 @@ class Machine:
             lines.append(line.rstrip("\n"))
             if lines[-1] == "held":
                 break
-        answer = lease.read(lines)
+        answer = holder.read(lines)
         if answer.held:
             self.keepers.append(keeper)
         else:
@@ -108,8 +108,8 @@ def test_a_second_run_is_refused_and_told_who_since_when_how_long_and_what_to_do
     machine.up(1006.5)
     answer = machine.take(OTHER)
     assert not answer.held and not answer.numbers
-    service, holder = answer.busy[0]
-    assert lease.refusal(service, holder) == (
+    service, found = answer.busy[0]
+    assert holder.refusal(service, found) == (
         f"hello is leased to run {ME} of al@ctl since 2026-11-22T03:12:44Z, expires in 24 s unless renewed; "
         f"wait for it to end, or take over: --data takeover={ME}"
     )
@@ -209,11 +209,11 @@ def test_a_continuation_takes_the_lease_from_a_dead_predecessor_and_not_from_a_l
 def test_a_takeover_names_the_run_it_takes_from_and_fences_it(machine: Machine) -> None:
     machine.take(ME)
     refused = machine.take(OTHER, takeover="20260101T000000Z-aaaa")
-    assert "not held by run 20260101T000000Z-aaaa" in lease.refusal(*refused.busy[0], "20260101T000000Z-aaaa")
+    assert "not held by run 20260101T000000Z-aaaa" in holder.refusal(*refused.busy[0], "20260101T000000Z-aaaa")
     answer = machine.take(OTHER, takeover=ME)
     assert answer.numbers == {"hello": 2}
     assert str(answer.takeovers[0]) == f"hello: lease taken over from run {ME} of al@ctl since 2026-11-22T03:12:44Z"
-    fence = lease.fenced([machine.word(machine.keepers[0])])
+    fence = holder.fenced([machine.word(machine.keepers[0])])
     assert fence is not None and (fence.number, fence.ours, fence.run_id) == (2, 1, OTHER)
     machine.hang_up(machine.keepers[0])
     assert machine.line()[:2] == ["2", OTHER], "the end of the earlier run gives nothing back"
@@ -238,10 +238,10 @@ def test_a_guarded_command_runs_with_the_current_number_only(machine: Machine) -
     machine.take(OTHER)
     late = run_guarded(machine, 1)
     assert late.returncode == FENCED and "did" not in late.stdout
-    assert str(lease.fenced(late.stdout.splitlines())).startswith(f"fenced: run {OTHER} of al@ctl took over")
+    assert str(holder.fenced(late.stdout.splitlines())).startswith(f"fenced: run {OTHER} of al@ctl took over")
     machine.hang_up(machine.keepers[1])
     late = run_guarded(machine, 1)
-    assert str(lease.fenced(late.stdout.splitlines())) == (
+    assert str(holder.fenced(late.stdout.splitlines())) == (
         "fenced: a later run took over and has ended (number 2, ours 1)"
     )
     assert run_guarded(machine, 2, "exit 4").returncode == 4
@@ -330,7 +330,7 @@ def test_names_that_a_shell_would_read_are_only_names(machine: Machine) -> None:
     terms = Terms("$(touch /tmp/no)", "a\tb\n`id`@'x'", "", ttl=TTL)
     script = hold({"hello": 0}, terms, machine.places)
     out = subprocess.run(["sh", "-c", script], input="", capture_output=True, text=True, check=True)
-    assert lease.read(out.stdout.splitlines()).held
+    assert holder.read(out.stdout.splitlines()).held
     script = hold({"hello": 0}, replace(terms, run_id="r2", takeover=None), machine.places)
     assert subprocess.run(["sh", "-c", script], input="", capture_output=True, text=True, check=True)
     assert machine.line() == ["2", "", "", "", ""]
@@ -357,7 +357,7 @@ def test_the_order_of_services_makes_no_difference() -> None:
 def test_the_state_of_a_target_shows_the_lease_as_its_script_judges_it(
     fields: list[str], renewed: list[str], uptime: float, expected: tuple[float | None, float, bool] | None
 ) -> None:
-    found = lease.seen(fields, renewed, uptime)
+    found = holder.seen(fields, renewed, uptime)
     assert (found and (found.silent, found.expires_in, found.lapsed)) == expected
 
 

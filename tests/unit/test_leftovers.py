@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from gofallback.operations.leftovers import left_over, new_mark
 from gofallback.operations.source import Checkout
+from gofallback.operations.stale_files import left_over, new_mark
 from tests.unit.test_build_plan import ROOT, source
 
 

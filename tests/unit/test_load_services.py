@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gofallback import docs
+from gofallback.cli import reference
 from gofallback.model import DataError, Service, parse_fleet
-from gofallback.model.explain import models_of
+from gofallback.model.error_text import models_of
 from gofallback.model.load import load_services, load_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -114,10 +114,10 @@ def test_the_service_reference_is_valid_and_shows_every_key() -> None:
 
 
 def test_the_reference_of_group_data_is_up_to_date() -> None:
-    written = (ROOT / docs.TARGET).read_text(encoding="utf-8")
-    assert written == docs.reference(), "run `make docs`"
+    written = (ROOT / reference.TARGET).read_text(encoding="utf-8")
+    assert written == reference.reference(), "run `make docs`"
 
 
 def test_every_key_has_a_meaning_in_the_reference() -> None:
-    empty = [line for line in docs.reference().splitlines() if line.startswith("| `") and line.endswith("|  |")]
+    empty = [line for line in reference.reference().splitlines() if line.startswith("| `") and line.endswith("|  |")]
     assert empty == []

@@ -11,14 +11,14 @@ from pyinfra.api.connect import connect_all
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 
-from gofallback.operations import gocmd, talk
+from gofallback.operations import gocmd, remote
 
 
 @pytest.mark.parametrize(("delay", "spoken"), [(0.4, True), (0, False)])
 def test_a_command_says_once_a_minute_that_it_is_at_work_and_not_after_its_end(
     delay: float, spoken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(talk, "BEAT", 0.15)
+    monkeypatch.setattr(remote, "BEAT", 0.15)
     state = State(Inventory(([("@fake/b1", {"fake_delay": delay, "fake_delay_jitter": 0})], {})), Config())
     state.current_stage = StateStage.Execute
     connect_all(state)

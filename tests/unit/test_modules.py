@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gofallback.build.failure import classify as build_failure
-from gofallback.build.module_failure import classify
-from gofallback.build.modules import (
+from gofallback.git import git_command
+from gofallback.gobuild.failure import classify as build_failure
+from gofallback.gobuild.module_failure import classify
+from gofallback.gobuild.modules import (
     ModuleFiles,
     Modules,
     Sum,
@@ -23,13 +24,12 @@ from gofallback.build.modules import (
     proxy_name,
     receipt,
 )
-from gofallback.controller import gitcli
-from gofallback.controller.modsecret import ModuleSecretError, handles
-from gofallback.controller.modules import ModuleFile, check
+from gofallback.gomod.credentials import ModuleSecretError, handles
+from gofallback.gomod.download import ModuleFile, check
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.modules import PrivateModules
 from gofallback.operations.modules import read_listing
-from gofallback.report.redact import redact
+from gofallback.redact import redact
 from tests.unit.services import MINIMAL
 
 GO_MOD = b"module example.test/app\n\ngo 1.24.1\n\nrequire git.example.test/dep v1.0.0\n"
@@ -286,9 +286,9 @@ def test_a_folder_that_is_not_in_the_commit_is_told_on_both_sides(said: str) -> 
 
 def test_a_variable_with_a_secret_is_kept_from_every_program(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAB_SECRET_OF_A_LOGIN", "x")
-    assert "LAB_SECRET_OF_A_LOGIN" in gitcli.environment()
-    gitcli.withhold(["LAB_SECRET_OF_A_LOGIN"])
-    assert "LAB_SECRET_OF_A_LOGIN" not in gitcli.environment()
+    assert "LAB_SECRET_OF_A_LOGIN" in git_command.environment()
+    git_command.withhold(["LAB_SECRET_OF_A_LOGIN"])
+    assert "LAB_SECRET_OF_A_LOGIN" not in git_command.environment()
 
 
 def test_what_a_builder_lists_is_read_by_name() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.inventory import Inventory
 
-from gofallback.nobody import misspelt, nobody
+from gofallback.pyinfra_patches.empty_run import misspelt, nobody
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gofallback.controller.options import parse_options
+from gofallback.deploys.run.options import parse_options
 from gofallback.model.base import DataError
 
 GROUP_DATA = frozenset({"services", "rollout"})

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gofallback.deploys._permit import permit
-from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys.checks.approvals import permit
+from gofallback.deploys.run.context import RefusedError, Site
 from tests.unit.sites import site
 
 

@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 
 from gofallback.connectors.winssh import WinSSHConnector
-from gofallback.deploys._checks import _connectors
-from gofallback.deploys._site import RefusedError, _fleet
+from gofallback.deploys.checks.readiness import _connectors
+from gofallback.deploys.run.context import RefusedError, _fleet
 from gofallback.model import DataError, parse_fleet
 
 ROOT = Path(__file__).parents[2]

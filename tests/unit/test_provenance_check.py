@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gofallback.artifact.binary import ArtifactError, inspect_bytes
-from gofallback.cli import main
+from gofallback.cli.main import main
 from gofallback.controller.store import manifest_text
-from gofallback.controller.verdict import judge
 from gofallback.errors import GofallbackError
 from gofallback.provenance import ProvenanceError, envelope
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
 from gofallback.provenance.statement import BUILD_TYPE, Materials
+from gofallback.provenance.verify_folder import judge
 from tests.unit.attested import EMPTY_HEX, FILES, MATERIALS, PROGRAM, artifact, manifest, release, sum_again
 from tests.unit.binaries import ElfMaker, build_info, module_text
 

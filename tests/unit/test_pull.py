@@ -17,8 +17,8 @@ from gofallback.model.target import Target
 from gofallback.publish import pull as publishing
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
-from gofallback.release import receive
-from gofallback.release.agentfiles import AGENT
+from gofallback.release import upload_script
+from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive
 from gofallback.release.pull import STORES, Source, explain, request_line
 from gofallback.release.state import ServiceState
@@ -44,8 +44,8 @@ def test_only_the_agent_is_sent_and_it_is_hashed_before_it_runs(local: dict[str,
     content = b"".join(archive(upload))
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         assert AGENT in tar.getnames() and "bin/hello" not in tar.getnames()
-    assert f"head -c {len(content)} | tar" in receive.receive(upload)
-    script = receive.receive(upload).splitlines()
+    assert f"head -c {len(content)} | tar" in upload_script.receive(upload)
+    script = upload_script.receive(upload).splitlines()
     at = {word: next(number for number, line in enumerate(script) if word in line) for word in ("fetch ||", "received")}
     sums = [number for number, line in enumerate(script) if '[ "$sum" = ' in line]
     assert len(sums) == 2 and sums[0] < at["fetch ||"] < sums[1] < at["received"]
@@ -54,7 +54,7 @@ def test_only_the_agent_is_sent_and_it_is_hashed_before_it_runs(local: dict[str,
 
 def test_nothing_secret_stands_in_the_script_or_in_what_is_printed(local: dict[str, Any]) -> None:
     upload = pulled(local)
-    assert "canary" not in receive.receive(upload) + repr(upload) + receive.finish(upload)
+    assert "canary" not in upload_script.receive(upload) + repr(upload) + upload_script.finish(upload)
     told = json.loads(request_line(upload.fetched))
     assert told["files"][0]["headers"] == {"Authorization": "Bearer canary"} and told["files"][0]["size"] == 6000
     assert request_line(upload.fetched).count(b"\n") == 1
@@ -62,7 +62,7 @@ def test_nothing_secret_stands_in_the_script_or_in_what_is_printed(local: dict[s
 
 def test_what_the_target_has_is_linked_and_not_fetched(local: dict[str, Any]) -> None:
     upload = pulled(local, have=("/opt/hello/releases/v0/bin/hello",))
-    assert upload.fetched == () and " fetch ||" not in receive.receive(upload)
+    assert upload.fetched == () and " fetch ||" not in upload_script.receive(upload)
 
 
 @pytest.mark.parametrize("kind", sorted(STORES))

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import pytest
 from pyinfra.api import arguments, facts
 
-from gofallback.deploys import _quick
+from gofallback.pyinfra_patches import speed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,13 +33,13 @@ def test_what_python_has_compiled_is_kept_for_the_next_run_unless_somebody_said_
     argv = [str(pyinfra), "-y", "inventories/production.py", "deploys/status.py", "--limit", "nobody"]
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
-    assert bool(list(tmp_path.rglob("gofallback/nobody*.pyc"))) is kept
+    assert bool(list(tmp_path.rglob("gofallback/pyinfra_patches/empty_run*.pyc"))) is kept
 
 
 def test_the_place_of_a_call_in_a_deploy_file_is_still_found(tmp_path: Path) -> None:
     deploy = tmp_path / "deploy.py"
     deploy.write_text("# a comment\n\nfound = where()\n")
-    _quick.know_deploy_file(str(deploy))
+    speed.know_deploy_file(str(deploy))
     space: dict[str, Any] = {"where": lambda: inspect.stack()[1]}
     exec(compile(deploy.read_text(), str(deploy), "exec"), space)
     assert (space["found"].filename, space["found"].lineno) == (str(deploy), 3)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pyinfra import logger
 
-from gofallback.deploys._quiet import Quiet
+from gofallback.pyinfra_patches.screen import Quiet
 
 HEADING = "\x1b[34m--> Starting operation:\x1b[0m \x1b[1m{}\x1b[0m "
 HOST = "\x1b[0m[\x1b[1m{}\x1b[0m] {}"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.options import parse_options
+from gofallback import redact as module
+from gofallback.deploys.run.options import parse_options
 from gofallback.operations.gocmd import Command, keep
-from gofallback.report import redact as module
-from gofallback.report.redact import hide, names_secret, redact, redacted, secrets_in
+from gofallback.redact import hide, names_secret, redact, redacted, secrets_in
 from tests.unit.services import service
 
 

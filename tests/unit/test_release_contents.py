@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 
 from gofallback.model import DataError
-from gofallback.release import receive, templates
-from gofallback.release.agentfiles import AGENT
+from gofallback.release import templates, upload_script
+from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive
 from gofallback.release.drift import changed_by_hand
-from gofallback.release.extra import Extra, as_text
+from gofallback.release.extra_file import Extra, as_text
 from gofallback.release.plan import contents, diff
 from gofallback.release.render import ReleaseFiles, render
-from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, ReleaseFound, ServiceState, TargetState, UnitFound
 from gofallback.release.upload import Upload
+from gofallback.release.upload_plan import LocalProgram, upload_for
 from tests.unit.services import service
 
 TEMPLATES = templates.load()
@@ -210,11 +210,11 @@ def test_the_archive_holds_what_is_sent_and_the_lists_of_the_rest(tmp_path: Path
         lists = have.read().decode()
     assert names["conf/app.yml"] == 0o644 and "lib/logo" not in names and "bin/worker" not in names
     assert f"755\tlib/run\t/opt/hello/releases/{old.id}/lib/run\n" in lists
-    assert "lib/logo" not in receive.receive(sent)  # thousands of names do not fit into a command
+    assert "lib/logo" not in upload_script.receive(sent)  # thousands of names do not fit into a command
 
 
 def test_a_file_of_a_damaged_manifest_is_no_path_of_ours() -> None:
-    from gofallback.release.extra import contents_of
+    from gofallback.release.extra_file import contents_of
 
     good = "1" * 64
     strange = {

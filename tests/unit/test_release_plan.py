@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from gofallback.release import receive, templates
-from gofallback.release.agentfiles import AGENT
+from gofallback.release import templates, upload_script
+from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive, verifiable
 from gofallback.release.drift import changed_by_hand, drift, live_units
 from gofallback.release.plan import diff, unified
+from gofallback.release.prerequisites import preconditions
 from gofallback.release.render import ReleaseFiles, Rendered, render
-from gofallback.release.requirements import preconditions
-from gofallback.release.sending import LocalProgram, upload_for
 from gofallback.release.state import FileFound, HealthFound, Holder, ReleaseFound, ServiceState, TargetState, UnitFound
 from gofallback.release.upload import Upload
+from gofallback.release.upload_plan import LocalProgram, upload_for
 from tests.unit.services import service
 
 TEMPLATES = templates.load()
@@ -260,7 +260,7 @@ def test_a_program_that_the_target_has_is_not_sent_again(local: dict[str, LocalP
     upload = planned(target(old, agents=frozenset({AGENT_SHA})), files("v2"), local)
     assert upload is not None
     assert {"bin/hello", AGENT}.isdisjoint(sent(upload))
-    script = receive.receive(upload)
+    script = upload_script.receive(upload)
     assert f"{old.home}/releases/{old.current}/bin/hello" in script and f"/opt/gofallback/agent/{AGENT_SHA}" in script
     assert f'[ "$sum" = {SHA} ]' in script, "what is linked is hashed as well"
 
@@ -291,7 +291,7 @@ def test_units_are_verified_with_programs_that_exist_while_they_are_verified(loc
     ],
 )
 def test_what_systemd_says_about_our_units_is_a_problem(line: str) -> None:
-    (problem,) = receive.unit_problems([line], ["hello.service"], ["ProtectClock"])
+    (problem,) = upload_script.unit_problems([line], ["hello.service"], ["ProtectClock"])
     assert problem.isprintable() and problem.startswith(("hello.service", "Unit hello.service"))
 
 
@@ -305,7 +305,7 @@ def test_what_systemd_says_about_our_units_is_a_problem(line: str) -> None:
     ],
 )
 def test_what_is_about_others_or_about_the_profile_on_an_old_systemd_is_not(line: str) -> None:
-    assert receive.unit_problems([line], ["hello.service"], ["ProtectClock"]) == []
+    assert upload_script.unit_problems([line], ["hello.service"], ["ProtectClock"]) == []
 
 
 def test_a_diff_of_a_new_file_starts_from_nothing() -> None:

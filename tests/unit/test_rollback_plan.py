@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gofallback.rollout.back import Back, CandidateError, fleet_back
+from gofallback.rollout.rollback import Back, CandidateError, fleet_back
 from tests.unit.targets import record, release, target
 
 V1, V2, V3 = "v1.0-aaaaaaaa", "v2.0-bbbbbbbb", "v3.0-cccccccc"

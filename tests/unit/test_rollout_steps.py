@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.options import Options
-from gofallback.deploys import _again, _pause, _switch
-from gofallback.deploys._site import Site
-from gofallback.deploys._switch import Switch
-from gofallback.deploys._to_report import to_report
-from gofallback.deploys._waves import Step, halt, plan
+from gofallback.deploys.rollout import pause, reconnect, switch
+from gofallback.deploys.rollout.switch import Switch
+from gofallback.deploys.rollout.waves import Step, halt, plan
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.options import Options
+from gofallback.deploys.run.report import to_report
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
-from gofallback.operations import activate as operation
-from gofallback.operations import lease
-from gofallback.operations.channel import BrokenError
+from gofallback.operations.target import activate as operation
+from gofallback.operations.target import lease
+from gofallback.operations.target.channel import BrokenError
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.state import TargetState
 from tests.unit.sites import site
@@ -59,7 +59,7 @@ def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
     switched(here, "t1")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     host = here.targets[0]
-    assert _switch.put_back(here.state, host, here, here.services(host), "why")  # pyinfra would leave it out otherwise
+    assert switch.put_back(here.state, host, here, here.services(host), "why")  # pyinfra would leave it out otherwise
     assert here.run.outcome("t1", "hello").lost
 
 
@@ -160,9 +160,9 @@ def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = waiting(tmp_path, "ask")
-    monkeypatch.setattr(_pause, "keep_leases", lambda *_: here.memo.update(watch=[lambda: "t1: taken over"]))
+    monkeypatch.setattr(pause, "keep_leases", lambda *_: here.memo.update(watch=[lambda: "t1: taken over"]))
     began = time.monotonic()
-    _pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
     assert time.monotonic() - began < 5
     assert halt(here) == "t1: taken over"
     assert not list(here.run.home.run(here.run.id).glob("*.json"))  # nobody is asked any more
@@ -174,8 +174,8 @@ def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_
     here = waiting(tmp_path, 1)
     taken: list[str] = []
     monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
-    monkeypatch.setattr(_again, "acquire", lambda _, host, __: taken.append(host.name))
-    _pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    monkeypatch.setattr(reconnect, "acquire", lambda _, host, __: taken.append(host.name))
+    pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
     assert taken == ["t1"]  # nothing was switched on t2, which takes its own before it is
 
 
@@ -190,12 +190,12 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
             raise BrokenError("the connection is closed")
         return TargetState(services={"hello": target(NEW, OLD, NEW)})
 
-    def reconnect(host: Any) -> bool:
+    def connect_again(host: Any) -> bool:
         connected.append(host.name)
         return True
 
-    monkeypatch.setattr(_again, "asked", asked)
-    monkeypatch.setattr(_again, "reconnect", reconnect)
+    monkeypatch.setattr(reconnect, "asked", asked)
+    monkeypatch.setattr(reconnect, "reconnect", connect_again)
     assert activate._gate(here.state, here.targets[0], here, Step("gate", plan(here)[0]))
     assert here.run.outcome("t1", "hello").state == "provisional"
     assert not here.run.outcome("t1", "hello").lost
@@ -213,7 +213,7 @@ def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
     here = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
     back = Switch(here.services(here.targets[0])[0], "", None, "revert")
     outcome = here.run.outcome("t1", "hello")
-    _switch.keep(here.run, outcome, back, ActivationOutcome("reverted", NEW))
+    switch.keep(here.run, outcome, back, ActivationOutcome("reverted", NEW))
     looked_at(monkeypatch, current=None)
     assert confirm._look(here.state, here.targets[0], here)
     assert (outcome.state, outcome.live, outcome.release) == ("confirmed", None, None)

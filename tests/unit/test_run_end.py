@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.options import Options
 from gofallback.controller.paths import Home
-from gofallback.controller.run import Outcome, Run, WaveTiming
-from gofallback.deploys._finish import settle
-from gofallback.deploys._switch import Switch, begun, keep
-from gofallback.deploys._to_report import to_report
+from gofallback.deploys.rollout.switch import Switch, begun, keep
+from gofallback.deploys.run.finish import settle
+from gofallback.deploys.run.options import Options
+from gofallback.deploys.run.report import to_report
+from gofallback.deploys.run.state import Outcome, Run, WaveTiming
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.model import Service

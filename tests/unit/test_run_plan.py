@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.options import Options
-from gofallback.deploys import _plan
-from gofallback.deploys._plan import switches
-from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys.rollout import plan
+from gofallback.deploys.rollout.plan import switches
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.options import Options
 from gofallback.journal.writer import Journal
 from gofallback.release.state import ServiceState, TargetState
 from tests.unit.sites import site
@@ -33,7 +33,7 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, ServiceState]]:
     def state_of(here: Site, host: Any, *, refresh: bool = False) -> TargetState:
         return TargetState(services={name: replace(one, name=name) for name, one in told[host.name].items()})
 
-    monkeypatch.setattr(_plan, "state_of", state_of)
+    monkeypatch.setattr(plan, "state_of", state_of)
     return told
 
 

@@ -10,12 +10,13 @@ import pytest
 
 from gofallback.approval.digest import release_of
 from gofallback.artifact.manifest import Manifest
-from gofallback.controller.options import Options
 from gofallback.controller.store import ArtifactStore
-from gofallback.deploys import _checks, _release_plan
-from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._specs import services_in_use
-from gofallback.deploys._stored import stored_of
+from gofallback.deploys.building.specs import services_in_use
+from gofallback.deploys.checks import readiness
+from gofallback.deploys.releasing import plan
+from gofallback.deploys.releasing.stored import stored_of
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.options import Options
 from gofallback.model import Fleet
 from tests.unit.attested import SPEC
 from tests.unit.services import service
@@ -103,10 +104,10 @@ def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path
     listed = service(build={"platforms": ["windows/amd64"]})
     here.run.fleets["w1"] = Fleet(services={"hello": listed})
     assert services_in_use(here) == [listed]
-    _checks._platforms(here)
+    readiness._platforms(here)
     here.run.fleets["w1"] = Fleet(services={"hello": service()})
     with pytest.raises(RefusedError, match="is empty, and no target says what to build for"):
-        _checks._platforms(here)
+        readiness._platforms(here)
     here.run.command = "fallback"
     assert services_in_use(here) == []
 
@@ -117,7 +118,7 @@ def test_a_further_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: 
     signed = b'{"of": "an older gofallback"}\n'
     (worker.path.parent / "manifest.json").write_bytes(signed)
     (worker.path.parent / "provenance.json").write_bytes(b"{}")
-    beside = _release_plan._beside_further([worker])
+    beside = plan._beside_further([worker])
     assert beside == {"worker.manifest.json": signed, "worker.provenance.json": b"{}"}
     (worker.path.parent / "manifest.json").unlink()
-    assert _release_plan._beside_further([worker]) == {"worker.provenance.json": b"{}"}
+    assert plan._beside_further([worker]) == {"worker.provenance.json": b"{}"}

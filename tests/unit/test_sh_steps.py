@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.build.result import Measured, read_measured
-from gofallback.builder.answer import StateError, parse
 from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, program
 from gofallback.builder.sh import Sh
 from gofallback.builder.state import marker
+from gofallback.builder.state_parser import StateError, parse
+from gofallback.gobuild.result import Measured, read_measured
 from gofallback.windows.quoting import QuotingError
 
 SH = Sh()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller import submodules
-from gofallback.controller.fetching import Asked, SourceError
-from gofallback.controller.git import bundle, refs_file, resolve
+from gofallback.git import submodules
+from gofallback.git.fetch import Asked, SourceError
+from gofallback.git.resolve import bundle, refs_file, resolve
 from gofallback.model import Service
 from gofallback.source.model import ResolvedSource
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gofallback.build import plan
-from gofallback.build.spec import BuildSpec
-from gofallback.controller.stamps import unheard
+from gofallback.artifact.spec import BuildSpec
+from gofallback.gobuild import plan
+from gofallback.gomod.stamps import unheard
 from tests.unit.test_build_plan import service, source
 from tests.unit.test_source_git import make, run
 

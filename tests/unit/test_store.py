@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore, StoreError
 
 CONTENT = b"\x7fELF a program"

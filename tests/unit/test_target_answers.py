@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gofallback.operations.activate import describe
-from gofallback.release import activation, lease, smoke
+from gofallback.lease import holder
+from gofallback.operations.target.activate import describe
+from gofallback.release import activation, smoke
 from gofallback.release.activation import Order
 from tests.unit.services import service
 
@@ -118,8 +119,8 @@ def test_only_lines_of_stages_are_stages() -> None:
 
 
 def test_a_lease_that_could_not_be_asked_for_is_told_in_the_targets_words() -> None:
-    assert lease.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
-    assert lease.read([]).error == "the target's answer is cut short; run again"
+    assert holder.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
+    assert holder.read([]).error == "the target's answer is cut short; run again"
 
 
 @pytest.mark.parametrize(

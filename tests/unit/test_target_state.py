@@ -21,9 +21,9 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 from gofallback.facts.target import Asked, target_state
 from gofallback.model import Service
-from gofallback.release import probe
-from gofallback.release.answer import StateError, parse
+from gofallback.release import state_script
 from gofallback.release.state import TargetState
+from gofallback.release.state_parser import StateError, parse
 from tests.unit.services import FULL, MINIMAL, service
 
 
@@ -164,7 +164,7 @@ def test_a_service_that_was_never_there_has_nothing() -> None:
 
 
 def run(services: list[Service], shell: str) -> TargetState:
-    done = subprocess.run([shell, "-c", probe.script(services)], capture_output=True, text=True, check=True)
+    done = subprocess.run([shell, "-c", state_script.script(services)], capture_output=True, text=True, check=True)
     return parse(done.stdout.splitlines(), services)
 
 

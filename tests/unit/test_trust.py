@@ -10,9 +10,9 @@ import pytest
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import Stored, manifest_text
-from gofallback.deploys import _trust
-from gofallback.deploys._site import RefusedError
-from gofallback.deploys._wanted import Wanted
+from gofallback.deploys.releasing import provenance_gate
+from gofallback.deploys.releasing.desired import Wanted
+from gofallback.deploys.run.context import RefusedError
 from gofallback.model import DataError, Fleet, parse_fleet
 from gofallback.model.trust import Trust
 from gofallback.provenance import ProvenanceError
@@ -143,12 +143,12 @@ def test_required_refuses_while_planning_and_warn_leaves_a_note(
     here.run.artifacts[SPEC.key] = stored
     host = here.targets[0]
     with pytest.raises(RefusedError, match=r"provenance is required, so it is not sent; nothing was changed"):
-        _trust.refuse_unproven(here, host, wants(stored))
+        provenance_gate.refuse_unproven(here, host, wants(stored))
     here.run.fleets["t1"] = with_trust(Trust(provenance="warn"))
-    _trust.refuse_unproven(here, host, wants(stored))
+    provenance_gate.refuse_unproven(here, host, wants(stored))
     assert len(here.run.notes) == 1 and here.run.notes[0].startswith("shipped all the same")
     here.run.fleets["t1"], here.run.notes = with_trust(Trust(provenance="off")), []
-    _trust.refuse_unproven(here, host, wants(stored))
+    provenance_gate.refuse_unproven(here, host, wants(stored))
     assert here.run.notes == []
 
 
@@ -157,25 +157,25 @@ def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
 ) -> None:
     here = site(tmp_path / "home", "t1", builder="w1")
     host = here.targets[0]
-    assert _trust.problem(here, host, [stored]) is None
+    assert provenance_gate.problem(here, host, [stored]) is None
     stored.path.write_bytes(OTHER)
-    found = _trust.problem(here, host, [stored])
+    found = provenance_gate.problem(here, host, [stored])
     assert found is not None and "hello: has sha256" in found
     stored.path.write_bytes(PROGRAM)
-    assert _trust.problem(here, host, [stored]) is None
+    assert provenance_gate.problem(here, host, [stored]) is None
 
 
 def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Path, elsewhere: None) -> None:
     here = site(tmp_path / "home", "t1", builder="w1")
     host = here.targets[0]
-    _trust.refuse_unproven(here, host, wants(None))
+    provenance_gate.refuse_unproven(here, host, wants(None))
     controller_key(tmp_path / "other")
     here.run.fleets["t1"] = with_trust(Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
     with pytest.raises(RefusedError, match=r"signed with its own key .*which trust\.keys of t1 does not name"):
-        _trust.refuse_unproven(here, host, wants(None))
+        provenance_gate.refuse_unproven(here, host, wants(None))
     here.run.fleets["t1"] = with_trust(Trust(builders=["w2"]))
     with pytest.raises(RefusedError, match=r"w1 would build, and trust\.builders allows w2"):
-        _trust.refuse_unproven(here, host, wants(None))
+        provenance_gate.refuse_unproven(here, host, wants(None))
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import inspect_bytes
-from gofallback.build.spec import BuildSpec
-from gofallback.cli import main
-from gofallback.controller.options import Options
+from gofallback.artifact.spec import BuildSpec
+from gofallback.cli.main import main
 from gofallback.controller.store import Stored
-from gofallback.deploys import _build_plan as plan
-from gofallback.deploys import _trust, _twin
-from gofallback.deploys._compared import attach, settle
-from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys.building import plan, twin
+from gofallback.deploys.building.comparison import attach, settle
+from gofallback.deploys.releasing import provenance_gate
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.options import Options
 from gofallback.model import parse_fleet
 from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
@@ -56,7 +56,7 @@ def standing(
 
 
 @pytest.mark.parametrize(
-    ("twin", "data", "expected"),
+    ("of_data", "data", "expected"),
     [
         ("off", {}, ()),
         ("required", {}, ("w2",)),
@@ -66,9 +66,9 @@ def standing(
         ("w2", {"twin": False}, ()),
     ],
 )
-def test_who_is_the_twin(tmp_path: Path, twin: str, data: dict[str, Any], expected: tuple[str, ...]) -> None:
-    here = standing(tmp_path, "w1", "w2", "w3", twin=twin, options=Options(**data))
-    _twin.choose(here)
+def test_who_is_the_twin(tmp_path: Path, of_data: str, data: dict[str, Any], expected: tuple[str, ...]) -> None:
+    here = standing(tmp_path, "w1", "w2", "w3", twin=of_data, options=Options(**data))
+    twin.choose(here)
     assert here.run.twins == expected
     assert [here.builds(host) for host in here.builders] == [True, "w2" in expected, "w3" in expected]
 
@@ -76,21 +76,21 @@ def test_who_is_the_twin(tmp_path: Path, twin: str, data: dict[str, Any], expect
 def test_without_targets_the_data_of_the_builders_says_what_is_wanted(tmp_path: Path) -> None:
     here = standing(tmp_path, "w1", "w2", command="drill")
     here.targets, here.run.fleets["w1"] = [], fleet_of("required")
-    _twin.choose(here)
+    twin.choose(here)
     assert here.run.twins == ("w2",)
 
 
 def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mistake(tmp_path: Path) -> None:
     here = standing(tmp_path, "w1", twin="w2", away=("w2",))
-    _twin.choose(here)
+    twin.choose(here)
     assert here.run.twins == () and here.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
     alone = standing(tmp_path, "w2", "w1", twin="w2")
-    _twin.choose(alone)
+    twin.choose(alone)
     assert alone.run.twins == () and alone.run.notes == [
         "trust.twin: w2 cannot confirm what w2 builds: it is the builder"
     ]
     with pytest.raises(RefusedError, match="--data twin=w8: no builder is called w8; the group builders has: w1, w2"):
-        _twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
+        twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
 
 
 def test_targets_that_name_different_twins_are_refused_until_somebody_says_which(tmp_path: Path) -> None:
@@ -98,18 +98,18 @@ def test_targets_that_name_different_twins_are_refused_until_somebody_says_which
     here.targets.append(Named("t2"))  # type: ignore[arg-type]
     here.run.fleets["t2"] = fleet_of("w3")
     with pytest.raises(RefusedError, match=r"trust\.twin: targets of this run name w2 and w3"):
-        _twin.choose(here)
+        twin.choose(here)
     here.run.options = Options(twin="w3")
-    _twin.choose(here)
+    twin.choose(here)
     assert here.run.twins == ("w3",)
 
 
 def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
     here = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
     with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):
-        _twin.choose(here)
+        twin.choose(here)
     here.run.options = Options(twin=False, reason="the other one burns")
-    _twin.choose(here)
+    twin.choose(here)
     assert here.run.twins == ()
     assert here.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
 
@@ -143,7 +143,7 @@ def planned(here: Site, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) 
     here.memo["missing"] = [] if stored else [SPEC]
     if stored:
         here.run.artifacts[SPEC.key] = stored
-    _twin.choose(here)
+    twin.choose(here)
     return here
 
 
@@ -176,7 +176,7 @@ def test_what_two_have_built_is_not_built_again(
     here = standing(tmp_path, "w1", "w2", twin="required")
     attach(here, stored, word(keys))
     assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 0}
-    assert _trust.problem(here, here.targets[0], [stored]) is None
+    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
     alone = planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored)
     plan.refuse_alone(alone)
     named = planned(standing(tmp_path, "w1", "w3", twin="w3"), monkeypatch, stored)
@@ -199,12 +199,12 @@ def test_without_a_second_builder_nothing_begins(
 def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, stored: Stored, keys: Path) -> None:
     here = standing(tmp_path, "w1", "w2", twin="required", command="rollout")
     here.run.builder = None
-    found = _trust.problem(here, here.targets[0], [stored])
+    found = provenance_gate.problem(here, here.targets[0], [stored])
     assert (
         found is not None and "and only w1 is known to have built them; have both build it: deploys/drill.py" in found
     )
     attach(here, stored, word(keys))
-    assert _trust.problem(here, here.targets[0], [stored]) is None
+    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
 
 
 def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
@@ -212,12 +212,12 @@ def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
 ) -> None:
     here = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
     here.run.builder = None
-    assert _trust.problem(here, here.targets[0], [stored]) is None
+    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
     (note,) = here.run.notes
     assert note.startswith("shipped all the same, as trust.twin only names a builder: hello v1.1.0 linux/amd64")
     here.run.notes.clear()
     attach(here, stored, word(keys))
-    assert _trust.problem(here, here.targets[0], [stored]) is None and here.run.notes == []
+    assert provenance_gate.problem(here, here.targets[0], [stored]) is None and here.run.notes == []
 
 
 def keys_named(keys: Path) -> dict[str, Any]:
@@ -236,11 +236,11 @@ def test_each_target_counts_only_the_keys_that_it_trusts_itself(
     attach(here, stored, word(tmp_path / "ci"))
     t1, t2 = here.targets
     assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 1}
-    found = _trust.problem(here, t1, [stored])
+    found = provenance_gate.problem(here, t1, [stored])
     assert found is not None and "and twin.json beside it is not signed with a trusted key (keys of t1)" in found
-    assert _trust.problem(here, t2, [stored]) is None
+    assert provenance_gate.problem(here, t2, [stored]) is None
     attach(here, stored, word(keys))
-    assert [_trust.problem(here, one, [stored]) for one in here.targets] == [None, None]
+    assert [provenance_gate.problem(here, one, [stored]) for one in here.targets] == [None, None]
 
 
 def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_asked_for(
@@ -257,9 +257,9 @@ def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_a
     with pytest.raises(
         RefusedError, match=r"the word of the second builder is signed with its own key .*of t1 does not"
     ):
-        _trust.refuse_unproven(here, here.targets[0], wants)
+        provenance_gate.refuse_unproven(here, here.targets[0], wants)
     here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
-    _trust.refuse_unproven(here, here.targets[0], wants)
+    provenance_gate.refuse_unproven(here, here.targets[0], wants)
 
 
 @pytest.mark.parametrize("first", ["w1", "w2"])
@@ -273,7 +273,7 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
     added = here.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
     assert settle(here, here.builders[0], added, manifest(), word(keys)) is None
-    assert _trust.unconfirmed(here, added, here.targets[0]) is None
+    assert provenance_gate.unconfirmed(here, added, here.targets[0]) is None
     other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
     found = settle(here, here.builders[0], other, manifest(), word(keys))
     assert found is not None and f"another run stored it meanwhile, built by {first} with sha256 0000" in found

@@ -10,7 +10,7 @@ import pytest
 from gofallback.artifact.binary import BinaryInfo, inspect_bytes
 from gofallback.artifact.compat import TargetFacts, compat_table, compatibility, minimum_kernel
 from gofallback.artifact.verify import problems
-from gofallback.build.cgo import CgoSpec
+from gofallback.gobuild.cgo import CgoSpec
 from gofallback.report.screen import text
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, macho, module_text, pe
 from tests.unit.specs import SPEC

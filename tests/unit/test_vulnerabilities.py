@@ -10,13 +10,13 @@ from typing import Any
 import gevent
 import pytest
 
-from gofallback.controller import govulncheck
 from gofallback.controller.store import Stored
-from gofallback.deploys import _vulnerable
-from gofallback.deploys._site import RefusedError, Site
+from gofallback.deploys.releasing import vulnerability_gate
+from gofallback.deploys.run.context import RefusedError, Site
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.vulnerabilities import Vulnerabilities
 from gofallback.report import html, markdown, screen, vulnerabilities
+from gofallback.vulnerability import govulncheck
 from gofallback.vulnerability.judge import judge, too_old
 from gofallback.vulnerability.scan import Scan, ScanError, read
 from tests.unit.attested import manifest
@@ -149,13 +149,13 @@ def test_block_refuses_before_anything_is_changed_and_warn_leaves_a_note(
 ) -> None:
     here = here_with(tmp_path, {**data, "policy": "block"})
     with pytest.raises(RefusedError, match=rf"has 1 known vulnerability: {DEP} .*ignore with a reason.*nothing was ch"):
-        _vulnerable.refuse_vulnerable(here, here.targets[0], [stored])
+        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
     here = here_with(tmp_path, data)
-    _vulnerable.refuse_vulnerable(here, here.targets[0], [stored])
+    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
     assert [note.partition(":")[0] for note in here.run.notes] == ["not stopped, as vulnerabilities.policy is warn"]
     assert [(one.id, one.state) for one in here.run.scans[0].findings] == [(DEP, "counts"), (STD, "lesser")]
     here = here_with(tmp_path, {**data, "policy": "off"})
-    _vulnerable.refuse_vulnerable(here, here.targets[0], [stored])
+    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
     assert (here.run.notes, here.run.scans) == ([], [])
 
 
@@ -164,7 +164,7 @@ def test_one_binary_is_looked_at_once_for_all_targets(tmp_path: Path, stored: St
     data["program"] = str(says(tmp_path, f"echo x >> {counted}; cat {DATA}/govulncheck-symbols.txt"))
     here = here_with(tmp_path, data)
     for _ in range(3):
-        _vulnerable.refuse_vulnerable(here, here.targets[0], [stored, stored])
+        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored, stored])
     assert counted.read_text() == "x\n"
     assert len(here.run.scans) == len(here.run.notes) == 1
 
@@ -181,7 +181,7 @@ def test_targets_that_are_served_at_once_wait_for_one_scan(
 
     monkeypatch.setattr(govulncheck, "scan", slow)
     here = here_with(tmp_path, data)
-    told = [gevent.spawn(_vulnerable.problem, here, here.targets[0], [stored]) for _ in range(3)]
+    told = [gevent.spawn(vulnerability_gate.problem, here, here.targets[0], [stored]) for _ in range(3)]
     gevent.joinall(told)
     assert len(looked) == len(here.run.scans) == 1 and len({job.value for job in told}) == 1
 
@@ -201,7 +201,7 @@ def test_a_scan_that_cannot_be_made_counts_as_a_finding(
     data = {**data, "program": str(says(tmp_path, command)), "policy": "block", "timeout": 1}
     here = here_with(tmp_path, data)
     with pytest.raises(RefusedError, match=told):
-        _vulnerable.refuse_vulnerable(here, here.targets[0], [stored])
+        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
     assert told in here.run.scans[0].problem
 
 
@@ -216,7 +216,7 @@ def test_program_and_database_have_to_be_there(tmp_path: Path, stored: Stored, d
 def test_every_form_of_the_report_has_the_table(tmp_path: Path, stored: Stored, data: dict[str, Any]) -> None:
     data["ignore"] = [{"id": STD, "reason": "no client", "until": "2999-12-31"}]
     here = here_with(tmp_path, {**data, "level": "module"})
-    _vulnerable.refuse_vulnerable(here, here.targets[0], [stored])
+    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
     report = good().model_copy(update={"scans": here.run.scans})
     for text in (markdown.render(report).replace("\\", ""), html.render(report)):
         assert DEP in text and "CVE-2026-99001" in text and "example.test/dep.Danger" in text

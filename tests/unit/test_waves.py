@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from gofallback.deploys._order import in_program_order
-from gofallback.deploys._site import RefusedError
-from gofallback.deploys._waves import begin, check, fallen_here, halt, in_order, plan, schedule, standing
 from gofallback.deploys.confirm import decision
+from gofallback.deploys.rollout.waves import begin, check, fallen_here, halt, in_order, plan, schedule, standing
+from gofallback.deploys.run.context import RefusedError
 from gofallback.model import Fleet
 from gofallback.model.rollout import Rollout
+from gofallback.pyinfra_patches.order import in_program_order
 from tests.unit.sites import site
 
 

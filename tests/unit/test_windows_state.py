@@ -6,10 +6,10 @@ import re
 
 import pytest
 
-from gofallback.builder.answer import StateError, parse, read_version
 from gofallback.builder.cmd import Cmd
 from gofallback.builder.paths import Layout, inside, literal, toolchain_name
 from gofallback.builder.state import marker, same_version
+from gofallback.builder.state_parser import StateError, parse, read_version
 from gofallback.windows.quoting import QuotingError
 
 ROOT = "C:\\gofallback"

@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from gofallback.build.environment import GIT_CONFIG_NAME
 from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, os_of, separator
 from gofallback.builder.shell import shell_of
+from gofallback.gobuild.environment import GIT_CONFIG_NAME
 
 OURS = FOLDERS
 #: Of `cache`; the last one is that of builds with C, and made by the first of them.

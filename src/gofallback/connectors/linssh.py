@@ -22,10 +22,10 @@ from pyinfra.connectors.util import (
     remove_any_sudo_askpass_file,
 )
 
-from gofallback.connectors._channel import Lines, RemoteOutput, collect, converse
-from gofallback.connectors._connection import LostConnectionError
-from gofallback.connectors._local import PART, FileOrName, TransferError, chunks, source, stdin_bytes, target
-from gofallback.connectors._ssh import LineConnector
+from gofallback.connectors.channel import Lines, RemoteOutput, collect, converse
+from gofallback.connectors.connection import LostConnectionError
+from gofallback.connectors.local import PART, FileOrName, TransferError, chunks, source, stdin_bytes, target
+from gofallback.connectors.ssh import LineConnector
 
 CHUNK_BYTES = 32768 - 64
 """One SSH packet of the size every server takes, less its head."""

@@ -24,11 +24,11 @@ from pyinfra.api.command import QuoteString, StringCommand
 from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.output import echo
 
-from gofallback.connectors import _sftp
-from gofallback.connectors._channel import CommandTimeoutError, RemoteOutput
-from gofallback.connectors._connection import LostConnectionError
-from gofallback.connectors._local import FileOrName, TransferError, source, stdin_bytes, target
-from gofallback.connectors._ssh import LineConnector
+from gofallback.connectors import sftp
+from gofallback.connectors.channel import CommandTimeoutError, RemoteOutput
+from gofallback.connectors.connection import LostConnectionError
+from gofallback.connectors.local import FileOrName, TransferError, source, stdin_bytes, target
+from gofallback.connectors.ssh import LineConnector
 from gofallback.windows import quoting, text
 
 REFUSED = (
@@ -131,7 +131,7 @@ class WinSSHConnector(LineConnector):
         with self._sftp() as client:
             folder = arguments.get("_temp_dir") or text.windows_path(client.normalize("."))
             path = folder.rstrip("\\/") + "\\" + name
-            _sftp.upload(client, BytesIO(data), len(data), text.sftp_path(path))
+            sftp.upload(client, BytesIO(data), len(data), text.sftp_path(path))
         try:
             line = quoting.with_environment(quoting.command_line([path]), variables)
             if quoting.length(line) > quoting.COMMAND_LIMIT:
@@ -167,7 +167,7 @@ class WinSSHConnector(LineConnector):
         try:
             check_arguments(arguments)
             with source(filename_or_io) as (file, size), self._sftp() as client:
-                _sftp.upload(client, file, size, text.sftp_path(remote_filename))
+                sftp.upload(client, file, size, text.sftp_path(remote_filename))
         except (RefusedArgumentError, LostConnectionError, TransferError) as error:
             return self._say(f"upload to {remote_filename} failed: {error}")
         if print_output:
@@ -187,7 +187,7 @@ class WinSSHConnector(LineConnector):
         try:
             check_arguments(arguments)
             with target(filename_or_io) as file, self._sftp() as client:
-                _sftp.download(client, text.sftp_path(remote_filename), file)
+                sftp.download(client, text.sftp_path(remote_filename), file)
         except (RefusedArgumentError, LostConnectionError, TransferError) as error:
             return self._say(f"download of {remote_filename} failed: {error}")
         if print_output:

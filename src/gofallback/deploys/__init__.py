@@ -1,6 +1,5 @@
 """The stages, by the names they have in the picture of the flow; `deploys/*.py` put them in order."""
 
-from gofallback.deploys import _quick as _quick
 from gofallback.deploys.activate import activate
 from gofallback.deploys.build import build
 from gofallback.deploys.builds import builds
@@ -14,6 +13,7 @@ from gofallback.deploys.source import source
 from gofallback.deploys.status import status
 from gofallback.deploys.verify import verify
 from gofallback.deploys.wipe import wipe
+from gofallback.pyinfra_patches import speed as speed
 
 __all__ = [
     "activate",

@@ -10,19 +10,19 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.deploys import _pause, _waves
-from gofallback.deploys._again import told
-from gofallback.deploys._lease import hold
-from gofallback.deploys._plan import anything, switches
-from gofallback.deploys._site import Site
-from gofallback.deploys._specs import services_in_use
-from gofallback.deploys._stage import stage
-from gofallback.deploys._switch import Switch, put_back, start
-from gofallback.deploys._told import unwell
-from gofallback.deploys._waves import Step
-from gofallback.operations import lease
-from gofallback.operations.channel import BrokenError
-from gofallback.release.answer import StateError
+from gofallback.deploys.building.specs import services_in_use
+from gofallback.deploys.rollout import pause, waves
+from gofallback.deploys.rollout.leases import hold
+from gofallback.deploys.rollout.plan import anything, switches
+from gofallback.deploys.rollout.reconnect import told
+from gofallback.deploys.rollout.switch import Switch, put_back, start
+from gofallback.deploys.rollout.waves import Step
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
+from gofallback.deploys.run.target_state import unwell
+from gofallback.operations.target import lease
+from gofallback.operations.target.channel import BrokenError
+from gofallback.release.state_parser import StateError
 
 
 @stage("activate", "targets")
@@ -32,19 +32,19 @@ def activate(here: Site, host: Host) -> None:
     names = tuple(service.name for service in services_in_use(here))
     reached: set[str] = set()
     # One call site: pyinfra orders operations by their line first, and by the place in the loop then.
-    for step in host.loop(_waves.schedule(here, names)):
+    for step in host.loop(waves.schedule(here, names)):
         reached |= set(step.wave.hosts)
         if host.name not in (step.wave.hosts if step.kind == "switch" else reached):
             continue
         if step.kind == "switch" and step.service not in mine:
             continue
         # pyinfra wants one figure for an operation on all hosts (add_op: "Cannot have different values").
-        parallel = _waves.strategy(here).parallel
+        parallel = waves.strategy(here).parallel
         advance(name=_name(here, step), here=here, step=step, switch=mine.get(step.service), _parallel=parallel)
 
 
 def _name(here: Site, step: Step) -> str:
-    several = len(_waves.plan(here)) > 1
+    several = len(waves.plan(here)) > 1
     what = {"switch": step.service, "gate": "gate", "pause": "pause", "look": "look again"}[step.kind]
     return f"{step.wave.name}: {what}" if several else what
 
@@ -63,24 +63,24 @@ def advance(here: Site, step: Step, switch: Switch | None) -> Generator[Function
         else:
             here.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
     elif anything(here):
-        yield FunctionCommand(_pause.pause if step.kind == "pause" else _gate, (here, step), {})
+        yield FunctionCommand(pause.pause if step.kind == "pause" else _gate, (here, step), {})
 
 
 def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -> bool:
     name = switch.service.name
-    reason = _waves.halt(here)
+    reason = waves.halt(here)
     if switch.how == "confirm":  # it is live already; where the run is stopped it goes back with the others
         if reason is None:
-            _waves.begin(here, step.wave)
+            waves.begin(here, step.wave)
         return True
     if reason is not None:
         here.leave(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
-    bad = _waves.fallen_here(here, host)
+    bad = waves.fallen_here(here, host)
     if bad is not None:
         here.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
         return True
-    _waves.begin(here, step.wave)
+    waves.begin(here, step.wave)
     if not hold(state, host, here):
         return _lost_with_its_lease(here, host)
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
@@ -108,7 +108,7 @@ def _any_lost(here: Site, host: Host) -> bool:
 
 def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
     """Is the release well still on a target that has it? Its own gate was passed, other waves may have changed that."""
-    if _waves.halt(here) is not None or _waves.fallen_here(here, host) is not None:
+    if waves.halt(here) is not None or waves.fallen_here(here, host) is not None:
         return True
     mine = [one for one in here.services(host) if here.run.outcome(host.name, one.name).state == "provisional"]
     if not mine:

@@ -11,15 +11,15 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.spec import BuildSpec
-from gofallback.controller.stamps import unheard
-from gofallback.deploys import _build_plan as plan
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._waves import stopped
+from gofallback.artifact.spec import BuildSpec
+from gofallback.deploys.building import plan
+from gofallback.deploys.rollout.waves import stopped
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
+from gofallback.gomod.stamps import unheard
 from gofallback.operations.build import build as build_job
-from gofallback.operations.talk import fail
+from gofallback.operations.remote import fail
 
 
 @stage("build", "builders")

@@ -10,10 +10,10 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from gofallback.build.kept import Listed
-from gofallback.deploys._site import Site, cli_parameters
-from gofallback.deploys._stage import stage
-from gofallback.operations.keeper import cancel, list_jobs
+from gofallback.deploys.run.context import Site, cli_parameters
+from gofallback.deploys.run.stage import stage
+from gofallback.gobuild.detached import Listed
+from gofallback.operations.detached_helper import cancel, list_jobs
 from gofallback.report import screen
 
 

@@ -10,17 +10,17 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.deploys import _switch, _waves
-from gofallback.deploys._again import PATIENCE, asked, told
-from gofallback.deploys._plan import anything
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._told import unwell
+from gofallback.deploys.rollout import switch, waves
+from gofallback.deploys.rollout.plan import anything
+from gofallback.deploys.rollout.reconnect import PATIENCE, asked, told
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
+from gofallback.deploys.run.target_state import unwell
 from gofallback.model import Service
-from gofallback.operations import lease
-from gofallback.operations.channel import BrokenError, Second
-from gofallback.release.answer import StateError
+from gofallback.operations.target import lease
+from gofallback.operations.target.channel import BrokenError, Second
 from gofallback.release.state import TargetState
+from gofallback.release.state_parser import StateError
 from gofallback.rollout import decide
 from gofallback.rollout.decide import Decision
 
@@ -87,7 +87,7 @@ def _switched(here: Site, host: Host) -> list[Service]:
 def _look(state: State, host: Host, here: Site) -> bool:
     """The release is judged by what the target says now, not by what this run remembers."""
     mine = _switched(here, host)
-    if not mine or _waves.halt(here) is not None:
+    if not mine or waves.halt(here) is not None:
         return True
     try:
         found = _ask(state, host, here)
@@ -105,13 +105,13 @@ def _look(state: State, host: Host, here: Site) -> bool:
         if settled:
             return here.fail(host, service.name, f"not confirmed: {reason}")
         here.run.blame(host.name, service.name, reason)
-        return _switch.put_back(state, host, here, here.services(host), f"not confirmed: {reason}")
+        return switch.put_back(state, host, here, here.services(host), f"not confirmed: {reason}")
     return True
 
 
 def _ask(state: State, host: Host, here: Site) -> TargetState:
     """What the target says now; over a connection of its own where something is to be confirmed."""
-    if _switch.window(here, host) == 0:
+    if switch.window(here, host) == 0:
         return told(state, host, here)
     end = time.monotonic() + PATIENCE
     while True:
@@ -138,9 +138,9 @@ def decision(here: Site) -> Decision:
     """What becomes of the provisional targets; decided once, when every target was looked at."""
     with here.lock:
         if "decision" not in here.memo:
-            for wave in _waves.plan(here):
-                _waves.end(here, wave)
-            made = decide.decide(_waves.standing(here), _waves.halt(here), _waves.strategy(here).revert)
+            for wave in waves.plan(here):
+                waves.end(here, wave)
+            made = decide.decide(waves.standing(here), waves.halt(here), waves.strategy(here).revert)
             if made.confirm or made.back:
                 here.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
             if made.reason:
@@ -153,7 +153,7 @@ def decision(here: Site) -> Decision:
 def _verdict(state: State, host: Host, here: Site) -> bool:
     made = decision(here)
     if host.name in made.back:
-        return _switch.put_back(state, host, here, here.services(host), made.reason)
+        return switch.put_back(state, host, here, here.services(host), made.reason)
     if host.name not in made.confirm:
         return True
     mine = [one for one in _switched(here, host) if here.run.outcome(host.name, one.name).state == "provisional"]
@@ -163,7 +163,7 @@ def _verdict(state: State, host: Host, here: Site) -> bool:
         for service in mine:
             here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
         return True
-    results = [_switch.confirm(state, host, here, service, via) for service in mine]
+    results = [switch.confirm(state, host, here, service, via) for service in mine]
     return all(results) or any(here.run.outcome(host.name, service.name).lost for service in mine)
 
 
@@ -194,7 +194,7 @@ def _lost(state: State, host: Host, here: Site) -> bool:
 
 def _patience(here: Site, host: Host, missing: list[Service]) -> float:
     """Seconds until a target that was lost must have gone back, since it was lost; and a little to see it."""
-    alone = _switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
+    alone = switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
     since = min(here.run.outcome(host.name, one.name).lost_since for one in missing)
     return max(_GRACE, alone - (here.run.elapsed - since))
 

@@ -17,20 +17,19 @@ from pyinfra.context import ctx_host
 
 from gofallback.artifact.compare import compare_files
 from gofallback.controller.store import file_sha256
-from gofallback.deploys import _build_plan as plan
-from gofallback.deploys import _known
-from gofallback.deploys._compared import fetch, keep, label, note, record_folder
-from gofallback.deploys._known import Live
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
+from gofallback.deploys.building import plan, production
+from gofallback.deploys.building.comparison import fetch, keep, label, note, record_folder
+from gofallback.deploys.building.production import Live
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
-from gofallback.operations.channel import BrokenError, run
+from gofallback.operations.target.channel import BrokenError, run
 
 
 @stage("verify", "builders")
 def faithful(here: Site, host: Host) -> None:
     """Compare what the builder made of the releases in production with what runs there."""
-    if host is here.builder and _known.asked(here):
+    if host is here.builder and production.asked(here):
         comparison(name="known good", here=here)
 
 
@@ -46,8 +45,8 @@ def comparison(here: Site) -> Generator[FunctionCommand, None, None]:
 def compare(state: State, host: Host, here: Site) -> bool:
     """Step: every binary that runs in production is what this builder makes of its commit; else in words why not."""
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
-        built = {spec.key: _fetched(here, host, spec.key, Path(folder)) for spec in _known.specs(here)}
-        lives = _known.live(here)
+        built = {spec.key: _fetched(here, host, spec.key, Path(folder)) for spec in production.specs(here)}
+        lives = production.live(here)
         hashes = [gevent.spawn(_hash, here, one) for one in lives]
         gevent.joinall(hashes)
         problems = [

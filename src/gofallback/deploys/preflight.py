@@ -8,14 +8,14 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 
-from gofallback.deploys import _checks
-from gofallback.deploys._lease import lease
-from gofallback.deploys._quiet import quiet
-from gofallback.deploys._record import identify, learn
-from gofallback.deploys._site import Site, cli_parameters, current_host, site
-from gofallback.deploys._wiping import after_run
+from gofallback.deploys.building.cleanup import after_run
+from gofallback.deploys.checks import readiness
+from gofallback.deploys.rollout.leases import lease
+from gofallback.deploys.run.context import Site, cli_parameters, current_host, site
+from gofallback.deploys.run.journal import identify, learn
 from gofallback.errors import GofallbackError
-from gofallback.refusal import refusal
+from gofallback.pyinfra_patches.refusal import refusal
+from gofallback.pyinfra_patches.screen import quiet
 
 Command = Literal["fallback", "standby", "rollout", "rollback", "status", "drill", "faithful", "builds", "wipe"]
 
@@ -48,7 +48,7 @@ def _whole_run(here: Site) -> None:
             try:
                 if here.run.command not in ("status", "builds"):
                     identify(here)
-                _checks.whole_run(here)
+                readiness.whole_run(here)
                 here.memo["checked"] = None
             except (GofallbackError, PyinfraError) as error:
                 here.memo["checked"] = error
@@ -57,11 +57,11 @@ def _whole_run(here: Site) -> None:
 
 
 def _host(here: Site, host: Host) -> None:
-    if host in here.targets and here.run.command not in _checks.ONLY_BUILDERS:
-        _checks.target(here, host)
+    if host in here.targets and here.run.command not in readiness.ONLY_BUILDERS:
+        readiness.target(here, host)
         learn(here, host)
-        if here.run.command in _checks.CHANGES_TARGETS:
+        if here.run.command in readiness.CHANGES_TARGETS:
             lease(name="lease", here=here)
     if here.builds(host):
-        _checks.builder(here, host)
+        readiness.builder(here, host)
         after_run(here, host)

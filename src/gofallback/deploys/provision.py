@@ -8,9 +8,9 @@ from pyinfra.api.host import Host
 
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
-from gofallback.deploys import _build_plan, _known
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
+from gofallback.deploys.building import plan, production
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
 from gofallback.model import Builder, Fleet, ToolchainPin
@@ -27,8 +27,8 @@ def provision(site: Site, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
     if site.run.builder is not None and not site.builds(host):
         return
-    older = _known.toolchains(site) if host is site.builder else []
-    idle = site.run.builder is not None and not _build_plan.to_build(site, host)
+    older = production.toolchains(site) if host is site.builder else []
+    idle = site.run.builder is not None and not plan.to_build(site, host)
     fleet = only(site.fleet(host), site.run.options.service)
     provision_builder(fleet, host, str(site.run.home.downloads), older, idle=idle)
 

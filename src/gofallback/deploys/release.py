@@ -10,21 +10,20 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.deploys import _pull
-from gofallback.deploys import _release_plan as plan
-from gofallback.deploys._plan import from_targets
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._told import state_of
-from gofallback.deploys._trust import problem, refuse_unproven
-from gofallback.deploys._vulnerable import problem as vulnerable
-from gofallback.deploys._vulnerable import refuse_vulnerable
-from gofallback.deploys._wanted import Wanted
-from gofallback.deploys._waves import halt, in_order
+from gofallback.deploys.releasing import plan, pull
+from gofallback.deploys.releasing.desired import Wanted
+from gofallback.deploys.releasing.provenance_gate import problem, refuse_unproven
+from gofallback.deploys.releasing.vulnerability_gate import problem as vulnerable
+from gofallback.deploys.releasing.vulnerability_gate import refuse_vulnerable
+from gofallback.deploys.rollout.plan import from_targets
+from gofallback.deploys.rollout.waves import halt, in_order
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
+from gofallback.deploys.run.target_state import state_of
 from gofallback.deploys.verify import refuse_incompatible
 from gofallback.errors import GofallbackError
-from gofallback.operations.release import put_release
-from gofallback.operations.smoke import smoke_test
+from gofallback.operations.target.release import put_release
+from gofallback.operations.target.smoke import smoke_test
 from gofallback.publish.errors import PublishError
 
 UPLOADS = ("user", "upload", "repair")
@@ -45,7 +44,7 @@ def release(here: Site, host: Host) -> None:
     for want in host.loop(wanted):
         plan.tell(here, host, want)
         if sends(here, host, want):
-            _pull.check(here, host, want)
+            pull.check(here, host, want)
         put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
         if want.service.smoke and first_to_get(here, host, want):
             smoke(name=f"{want.service.name} smoke test", here=here, want=want)
@@ -106,7 +105,7 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
     upload = plan.upload(here, host, want, programs)
     if upload is not None:
         try:
-            upload = _pull.through_store(here, host, want, upload, programs[:-1])
+            upload = pull.through_store(here, host, want, upload, programs[:-1])
         except PublishError as error:
             return here.fail(host, want.service.name, str(error))
     sent = put_release(
@@ -115,7 +114,7 @@ def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
         lambda: upload,
         sudo=here.fleet(host).target.sudo,
         tell=lambda why: here.note_failure(host, want.service.name, why),
-        pushed=_pull.fallback(here, host, want),
+        pushed=pull.fallback(here, host, want),
     )
     if sent:
         here.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 
 
 @stage("report")

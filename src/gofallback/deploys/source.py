@@ -10,19 +10,19 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build import agent_source
-from gofallback.build.modules import WAYS
-from gofallback.deploys import _build_plan as plan
-from gofallback.deploys._modules import delivery, way_of
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._waves import stopped
+from gofallback.deploys.building import plan
+from gofallback.deploys.building.modules import delivery, way_of
+from gofallback.deploys.rollout.waves import stopped
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
+from gofallback.gobuild import agent_source
+from gofallback.gobuild.modules import WAYS
 from gofallback.model import Service
 from gofallback.operations.agent import deliver_agent
 from gofallback.operations.modules import deliver as deliver_modules
+from gofallback.operations.remote import fail
 from gofallback.operations.source import Checkout, deliver
-from gofallback.operations.talk import fail
 from gofallback.source.model import ResolvedSource
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
-from gofallback.deploys._approval_rows import approval_rows, freeze_rows
-from gofallback.deploys._site import Site, cli_parameters
-from gofallback.deploys._stage import stage
-from gofallback.deploys._told import state_of
+from gofallback.deploys.checks.approval_status import approval_rows, freeze_rows
+from gofallback.deploys.run.context import Site, cli_parameters
+from gofallback.deploys.run.stage import stage
+from gofallback.deploys.run.target_state import state_of
 from gofallback.model import DataError, Service, Strict
 from gofallback.release import templates
 from gofallback.release.drift import changed_by_hand, live_units

@@ -15,22 +15,21 @@ from pyinfra.api.state import State
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.compat import Compatibility, TargetFacts, compat_table, compatibility
 from gofallback.artifact.verify import problems
-from gofallback.build.plan import AGENT
-from gofallback.build.result import Built
 from gofallback.controller.store import manifest_text
-from gofallback.deploys import _build_plan as plan
-from gofallback.deploys import _known
-from gofallback.deploys import _release_plan as releases
-from gofallback.deploys._attest import attested
-from gofallback.deploys._compared import confirm_stored, second_word, settle, with_word
-from gofallback.deploys._site import RefusedError, Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._told import state_of
-from gofallback.deploys._vulnerable import problem as vulnerable
-from gofallback.deploys._vulnerable import refuse_vulnerable
+from gofallback.deploys.building import plan, production
+from gofallback.deploys.building.attest import attested
+from gofallback.deploys.building.comparison import confirm_stored, second_word, settle, with_word
 from gofallback.deploys.faithful import compare
+from gofallback.deploys.releasing import plan as releases
+from gofallback.deploys.releasing.vulnerability_gate import problem as vulnerable
+from gofallback.deploys.releasing.vulnerability_gate import refuse_vulnerable
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.stage import stage
+from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import GofallbackError
-from gofallback.operations.talk import TROUBLE
+from gofallback.gobuild.plan import AGENT
+from gofallback.gobuild.result import Built
+from gofallback.operations.remote import TROUBLE
 from gofallback.report import screen
 
 
@@ -60,14 +59,14 @@ def artifacts(here: Site) -> Generator[FunctionCommand, None, None]:
 
     + here: the run and its hosts
     """
-    if plan.missing(here) or plan.unconfirmed(here) or _known.asked(here):
+    if plan.missing(here) or plan.unconfirmed(here) or production.asked(here):
         yield FunctionCommand(_artifacts, (here,), {})
     else:
         here.host.noop("every artifact was verified when it was stored")
 
 
 def _artifacts(state: State, host: Host, here: Site) -> bool:
-    if _known.asked(here) and not compare(state, host, here):
+    if production.asked(here) and not compare(state, host, here):
         return False
     lacking = {spec.key for spec in plan.missing(here)}
     built = [one for one in plan.built_by(here, host.name) if one.spec.key in lacking]

@@ -10,9 +10,9 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.builder.wipe import anything
-from gofallback.deploys._site import Site
-from gofallback.deploys._stage import stage
-from gofallback.deploys._wiping import wipe_builder
+from gofallback.deploys.building.cleanup import wipe_builder
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.stage import stage
 from gofallback.facts.builder import builder_state
 
 

@@ -10,7 +10,7 @@ from pyinfra.api.exceptions import FactError, FactProcessError
 from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
-from gofallback.builder import answer
+from gofallback.builder import state_parser
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
 
@@ -32,8 +32,8 @@ class BuilderFact(FactBase[BuilderState]):
 
     def process(self, output: Iterable[str]) -> BuilderState:
         try:
-            return answer.parse(self._root, output)
-        except answer.StateError as error:
+            return state_parser.parse(self._root, output)
+        except state_parser.StateError as error:
             raise FactProcessError(str(error)) from None
 
 

@@ -12,7 +12,7 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.host import Host
 
 from gofallback.model import Service
-from gofallback.release import answer, probe
+from gofallback.release import state_parser, state_script
 from gofallback.release.state import TargetState
 
 _LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
@@ -37,12 +37,12 @@ class TargetFact(FactBase[TargetState]):
 
     def command(self, services: tuple[Service, ...]) -> StringCommand:
         self._services = services
-        return StringCommand(probe.script(services))
+        return StringCommand(state_script.script(services))
 
     def process(self, output: Iterable[str]) -> TargetState:
         try:
-            return answer.parse(output, self._services)
-        except answer.StateError as error:
+            return state_parser.parse(output, self._services)
+        except state_parser.StateError as error:
             raise FactProcessError(str(error)) from None
 
 

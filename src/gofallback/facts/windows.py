@@ -7,9 +7,9 @@ import re
 from pyinfra.api.command import StringCommand
 from pyinfra.api.facts import FactBase
 
-from gofallback.builder.answer import read_free
 from gofallback.builder.cmd import Cmd
 from gofallback.builder.paths import literal
+from gofallback.builder.state_parser import read_free
 
 
 def raw(text: str) -> StringCommand:

@@ -14,7 +14,7 @@ from typing import Any
 
 from gofallback.errors import GofallbackError
 from gofallback.journal.chain import ZERO, parse, seal, split
-from gofallback.report.redact import redacted
+from gofallback.redact import redacted
 
 #: Written through to the disk: what must be known after a power cut. The others follow with the next of these.
 DURABLE = frozenset(

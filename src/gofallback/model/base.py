@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 from gofallback.errors import GofallbackError
-from gofallback.report.redact import GIVEN, redacted
+from gofallback.redact import GIVEN, redacted
 
 ReprArgs = Iterable[tuple[str | None, Any]]
 

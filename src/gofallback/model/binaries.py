@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, JsonValue, field_validator, model_validator
 
 from gofallback.model.base import RelativePath, Strict, one_line
-from gofallback.report.redact import holds_secret, names_secret
+from gofallback.redact import holds_secret, names_secret
 
 #: File name of a program; no blanks and no path, so that it is one word in every shell and a name on every system.
 BinaryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

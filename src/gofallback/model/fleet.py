@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field, ValidationError
 from gofallback.model.approval import Approval
 from gofallback.model.base import Strict
 from gofallback.model.builder import Builder, Toolchain
-from gofallback.model.consistent import consistent, pullable
-from gofallback.model.explain import closest, explain, key_path, kind, shown
+from gofallback.model.cross_checks import consistent, pullable
+from gofallback.model.error_text import closest, explain, key_path, kind, shown
+from gofallback.model.errors import place, refuse
 from gofallback.model.freeze import Window
 from gofallback.model.publish import Publish
-from gofallback.model.refuse import place, refuse
 from gofallback.model.rollout import Rollout
 from gofallback.model.service import Service
 from gofallback.model.target import Target

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gofallback.model.base import Line, Strict
 from gofallback.model.publish import Credential
-from gofallback.report.redact import secrets_in
+from gofallback.redact import secrets_in
 
 ModuleWay = Literal["auto", "vendor", "controller", "download"]
 

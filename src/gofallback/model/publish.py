@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from gofallback.model.base import AbsolutePath, EnvName, Line, Name, Strict
-from gofallback.report.redact import names_secret
+from gofallback.redact import names_secret
 
 Preset = Literal["gitlab", "gitea", "nexus", "nexus-components", "artifactory"]
 #: What a path of an http store may hold.

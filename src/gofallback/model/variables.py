@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from gofallback.report.redact import holds_secret, names_secret
+from gofallback.redact import holds_secret, names_secret
 
 #: What every command on a builder gets from us, or must not have: said elsewhere it would be ignored without a word.
 OURS = frozenset(

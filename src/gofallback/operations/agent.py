@@ -11,12 +11,12 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build.plan import AGENT
 from gofallback.builder.paths import Layout, join, name
 from gofallback.builder.shell import shell_of
 from gofallback.facts.builder import builder_state, forget
-from gofallback.operations.leftovers import new_mark
-from gofallback.operations.talk import ask, fail, send
+from gofallback.gobuild.plan import AGENT
+from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.stale_files import new_mark
 
 
 def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: str, root: str, scratch: Path) -> bool:

@@ -15,15 +15,15 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.builder.answer import read_free
+from gofallback.builder.messages import downloader, hasher
 from gofallback.builder.paths import Layout, join, toolchain_name
 from gofallback.builder.shell import Shell, shell_of
-from gofallback.builder.words import downloader, hasher
+from gofallback.builder.state_parser import read_free
 from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget
 from gofallback.facts.windows import read_hash
 from gofallback.model import ToolchainPin
-from gofallback.operations.talk import ask, fail, send
+from gofallback.operations.remote import ask, fail, send
 
 Delivery = Literal["push", "pull"]
 LONG = 1800.0

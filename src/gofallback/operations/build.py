@@ -18,18 +18,18 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.build import plan
-from gofallback.build.failure import Step
-from gofallback.build.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
+from gofallback.builder.messages import hasher, not_renamed
 from gofallback.builder.paths import join
-from gofallback.builder.words import hasher, not_renamed
 from gofallback.facts.builder import forget
+from gofallback.gobuild import plan
+from gofallback.gobuild.failure import Step
+from gofallback.gobuild.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code
 from gofallback.operations.gocmd import Command, explain
 from gofallback.operations.job import Job, run_with_modules
-from gofallback.operations.talk import ask, fail, send
+from gofallback.operations.remote import ask, fail, send
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4

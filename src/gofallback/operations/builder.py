@@ -12,12 +12,12 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from gofallback.builder.messages import MAKE_ROOM
 from gofallback.builder.paths import Layout, inside, join
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
-from gofallback.builder.words import MAKE_ROOM
 from gofallback.facts.builder import builder_state, forget
-from gofallback.operations.talk import ask, fail
+from gofallback.operations.remote import ask, fail
 
 Steps = Generator[FunctionCommand, None, None]
 

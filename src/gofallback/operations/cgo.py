@@ -11,15 +11,15 @@ from typing import Protocol
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build.cgo import CgoSpec
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, literal, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.controller.downloads import sha256_of
 from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
 from gofallback.facts.windows import read_hash
+from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model.builder import Builder
-from gofallback.operations.talk import ask, fail, send
+from gofallback.operations.remote import ask, fail, send
 
 _LONG = 1800.0
 """Seconds for what may take long: unpacking, reading every file again."""

@@ -13,13 +13,13 @@ from dataclasses import replace
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build import generated, plan
-from gofallback.build.generated import Changes, GeneratedError
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import join
+from gofallback.gobuild import generated, plan
+from gofallback.gobuild.generated import Changes, GeneratedError
 from gofallback.operations.gocmd import Command, Result, explain, run
 from gofallback.operations.job import Job, run_with_modules
-from gofallback.operations.talk import ask, fail, send
+from gofallback.operations.remote import ask, fail, send
 
 _FILES, _INDEX, _OVERLAY = "files", "index", "overlay.json"
 

@@ -17,12 +17,12 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build.failure import Failure, Step, classify
-from gofallback.build.kept import Ended, Kept
 from gofallback.builder.shell import shell_of
-from gofallback.operations.kept import Work, run_kept
-from gofallback.operations.talk import TROUBLE, heard
-from gofallback.report.redact import redact
+from gofallback.gobuild.detached import Ended, Kept
+from gofallback.gobuild.failure import Failure, Step, classify
+from gofallback.operations.detached import Work, run_kept
+from gofallback.operations.remote import TROUBLE, heard
+from gofallback.redact import redact
 
 _LOCKED = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""

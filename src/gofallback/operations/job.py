@@ -11,18 +11,18 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.build.environment import go_environment
-from gofallback.build.failure import Step
-from gofallback.build.kept import Kept, job_id
-from gofallback.build.modules import Modules
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.sysroot import Sysroot
+from gofallback.gobuild.detached import Kept, job_id
+from gofallback.gobuild.environment import go_environment
+from gofallback.gobuild.failure import Step
+from gofallback.gobuild.modules import Modules
 from gofallback.model.builder import Builder
 from gofallback.operations.cgo import sysroot_folder
 from gofallback.operations.gocmd import Command, Result, run
-from gofallback.report.redact import redact
+from gofallback.redact import redact
 
 _MOST_AT_ONCE = 4
 """Builds at the same time unless group data says otherwise: linking a large program takes a gigabyte and more."""

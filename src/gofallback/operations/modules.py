@@ -22,10 +22,10 @@ from pyinfra.api.state import State
 
 from gofallback.builder.paths import Layout, join, os_of, separator
 from gofallback.builder.shell import Shell, shell_of
-from gofallback.controller.modules import ModuleFile, ModuleSet, check
 from gofallback.facts.builder import builder_state, forget
-from gofallback.operations.leftovers import new_mark
-from gofallback.operations.talk import ask, fail, send
+from gofallback.gomod.download import ModuleFile, ModuleSet, check
+from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.stale_files import new_mark
 from gofallback.report.style import size_text
 
 _UNPACK_TIMEOUT = 900.0

@@ -22,19 +22,19 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.build.environment import GIT_CONFIG, git_environment, git_programs
+from gofallback.builder.messages import not_renamed
 from gofallback.builder.paths import Layout, join, name, os_of
 from gofallback.builder.shell import shell_of
-from gofallback.builder.words import not_renamed
-from gofallback.controller.fetching import SourceError
-from gofallback.controller.git import bundle, refs_file
 from gofallback.facts.builder import builder_state, forget
-from gofallback.operations.leftovers import new_mark, sweep
-from gofallback.operations.talk import Answer, ask, fail, send
+from gofallback.git.fetch import SourceError
+from gofallback.git.resolve import bundle, refs_file
+from gofallback.gobuild.environment import GIT_CONFIG, git_environment, git_programs
+from gofallback.operations.remote import Answer, ask, fail, send
+from gofallback.operations.stale_files import new_mark, sweep
 from gofallback.report.style import size_text
 from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
+from gofallback.source.git_errors import explain
 from gofallback.source.model import Repository, ResolvedSource
-from gofallback.source.trouble import explain
 
 Delivery = Literal["bundle", "clone"]
 _TIMEOUT = 1800.0

@@ -19,15 +19,15 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from gofallback.builder.answer import read_version
+from gofallback.builder.messages import not_renamed
 from gofallback.builder.paths import MARKER, Layout, join, program, toolchain_name
 from gofallback.builder.state import marker, same_version
-from gofallback.builder.words import not_renamed
+from gofallback.builder.state_parser import read_version
 from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin
 from gofallback.operations.archive import LONG, Delivery, Job, deliver, disk_hint, forget_archive
 from gofallback.operations.msi import msi_line, read_msi
-from gofallback.operations.talk import ask, fail
+from gofallback.operations.remote import ask, fail
 
 _MOVE_ATTEMPTS = 6
 """An antivirus keeps new programs open for some seconds, and Windows renames no folder with an open file in it."""

@@ -18,7 +18,7 @@ from gofallback.controller.downloads import sha256_of
 from gofallback.facts.builder import forget
 from gofallback.facts.windows import Children, Directory, Exists, FileSha256, read_hash
 from gofallback.operations.builder import make_folders, refuse_outside, remove
-from gofallback.operations.talk import ask, fail, send
+from gofallback.operations.remote import ask, fail, send
 
 Steps = Generator[FunctionCommand, None, None]
 

@@ -11,8 +11,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.builder.wipe import Contents, doomed, left, look, read, removal
-from gofallback.operations.keeper import list_jobs
-from gofallback.operations.talk import ask, heard
+from gofallback.operations.detached_helper import list_jobs
+from gofallback.operations.remote import ask, heard
 
 _LOOK, _REMOVE = 300.0, 1800.0
 """Seconds: some 100,000 files are listed in half a minute, and removed in some minutes of a busy disk."""

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from gofallback.artifact.buildinfo import Module
 from gofallback.provenance import ProvenanceError
-from gofallback.report.redact import redact
+from gofallback.redact import redact
 
 if TYPE_CHECKING:
     from packageurl import PackageURL

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from gofallback.artifact.buildinfo import BuildInfo
 from gofallback.artifact.manifest import Manifest
-from gofallback.build.spec import BuildSpec
+from gofallback.artifact.spec import BuildSpec
 from gofallback.provenance import ProvenanceError
 from gofallback.provenance.names import Checkout, git_uri, h1, public_url, purl
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems
-from gofallback.controller import git
-from gofallback.controller.extras import from_repository
+from gofallback.controller.release_files import from_repository
 from gofallback.controller.store import Stored, file_sha256
+from gofallback.git import resolve
 from gofallback.model import Service
 from gofallback.publish.archive import Entry, Format, default_format, write
 from gofallback.publish.errors import PublishError
@@ -98,7 +98,7 @@ def _repository_files(
     if not service.archives.files:
         return
     commit = next(iter(platforms.values()))[0].manifest.spec.commit
-    source = git.at_commit(service, commit, mirrors)
+    source = resolve.at_commit(service, commit, mirrors)
     seen = set()
     for number, pattern in enumerate(service.archives.files):
         key = f"services.{service.name}.archives.files[{number}]"

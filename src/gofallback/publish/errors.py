@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gofallback.errors import GofallbackError
-from gofallback.report.redact import redact
+from gofallback.redact import redact
 
 _MOST = 300
 

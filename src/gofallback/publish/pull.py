@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from gofallback.credentials import header, place
 from gofallback.model.publish import PublishStore
 from gofallback.model.target import Target
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.request import upload
-from gofallback.publish.secret import header, place
 from gofallback.publish.send import open_store
 from gofallback.publish.web import guard_plain, loopback
+from gofallback.redact import hide
 from gofallback.release.pull import Source
-from gofallback.report.redact import hide
 
 #: Seconds that a signed address is good for, besides the deadline of the download: clocks differ.
 _SPARE = 900

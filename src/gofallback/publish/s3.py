@@ -23,7 +23,7 @@ from gofallback.publish.errors import Again, PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.s3_errors import AbsentError, innermost, refused
 from gofallback.publish.store import STORES_SUM, Seen, compared
-from gofallback.report.redact import hide
+from gofallback.redact import hide
 
 T = TypeVar("T")
 

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
+from gofallback.credentials import header, place
 from gofallback.model.publish import PublishStore
 from gofallback.publish import request as requested
 from gofallback.publish.body import Body, form
@@ -19,7 +20,6 @@ from gofallback.publish.errors import Again, PublishError, excerpt
 from gofallback.publish.files import Item
 from gofallback.publish.request import Upload, origin
 from gofallback.publish.retry import PASSING, UNHEARD
-from gofallback.publish.secret import header, place
 from gofallback.publish.store import STORES_SUM, Seen, by_sum, compared
 
 _CHUNK = 1 << 18

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gofallback.release import told
-from gofallback.release.agentfiles import ACTIVATION, AGENT
-from gofallback.release.probe import ACTIVATING, activation_unit
-from gofallback.release.told import seconds
+from gofallback.release import untrusted_values
+from gofallback.release.agent_config import ACTIVATION, AGENT
+from gofallback.release.state_script import ACTIVATING, activation_unit
+from gofallback.release.untrusted_values import seconds
 
 State = Literal["provisional", "confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
 #: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). 0 may be `provisional` too: the record
@@ -268,4 +268,4 @@ def _elapsed(record: Mapping[str, Any]) -> float:
 
 
 def _object(line: str) -> dict[str, Any]:
-    return (told.record(line) if line.startswith("{") else None) or {}
+    return (untrusted_values.record(line) if line.startswith("{") else None) or {}

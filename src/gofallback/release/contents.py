@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 
 from gofallback.model import Service
-from gofallback.release.extra import as_text
+from gofallback.release.extra_file import as_text
 from gofallback.release.render import ReleaseFiles, Rendered
 from gofallback.release.state import FileFound, ServiceState
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gofallback.model import Service
-from gofallback.release.agentfiles import AGENT
+from gofallback.release.agent_config import AGENT
 from gofallback.release.contents import damaged
 from gofallback.release.render import ReleaseFiles, Rendered
 from gofallback.release.state import ServiceState

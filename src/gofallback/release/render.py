@@ -13,8 +13,8 @@ from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 
 from gofallback.model import DataError, Service
 from gofallback.model.unit import HARDENING
-from gofallback.release import agentfiles, systemd
-from gofallback.release.extra import Extra
+from gofallback.release import agent_config, systemd
+from gofallback.release.extra_file import Extra
 
 #: Directives that the release itself is made of; `unit.directives` may not set them.
 OWNED = frozenset({"ExecStart", "User", "EnvironmentFile", "SyslogIdentifier", "LogsDirectory", "StateDirectory"})
@@ -129,7 +129,7 @@ def _context(service: Service) -> dict[str, Any]:
     after = [text("unit.after", value) for value in unit.after]
     arguments = [_write(service, "unit.arguments", value, systemd.argument) for value in unit.arguments]
     current = _write(service, "root", f"{home}/current", systemd.program)
-    health = [current + "/lib/gofallback-agent", *agentfiles.check_arguments(home)]
+    health = [current + "/lib/gofallback-agent", *agent_config.check_arguments(home)]
     return {
         "name": name,
         "description": text("unit.description", unit.description or name),
@@ -208,7 +208,7 @@ def _extra(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
 
 def _beside(service: Service, extras: Mapping[str, Extra], taken: Iterable[str]) -> None:
     """No file stands where gofallback's own are, or in the place of a folder."""
-    used = dict.fromkeys((*taken, agentfiles.AGENT), "gofallback uses")
+    used = dict.fromkeys((*taken, agent_config.AGENT), "gofallback uses")
     for path in sorted(extras):
         for other in used:
             if path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/"):
@@ -253,7 +253,7 @@ def render(
     Raises:
         DataError: a value that no unit file can hold, or a template that uses an unknown name.
     """
-    texts = _texts(service, templates) | agentfiles.render(service)
+    texts = _texts(service, templates) | agent_config.render(service)
     texts |= _extra(service, texts)
     files = {
         path: Rendered(content.encode(), 0o600 if path in PRIVATE else 0o644) for path, content in sorted(texts.items())

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from gofallback.model.base import Strict
-from gofallback.report.redact import redact
+from gofallback.redact import redact
 
 Outcome = Literal["confirmed", "provisional", "unchanged", "reverted", "failed", "untouched"]
 Health = Literal["healthy", "unhealthy", "unknown"]

@@ -1,0 +1,123 @@
+"""What `@winssh` and `@linssh` share on their connection: running a line, and what is said of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pyinfra.api.output import echo, format_text
+from pyinfra.connectors.util import OutputLine
+
+from gofallback.connectors.channel import CommandTimeoutError, End, Lines, RemoteOutput, collect, converse
+from gofallback.connectors.connection import LostConnectionError, OneConnection
+
+
+class LineConnector(OneConnection):
+    """Runs command lines as they stand; its subclasses make them."""
+
+    signal = "TERM"
+    """Sent to a command that takes too long."""
+
+    def _run(
+        self,
+        line: str,
+        *,
+        stdin: bytes = b"",
+        timeout: float | None = None,
+        pty: bool = False,
+        print_output: bool = False,
+        nested: bool = False,
+        on_stdout: Callable[[bytes], None] | None = None,
+    ) -> RemoteOutput:
+        """Run one command line as it stands. A broken connection is told by `output.lost` and one line of stderr.
+
+        `nested`: while another command waits for this one, which therefore needs no slot of its own.
+        `on_stdout`: gets standard output as it comes, in place of the lines of the answer.
+
+        Raises CommandTimeoutError.
+        """
+        started = time.monotonic()
+        lines: list[OutputLine] = []
+        take = collect(lines, self._show if print_output else None)
+        stdout, stderr = Lines("stdout", self._decode, take), Lines("stderr", self._decode, take)
+        try:
+            end = self._channel(
+                lambda channel: converse(
+                    channel,
+                    line,
+                    stdin=stdin,
+                    on_stdout=on_stdout or stdout.feed,
+                    on_stderr=stderr.feed,
+                    timeout=timeout,
+                    pty=pty,
+                    signal=self.signal,
+                ),
+                nested=nested,
+            )
+        except LostConnectionError as error:
+            take("stderr", [str(error)])
+            return RemoteOutput(lines, lost=True, seconds=time.monotonic() - started)
+        stdout.end()
+        stderr.end()
+        if end.exit_code is None:
+            take("stderr", [self._why_no_status(end, timeout)])
+        output = RemoteOutput(lines, end.exit_code, end.timed_out, end.lost, time.monotonic() - started)
+        if end.timed_out:
+            raise CommandTimeoutError(lines[-1].line, output)
+        return output
+
+    def stream(
+        self, line: str, *, stdin: bytes, timeout: float | None, on_stdout: Callable[[bytes], None]
+    ) -> RemoteOutput:
+        """Run one command line as it stands and hand its standard output on, byte by byte, as it comes.
+
+        Args:
+            line: for the shell that sshd starts there.
+            stdin: what it reads.
+            timeout: seconds.
+            on_stdout: gets the bytes; what it raises ends the command's channel and is passed on.
+
+        Returns:
+            How it ended, with the lines of standard error; nothing is raised for what a host does.
+        """
+        try:
+            return self._run(line, stdin=stdin, timeout=timeout, on_stdout=on_stdout)
+        except CommandTimeoutError as error:
+            return error.output
+
+    def lines(self, name: str, take: Callable[[str, list[str]], None]) -> Lines:
+        """Something that makes lines of a stream's bytes as this host writes them; `take` gets name and lines."""
+        return Lines(name, self._decode, take)
+
+    def show(self, name: str, line: str) -> None:
+        """Show a line of output of a command on the screen, as `print_output` does; `name` is the stream's."""
+        self._show(name, line)
+
+    def _why_no_status(self, end: End, timeout: float | None) -> str:
+        if end.timed_out:
+            fate = "was ended" if end.gone else "did not end when told to (OpenSSH 7.9 can do it): it may still run"
+            return f"the command took longer than {timeout:g} s and {fate}"
+        if end.lost:
+            return (
+                f"the connection to {self.host.name} broke while the command ran ({self._last_words()});"
+                " whether it finished there is not known"
+            )
+        return f"the command on {self.host.name} was killed: it ended without an exit status"
+
+    def _decode(self, line: bytes) -> str:
+        """A line that is not UTF-8."""
+        return line.decode("utf-8", "backslashreplace")
+
+    def _show(self, name: str, line: str) -> None:
+        echo(f"{self.host.print_prefix}{format_text(line, 'red') if name == 'stderr' else line}", err=True)
+
+    def _failed(self, line: str, print_output: bool) -> tuple[bool, RemoteOutput]:
+        """A command that was not run: pyinfra prints the line of a failed command, unless it printed all already."""
+        if print_output:
+            self._show("stderr", line)
+        return False, RemoteOutput([OutputLine("stderr", line)])
+
+    def _say(self, line: str) -> bool:
+        """A file that was not carried; False, for `put_file` and `get_file` to return."""
+        self.host.log_styled(line, fg="red")
+        return False

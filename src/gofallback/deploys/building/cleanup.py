@@ -1,0 +1,102 @@
+"""A builder that is wiped: by deploys/wipe.py, or after every run. What was there and what is left is kept as proof."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from pyinfra import logger
+from pyinfra.api.host import Host
+
+from gofallback.builder.wipe import OURS, Contents
+from gofallback.deploys.run.context import Site
+from gofallback.facts.builder import forget
+from gofallback.operations.remote import TROUBLE
+from gofallback.operations.wipe import Wiped, wipe
+
+#: Runs that build; the others put nothing on a builder that would not be wanted there.
+BUILDS = frozenset({"fallback", "drill", "faithful"})
+
+
+def wipe_builder(here: Site, host: Host, *, patient: bool = False) -> bool:
+    """Wipe one builder; say it, note it, and keep the listings. False: something is left that should not be.
+
+    Args:
+        here: the run.
+        host: the builder.
+        patient: that somebody else builds there is no failure: their run wipes it, or deploys/wipe.py does.
+    """
+    settings = here.fleet(host).builder
+    forget(host)
+    done = wipe(here.state, host, settings.root, settings.wipe.keep)
+    line = f"builder {host.name}: {done.line()}"
+    well = not done.problem or (done.busy and patient)
+    if not well:
+        here.run.cause = here.run.cause or line
+    if done.problem:
+        host.log_styled(line, fg="yellow" if well else "red", log_func=logger.warning if well else logger.error)
+    else:
+        host.log(line)
+    here.run.note(line)
+    _prove(here, host, done)
+    return well
+
+
+def after_run(here: Site, host: Host) -> None:
+    """Let a builder be wiped when the run is over, however it ended, if its group data says so.
+
+    A host that failed gets no further operation, and one whose run was stopped none at all: so it happens just before
+    pyinfra lets go of the connection, which it does in the end whatever happened (pyinfra_cli, `_main`).
+    """
+    if here.fleet(host).builder.wipe.after != "run" or here.run.command not in BUILDS:
+        return
+    disconnect: Callable[[], None] = host.disconnect
+
+    def wiped_first() -> None:
+        try:
+            if here.run.executed and host.connected:
+                here.run.wiped[host.name] = wipe_builder(here, host, patient=True)
+        except TROUBLE as error:
+            here.run.wiped[host.name] = False
+            here.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
+        finally:
+            disconnect()
+
+    host.disconnect = wiped_first  # type: ignore[method-assign]
+
+
+def _prove(here: Site, host: Host, done: Wiped) -> None:
+    """The listings as a file of the run, and their sums in the journal."""
+    text = f"before, below {here.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
+    path = here.run.home.run(here.run.id) / f"wiped-{host.name}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        here.run.note(f"{path}: the listing cannot be written ({error.strerror})")
+    here.run.tell(
+        "wiped" if not done.problem else "not-wiped",
+        host=host.name,
+        root=here.fleet(host).builder.root,
+        before=_sums(done.before),
+        left=_sums(done.after),
+        stuck=list(done.stuck[:100]),
+        foreign=list(done.foreign[:100]),
+        listing=path.name,
+        listing_sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
+        reason=done.problem,
+    )
+
+
+def _listing(found: Contents | None) -> str:
+    if found is None:
+        return "(not known)\n"
+    return found.listing() or "(nothing)\n"
+
+
+def _sums(found: Contents | None) -> dict[str, dict[str, int]]:
+    """Files and bytes of each folder that has any."""
+    if found is None:
+        return {}
+    counted = {name: found.count(name) for name in OURS}
+    return {name: {"files": files, "bytes": size} for name, (files, size) in counted.items() if files}

@@ -1,0 +1,113 @@
+"""A program in production that something else brought there: how to build it again, by the build info in its bytes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
+
+from gofallback.artifact.binary import BinaryInfo, inspect
+from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.spec import BuildSpec
+from gofallback.deploys.building.comparison import fetch, record_folder
+from gofallback.deploys.building.untrusted import HARMLESS, harmless, odd_fields
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.target_state import state_of
+from gofallback.git import resolve
+from gofallback.gobuild import plan
+from gofallback.model import Service
+from gofallback.operations.target.channel import BrokenError, run
+from gofallback.source.model import ResolvedSource
+from gofallback.source.refs import FULL_SHA
+
+
+def spec_of(here: Site, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
+    """What has to be built to get a target's program again, and its SHA-256 there; None: not there, said in a note.
+
+    Raises:
+        RefusedError: it says too little of itself.
+        SourceError: nobody has its commit.
+    """
+    digest = _hash(here, host, path)
+    if digest is None:
+        here.run.leave_uncompared(f"{path} on {host.name}", "it is not there or cannot be read")
+        return None
+    known: dict[str, BuildSpec] = here.memo.setdefault("elsewhere", {})
+    if digest not in known:
+        known[digest] = _recovered(here, host, service, _fetched(here, host, path, digest), path)
+    return known[digest], digest
+
+
+def _hash(here: Site, host: Host, path: str) -> str | None:
+    try:
+        code, lines = run(here.state, host, f"sha256sum -- {shlex.quote(path)}", sudo=here.fleet(host).target.sudo)
+    except BrokenError:
+        return None
+    return lines[-1].split()[0].removeprefix("\\") if code == 0 and lines else None
+
+
+def _fetched(here: Site, host: Host, path: str, digest: str) -> BinaryInfo:
+    local = record_folder(here) / f"{Path(path).name}-{digest[:12]}.{host.name}"
+    local.parent.mkdir(parents=True, exist_ok=True)
+    with ctx_host.use(host):
+        problem = fetch(host, path, local)
+    if problem:
+        raise RefusedError(f"{problem}; nothing was changed")
+    try:
+        return inspect(local)
+    except ArtifactError as error:
+        raise RefusedError(f"{host.name}: {path}: {error}; --data binary=... names the program itself") from None
+
+
+def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
+    build, name = info.build, f"{host.name}: {path}"
+    if build is None:
+        raise RefusedError(f"{name}: has no Go build info, so nobody can tell what it was built from")
+    if not build.revision:
+        raise RefusedError(
+            f"{name}: has no commit in it (built outside of git, or with -buildvcs=false), so nobody can build it again"
+        )
+    if not FULL_SHA.fullmatch(build.revision):
+        raise RefusedError(
+            f"{name}: names {build.revision!r:.80} as its commit, expected 40 hex digits; nothing was changed"
+        )
+    if build.settings.get("vcs.modified") == "true":
+        here.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
+    source, platform = source_at(here, service, build.revision), state_of(here, host).platform
+    planned = [spec for spec in plan.specs(service, source, build.release, [platform]) if spec.platform == platform]
+    # `--data binary` may name a further binary of the service
+    meant = next((spec for spec in planned if spec.binary == Path(path).name), None)
+    meant = meant or next(spec for spec in planned if spec.binary == service.binary)
+    told = {key: value for key, value in build.settings.items() if key in HARMLESS}
+    tags = tuple(sorted({tag for tag in build.settings.get("-tags", "").split(",") if tag}))
+    found = meant.model_copy(
+        update={
+            "go_version": build.release,
+            "tags": tags,
+            "strip": info.stripped,
+            "environment": tuple(sorted((dict(meant.environment) | told).items())),
+        }
+    )
+    odd = next(odd_fields(found, service.name, platform), None)
+    odd = odd or next((key for key, value in told.items() if not harmless(key, value)), None)
+    if odd is not None:  # it becomes a part of a path or of a command on the builder
+        value = told.get(odd) or getattr(found, odd)
+        raise RefusedError(f"{name}: names {str(value)!r:.80} as its {odd}, which cannot be; nothing was changed")
+    if tags != meant.tags:
+        here.run.note(
+            f"{name}: was built with the tags {','.join(tags) or '(none)'}, group data says "
+            f"{','.join(meant.tags) or '(none)'}; it is compared with a build as its own bytes say"
+        )
+    return found
+
+
+def source_at(here: Site, service: Service, commit: str) -> ResolvedSource:
+    """A service's source at a commit that was built earlier.
+
+    Raises:
+        SourceError: nobody has it.
+    """
+    exact = service.model_copy(update={"source": service.source.model_copy(update={"ref": commit})})
+    return resolve.resolve(exact, here.run.home.mirrors, offline=here.run.options.source_offline)

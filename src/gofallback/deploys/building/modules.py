@@ -1,0 +1,112 @@
+"""Which way the modules of each service go in this run, worked out once, and the modules that the controller brings."""
+
+from __future__ import annotations
+
+from gevent.lock import RLock
+from pyinfra.api.host import Host
+
+from gofallback.builder.paths import Layout
+from gofallback.deploys.run.context import Site
+from gofallback.gobuild.modules import ModuleFiles, Modules, Way, builder_environment, choose
+from gofallback.gomod import go_command
+from gofallback.gomod.download import ModuleSet, gather
+from gofallback.gomod.files import module_files
+from gofallback.gomod.run import Wanted
+from gofallback.model import Service, ToolchainPin
+from gofallback.operations.modules import Again, Delivery
+from gofallback.source.model import ResolvedSource
+
+
+def way_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> Way:
+    """Where the modules of a service come from when this host builds this commit of it.
+
+    Raises:
+        ModuleFilesError: the mirror cannot be read.
+    """
+    known: dict[tuple[str, str, str], Way] = here.memo.setdefault("module ways", {})
+    name = (host.name, service.name, source.commit)
+    if name not in known:
+        files = files_of(here, service, source)
+        known[name] = choose(
+            service.build.modules,
+            files,
+            service.build.private,
+            [service.build.environment, here.fleet(host).builder.environment],
+            controller_can=go_command.can(_pins(here, host), files.go),
+        )
+    return known[name]
+
+
+def modules_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> Modules:
+    """What go on this host is told about the modules of a service."""
+    way = way_of(here, host, service, source)
+    folder = Layout(here.fleet(host).builder.root).modules
+    return Modules(way, builder_environment(way, service.build.private, folder))
+
+
+def files_of(here: Site, service: Service, source: ResolvedSource) -> ModuleFiles:
+    """The module files of the commit that is built."""
+    known: dict[tuple[str, str], ModuleFiles] = here.memo.setdefault("module files", {})
+    name = (service.name, source.commit)
+    if name not in known:
+        known[name] = module_files(source, service.build.directory)
+    return known[name]
+
+
+def gathered(here: Site, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
+    """The modules of a commit, on the controller; fetched once, however many builders want them.
+
+    Raises:
+        GofallbackError: they cannot be had.
+    """
+    name = (service.name, source.commit)
+    with here.lock:
+        locks: dict[tuple[str, str], RLock] = here.memo.setdefault("module locks", {})
+        held = locks.setdefault(name, RLock())
+    known: dict[tuple[str, str], ModuleSet] = here.memo.setdefault("modules", {})
+    with held:
+        if name not in known:
+            known[name] = gather(_wanted(here, host, service, source), host.log)
+        return known[name]
+
+
+def delivery(here: Site, host: Host, service: Service, source: ResolvedSource) -> Delivery:
+    """The modules of a commit for one builder.
+
+    Raises:
+        GofallbackError: they cannot be had.
+    """
+    return Delivery(
+        label=f"{service.name} {source.version}",
+        found=gathered(here, host, service, source),
+        root=here.fleet(host).builder.root,
+        scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
+    )
+
+
+def again(here: Site, host: Host, service: Service, source: ResolvedSource) -> Again | None:
+    """Sends them once more, where the controller brings them."""
+    if way_of(here, host, service, source) != "controller":
+        return None
+    return Again(lambda: delivery(here, host, service, source))
+
+
+def _wanted(here: Site, host: Host, service: Service, source: ResolvedSource) -> Wanted:
+    home, files = here.run.home, files_of(here, service, source)
+    return Wanted(
+        label=f"{service.name} {source.version}",
+        files=files,
+        folder=home.modules,
+        go=lambda: go_command.find(
+            _pins(here, host), files.go, downloads=home.downloads, toolchains=home.toolchains, say=host.log
+        ),
+        private=service.build.private,
+        environment=service.build.environment,
+        offline=here.run.options.source_offline,
+        timeout=service.build.timeout,
+    )
+
+
+def _pins(here: Site, host: Host) -> list[ToolchainPin]:
+    table = here.fleet(host).toolchain
+    return table.pins if table else []

@@ -1,0 +1,211 @@
+"""What runs in production, as something that can be built again: by the manifests of the targets, else of the store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pyinfra.api.host import Host
+
+from gofallback.artifact.manifest import Manifest
+from gofallback.artifact.spec import BuildSpec
+from gofallback.deploys.building import foreign
+from gofallback.deploys.building.specs import services_in_use
+from gofallback.deploys.building.untrusted import doubt
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import GofallbackError
+from gofallback.model import Service
+from gofallback.operations.target.channel import BrokenError, run
+from gofallback.provenance import PROVENANCE
+from gofallback.release.extra_file import contents_of
+from gofallback.report.model import version_of
+from gofallback.source.model import ResolvedSource
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Live:
+    """One binary of a release that is live on a target."""
+
+    host: Host
+    service: Service
+    release: str
+    path: str
+    """On the target."""
+    spec: BuildSpec
+    sha256: str
+    """As its manifest says."""
+
+
+def asked(here: Site) -> bool:
+    """Whether this run compares the builder with what runs in production."""
+    return here.run.command == "faithful" or here.run.options.faithful
+
+
+def live(here: Site) -> list[Live]:
+    """Every binary that is live on a target of this run and can be built again; worked out once.
+
+    What cannot is a note of the run: a comparison that leaves something out must say so.
+    """
+    with here.lock:
+        if "live" not in here.memo:
+            here.memo["live"] = _live_programs(here) if asked(here) else []
+        found: list[Live] = here.memo["live"]
+        return found
+
+
+def _live_programs(here: Site) -> list[Live]:
+    found = [one for host in here.targets for one in _of_host(here, host)]
+    if here.run.command == "faithful":  # elsewhere they get nothing either
+        for name in here.unreachable_targets:
+            here.run.uncompared.append(f"{name}, which cannot be reached")
+    return found
+
+
+def specs(here: Site) -> list[BuildSpec]:
+    """What the builder has to build for the comparison, each once."""
+    return list({one.spec.key: one.spec for one in live(here)}.values())
+
+
+def toolchains(here: Site) -> list[tuple[str, str]]:
+    """What each release was built with, as (tool, version): its Go, and its Zig where it has C."""
+    known = specs(here)
+    zigs = {spec.cgo.version for spec in known if spec.cgo and spec.cgo.compiler == "zig"}
+    return sorted({("go", spec.go_version) for spec in known} | {("zig", version) for version in zigs})
+
+
+def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:
+    """The commits that run in production, each once.
+
+    Raises:
+        SourceError: a commit cannot be had.
+    """
+    with here.lock:
+        if "live sources" not in here.memo:
+            wanted = {(known.service.name, known.spec.commit): known.service for known in live(here)}
+            here.memo["live sources"] = [(one, foreign.source_at(here, one, key[1])) for key, one in wanted.items()]
+        found: list[tuple[Service, ResolvedSource]] = here.memo["live sources"]
+        return found
+
+
+def refuse_nothing(here: Site) -> None:
+    """There has to be something to compare with; and all of it, where something is to be shipped on the strength of it.
+
+    Raises:
+        RefusedError: no target runs anything that can be built again, or one runs something that cannot.
+    """
+    if asked(here) and not live(here):
+        names = ", ".join(service.name for service in services_in_use(here))
+        why = f" ({'; '.join(here.run.notes[-2:])})" if here.run.notes else ""
+        raise RefusedError(
+            f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
+            "builder with; nothing was changed"
+        )
+    if asked(here) and here.run.uncompared and here.run.command != "faithful":
+        raise RefusedError(
+            f"--data faithful=true: not everything that runs can be compared ({'; '.join(here.run.uncompared)}; why is "
+            "in the notes); nothing was changed: leave those out with --limit or --data service=..., or see what "
+            "deploys/faithful.py says and go on without it"
+        )
+
+
+def _brought_by_others(here: Site, host: Host, path: str) -> list[Live]:
+    services = here.services(host)
+    if len(services_in_use(here)) != 1:
+        raise RefusedError(f"--data binary={path}: of which service? name it with --data service=...")
+    made = []
+    for service in services:
+        recovered = foreign.spec_of(here, host, service, path)
+        if recovered is not None:
+            made.append(Live(host, service, path, path, *recovered))
+    return made
+
+
+def _of_host(here: Site, host: Host) -> list[Live]:
+    if here.run.options.binary is not None:
+        return _brought_by_others(here, host, here.run.options.binary)
+    found: list[Live] = []
+    for service in here.services(host):
+        state = state_of(here, host).services[service.name]
+        if state.current is None:
+            here.run.note(f"{host.name}: no release of {service.name} is live, so there is nothing to compare")
+            continue
+        release = state.releases.get(state.current)
+        folder = f"{service.home}/releases/{state.current}"
+        raw = _json(release.manifest if release else None)
+        main = _believed(here, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
+        main = main or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
+        if main is None:
+            here.run.leave_uncompared(
+                f"{service.name} {state.current} on {host.name}",
+                "no manifest of ours that can be believed is there or in the store",
+            )
+            continue
+        found.append(_live(host, service, state.current, folder, main))
+        for path in sorted({*contents_of(raw), *state.hashes}):  # also what nothing speaks of may run
+            name = path.removeprefix("bin/")
+            if not path.startswith("bin/") or name == main.spec.binary:
+                continue
+            further = _manifest(_json(_read(here, host, f"{folder}/{name}.{MANIFEST}")))
+            further = _believed(here, host, service, further, f"{folder}/{name}.{PROVENANCE}")
+            if further is None or further.spec.binary != name:
+                here.run.leave_uncompared(
+                    f"{path} of {state.current} on {host.name}", "it has no manifest that can be believed"
+                )
+            else:
+                found.append(_live(host, service, state.current, folder, further))
+    return found
+
+
+def _believed(here: Site, host: Host, service: Service, manifest: Manifest | None, proof: str) -> Manifest | None:
+    """A target's manifest, unless building what it says could harm the builder; that is a note."""
+    if manifest is None:
+        return None
+    why = doubt(here, host, service, state_of(here, host).platform, manifest, proof)
+    if why is not None:
+        here.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
+    return manifest if why is None else None
+
+
+def _live(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> Live:
+    path = f"{folder}/bin/{manifest.spec.binary}"
+    return Live(host, service, release, path, manifest.spec, manifest.sha256)
+
+
+def _json(content: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _manifest(raw: dict[str, Any]) -> Manifest | None:
+    """The binary's own manifest in that of a release, which says more."""
+    own = {key: value for key, value in raw.items() if key in Manifest.model_fields}
+    try:
+        return Manifest.model_validate_json(json.dumps(own))
+    except ValidationError:
+        return None
+
+
+def _stored(here: Site, service: Service, release: str, sha256: str | None) -> Manifest | None:
+    """The manifest of the store's artifact with exactly these bytes."""
+    try:
+        there = here.run.store.by_version(service.name, version_of(release))
+    except GofallbackError:
+        return None
+    return next((one.manifest for one in there if one.manifest.sha256 == sha256), None)
+
+
+def _read(here: Site, host: Host, path: str) -> bytes | None:
+    try:
+        code, lines = run(here.state, host, f"cat {shlex.quote(path)}", sudo=here.fleet(host).target.sudo)
+    except BrokenError:
+        return None
+    return "\n".join(lines).encode() if code == 0 else None

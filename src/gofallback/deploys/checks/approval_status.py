@@ -1,0 +1,76 @@
+"""What status says about freeze windows and approvals: what may go, what waits, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gofallback.approval.digest import ApprovalError, release_of
+from gofallback.approval.requester import Requester, find_requester
+from gofallback.approval.tally import Desk, Tally
+from gofallback.controller.store import StoreError
+from gofallback.deploys.checks.approvals import demands, frozen
+from gofallback.deploys.run.context import Site
+from gofallback.model.approval import Approval
+from gofallback.report.fleet import ApprovalRow, FreezeRow, StatusRow
+
+#: Versions of a service that are shown; older ones are history.
+_MOST_VERSIONS = 3
+
+
+def freeze_rows(here: Site) -> list[FreezeRow]:
+    """The environments that are frozen now."""
+    return [
+        FreezeRow(environment=environment, name=on.name, until=on.until.isoformat() if on.until else None, text=str(on))
+        for environment, on in frozen(here, datetime.now(UTC))
+    ]
+
+
+def approval_rows(here: Site, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
+    """How the newest versions that are not live everywhere stand, where approvals are demanded."""
+    made = []
+    for environment, rules, service in demands(here):
+        hosts = {host.name for host in here.targets if here.fleet(host).environment == environment}
+        live = {row.version for row in rows if row.service == service.name and row.host in hosts}
+        for version in _newer(here, service.name, live):
+            made.append(_row(here, environment, rules, service.name, version))
+    return made
+
+
+def _newer(here: Site, service: str, live: set[str | None]) -> Iterator[str]:
+    """Versions of the store that were built after the one that is live everywhere."""
+    for version in here.run.store.versions(service)[:_MOST_VERSIONS]:
+        if live == {version}:
+            return
+        yield version
+
+
+def _row(here: Site, environment: str, rules: Approval, service: str, version: str) -> ApprovalRow:
+    try:
+        tally = _tally(here, environment, rules, service, version)
+    except (ApprovalError, StoreError) as error:
+        return ApprovalRow(
+            environment=environment, service=service, version=version, required=rules.required, trouble=str(error)
+        )
+    return ApprovalRow(
+        environment=environment,
+        service=service,
+        version=version,
+        digest=tally.release.digest,
+        required=tally.required,
+        by=[one.principal for one in tally.accepted],
+        expires=min((one.expires for one in tally.accepted), default=None),
+        could_sign=list(tally.could_sign),
+        refused=list(tally.refused),
+        text=tally.line(),
+    )
+
+
+def _tally(here: Site, environment: str, rules: Approval, service: str, version: str) -> Tally:
+    desk = Desk(Path.cwd(), environment, rules)
+    # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
+    claimed = here.run.options.requester
+    requester = find_requester(desk.signers(), claimed, (), ()) if claimed else Requester()
+    stored = [found.manifest for found in here.run.store.by_version(service, version)]
+    return desk.count(release_of(service, version, stored), requester, datetime.now(UTC))

@@ -1,0 +1,211 @@
+"""The checks of preflight. Each raises RefusedError with one line; none changes anything."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+from pyinfra.api.host import Host
+
+from gofallback.builder.messages import MAKE_ROOM
+from gofallback.connectors.winssh import WinSSHConnector
+from gofallback.deploys.building import plan, production, twin
+from gofallback.deploys.building.specs import all_specs, services_in_use
+from gofallback.deploys.checks.approvals import permit
+from gofallback.deploys.checks.prefetch import gather
+from gofallback.deploys.releasing.desired import check_files
+from gofallback.deploys.rollout import etcd_lease, waves
+from gofallback.deploys.run.context import RefusedError, Site, cli_parameters
+from gofallback.deploys.run.journal import writable
+from gofallback.deploys.run.target_state import state_of
+from gofallback.facts.builder import builder_state
+from gofallback.lease.holder import in_the_way
+from gofallback.lease.script import HEARTBEAT
+from gofallback.model import Service
+from gofallback.model.platform import GO_PLATFORMS
+from gofallback.pyinfra_patches.empty_run import GIVEN, misspelt
+from gofallback.release.prerequisites import preconditions, requirements
+from gofallback.release.state import Holder
+
+NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})
+CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
+ONLY_BUILDERS = frozenset({"standby", "builds", "wipe"})
+NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
+
+
+def whole_run(here: Site) -> None:
+    """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
+    _pyinfra_options(here)
+    _reachable(here)
+    _connectors(here)
+    builds = here.run.command in NEEDS_BUILDER
+    if builds and here.builders:
+        _choose_builder(here)
+    if here.run.command in twin.COMMANDS:
+        twin.choose(here)
+    if here.run.command in NEEDS_TARGETS and not services_in_use(here):
+        raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
+    _platforms(here)
+    if here.run.command in CHANGES_TARGETS:
+        waves.check(here)
+        etcd_lease.check(here)
+    if here.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
+        problem = writable(here)
+        if problem:
+            raise RefusedError(problem)
+    gather(here, sources=builds and here.run.command != "faithful")
+    production.refuse_nothing(here)
+    if builds and not here.builders:
+        _do_without_builder(here)
+    if here.run.command in twin.COMMANDS and builds:
+        plan.refuse_alone(here)
+    if here.run.command == "drill":
+        check_files(here)
+    permit(here)
+
+
+def _pyinfra_options(here: Site) -> None:
+    given = cli_parameters()
+    for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial"), ("fail_percent", "--fail-percent")):
+        if given.get(name) is not None and given[name] is not False:
+            raise RefusedError(
+                f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
+                "budget are group data: `rollout: {canary, waves, budget}`"
+            )
+    if trouble := misspelt(GIVEN, here.state.inventory):
+        raise RefusedError(trouble)
+
+
+def _reachable(here: Site) -> None:
+    command, run = here.run.command, here.run
+    if command not in ONLY_BUILDERS:
+        # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
+        lost = set(here.unreachable_builders)
+        here.state.failed_hosts -= {host for host in here.state.failed_hosts if host.name in lost}
+    if command in ONLY_BUILDERS and not here.builders:
+        raise RefusedError(_nobody("builders", here.unreachable_builders))
+    if command not in NEEDS_TARGETS:
+        return
+    if here.unreachable_targets and not run.options.skip_unreachable and command != "status":
+        raise RefusedError(
+            f"{', '.join(here.unreachable_targets)}: cannot be reached (see above); nothing was changed on any host: "
+            "mend it, or go on without by --data skip_unreachable=true"
+        )
+    if here.unreachable_targets:
+        run.note(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
+    if not here.targets and (command != "drill" or here.unreachable_targets):
+        raise RefusedError(_nobody("targets", here.unreachable_targets))
+
+
+def _connectors(here: Site) -> None:
+    """A Linux host behind @winssh would get the words of cmd.exe, and answer with its shell's errors."""
+    linux = [*here.targets, *(host for host in here.builders if here.fleet(host).builder.os == "linux")]
+    for host in linux:
+        if isinstance(host.connector, WinSSHConnector):
+            raise RefusedError(
+                f"{host.name}: @winssh is for Windows hosts, and this is a Linux one (a target, or builder.os is "
+                f"linux): write @linssh/{host.name} in the inventory"
+            )
+
+
+def _platforms(here: Site) -> None:
+    """A rehearsal without targets builds what group data lists."""
+    if here.run.command != "drill" or here.targets:
+        return
+    for service in services_in_use(here):
+        if not service.build.platforms:
+            raise RefusedError(
+                f"services.{service.name}.build.platforms: is empty, and no target says what to build for; list "
+                "platforms, such as linux/amd64, or give the inventory targets"
+            )
+
+
+def _nobody(group: str, unreachable: list[str]) -> str:
+    if unreachable:
+        return f"none of the {group} can be reached: {', '.join(unreachable)}"
+    return (
+        f"the inventory has no hosts in the group `{group}` (or --limit leaves them out); see inventories/production.py"
+    )
+
+
+def _choose_builder(here: Site) -> None:
+    here.run.builder = _first_trusted(here)
+    if here.unreachable_builders:
+        here.run.note(f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds")
+
+
+def _first_trusted(here: Site) -> str:
+    """The first that every target lets build (`trust.builders`); the first of all where none is: that is told later."""
+    allowed = [set(here.fleet(host).trust.builders) for host in here.targets if here.fleet(host).trust.builders]
+    names = [host.name for host in here.builders]
+    return next((name for name in names if all(name in some for some in allowed)), names[0])
+
+
+def _do_without_builder(here: Site) -> None:
+    if production.asked(here):
+        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; there is none to be judged")
+    missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
+    if missing:
+        what = f"{missing[0].what} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
+        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; {what}")
+    here.run.note("no builder can be reached; every artifact was in the store")
+
+
+def target(here: Site, host: Host) -> None:
+    """One target: what it is, what it has, who is at work there."""
+    if here.run.command == "status":
+        return
+    state = state_of(here, host)
+    _refuse(host, requirements(state))
+    if state.platform not in GO_PLATFORMS:
+        raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
+    if here.run.command in ("drill", "faithful"):
+        return
+    minimum = 0 if here.run.command == "rollback" else here.fleet(host).target.minimum_free_mb
+    for service in here.services(host):
+        _wait_for_lost_run(here, host, service)
+        _refuse(host, preconditions(state_of(here, host), service, 0, minimum, here.run.id, here.run.options.takeover))
+
+
+def _refuse(host: Host, problems: list[str]) -> None:
+    if problems:
+        raise RefusedError(f"{host.name}: {'; '.join(problems)}; nothing was changed")
+
+
+def _wait_for_lost_run(here: Site, host: Host, service: Service) -> None:
+    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
+
+    A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
+    lease ends by itself. Which of the two it is shows within a heartbeat.
+    """
+    began, told = time.monotonic(), False
+    held = state_of(here, host).services[service.name].lease
+    while held is not None and in_the_way(held, here.run.id, here.run.options.takeover):
+        before, waited = held, time.monotonic() - began
+        if waited > HEARTBEAT and not told:
+            host.log(f"{service.name}: {held} is not heard of any more; waiting for its lease to end")
+            told = True
+        gevent.sleep(0.5)
+        held = state_of(here, host, refresh=True).services[service.name].lease
+        if held is not None and _alive(before, held):
+            return
+
+
+def _alive(before: Holder, now: Holder) -> bool:
+    """Whether the lease was renewed, or taken anew, between two looks."""
+    if before.run_id != now.run_id or before.number != now.number:
+        return True
+    return now.silent is not None and (before.silent is None or now.silent < before.silent)
+
+
+def builder(here: Site, host: Host) -> None:
+    """The builder in use: its disk, if anything is to be built."""
+    if not plan.to_build(here, host):
+        return
+    settings = here.fleet(host).builder
+    state = builder_state(host, settings.root)
+    if state.free_bytes is not None and state.free_bytes < settings.minimum_free_mb * 1_000_000:
+        raise RefusedError(
+            f"{host.name}: {state.free_bytes / 1e6:.0f} MB free on the disk of {settings.root}, expected at least "
+            f"{settings.minimum_free_mb} MB (builder.minimum_free_mb); nothing was changed; {MAKE_ROOM}"
+        )

@@ -1,0 +1,123 @@
+"""What a run wants: the release of each service on each target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyinfra.api.host import Host
+
+from gofallback.artifact.spec import BuildSpec
+from gofallback.controller.release_files import Place, gather
+from gofallback.deploys.building.specs import agent_for, specs_for
+from gofallback.deploys.releasing.stored import stored_agent, stored_of
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.target_state import state_of
+from gofallback.git import resolve
+from gofallback.model import Service
+from gofallback.release import templates
+from gofallback.release.extra_file import Extra
+from gofallback.release.render import ReleaseFiles, render
+from gofallback.source.model import Repository
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One release of one service on one target."""
+
+    service: Service
+    files: ReleaseFiles
+    binary: BuildSpec
+    """The main one, which the unit runs."""
+    agent: BuildSpec
+    further: tuple[BuildSpec, ...] = ()
+    """The other binaries, by name."""
+
+    @property
+    def programs(self) -> tuple[BuildSpec, ...]:
+        """Everything of it that is built."""
+        return (self.binary, *self.further, self.agent)
+
+    @property
+    def commit(self) -> str:
+        """Full SHA of the commit."""
+        return self.binary.commit
+
+
+def wanted_from_source(site: Site, host: Host) -> list[Wanted]:
+    """The releases that a build of this run puts on a target."""
+    platform = state_of(site, host).platform
+    wanted = []
+    for service in site.services(host):
+        binary = specs_for(site, service, [platform])[platform]
+        programs = (binary, *site.run.further[service.name][platform])
+        wanted.append(_wanted(site, host, service, programs, agent_for(site, service, platform)))
+    return wanted
+
+
+def wanted_from_store(site: Site, host: Host) -> list[Wanted]:
+    """The releases that stored artifacts put on a target (rollout.py).
+
+    Raises:
+        RefusedError: no version was named, or the store has none that fits.
+    """
+    platform = state_of(site, host).platform
+    wanted = []
+    for service in site.services(host):
+        binary, *further = stored_of(site, service, platform)
+        agent = stored_agent(site, platform)
+        for stored in (binary, *further, agent):
+            site.run.artifacts[stored.manifest.key] = stored
+        for stored in (binary, agent):
+            spec = stored.manifest.spec
+            site.run.specs.setdefault(spec.service, {})[spec.platform] = spec
+        specs = tuple(stored.manifest.spec for stored in further)
+        site.run.further.setdefault(service.name, {})[platform] = specs
+        wanted.append(_wanted(site, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
+    return wanted
+
+
+def _wanted(site: Site, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec) -> Wanted:
+    binary, *further = programs
+    files = render(
+        service,
+        version=binary.version,
+        artifact_key=binary.key,
+        agent_key=agent.key,
+        templates=templates.load(Path.cwd()),
+        further={spec.binary: spec.key for spec in further},
+        extras=_extras(site, service, binary, site.fleet(host).environment),
+    )
+    return Wanted(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
+
+
+def check_files(site: Site) -> None:
+    """A rehearsal finds a file that cannot be had, though it brings none.
+
+    Raises:
+        DataError, SourceError: a file of a release cannot be had.
+    """
+    for host in site.targets:
+        platform = state_of(site, host).platform
+        for service in site.services(host):
+            _extras(site, service, specs_for(site, service, [platform])[platform], site.fleet(host).environment)
+
+
+def _extras(site: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
+    """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
+
+    Raises:
+        DataError, SourceError: a file cannot be had.
+    """
+    if not service.files:
+        return {}
+    context = {"version": binary.version, "commit": binary.commit, "environment": environment}
+    key = f"extras:{service.model_dump_json()}:{context}"
+    with site.lock:
+        if key not in site.memo:
+            source: Repository | None = site.run.sources.get(service.name)
+            if source is None and any(one.repository is not None for one in service.files.values()):
+                source = resolve.at_commit(service, binary.commit, site.run.home.mirrors)
+            site.memo[key] = gather(service, Place(source, Path.cwd(), site.run.home.files, context))
+        found: dict[str, Extra] = site.memo[key]
+        return found

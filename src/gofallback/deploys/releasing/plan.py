@@ -1,0 +1,142 @@
+"""What each target is to get, memoised for the run, and what that changes there, in words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Sequence
+
+import click
+from pyinfra.api.host import Host
+
+from gofallback.controller.store import MANIFEST, Stored
+from gofallback.deploys.releasing.desired import Wanted, wanted_from_source, wanted_from_store
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.target_state import state_of
+from gofallback.provenance.attest import beside
+from gofallback.redact import names_secret, redact
+from gofallback.release.contents import contents
+from gofallback.release.plan import Step, diff
+from gofallback.release.upload import Upload
+from gofallback.release.upload_plan import LocalProgram, upload_for
+
+#: A line of an environment file in a diff; only there values stand in quotes.
+_VARIABLE = re.compile(r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]+)=\".")
+
+
+def wanted(here: Site, host: Host) -> list[Wanted]:
+    """The releases that this run puts on a target; worked out once."""
+    key = f"wanted:{host.name}"
+    with here.lock:
+        if key not in here.memo:
+            make = wanted_from_store if here.run.command == "rollout" else wanted_from_source
+            here.memo[key] = make(here, host)
+            for want in here.memo[key]:
+                _note(here, host, want)
+        found: list[Wanted] = here.memo[key]
+        return found
+
+
+def _note(here: Site, host: Host, want: Wanted) -> None:
+    outcome = here.run.outcome(host.name, want.service.name)
+    found = state_of(here, host).services[want.service.name]
+    outcome.release, outcome.commit = want.files.id, want.commit
+    outcome.previous = outcome.live = found.current
+    stored = stored_binary(here, want)
+    live = found.hashes.get(f"bin/{want.service.binary}") if found.current == want.files.id else None
+    outcome.sha256 = stored.manifest.sha256 if stored else live
+    if found.health is not None and found.current is not None:
+        outcome.healthy = found.health.healthy  # of what runs now, also when this run will not come to change it
+    if not changes(here, host, want):
+        outcome.state = "unchanged"
+
+
+def stored_binary(here: Site, want: Wanted) -> Stored | None:
+    """The artifact of a wanted release, if it exists by now."""
+    return here.run.artifacts.get(want.binary.key)
+
+
+def changes(here: Site, host: Host, want: Wanted) -> list[Step]:
+    """Every change on one target; empty: nothing to do."""
+    stored = stored_binary(here, want)
+    found = state_of(here, host).services[want.service.name]
+    artifacts = ((spec.binary, here.run.artifacts.get(spec.key)) for spec in want.further)
+    further = {name: one.manifest.sha256 for name, one in artifacts if one is not None}
+    return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
+
+
+def tell(here: Site, host: Host, want: Wanted) -> None:
+    """Say every change, host by host; with --diff also the text of what changes."""
+    for step in changes(here, host, want):
+        host.log(f"{want.service.name}: {step.text}")
+        if step.diff and here.state.config.DIFF:
+            for line in step.diff.splitlines():
+                click.echo(f"        {_coloured(masked(line))}", err=True)
+
+
+def masked(line: str) -> str:
+    """A line of a diff without the value of a variable whose name sounds like a secret's, and without tokens."""
+    found = _VARIABLE.match(line)
+    return f'{found["name"]}="***"' if found and names_secret(found["name"]) else redact(line)
+
+
+def _coloured(line: str) -> str:
+    if line.startswith(("---", "+++", "@@")):
+        return click.style(line, bold=True)
+    return click.style(line, fg={"+": "green", "-": "red"}.get(line[:1]))
+
+
+def upload(here: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> Upload | None:
+    """What has to be sent to a target; None: it is all there.
+
+    Args:
+        here: the run.
+        host: the target.
+        want: the release.
+        programs: the artifacts of `Wanted.programs`.
+    """
+    binary, *further, agent = programs
+    return upload_for(
+        state_of(here, host),
+        want.service,
+        want.files,
+        manifest=_manifest(want, binary, further, agent),
+        beside=beside(binary.path.parent) | _beside_further(further),
+        binary=_program(binary),
+        further={one.manifest.spec.binary: _program(one) for one in further},
+        agent=_program(agent),
+        run_id=here.run.id,
+        minimum_free_mb=here.fleet(host).target.minimum_free_mb,
+    )
+
+
+def _program(stored: Stored) -> LocalProgram:
+    return LocalProgram(path=stored.path, sha256=stored.manifest.sha256, size=stored.manifest.size)
+
+
+def _beside_further(further: Sequence[Stored]) -> dict[str, bytes]:
+    """Manifest, provenance and SBOM of each further binary, under names that begin with the binary's."""
+    found: dict[str, bytes] = {}
+    for one in further:
+        name = one.manifest.spec.binary
+        files = beside(one.path.parent)
+        with contextlib.suppress(OSError):  # as there: `verify` calls it missing
+            # the bytes that were signed: a later gofallback would write the same manifest with further keys
+            files[MANIFEST] = (one.path.parent / MANIFEST).read_bytes()
+        found |= {f"{name}.{file}": content for file, content in files.items()}
+    return found
+
+
+def _manifest(want: Wanted, binary: Stored, further: Sequence[Stored], agent: Stored) -> bytes:
+    """manifest.json of a release: the main binary's manifest, and what lies beside it.
+
+    `contents` is there only where there is something: a release of one binary has the manifest it always had.
+    """
+    content = binary.manifest.model_dump(mode="json")
+    content["release"] = want.files.id
+    content["agent_sha256"] = agent.manifest.sha256
+    others = contents(want.files, {one.manifest.spec.binary: one.manifest.sha256 for one in further})
+    if others:
+        content["contents"] = others
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()

@@ -1,0 +1,78 @@
+"""What the store has of the version asked for, and of the agent."""
+
+from __future__ import annotations
+
+from gofallback.controller.store import Stored
+from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.gobuild import agent_source
+from gofallback.gobuild.plan import AGENT
+from gofallback.model import Service
+
+
+def stored_of(site: Site, service: Service, platform: str) -> list[Stored]:
+    """The artifacts of the version asked for, the main binary's first; hashed once a run.
+
+    Raises:
+        RefusedError: no version was named, or the store lacks one of the binaries.
+    """
+    key = f"stored:{service.name}:{platform}"
+    if key not in site.memo:
+        site.memo[key] = _of_version(site, service, platform)
+    found: list[Stored] = site.memo[key]
+    return found
+
+
+def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
+    store, version = site.run.store, site.run.options.version
+    known = store.versions(service.name)
+    newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
+    if version is None:
+        raise RefusedError(f"--data version=...: which version of {service.name}? in the store: {newest}")
+    if version not in known:
+        raise RefusedError(
+            f"--data version={version}: the store has no such version of {service.name}; it has: {newest}"
+        )
+    fitting = [found for found in store.by_version(service.name, version) if found.manifest.platform == platform]
+    if not fitting:
+        damaged = [
+            note for note in site.run.notes if note.startswith(f"artifact {store.root / service.name / version}/")
+        ]
+        if damaged:
+            raise RefusedError(f"{damaged[-1]}; build it again: deploys/drill.py --data ref={version}")
+        raise RefusedError(
+            f"{service.name} {version}: not built for {platform}; run deploys/fallback.py --data ref={version}"
+        )
+    made: list[Stored] = []
+    for name in (service.binary, *sorted(service.build.binaries)):
+        ours = [found for found in fitting if found.manifest.spec.binary == name]
+        if not made and not ours and len({found.manifest.spec.binary for found in fitting}) == 1:
+            ours = fitting  # the one binary had another name when it was built
+        # a tag may have been moved between two builds, and the binaries of a release are of one commit
+        same = [one for one in ours if not made or one.manifest.spec.commit == made[0].manifest.spec.commit]
+        if not same:
+            commit = f" from commit {made[0].manifest.spec.commit[:12]}, as {service.binary} was" if ours else ""
+            raise RefusedError(
+                f"{service.name} {version}: {name} was not built for {platform}{commit}; build every binary with "
+                f"deploys/drill.py --data ref={version}"
+            )
+        made.append(same[0])
+    return made
+
+
+def stored_agent(site: Site, platform: str) -> Stored:
+    """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
+    key = f"agent:{platform}"
+    if key not in site.memo:
+        site.memo[key] = _newest_agent(site, platform)
+    found: Stored = site.memo[key]
+    return found
+
+
+def _newest_agent(site: Site, platform: str) -> Stored:
+    store, today = site.run.store, agent_source.agent_digest()
+    every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
+    fitting = [found for found in every if found.manifest.platform == platform]
+    fitting.sort(key=lambda found: (found.manifest.spec.commit == today, found.manifest.built_at), reverse=True)
+    if not fitting:
+        raise RefusedError(f"the agent was never built for {platform}; run deploys/fallback.py once")
+    return fitting[0]

@@ -1,0 +1,246 @@
+"""Makes one release live on one target and keeps what became of it; and the way back for a target that was well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.state import Outcome, Run
+from gofallback.deploys.run.target_state import state_of
+from gofallback.model import Service
+from gofallback.operations.target import activate as target
+from gofallback.operations.target import lease
+from gofallback.operations.target.channel import Second
+from gofallback.release.activation import ActivationOutcome, Order
+
+#: Begins what stands in the report when the run ends while a target is at work.
+BEGUN = "its activation was begun and not followed to the end"
+#: Seconds beyond all that a target does alone, for connecting and for a busy machine.
+_MARGIN = 30.0
+
+#: Seconds a target is waited for although the deadline is over: what it did is asked, not guessed.
+_LEAST = 5.0
+
+
+@dataclass(frozen=True)
+class Switch:
+    """What a run does with one service of one target."""
+
+    service: Service
+    release: str
+    """Folder name of the release that is to be live at the end."""
+    sha256: str | None
+    how: Literal["nothing", "activate", "confirm", "revert"]
+    """`confirm`: it is live and provisional already; `revert`: what is provisional there goes back to it."""
+    run_id: str = ""
+    """The run whose release is provisional there, if it is not this one."""
+    of: str = ""
+    """Folder of that release. Its agent can take it back; the one it goes back to may be older, or not there at all."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether anything changes on the target."""
+        return self.how != "nothing"
+
+
+def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
+    """Step: start an activation, follow it, and keep what became of it.
+
+    Returns:
+        False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
+        asked again at the end.
+    """
+    run, name = here.run, switch.service.name
+    outcome = run.outcome(host.name, name)
+    outcome.reason = begun(window(here, host))
+    run.tell("intended", host=host.name, service=name, release=switch.release, previous=outcome.previous)
+    if switch.how == "revert":
+        keep(run, outcome, switch, _take_back(state, host, here, switch))
+        good = outcome.state == "confirmed"
+        said = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
+        host.log_styled(f"{name}: {said}", fg="green" if good else "red")
+    else:
+        good = target.activate_step(
+            state,
+            host,
+            lambda: _activate(state, host, here, switch),
+            lambda found: keep(run, outcome, switch, found),
+        )
+    if not good and not outcome.lost:
+        run.blame(host.name, name, outcome.reason or outcome.state)
+    return good or outcome.lost
+
+
+def _order(here: Site, host: Host, service: Service, release: str | None, run_id: str) -> Order:
+    number = lease.number(host, service.name)
+    return Order(service.name, service.home, release or "", run_id, here.run.who, number)
+
+
+def _take_back(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
+    service, run = switch.service, here.run
+    return target.revert(
+        state,
+        host,
+        _order(here, host, service, switch.of or switch.release, switch.run_id),
+        timeout=patience(here, host),
+        sudo=here.fleet(host).target.sudo,
+        reason=run.why or f"taken back by run {run.id}",
+        silence=silence(here, host, service),
+    )
+
+
+def _activate(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
+    service, fleet, run = switch.service, here.fleet(host), here.run
+    return target.activate(
+        state,
+        host,
+        _order(here, host, service, switch.release, run.id),
+        timeout=patience(here, host),
+        sha256=switch.sha256,
+        sudo=fleet.target.sudo,
+        window=window(here, host),
+        reason=run.why,
+        keep_failed=fleet.rollout.revert == "none",
+        silence=silence(here, host, service),
+    )
+
+
+def patience(here: Site, host: Host) -> float:
+    """Seconds one target is waited for: a rollback has one deadline for all of it."""
+    rollout = here.fleet(host).rollout
+    if here.run.command != "rollback":
+        return rollout.activate_timeout
+    left = rollout.rollback_deadline - (here.run.elapsed - here.run.executing_since)
+    return max(_LEAST, min(left, rollout.activate_timeout))
+
+
+def window(here: Site, host: Host) -> float:
+    """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
+    back = here.run.command == "rollback" or here.run.options.abort is not None
+    return 0.0 if back else float(here.fleet(host).rollout.confirm_window)
+
+
+def silence(here: Site, host: Host, service: Service) -> float:
+    """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
+    return window(here, host) + 2 * service.health.start_deadline + _MARGIN
+
+
+def begun(seconds: float) -> str:
+    """What stands in the report when the run ends while a target is at work; for a window of so many seconds."""
+    if not seconds:
+        return f"{BEGUN}; the target ends it alone, deploys/status.py says how"
+    return f"{BEGUN}; the target ends it alone, and goes back {seconds:g} s after it was well, as nobody confirms it"
+
+
+def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
+    """What the target said becomes the outcome. Where it refused, what ran before runs on."""
+    outcome.release = switch.release or None
+    if found.state not in ("refused", "unknown"):
+        outcome.live, outcome.healthy = found.live, found.healthy
+    outcome.seconds += found.seconds
+    outcome.evidence = tuple(found.evidence)
+    if found.state == "provisional":
+        outcome.deadline, outcome.deadline_told = found.deadline, run.elapsed
+        run.became(outcome, "provisional")
+    elif found.state == "confirmed" or (switch.how == "revert" and found.state == "reverted"):
+        run.became(outcome, "confirmed")  # what this run wants there is live and healthy
+    elif found.state == "unknown":
+        outcome.live, outcome.healthy = None, None
+        outcome.lose(run.elapsed - found.silent)
+        run.became(outcome, "provisional", f"lost: {found.reason}")
+    elif found.state == "reverted":
+        run.became(outcome, "reverted", found.reason)
+    else:
+        run.became(outcome, "failed", found.reason if found.state == "failed" else f"{found.state}: {found.reason}")
+
+
+def confirm(state: State, host: Host, here: Site, service: Service, via: Second) -> bool:
+    """Step: tell a target, over a new connection, that its release stays."""
+    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+    found = target.confirm(
+        state,
+        host,
+        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
+        timeout=min(patience(here, host), silence(here, host, service)),
+        sudo=fleet.target.sudo,
+        head=here.run.journal.head,
+        via=via,
+    )
+    if found.state == "confirmed":
+        outcome.live, outcome.healthy = found.live or outcome.release, True
+        here.run.became(outcome, "confirmed")
+        return True
+    outcome.live = found.live or outcome.live
+    outcome.healthy = found.healthy
+    if found.state == "unknown":
+        outcome.lose(here.run.elapsed)
+        here.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
+    else:
+        here.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
+    host.log_styled(f"{service.name}: not confirmed: {found.reason}", fg="red")
+    here.run.blame(host.name, service.name, outcome.reason or "not confirmed")
+    return False
+
+
+def put_back(state: State, host: Host, here: Site, services: Iterable[Service], reason: str) -> bool:
+    """Back to what was live before this run, where that is not confirmed yet.
+
+    Args:
+        state: pyinfra's.
+        host: the target.
+        here: the run and its hosts.
+        services: which of its services.
+        reason: what failed, and where.
+
+    Returns:
+        True when there was nothing to take back, or when the target was lost on the way: it is waited for at the end.
+    """
+    taken = []
+    for service in services:
+        outcome = here.run.outcome(host.name, service.name)
+        if outcome.state == "provisional" and not outcome.lost:
+            _put_back(state, host, here, service, reason)
+            taken.append(outcome)
+    return not taken or any(outcome.lost for outcome in taken)
+
+
+def _put_back(state: State, host: Host, here: Site, service: Service, reason: str) -> None:
+    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+    host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
+    found = target.revert(
+        state,
+        host,
+        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
+        timeout=patience(here, host),
+        sudo=fleet.target.sudo,
+        reason=reason,
+        silence=silence(here, host, service),
+    )
+    if found.state == "unknown":
+        outcome.lose(here.run.elapsed - found.silent)
+        here.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
+        return
+    if found.state == "refused":  # fenced: what runs there now is another run's doing
+        _ask(here, host, outcome)
+    else:
+        outcome.live, outcome.healthy = found.live, found.healthy
+    if found.state == "reverted":
+        here.run.became(outcome, "reverted", f"went back, because of {reason}")
+    else:
+        here.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
+        host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
+
+
+def _ask(here: Site, host: Host, outcome: Outcome) -> None:
+    outcome.healthy = None
+    try:
+        found = state_of(here, host, refresh=True).services[outcome.service]
+    except PyinfraError:
+        return  # the reason says enough
+    outcome.live, outcome.healthy = found.current, found.health.healthy if found.health else None

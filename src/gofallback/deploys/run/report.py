@@ -1,0 +1,221 @@
+"""A run as the record that is kept of it. Pure but for reading the run's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import zip_longest
+from typing import Literal
+
+from gofallback.deploys.run.state import Outcome, Run, Span
+from gofallback.journal.read import entries
+from gofallback.report import model as records
+from gofallback.report.rows import ApprovalRow, ArtifactRow, Health, Hold, OverrideRow, SourceRow, TargetRow, WaveRow
+
+_APPROVAL = ("principal", "key", "at", "expires", "file")
+_OVERRIDE = ("kind", "what", "why")
+
+
+def to_report(
+    run: Run,
+    *,
+    failed: bool,
+    order: Mapping[str, int],
+    round_trips: Mapping[str, int] | None = None,
+    changed: bool = False,
+) -> records.Report:
+    """The run as the record that is kept.
+
+    Args:
+        run: the run.
+        failed: pyinfra counts a host as failed.
+        order: place of each host in the inventory.
+        round_trips: commands and file transfers, by host.
+        changed: an operation changed something on some host.
+    """
+    trips = round_trips or {}
+    outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
+    targets = [_target(run, outcome) for outcome in outcomes]
+    verdict = records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed)
+    if run.command == "faithful" and run.refused is None and run.faithful and run.uncompared:
+        verdict = "partly"
+    return records.Report(
+        run_id=run.id,
+        command=run.command,
+        who=run.who,
+        started=run.started,
+        ended=datetime.now(UTC),
+        environment=next((fleet.environment for fleet in run.fleets.values()), "default"),
+        stages=_stages(run, order),
+        sources=_sources(run),
+        artifacts=_artifacts(run),
+        targets=targets,
+        verdict=verdict,
+        # what went wrong on the way to a good end (an answer that was lost) is no reason of it
+        reason=_stopped(run) or ("" if verdict in records.GOOD_VERDICTS else run.refused or _reason(run)),
+        notes=list(run.notes),
+        round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
+        identity=run.identity,
+        why=run.options.reason or "",
+        approvals=[ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
+        overrides=[OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
+        comparisons=list(run.comparisons),
+        faithful=run.faithful,
+        compared=run.compared,
+        uncompared=list(run.uncompared),
+        waves=_waves(run),
+        holds=_holds(run),
+        scans=list(run.scans),
+    )
+
+
+def _stopped(run: Run) -> str | None:
+    if run.stopped is None:
+        return None
+    return f"stopped by {run.stopped}; what was begun on a target ends there alone, deploys/status.py says how"
+
+
+def _reason(run: Run) -> str:
+    if run.cause:
+        return run.cause
+    for outcome in run.outcomes.values():
+        if outcome.state in ("failed", "reverted") and outcome.reason:
+            return f"{outcome.host}: {outcome.reason}"
+    if run.faithful and run.uncompared:
+        return f"{len(run.uncompared)} of what runs was not compared: {run.uncompared[0]}"
+    return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
+
+
+def _stages(run: Run, order: Mapping[str, int]) -> list[records.Stage]:
+    """One bar a stage and host, from its first operation to its last."""
+    stages: dict[str, dict[str, records.Span]] = {}
+    for span in run.spans:
+        if span.stage in records.STAGES:
+            bars = stages.setdefault(span.stage, {})
+            bars[span.host] = _joined(bars.get(span.host), _span(run, span))
+    return [
+        records.Stage(name=name, spans=sorted(stages[name].values(), key=lambda bar: order.get(bar.host, 0)))
+        for name in records.STAGES
+        if name in stages
+    ]
+
+
+def _waves(run: Run) -> list[WaveRow]:
+    rows = []
+    for wave, after in zip_longest(run.waves, run.waves[1:]):
+        state: Literal["passed", "failed", "not reached", "cut off"] = "cut off"
+        if wave.state == "waiting":
+            mine = {outcome.state for (host, _), outcome in run.outcomes.items() if host in wave.hosts}
+            state = "passed" if mine == {"unchanged"} else "not reached"  # nothing was to be done there
+        elif wave.state != "begun":
+            state = wave.state
+        pause = after.start - wave.end if after and after.start is not None and wave.end is not None else 0.0
+        end = run.elapsed if wave.start is not None and wave.end is None else wave.end
+        rows.append(
+            WaveRow(
+                name=wave.name, hosts=list(wave.hosts), start=wave.start, end=end, state=state, pause=max(0.0, pause)
+            )
+        )
+    return rows
+
+
+def _holds(run: Run) -> list[Hold]:
+    """From when to when each release was provisional: the journal knows."""
+    if run.journal.path is None:
+        return []
+    try:
+        told = entries(run.journal.path.read_bytes())
+    except OSError:
+        return []
+    holds: dict[tuple[str, str], Hold] = {}
+    for entry in told:
+        key = (entry.host or "", entry.service or "")
+        if entry.run != run.id or entry.at is None:
+            continue
+        at = max(0.0, (entry.at - run.started).total_seconds())
+        if entry.event == "provisional" and (key not in holds or holds[key].ended != "open"):
+            holds[key] = Hold(host=key[0], service=key[1], start=at, end=max(at, run.elapsed))
+        elif entry.event in ("confirmed", "reverted", "failed") and key in holds and holds[key].ended == "open":
+            holds[key] = holds[key].model_copy(update={"end": max(at, holds[key].start), "ended": entry.event})
+    return list(holds.values())
+
+
+def _joined(earlier: records.Span | None, later: records.Span) -> records.Span:
+    if earlier is None:
+        return later
+    status = later.status if earlier.status == "ok" else earlier.status
+    return later.model_copy(update={"start": min(earlier.start, later.start), "status": status})
+
+
+def _span(run: Run, span: Span) -> records.Span:
+    end = span.end if span.end is not None else run.elapsed
+    status: records.Status = "ok" if span.ok else "failed"
+    states = {outcome.state for (host, _), outcome in run.outcomes.items() if host == span.host}
+    if not span.ok and span.stage in ("activate", "confirm") and "reverted" in states:
+        status = "reverted"
+    return records.Span(host=span.host, start=max(0.0, span.start), end=max(0.0, end), status=status)
+
+
+def _sources(run: Run) -> list[SourceRow]:
+    return [
+        SourceRow(service=name, repository=found.repository, ref=found.ref, commit=found.commit, version=found.version)
+        for name, found in sorted(run.sources.items())
+    ]
+
+
+def _artifacts(run: Run) -> list[ArtifactRow]:
+    rows = []
+    for stored in run.artifacts.values():
+        manifest = stored.manifest
+        rows.append(
+            ArtifactRow(
+                service=manifest.spec.service,
+                binary=manifest.spec.binary,
+                platform=manifest.platform,
+                version=manifest.spec.version,
+                commit=manifest.spec.commit,
+                go_version=manifest.spec.go_version,
+                key=manifest.key,
+                sha256=manifest.sha256,
+                size=manifest.size,
+                builder=manifest.builder,
+                seconds=manifest.seconds,
+                origin="built" if manifest.key in run.built else "stored",
+                libc=_libc(run.libc.get(manifest.key, {})),
+            )
+        )
+    return rows
+
+
+def _libc(judged: Mapping[str, tuple[str, str]]) -> str:
+    """What a dynamic binary needs, and what each target has; equal ones together."""
+    needs = next((needs for needs, _ in judged.values()), "")
+    has: dict[str, list[str]] = {}
+    for host, (_, there) in sorted(judged.items()):
+        has.setdefault(there, []).append(host)
+    return (
+        f"needs {needs}; there is " + ", ".join(f"{one} on {', '.join(on)}" for one, on in has.items()) if needs else ""
+    )
+
+
+def _target(run: Run, outcome: Outcome) -> TargetRow:
+    health: Health = "unknown"
+    if outcome.healthy is not None:
+        health = "healthy" if outcome.healthy else "unhealthy"
+    return TargetRow(
+        host=outcome.host,
+        service=outcome.service,
+        outcome="untouched" if outcome.state == "planned" else outcome.state,
+        release=outcome.release or "",
+        commit=outcome.commit or "",
+        sha256=outcome.sha256 or "",
+        health=health,
+        seconds=max(0.0, outcome.seconds),
+        reason=outcome.reason or "",
+        evidence=list(outcome.evidence),
+        previous=outcome.previous or "",
+        running=outcome.live or "",
+        version=records.version_of(outcome.live or ""),
+        version_before=records.version_of(outcome.previous or ""),
+        deadline=outcome.deadline,
+    )

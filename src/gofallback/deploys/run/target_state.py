@@ -1,0 +1,43 @@
+"""What the targets of a run told last."""
+
+from __future__ import annotations
+
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.host import Host
+
+from gofallback.deploys.run.context import Site
+from gofallback.facts.target import target_state
+from gofallback.model import Service
+from gofallback.release.state import TargetState
+
+#: Bytes; record, history and journal of a run are some ten KiB.
+_LEAST_FREE = 256 * 1024
+
+
+def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
+    """What a target told last, or with ``refresh`` tells now.
+
+    A target that is gone while the run is executed does not end the whole run: what it told last stays.
+
+    Raises:
+        FactError: it does not answer.
+    """
+    told: dict[str, TargetState] = site.memo.setdefault("told", {})
+    try:
+        told[host.name] = target_state(host, site.services(host), sudo=site.fleet(host).target.sudo, refresh=refresh)
+    except PyinfraError:
+        if refresh or host.name not in told:
+            raise
+    return told[host.name]
+
+
+def unwell(found: TargetState, service: Service, release: str | None) -> str | None:
+    """Why a target's release cannot stay, by what it tells now; None: it can.
+
+    A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.
+    """
+    reason = found.services[service.name].unwell(release)
+    free = found.free.get(service.home)
+    if reason is None and free is not None and free < _LEAST_FREE:
+        reason = f"disk full: {free >> 10} KiB free below {service.home}, it cannot write down how this run ends"
+    return reason

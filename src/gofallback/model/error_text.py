@@ -1,0 +1,281 @@
+"""Turns what pydantic found into one line for a person: key path, expectation, value, remedy."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from gofallback.redact import names_secret, redact
+
+#: Every pattern of the models in plain words; a test looks that none is missing.
+PATTERNS: dict[str, str] = {
+    r"^(100|[1-9][0-9]?)%$": "should be a number of targets, a percentage such as '50%', or a mapping {label: region}",
+    r"^(targets|etcds?://\S+)$": "should be 'targets' or an address such as etcd://host:2379",
+    r"^([01]\d|2[0-3]):[0-5]\d$": "should be a time of day such as '16:00'",
+    r"^((mon|tue|wed|thu|fri|sat|sun) )?([01]\d|2[0-3]):[0-5]\d$": "should be a time of day such as '08:00', or one "
+    "with a weekday such as 'mon 08:00'",
+    r"^[a-z][a-z0-9-]{0,30}$": "should be 1 to 31 lower case letters, digits or '-', starting with a letter",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "should be the name of an environment variable (letters, digits, '_')",
+    r"^[0-9a-f]{64}$": "should be a SHA-256: 64 hex digits in lower case",
+    r"^\d+\.\d+(\.\d+)?$": "should be a Go version such as 1.26.6",
+    r"^\d+(\.\d+)+$": "should be a version such as 2.45.2",
+    r"^\d+\.\d+\.\d+$": "should be a version such as 0.15.2",
+    r"^\d+(\.\d+)*$": "should be a version such as 12.2.0",
+    r"^(auto|\d+\.\d+)$": "should be auto, or a version of glibc such as '2.31'",
+    r"^(https|file)://\S+$": "should be an https:// or file:// address",
+    r"^(file|s3|https?)://\S+$": "should be a file://, s3://, http:// or https:// address",
+    r"^file:///\S+$": "should be a folder of the controller such as file:///srv/vulndb",
+    r"^https?://[^\s]+$": "should be an http:// or https:// address",
+    r"^\S+:\d{1,5}$": "should be host:port, such as 127.0.0.1:8080",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]*$": "should be a file name of letters, digits, '.', '_' and '-'",
+    r"^[A-Za-z0-9._+{}-]+$": "should be letters, digits, ._+- and placeholders such as {version}",
+    r"^[A-Za-z0-9_.]+$": "should be a build tag of letters, digits, '_' and '.'",
+    r"^[\w./-]+\.\w+$": "should be a Go variable such as main.version",
+    r"^(\d+[KMGT]?|infinity)$": "should be a size such as 512M or 2G, or infinity",
+    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$": "should be a host such as git.example.com, with its port "
+    "where it is not the usual one",
+    r"^[^\s:]+$": "should be a user's name without blanks and ':'",
+    r"^[\w.*?/,:|-]+$": "should be rules such as private:git,public:off",
+    r"^(GO|CVE|GHSA)-[A-Za-z0-9-]+$": "should be the name of a vulnerability such as GO-2026-4601 or CVE-2026-1234",
+    r"^\d{4}-\d{2}-\d{2}$": "should be a day such as '2026-12-31'",
+    r"^\d+%$": "should be a percentage such as 50%",
+    r"^[A-Z][A-Za-z]+$": "should be a directive of systemd such as LimitCORE",
+}
+
+_TYPES: dict[str, str] = {
+    "string_type": "should be text",
+    "int_type": "should be an integer",
+    "int_from_float": "should be an integer",
+    "float_type": "should be a number",
+    "finite_number": "should be a finite number",
+    "bool_type": "should be true or false",
+    "list_type": "should be a list",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a mapping (key: value)",
+    "model_type": "should be a mapping (key: value)",
+    "model_attributes_type": "should be a mapping (key: value)",
+    "none_required": "should be null",
+}
+
+_BOUNDS: dict[str, str] = {
+    "greater_than_equal": "should be at least {ge}",
+    "greater_than": "should be more than {gt}",
+    "less_than_equal": "should be at most {le}",
+    "less_than": "should be less than {lt}",
+    "too_short": "should have at least {min_length} entry",
+    "too_long": "should have at most {max_length} entries",
+    "string_too_short": "should have at least {min_length} character",
+    "string_too_long": "should have at most {max_length} characters",
+}
+
+#: Tags of `gofallback.model.freeze.Window`, which stand in pydantic's key paths and in nobody's data.
+_TAGS = ("@once", "@weekly")
+_SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files", "files", "values"})
+
+
+def key_path(parts: Sequence[str | int]) -> str:
+    """``('a', 'b', 0, 'x y')`` as ``a.b[0]["x y"]``."""
+    text = ""
+    for part in parts:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text
+
+
+def kind(value: object) -> str:
+    """The type of a value in words."""
+    if value is None:
+        return "null"
+    words = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        list: "a list",
+        dict: "a mapping",
+    }
+    return words.get(type(value), f"a {type(value).__name__}")
+
+
+def shown(value: object, parts: Sequence[str | int] = ()) -> str:
+    """A value as it may stand in an error: short, on one line, and without anything that may be a secret."""
+    if any(part in _SECRET_PARENTS or names_secret(str(part), sure=True) for part in parts):
+        return f"{kind(value)} (not shown)"
+    if isinstance(value, (list, dict, tuple, set)):
+        return kind(value)
+    if isinstance(value, str):
+        if parts[-1:] == ["lease"] or parts[-1:] == ("lease",):  # an address that may be mistyped where the password is
+            value = re.sub(r"\S*@", "***@", value)
+        clean = redact(value)
+        return _short(json.dumps(clean, ensure_ascii=False) if _awkward(clean) else f"'{clean}'")
+    if value is None or isinstance(value, (bool, int, float)):
+        return json.dumps(value)
+    return kind(value)
+
+
+def closest(word: str, known: Sequence[str]) -> str:
+    """``; did you mean 'x'?``, or nothing."""
+    found = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    swapped = [name for name in found if sorted(name) == sorted(word)]  # prot: port rather than root
+    return f" (did you mean '{(swapped or found)[0]}'?)" if found else ""
+
+
+def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> tuple[list[str | int], str, str]:
+    """One finding of pydantic about ``data``, which was to become a ``model``.
+
+    Returns:
+        The key path below ``data``, what is wrong (with the value, where it may be shown), and the verb of the remedy.
+    """
+    where, is_key = _path(error["loc"], data)
+    value, ctx, code = error["input"], error.get("ctx", {}), error["type"]
+    special = _SPECIAL.get(code)
+    if special:
+        return special(where, error, model, data)
+    if code == "value_error":
+        text = str(ctx["error"])
+        verb = "" if ";" in text else "change it"
+        shows = text.startswith("should") and not isinstance(value, (list, dict))
+        what, semicolon, remedy = text.partition(";")
+        got = f", got {shown(value, () if is_key else where)}" if shows else ""
+        return where, ("the key " if is_key else "") + what + got + semicolon + remedy, verb
+    if code in _TYPES:
+        return where, f"{'the key ' if is_key else ''}{_TYPES[code]}, got {_typed(value, where, code)}", "change it"
+    if code == "literal_error":
+        hint = "; YAML reads an unquoted yes, no, on and off as a boolean, so put it in quotes"
+        unquoted = hint if isinstance(value, bool) else ""
+        return where, f"should be {ctx['expected']}, got {shown(value, where)}{unquoted}", "change it"
+    if code in _BOUNDS:
+        got = ctx.get("actual_length", shown(value, where))
+        plain = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in ctx.items()}
+        return where, f"{_BOUNDS[code].format(**plain)}, got {got}", "change it"
+    if code == "string_pattern_mismatch":
+        words = PATTERNS.get(ctx["pattern"], f"should match {ctx['pattern']}")
+        words = f"the key {words}" if is_key else words
+        return where, f"{words}, got {shown(value, () if is_key else where)}", "change it"
+    return where, f"{error['msg'].lower()}, got {shown(value, where)}", "change it"
+
+
+def _short(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _awkward(text: str) -> bool:
+    return "'" in text or any(not ch.isprintable() for ch in text)
+
+
+def _typed(value: object, where: Sequence[str | int], code: str) -> str:
+    text = shown(value, where)
+    if isinstance(value, str) and not text.endswith("(not shown)"):
+        text = _short(json.dumps(value, ensure_ascii=False))
+    described = text if text in (kind(value), f"{kind(value)} (not shown)") else f"{text} ({kind(value)})"
+    if code == "string_type" and isinstance(value, (bool, int, float)):
+        return described + "; put it in quotes"
+    if code == "model_type" and value is True:  # as in `cgo: true`
+        return described + "; write {} to switch it on with its defaults"
+    return described
+
+
+def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool]:
+    """The key path as a user wrote it: pydantic adds the tag of a union, and ``[key]`` for a key of a mapping."""
+    parts: list[str | int] = []
+    here: Any = data
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if part == "[key]":
+            return parts, True
+        if part in _TAGS and not (isinstance(here, dict) and part in here):
+            continue
+        if isinstance(here, dict):
+            if part not in here and not last:
+                continue
+            parts.append(part)
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            parts.append(part)
+            here = here[part]
+        else:
+            parts.append(part)
+            here = None
+    return parts, False
+
+
+def models_of(annotation: object) -> list[type[BaseModel]]:
+    """The models inside a field's annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in get_args(annotation) for model in models_of(arg)]
+
+
+def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
+    field = model.model_fields.get("type")
+    return field is not None and get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
+
+
+def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    """Keys of the model that ``loc`` (of pydantic, tags included) leads to."""
+    here = [model]
+    for part in loc:
+        tagged = [found for found in here if _is_tagged(found, part)]
+        fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
+        if len(here) > 1 and tagged:
+            here = tagged
+        elif fields:
+            here = [found for field in fields for found in models_of(field.annotation)]
+    return sorted({field.alias or key for found in here for key, field in found.model_fields.items()})
+
+
+Explained = tuple[list[str | int], str, str]
+Explainer = Callable[[list[str | int], ErrorDetails, type[BaseModel], Mapping[str, Any]], Explained]
+
+
+def _unknown(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
+    keys = known_keys(model, error["loc"][:-1])
+    name = str(where[-1])
+    return where, f"unknown key{closest(name, keys)}; known here: {', '.join(keys)}", "rename or remove it"
+
+
+def _missing(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
+    return where, "is required and missing", "add it"
+
+
+def _bad_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
+    ctx = error["ctx"]
+    field = str(ctx["discriminator"]).strip("'")
+    tags = str(ctx.get("expected_tags", ""))
+    return [*where, field], f"should be one of {tags}, got {shown(ctx.get('tag'), where)}", "change it"
+
+
+def _no_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
+    field = str(error["ctx"]["discriminator"]).strip("'")
+    tags = [
+        str(get_args(found.model_fields[field].annotation)[0])
+        for found in _union(model, error["loc"])
+        if field in found.model_fields
+    ]
+    return [*where, field], f"is required and missing; one of {', '.join(repr(tag) for tag in tags)}", "add it"
+
+
+def _union(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
+    here = [model]
+    for part in loc:
+        fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
+        here = [found for field in fields for found in models_of(field.annotation)] or here
+    return here
+
+
+_SPECIAL: dict[str, Explainer] = {
+    "extra_forbidden": _unknown,
+    "missing": _missing,
+    "union_tag_invalid": _bad_tag,
+    "union_tag_not_found": _no_tag,
+}
