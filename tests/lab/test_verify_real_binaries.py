@@ -161,10 +161,10 @@ def test_a_dynamic_program_of_this_machine_fits_it_and_not_an_older_one() -> Non
     assert libc == "glibc"
     platform = platform_of(os.uname().sysname, os.uname().machine)
     assert platform
-    here = TargetFacts(goarch=platform.split("/")[1], kernel=os.uname().release, libc="glibc", libc_version=version)
-    assert compatibility(info, here).ok
+    ctx = TargetFacts(goarch=platform.split("/")[1], kernel=os.uname().release, libc="glibc", libc_version=version)
+    assert compatibility(info, ctx).ok
     assert info.glibc
-    older = compatibility(info, here.model_copy(update={"libc_version": "2.2"}))
+    older = compatibility(info, ctx.model_copy(update={"libc_version": "2.2"}))
     assert older.reason.startswith(f"libc: needs glibc {info.glibc} or later, has glibc 2.2;")
 
 

@@ -308,10 +308,10 @@ def test_an_environment_that_is_no_folder_name_is_refused(project: Project) -> N
 
 
 def test_the_digest_is_the_same_whoever_built_it_and_when() -> None:
-    here = release_of(
+    ctx = release_of(
         "hello", "v1.1.0", [manifest("linux/arm64"), manifest(builder="w9", built_at="2027-01-01T00:00:00Z")]
     )
-    assert here.digest == RELEASE.digest
+    assert ctx.digest == RELEASE.digest
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def found(tool: str, version: str, sha256: str | None) -> ToolchainFound:
     return ToolchainFound(tool, version, f"C:\\{tool}", sha256, "ours" if sha256 else "machine")
 
 
-def here(home: Home, sources: dict[str, Any]) -> Any:
+def ctx(home: Home, sources: dict[str, Any]) -> Any:
     table = Toolchain(go="1.27.0", git="2.55.0", pins=[GO, GIT])
     fleet = SimpleNamespace(toolchain=table, builder=SimpleNamespace(root="C:\\gofallback", use_installed=True))
     return SimpleNamespace(run=SimpleNamespace(home=home, id="r1", sources=sources), fleet=lambda _: fleet)
@@ -149,7 +149,7 @@ def test_a_run_says_which_toolchains_and_which_repository(
     )
     info = inspect_bytes(PROGRAM)
     for sources in ({"hello": source}, {}):
-        files = attest.attested(here(home, sources), cast(Any, None), manifest(), info)
+        files = attest.attested(ctx(home, sources), cast(Any, None), manifest(), info)
         made = statement.read(envelope.unseal(files["provenance.json"]).payload)
         asked = made.predicate.build_definition.external_parameters
         assert asked.get("repository") == ("https://git.example.com/hello.git" if sources else None)

@@ -42,7 +42,7 @@ def compared(
         releases={RELEASE: ReleaseFound(RELEASE, manifest=manifest_text(told))},
         hashes={"bin/hello": told.sha256, **(more or {})},
     )
-    here = site(tmp_path, "t1", builder="w1", command="faithful")
+    ctx = site(tmp_path, "t1", builder="w1", command="faithful")
     known: Any = SimpleNamespace(services={"hello": state}, platform="linux/amd64")
     monkeypatch.setattr(production, "state_of", lambda *_: known)
 
@@ -52,7 +52,7 @@ def compared(
 
     for module in (production, untrusted):
         monkeypatch.setattr(module, "run", cat)
-    return here
+    return ctx
 
 
 def of(**changed: Any) -> Manifest:
@@ -84,16 +84,16 @@ def of(**changed: Any) -> Manifest:
 def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
-    here = compared(tmp_path, monkeypatch, of(**changed))
-    assert production.live(here) == []
-    assert here.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
+    ctx = compared(tmp_path, monkeypatch, of(**changed))
+    assert production.live(ctx) == []
+    assert ctx.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
 
 
 def test_what_only_changes_the_bytes_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = of(environment=(("GOAMD64", "v3"),), tags=("netgo",))
-    here = compared(tmp_path, monkeypatch, told)
-    assert production.specs(here) == [told.spec]
-    assert here.run.notes == []
+    ctx = compared(tmp_path, monkeypatch, told)
+    assert production.specs(ctx) == [told.spec]
+    assert ctx.run.notes == []
 
 
 def test_what_the_store_has_or_a_trusted_key_signed_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +118,9 @@ def test_what_the_store_has_or_a_trusted_key_signed_is_built(tmp_path: Path, mon
 def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
-    here = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
-    assert [one.path for one in production.live(here)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
-    assert here.run.notes == [
+    ctx = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
+    assert [one.path for one in production.live(ctx)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
+    assert ctx.run.notes == [
         f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
     ]
 
@@ -129,5 +129,5 @@ def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
-    here = compared(tmp_path, monkeypatch, told)
-    assert production.live(here) == [] and "its key is not that of its build" in here.run.notes[0]
+    ctx = compared(tmp_path, monkeypatch, told)
+    assert production.live(ctx) == [] and "its key is not that of its build" in ctx.run.notes[0]

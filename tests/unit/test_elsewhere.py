@@ -29,23 +29,23 @@ def recovered(
     path: str = "/usr/local/bin/hello",
 ) -> tuple[BuildSpec, Site]:
     """What would be built, and the run."""
-    here = site(tmp_path, "t1", builder="w1", command="faithful")
+    ctx = site(tmp_path, "t1", builder="w1", command="faithful")
     source: Any = SimpleNamespace(commit=SETTINGS["vcs.revision"], version="v1.1.0")
     known: Any = SimpleNamespace(platform="linux/amd64")
     monkeypatch.setattr(foreign, "source_at", lambda *_: source)
     monkeypatch.setattr(foreign, "state_of", lambda *_: known)
     info = inspect_bytes(ElfMaker(info=build_info(module_text({**SETTINGS, **(settings or {})}), go)).bytes())
     service = Service.model_validate({**MINIMAL, "build": BUILD})
-    return foreign._recovered(here, here.targets[0], service, info, path), here
+    return foreign._recovered(ctx, ctx.targets[0], service, info, path), ctx
 
 
 def test_it_is_built_for_the_target_with_the_go_and_the_tags_that_are_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, here = recovered(tmp_path, monkeypatch, {"-tags": "sqlite,netgo", "GOAMD64": "v3"})
+    spec, ctx = recovered(tmp_path, monkeypatch, {"-tags": "sqlite,netgo", "GOAMD64": "v3"})
     assert (spec.platform, spec.binary, spec.go_version) == ("linux/amd64", "hello", "1.26.6")
     assert spec.tags == ("netgo", "sqlite") and ("GOAMD64", "v3") in spec.environment
-    assert here.run.notes == [
+    assert ctx.run.notes == [
         "t1: /usr/local/bin/hello: was built with the tags netgo,sqlite, group data says netgo; it is compared with a "
         "build as its own bytes say"
     ]

@@ -185,8 +185,8 @@ def test_without_summer_time_a_window_is_what_the_clock_on_the_wall_says(
 def test_the_order_of_windows_does_not_matter(windows: list[dict[str, object]], now: datetime, dice: object) -> None:
     shuffled = list(windows)
     dice.shuffle(shuffled)  # type: ignore[attr-defined]
-    here, there = frozen(now, *windows), frozen(now, *shuffled)
-    assert (here and here.until) == (there and there.until)
+    ctx, there = frozen(now, *windows), frozen(now, *shuffled)
+    assert (ctx and ctx.until) == (there and there.until)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ def told(content: bytes | None, *, current: str | None = RELEASE, sha256: str = 
 
 
 def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> Site:
-    here = site(tmp_path, *states, builder="w1", command=command)
+    ctx = site(tmp_path, *states, builder="w1", command=command)
     monkeypatch.setattr(production, "state_of", lambda _, host: states[host.name])
-    return here
+    return ctx
 
 
 def of_release(**more: Any) -> bytes:
@@ -57,22 +57,22 @@ def of_release(**more: Any) -> bytes:
 def test_each_target_names_what_it_runs_and_each_build_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = live_on(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
-    assert [(one.host.name, one.path) for one in production.live(here)] == [
+    ctx = live_on(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
+    assert [(one.host.name, one.path) for one in production.live(ctx)] == [
         ("t1", f"/opt/hello/releases/{RELEASE}/bin/hello"),
         ("t2", f"/opt/hello/releases/{RELEASE}/bin/hello"),
     ]
-    assert production.specs(here) == [SPEC] and production.toolchains(here) == [("go", "1.27.0")]
-    production.refuse_nothing(here)
+    assert production.specs(ctx) == [SPEC] and production.toolchains(ctx) == [("go", "1.27.0")]
+    production.refuse_nothing(ctx)
 
 
 def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = Stored(artifact(tmp_path / "artifact", tmp_path / "keys") / "hello", manifest())
-    here = live_on(tmp_path, monkeypatch, t1=told(b"not json", sha256=stored.manifest.sha256))
-    here.run.store.add(stored.manifest, stored.path)
-    assert production.specs(here) == [SPEC]
+    ctx = live_on(tmp_path, monkeypatch, t1=told(b"not json", sha256=stored.manifest.sha256))
+    ctx.run.store.add(stored.manifest, stored.path)
+    assert production.specs(ctx) == [SPEC]
     other = live_on(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
     assert production.specs(other) == []
     assert other.run.notes == [
@@ -85,18 +85,18 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
 def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = live_on(tmp_path, monkeypatch, t1=told(None, current=None))
+    ctx = live_on(tmp_path, monkeypatch, t1=told(None, current=None))
     with pytest.raises(RefusedError, match=r"no target runs a release of hello .*nothing to compare the builder with"):
-        production.refuse_nothing(here)
+        production.refuse_nothing(ctx)
     nobody_asked = live_on(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
     production.refuse_nothing(nobody_asked)
     assert production.live(nobody_asked) == []
 
 
-def judged(here: Site) -> Report:
+def judged(ctx: Site) -> Report:
     """The report of a run whose builder made the bytes of everything that was compared."""
-    here.run.faithful, here.run.compared = True, len(production.live(here))
-    return to_report(here.run, failed=False, order={}, changed=True)
+    ctx.run.faithful, ctx.run.compared = True, len(production.live(ctx))
+    return to_report(ctx.run, failed=False, order={}, changed=True)
 
 
 def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
@@ -105,9 +105,9 @@ def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
     found = told(of_release())
     found.services["hello"].hashes["bin/by-hand"] = "c" * 64  # nothing says what it was built from
     monkeypatch.setattr(production, "_read", lambda *_: None)
-    here = live_on(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
-    here.unreachable_targets = ["t9"]
-    report = judged(here)
+    ctx = live_on(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
+    ctx.unreachable_targets = ["t9"]
+    report = judged(ctx)
     assert comparisons.verdict(report) == (
         f"this builder is a faithful replacement: yes for 1 of 4; not compared: bin/by-hand of {RELEASE} on t1, "
         f"hello {RELEASE} on t2 and 1 more"
@@ -121,10 +121,10 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     states = {"t1": told(of_release()), "t2": told(None, sha256="b" * 64)}
-    here = live_on(tmp_path, monkeypatch, command="fallback", **states)
-    here.run.options = Options(faithful=True)
+    ctx = live_on(tmp_path, monkeypatch, command="fallback", **states)
+    ctx.run.options = Options(faithful=True)
     with pytest.raises(RefusedError, match=rf"not everything that runs .*hello {RELEASE} on t2; why .*--limit"):
-        production.refuse_nothing(here)
+        production.refuse_nothing(ctx)
     production.refuse_nothing(live_on(tmp_path, monkeypatch, **states))
 
 
@@ -144,12 +144,12 @@ def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
 
 
 def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = live_on(tmp_path, monkeypatch, t1=told(None))
-    here.memo["live"] = [
-        Live(here.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
+    ctx = live_on(tmp_path, monkeypatch, t1=told(None))
+    ctx.memo["live"] = [
+        Live(ctx.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
         for one in ("0.14.1", "0.15.2")
     ]
-    assert production.toolchains(here) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
+    assert production.toolchains(ctx) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
 
 
 @pytest.fixture
@@ -170,22 +170,22 @@ def name_of(sysroot: Path, cache: Path) -> str:
 
 
 def test_a_sysroot_that_group_data_still_names_serves_what_runs_in_production(tmp_path: Path, sysroot: Path) -> None:
-    here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     digest = name_of(sysroot, tmp_path)
-    assert [*cgo.sysroots_for(here, linked(sysroot), [with_c(digest)])] == [digest]
-    assert here.run.notes == []
+    assert [*cgo.sysroots_for(ctx, linked(sysroot), [with_c(digest)])] == [digest]
+    assert ctx.run.notes == []
 
 
 def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_name_says(
     tmp_path: Path, sysroot: Path
 ) -> None:
-    here = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     older = read(sysroot, tmp_path, where="x")
-    kept = packed(older, cgo.cache(here), lambda _: None)
+    kept = packed(older, cgo.cache(ctx), lambda _: None)
     (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data's is another one today
-    found = cgo.sysroots_for(here, linked(sysroot), [with_c(older.digest)])
+    found = cgo.sysroots_for(ctx, linked(sysroot), [with_c(older.digest)])
     assert found[older.digest].digest == older.digest
-    assert here.run.notes == []
+    assert ctx.run.notes == []
 
     changed = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     now = read(sysroot, tmp_path, where="x")

@@ -13,9 +13,9 @@ from tests.unit.sites import site
 
 
 def given(tmp_path: Path, command: str, override: dict[str, Any]) -> Site:
-    here = site(tmp_path, "t1", builder="w1", command=command)
-    here.state.inventory.get_override_data = lambda: override  # type: ignore[method-assign]
-    return here
+    ctx = site(tmp_path, "t1", builder="w1", command=command)
+    ctx.state.inventory.get_override_data = lambda: override  # type: ignore[method-assign]
+    return ctx
 
 
 @pytest.mark.parametrize("command", ["fallback", "rollout"])

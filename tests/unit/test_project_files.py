@@ -107,9 +107,9 @@ def test_a_linux_host_behind_winssh_is_told_its_connector(role: str, system: str
     """Before it is asked anything: its shell would not know a word."""
     host = SimpleNamespace(name="t1", connector=object.__new__(WinSSHConnector))
     builder = SimpleNamespace(os=system)
-    here = SimpleNamespace(targets=[], builders=[], fleet=lambda _: SimpleNamespace(builder=builder))
-    setattr(here, role, [host])
+    ctx = SimpleNamespace(targets=[], builders=[], fleet=lambda _: SimpleNamespace(builder=builder))
+    setattr(ctx, role, [host])
     with pytest.raises(RefusedError, match=r"^t1: @winssh is for Windows hosts.* write @linssh/t1 in the inventory$"):
-        _connectors(cast(Any, here))
+        _connectors(cast(Any, ctx))
     host.connector = object()
-    _connectors(cast(Any, here))
+    _connectors(cast(Any, ctx))

@@ -32,14 +32,14 @@ activate: Any = import_module("gofallback.deploys.activate")
 confirm: Any = import_module("gofallback.deploys.confirm")
 
 
-def switched(here: Site, host: str, service: str = "hello") -> None:
-    outcome = here.run.outcome(host, service)
+def switched(ctx: Site, host: str, service: str = "hello") -> None:
+    outcome = ctx.run.outcome(host, service)
     outcome.release, outcome.previous, outcome.live, outcome.state = NEW, OLD, NEW, "provisional"
 
 
-def step(here: Site, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
-    known = here.fleet(here.targets[0]).services[service]
-    return Step("switch", plan(here)[wave], service), Switch(known, NEW, None, how)
+def step(ctx: Site, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
+    known = ctx.fleet(ctx.targets[0]).services[service]
+    return Step("switch", plan(ctx)[wave], service), Switch(known, NEW, None, how)
 
 
 @pytest.fixture
@@ -55,55 +55,55 @@ def says(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
 def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
     tmp_path: Path, says: dict[str, ActivationOutcome]
 ) -> None:
-    here = site(tmp_path, "t1")
-    switched(here, "t1")
+    ctx = site(tmp_path, "t1")
+    switched(ctx, "t1")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
-    host = here.targets[0]
-    assert switch.put_back(here.state, host, here, here.services(host), "why")  # pyinfra would leave it out otherwise
-    assert here.run.outcome("t1", "hello").lost
+    host = ctx.targets[0]
+    assert switch.put_back(ctx.state, host, ctx, ctx.services(host), "why")  # pyinfra would leave it out otherwise
+    assert ctx.run.outcome("t1", "hello").lost
 
 
 def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_for(
     tmp_path: Path, says: dict[str, ActivationOutcome]
 ) -> None:
-    here = site(tmp_path, "t1", services=("api", "web"))
-    switched(here, "t1", "api")
+    ctx = site(tmp_path, "t1", services=("api", "web"))
+    switched(ctx, "t1", "api")
     says["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
-    assert activate._go_live(here.state, here.targets[0], here, *step(here, service="web"))
-    assert (here.run.outcome("t1", "api").lost, here.run.outcome("t1", "web").state) == (True, "reverted")
+    assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
+    assert (ctx.run.outcome("t1", "api").lost, ctx.run.outcome("t1", "web").state) == (True, "reverted")
 
 
 def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
     tmp_path: Path, says: dict[str, ActivationOutcome]
 ) -> None:
-    here = site(tmp_path, "t1", services=("api", "web"))
-    switched(here, "t1", "api")
+    ctx = site(tmp_path, "t1", services=("api", "web"))
+    switched(ctx, "t1", "api")
     says["lease"] = ActivationOutcome("unknown", "")
-    assert activate._go_live(here.state, here.targets[0], here, *step(here, service="web"))
-    assert here.run.outcome("t1", "api").lost
+    assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
+    assert ctx.run.outcome("t1", "api").lost
 
 
 def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped_before_its_wave(
     tmp_path: Path, says: dict[str, ActivationOutcome]
 ) -> None:
-    here = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
-    here.run.outcome("t1", "hello").state = "reverted"
-    switched(here, "t2")
-    assert halt(here)
-    assert activate._go_live(here.state, here.targets[1], here, *step(here, "confirm", wave=1))
-    assert here.run.outcome("t2", "hello").state == "provisional"
-    assert confirm.decision(here).back == ("t2",)
+    ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
+    ctx.run.outcome("t1", "hello").state = "reverted"
+    switched(ctx, "t2")
+    assert halt(ctx)
+    assert activate._go_live(ctx.state, ctx.targets[1], ctx, *step(ctx, "confirm", wave=1))
+    assert ctx.run.outcome("t2", "hello").state == "provisional"
+    assert confirm.decision(ctx).back == ("t2",)
 
 
 @pytest.mark.parametrize(("state", "good"), [("confirmed", True), ("reverted", False)])
 def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, good: bool
 ) -> None:
-    here = site(tmp_path, "t1")
-    switched(here, "t1")
-    here.run.outcome("t1", "hello").lose(0.0)
-    found = target(NEW if good else OLD, OLD, NEW, ran=(record(here.run.id, NEW, OLD, state),))
+    ctx = site(tmp_path, "t1")
+    switched(ctx, "t1")
+    ctx.run.outcome("t1", "hello").lose(0.0)
+    found = target(NEW if good else OLD, OLD, NEW, ran=(record(ctx.run.id, NEW, OLD, state),))
 
     class Second:
         def __init__(self, *_: object) -> None: ...
@@ -117,20 +117,20 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
     monkeypatch.setattr(confirm, "Second", Second)
     monkeypatch.setattr(confirm, "asked", lambda *_: TargetState(services={"hello": found}))
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
-    assert confirm._lost(here.state, here.targets[0], here) is good
-    assert here.run.outcome("t1", "hello").state == state
+    assert confirm._lost(ctx.state, ctx.targets[0], ctx) is good
+    assert ctx.run.outcome("t1", "hello").state == state
     assert given_back == ["t1"]  # its renewals would put the way back off
 
 
 def test_a_lost_target_is_given_no_more_time_at_the_end_than_it_needs_since_it_was_lost(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", rollout={"confirm_window": 60})
-    host = here.targets[0]
-    services = here.services(host)
+    ctx = site(tmp_path, "t1", rollout={"confirm_window": 60})
+    host = ctx.targets[0]
+    services = ctx.services(host)
     alone = 60 + services[0].health.start_deadline
-    here.run.outcome("t1", "hello").lose(here.run.elapsed)
-    assert confirm._patience(here, host, services) == pytest.approx(alone + 15, abs=1)
-    here.run.outcome("t1", "hello").lost_since = here.run.elapsed - 1000
-    assert confirm._patience(here, host, services) == 15
+    ctx.run.outcome("t1", "hello").lose(ctx.run.elapsed)
+    assert confirm._patience(ctx, host, services) == pytest.approx(alone + 15, abs=1)
+    ctx.run.outcome("t1", "hello").lost_since = ctx.run.elapsed - 1000
+    assert confirm._patience(ctx, host, services) == 15
 
 
 def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,39 +150,39 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
 
 def waiting(tmp_path: Path, pause: Any) -> Site:
     """A run in the pause after its canary."""
-    here = site(tmp_path, "t1", "t2", rollout={"pause": pause})
-    switched(here, "t1")
-    here.run.outcome("t2", "hello")
-    return here
+    ctx = site(tmp_path, "t1", "t2", rollout={"pause": pause})
+    switched(ctx, "t1")
+    ctx.run.outcome("t2", "hello")
+    return ctx
 
 
 def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = waiting(tmp_path, "ask")
-    monkeypatch.setattr(pause, "keep_leases", lambda *_: here.memo.update(watch=[lambda: "t1: taken over"]))
+    ctx = waiting(tmp_path, "ask")
+    monkeypatch.setattr(pause, "keep_leases", lambda *_: ctx.memo.update(watch=[lambda: "t1: taken over"]))
     began = time.monotonic()
-    pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", plan(ctx)[0]))
     assert time.monotonic() - began < 5
-    assert halt(here) == "t1: taken over"
-    assert not list(here.run.home.run(here.run.id).glob("*.json"))  # nobody is asked any more
+    assert halt(ctx) == "t1: taken over"
+    assert not list(ctx.run.home.run(ctx.run.id).glob("*.json"))  # nobody is asked any more
 
 
 def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_back_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = waiting(tmp_path, 1)
+    ctx = waiting(tmp_path, 1)
     taken: list[str] = []
     monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
     monkeypatch.setattr(reconnect, "acquire", lambda _, host, __: taken.append(host.name))
-    pause.pause(here.state, here.targets[0], here, Step("pause", plan(here)[0]))
+    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", plan(ctx)[0]))
     assert taken == ["t1"]  # nothing was switched on t2, which takes its own before it is
 
 
 def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = waiting(tmp_path, 0)
+    ctx = waiting(tmp_path, 0)
     connected: list[str] = []
 
     def asked(*_: object) -> TargetState:
@@ -196,9 +196,9 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
 
     monkeypatch.setattr(reconnect, "asked", asked)
     monkeypatch.setattr(reconnect, "reconnect", connect_again)
-    assert activate._gate(here.state, here.targets[0], here, Step("gate", plan(here)[0]))
-    assert here.run.outcome("t1", "hello").state == "provisional"
-    assert not here.run.outcome("t1", "hello").lost
+    assert activate._gate(ctx.state, ctx.targets[0], ctx, Step("gate", plan(ctx)[0]))
+    assert ctx.run.outcome("t1", "hello").state == "provisional"
+    assert not ctx.run.outcome("t1", "hello").lost
 
 
 def looked_at(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int = 1 << 30) -> None:
@@ -210,23 +210,23 @@ def looked_at(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int
 def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
-    back = Switch(here.services(here.targets[0])[0], "", None, "revert")
-    outcome = here.run.outcome("t1", "hello")
-    switch.keep(here.run, outcome, back, ActivationOutcome("reverted", NEW))
+    ctx = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
+    back = Switch(ctx.services(ctx.targets[0])[0], "", None, "revert")
+    outcome = ctx.run.outcome("t1", "hello")
+    switch.keep(ctx.run, outcome, back, ActivationOutcome("reverted", NEW))
     looked_at(monkeypatch, current=None)
-    assert confirm._look(here.state, here.targets[0], here)
+    assert confirm._look(ctx.state, ctx.targets[0], ctx)
     assert (outcome.state, outcome.live, outcome.release) == ("confirmed", None, None)
 
 
 def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = site(tmp_path, "t1", command="rollback")
-    outcome = here.run.outcome("t1", "hello")
+    ctx = site(tmp_path, "t1", command="rollback")
+    outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.state = OLD, "confirmed"
     looked_at(monkeypatch, current=OLD, free=0)
-    assert confirm._look(here.state, here.targets[0], here)
+    assert confirm._look(ctx.state, ctx.targets[0], ctx)
     assert (outcome.state, outcome.healthy) == ("confirmed", True)
 
 
@@ -236,17 +236,17 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     def silent(*_: object) -> TargetState:
         raise BrokenError("no answer")
 
-    here = site(tmp_path, "t1", command="rollback")
-    here.run.journal = Journal(here.run.home.journal(here.run.id), here.run.id)
-    outcome = here.run.outcome("t1", "hello")
+    ctx = site(tmp_path, "t1", command="rollback")
+    ctx.run.journal = Journal(ctx.run.home.journal(ctx.run.id), ctx.run.id)
+    outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.healthy = OLD, True
-    here.run.became(outcome, "confirmed")
+    ctx.run.became(outcome, "confirmed")
     monkeypatch.setattr(confirm, "told", silent)
-    assert not confirm._look(here.state, here.targets[0], here)
-    row = to_report(here.run, failed=True, order={}).targets[0]
+    assert not confirm._look(ctx.state, ctx.targets[0], ctx)
+    row = to_report(ctx.run, failed=True, order={}).targets[0]
     assert (row.outcome, row.health, row.reason) == (
         "confirmed",
         "unknown",
         "cannot be reached for the confirmation: no answer",
     )
-    assert [entry.event for entry in entries(here.run.home.journal(here.run.id).read_bytes())] == ["confirmed"]
+    assert [entry.event for entry in entries(ctx.run.home.journal(ctx.run.id).read_bytes())] == ["confirmed"]

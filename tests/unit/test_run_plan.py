@@ -30,34 +30,34 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, ServiceState]]:
     """What each target tells of each service."""
     told: dict[str, dict[str, ServiceState]] = {}
 
-    def state_of(here: Site, host: Any, *, refresh: bool = False) -> TargetState:
+    def state_of(ctx: Site, host: Any, *, refresh: bool = False) -> TargetState:
         return TargetState(services={name: replace(one, name=name) for name, one in told[host.name].items()})
 
     monkeypatch.setattr(plan, "state_of", state_of)
     return told
 
 
-def planned(here: Site) -> dict[tuple[str, str], str]:
-    return {(host.name, one.service.name): one.how for host in here.targets for one in switches(here, host)}
+def planned(ctx: Site) -> dict[tuple[str, str], str]:
+    return {(host.name, one.service.name): one.how for host in ctx.targets for one in switches(ctx, host)}
 
 
 def test_a_run_that_died_before_its_second_service_is_taken_back_without_its_journal(
     tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
 ) -> None:
     tell |= {"t1": {"api": PROVISIONAL, "web": SETTLED}, "t2": {"api": SETTLED, "web": SETTLED}}
-    here = site(tmp_path, "t1", "t2", command="rollout", services=("api", "web"), options=Options(abort=RUN))
-    assert planned(here) == {("t1", "api"): "revert", ("t2", "api"): "nothing"}
-    assert any("web is left as it is" in note for note in here.run.notes)
-    assert [one.name for one in here.services(here.targets[0])] == ["api"]  # no row of it says that it is amiss
+    ctx = site(tmp_path, "t1", "t2", command="rollout", services=("api", "web"), options=Options(abort=RUN))
+    assert planned(ctx) == {("t1", "api"): "revert", ("t2", "api"): "nothing"}
+    assert any("web is left as it is" in note for note in ctx.run.notes)
+    assert [one.name for one in ctx.services(ctx.targets[0])] == ["api"]  # no row of it says that it is amiss
 
 
 def test_what_a_resumed_run_was_to_bring_and_nobody_knows_is_said_to_be_missing(
     tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
 ) -> None:
     tell |= {"t1": {"api": PROVISIONAL, "web": SETTLED}}
-    here = site(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
-    assert planned(here) == {("t1", "api"): "confirm"}
-    assert here.run.outcome("t1", "web").state == "untouched"
+    ctx = site(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
+    assert planned(ctx) == {("t1", "api"): "confirm"}
+    assert ctx.run.outcome("t1", "web").state == "untouched"
 
 
 @pytest.mark.parametrize("command", ["rollback", "rollout"])
@@ -67,33 +67,33 @@ def test_what_is_about_no_service_at_all_is_refused(
     none = target(None)
     tell |= {"t1": {"api": none, "web": none}}
     options = Options(abort=RUN) if command == "rollout" else Options()
-    here = site(tmp_path, "t1", command=command, services=("api", "web"), options=options)
+    ctx = site(tmp_path, "t1", command=command, services=("api", "web"), options=options)
     with pytest.raises(RefusedError, match=r"api: no target .*web: no target "):
-        switches(here, here.targets[0])
+        switches(ctx, ctx.targets[0])
 
 
 def test_a_service_that_is_new_in_the_data_does_not_keep_the_others_from_going_back(
     tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
 ) -> None:
     tell |= {"t1": {"api": TWO, "web": target(None)}}
-    here = site(tmp_path, "t1", command="rollback", services=("api", "web"))
-    assert planned(here) == {("t1", "api"): "activate"}
+    ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
+    assert planned(ctx) == {("t1", "api"): "activate"}
 
 
 def test_a_service_with_nothing_to_go_back_to_names_the_word_that_leaves_it_out(
     tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
 ) -> None:
     tell |= {"t1": {"api": TWO, "web": target(V1, V1, ran=(BEFORE,))}}
-    here = site(tmp_path, "t1", command="rollback", services=("api", "web"))
+    ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
     with pytest.raises(RefusedError, match=r"^web: .*; without web: --data service=api$"):
-        switches(here, here.targets[0])
+        switches(ctx, ctx.targets[0])
 
 
 def test_a_target_the_run_was_not_about_is_told_so(tmp_path: Path, tell: dict[str, dict[str, ServiceState]]) -> None:
     tell |= {"t1": {"hello": PROVISIONAL}, "t2": {"hello": SETTLED}}
-    here = site(tmp_path, "t1", "t2", command="rollout", options=Options(abort=RUN))
-    path = here.run.home.journal(RUN)
+    ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(abort=RUN))
+    path = ctx.run.home.journal(RUN)
     path.parent.mkdir(parents=True)
     Journal(path, RUN).write("started", plan=[{"host": "t1", "service": "hello", "release": V2}])
-    assert planned(here) == {("t1", "hello"): "revert"}
-    assert here.run.outcome("t2", "hello").reason == f"no target of run {RUN}"
+    assert planned(ctx) == {("t1", "hello"): "revert"}
+    assert ctx.run.outcome("t2", "hello").reason == f"no target of run {RUN}"

@@ -48,17 +48,17 @@ def keep(store: ArtifactStore, tmp_path: Path, *made: Manifest) -> None:
 
 
 def rollout(tmp_path: Path, *made: Manifest) -> Site:
-    here = site(tmp_path, "t1", command="rollout", options=Options(version="v1.1.0"))
-    keep(here.run.store, tmp_path, *made)
-    return here
+    ctx = site(tmp_path, "t1", command="rollout", options=Options(version="v1.1.0"))
+    keep(ctx.run.store, tmp_path, *made)
+    return ctx
 
 
 def test_a_rollout_takes_every_binary_the_main_one_first_and_of_each_the_newest(tmp_path: Path) -> None:
     newer = manifest("worker", "2026-11-23T00:00:00Z", tags=("x",))
-    here = rollout(tmp_path, manifest("worker"), manifest(), newer, manifest("hello", platform="linux/arm64"))
-    found = [one.manifest.key for one in stored_of(here, TWO, PLATFORM)]
+    ctx = rollout(tmp_path, manifest("worker"), manifest(), newer, manifest("hello", platform="linux/arm64"))
+    found = [one.manifest.key for one in stored_of(ctx, TWO, PLATFORM)]
     assert found == [manifest().key, newer.key]
-    assert [one.manifest.key for one in stored_of(here, service(), "linux/arm64")] == [
+    assert [one.manifest.key for one in stored_of(ctx, service(), "linux/arm64")] == [
         manifest("hello", platform="linux/arm64").key
     ]
 
@@ -74,19 +74,19 @@ def test_a_rollout_takes_every_binary_the_main_one_first_and_of_each_the_newest(
     ],
 )
 def test_a_rollout_without_one_of_the_binaries_is_refused(tmp_path: Path, others: list[Manifest], said: str) -> None:
-    here = rollout(tmp_path, manifest(), *others)
+    ctx = rollout(tmp_path, manifest(), *others)
     with pytest.raises(RefusedError) as error:
-        stored_of(here, TWO, PLATFORM)
+        stored_of(ctx, TWO, PLATFORM)
     assert str(error.value).startswith(said)
 
 
 def test_the_one_binary_may_have_been_built_under_another_name(tmp_path: Path) -> None:
-    here = rollout(tmp_path, manifest("hellod"))
-    assert stored_of(here, service(), PLATFORM)[0].manifest.spec.binary == "hellod"
+    ctx = rollout(tmp_path, manifest("hellod"))
+    assert stored_of(ctx, service(), PLATFORM)[0].manifest.spec.binary == "hellod"
     (tmp_path / "two").mkdir()
-    here = rollout(tmp_path / "two", manifest("hellod"), manifest("worker"))
+    ctx = rollout(tmp_path / "two", manifest("hellod"), manifest("worker"))
     with pytest.raises(RefusedError, match="hello was not built for linux/amd64"):
-        stored_of(here, service(), PLATFORM)
+        stored_of(ctx, service(), PLATFORM)
 
 
 def test_an_approval_is_of_every_binary() -> None:
@@ -100,21 +100,21 @@ def test_an_approval_is_of_every_binary() -> None:
 
 
 def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path) -> None:
-    here = site(tmp_path, builder="w1", command="drill")
+    ctx = site(tmp_path, builder="w1", command="drill")
     listed = service(build={"platforms": ["windows/amd64"]})
-    here.run.fleets["w1"] = Fleet(services={"hello": listed})
-    assert services_in_use(here) == [listed]
-    readiness._platforms(here)
-    here.run.fleets["w1"] = Fleet(services={"hello": service()})
+    ctx.run.fleets["w1"] = Fleet(services={"hello": listed})
+    assert services_in_use(ctx) == [listed]
+    readiness._platforms(ctx)
+    ctx.run.fleets["w1"] = Fleet(services={"hello": service()})
     with pytest.raises(RefusedError, match="is empty, and no target says what to build for"):
-        readiness._platforms(here)
-    here.run.command = "fallback"
-    assert services_in_use(here) == []
+        readiness._platforms(ctx)
+    ctx.run.command = "fallback"
+    assert services_in_use(ctx) == []
 
 
 def test_a_further_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: Path) -> None:
-    here = rollout(tmp_path, manifest(), manifest("worker"))
-    worker = stored_of(here, TWO, PLATFORM)[1]
+    ctx = rollout(tmp_path, manifest(), manifest("worker"))
+    worker = stored_of(ctx, TWO, PLATFORM)[1]
     signed = b'{"of": "an older gofallback"}\n'
     (worker.path.parent / "manifest.json").write_bytes(signed)
     (worker.path.parent / "provenance.json").write_bytes(b"{}")

@@ -213,10 +213,10 @@ def test_a_download_has_its_name_only_when_it_is_complete(root: Path, site: str,
 
 
 def test_one_answer_tells_everything(root: Path) -> None:
-    here = str(root)
-    for folder in Layout(here).folders():
+    ctx = str(root)
+    for folder in Layout(ctx).folders():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    go = Path(Layout(here).toolchain("go", "1.27.0"))
+    go = Path(Layout(ctx).toolchain("go", "1.27.0"))
     (go / "bin").mkdir(parents=True)
     (go / "bin" / "go").touch(mode=0o755)
     (go / "gofallback-toolchain.txt").write_text(marker("go", "1.27.0", "tar", "amd64", SHA) + "\n")
@@ -231,7 +231,7 @@ def test_one_answer_tells_everything(root: Path) -> None:
     (root / "out" / "hello" / "beef").mkdir()
     (root / "tmp" / "unpack-go1.27.0-0a1b").mkdir()
 
-    state = parse(here, out(SH.gather(here)))
+    state = parse(ctx, out(SH.gather(ctx)))
 
     assert state.os == "linux"
     assert state.arch in ("amd64", "arm64")

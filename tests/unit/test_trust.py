@@ -139,43 +139,43 @@ def test_required_refuses_while_planning_and_warn_leaves_a_note(
     stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
 ) -> None:
     (stored.path.parent / "provenance.json").write_text("{}")
-    here = site(tmp_path / "home", "t1", builder="w1")
-    here.run.artifacts[SPEC.key] = stored
-    host = here.targets[0]
+    ctx = site(tmp_path / "home", "t1", builder="w1")
+    ctx.run.artifacts[SPEC.key] = stored
+    host = ctx.targets[0]
     with pytest.raises(RefusedError, match=r"provenance is required, so it is not sent; nothing was changed"):
-        provenance_gate.refuse_unproven(here, host, wants(stored))
-    here.run.fleets["t1"] = with_trust(Trust(provenance="warn"))
-    provenance_gate.refuse_unproven(here, host, wants(stored))
-    assert len(here.run.notes) == 1 and here.run.notes[0].startswith("shipped all the same")
-    here.run.fleets["t1"], here.run.notes = with_trust(Trust(provenance="off")), []
-    provenance_gate.refuse_unproven(here, host, wants(stored))
-    assert here.run.notes == []
+        provenance_gate.refuse_unproven(ctx, host, wants(stored))
+    ctx.run.fleets["t1"] = with_trust(Trust(provenance="warn"))
+    provenance_gate.refuse_unproven(ctx, host, wants(stored))
+    assert len(ctx.run.notes) == 1 and ctx.run.notes[0].startswith("shipped all the same")
+    ctx.run.fleets["t1"], ctx.run.notes = with_trust(Trust(provenance="off")), []
+    provenance_gate.refuse_unproven(ctx, host, wants(stored))
+    assert ctx.run.notes == []
 
 
 def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
     stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
 ) -> None:
-    here = site(tmp_path / "home", "t1", builder="w1")
-    host = here.targets[0]
-    assert provenance_gate.problem(here, host, [stored]) is None
+    ctx = site(tmp_path / "home", "t1", builder="w1")
+    host = ctx.targets[0]
+    assert provenance_gate.problem(ctx, host, [stored]) is None
     stored.path.write_bytes(OTHER)
-    found = provenance_gate.problem(here, host, [stored])
+    found = provenance_gate.problem(ctx, host, [stored])
     assert found is not None and "hello: has sha256" in found
     stored.path.write_bytes(PROGRAM)
-    assert provenance_gate.problem(here, host, [stored]) is None
+    assert provenance_gate.problem(ctx, host, [stored]) is None
 
 
 def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Path, elsewhere: None) -> None:
-    here = site(tmp_path / "home", "t1", builder="w1")
-    host = here.targets[0]
-    provenance_gate.refuse_unproven(here, host, wants(None))
+    ctx = site(tmp_path / "home", "t1", builder="w1")
+    host = ctx.targets[0]
+    provenance_gate.refuse_unproven(ctx, host, wants(None))
     controller_key(tmp_path / "other")
-    here.run.fleets["t1"] = with_trust(Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
+    ctx.run.fleets["t1"] = with_trust(Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
     with pytest.raises(RefusedError, match=r"signed with its own key .*which trust\.keys of t1 does not name"):
-        provenance_gate.refuse_unproven(here, host, wants(None))
-    here.run.fleets["t1"] = with_trust(Trust(builders=["w2"]))
+        provenance_gate.refuse_unproven(ctx, host, wants(None))
+    ctx.run.fleets["t1"] = with_trust(Trust(builders=["w2"]))
     with pytest.raises(RefusedError, match=r"w1 would build, and trust\.builders allows w2"):
-        provenance_gate.refuse_unproven(here, host, wants(None))
+        provenance_gate.refuse_unproven(ctx, host, wants(None))
 
 
 @pytest.mark.parametrize(

@@ -46,13 +46,13 @@ def standing(
     options: Options | None = None,
 ) -> Site:
     """A run with these builders reachable, the first of them in use."""
-    here = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
-    here.builders = [Named(name) for name in builders]  # type: ignore[misc]
-    here.unreachable_builders = list(away)
-    everybody = Group([*here.builders, *(Named(name) for name in away)])
-    here.state = SimpleNamespace(inventory=everybody, active_hosts={*here.builders, *here.targets})  # type: ignore[assignment]
-    here.run.fleets = {"t1": fleet_of(twin)} | {name: fleet_of() for name in builders}
-    return here
+    ctx = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
+    ctx.builders = [Named(name) for name in builders]  # type: ignore[misc]
+    ctx.unreachable_builders = list(away)
+    everybody = Group([*ctx.builders, *(Named(name) for name in away)])
+    ctx.state = SimpleNamespace(inventory=everybody, active_hosts={*ctx.builders, *ctx.targets})  # type: ignore[assignment]
+    ctx.run.fleets = {"t1": fleet_of(twin)} | {name: fleet_of() for name in builders}
+    return ctx
 
 
 @pytest.mark.parametrize(
@@ -67,23 +67,23 @@ def standing(
     ],
 )
 def test_who_is_the_twin(tmp_path: Path, of_data: str, data: dict[str, Any], expected: tuple[str, ...]) -> None:
-    here = standing(tmp_path, "w1", "w2", "w3", twin=of_data, options=Options(**data))
-    twin.choose(here)
-    assert here.run.twins == expected
-    assert [here.builds(host) for host in here.builders] == [True, "w2" in expected, "w3" in expected]
+    ctx = standing(tmp_path, "w1", "w2", "w3", twin=of_data, options=Options(**data))
+    twin.choose(ctx)
+    assert ctx.run.twins == expected
+    assert [ctx.builds(host) for host in ctx.builders] == [True, "w2" in expected, "w3" in expected]
 
 
 def test_without_targets_the_data_of_the_builders_says_what_is_wanted(tmp_path: Path) -> None:
-    here = standing(tmp_path, "w1", "w2", command="drill")
-    here.targets, here.run.fleets["w1"] = [], fleet_of("required")
-    twin.choose(here)
-    assert here.run.twins == ("w2",)
+    ctx = standing(tmp_path, "w1", "w2", command="drill")
+    ctx.targets, ctx.run.fleets["w1"] = [], fleet_of("required")
+    twin.choose(ctx)
+    assert ctx.run.twins == ("w2",)
 
 
 def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mistake(tmp_path: Path) -> None:
-    here = standing(tmp_path, "w1", twin="w2", away=("w2",))
-    twin.choose(here)
-    assert here.run.twins == () and here.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
+    ctx = standing(tmp_path, "w1", twin="w2", away=("w2",))
+    twin.choose(ctx)
+    assert ctx.run.twins == () and ctx.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
     alone = standing(tmp_path, "w2", "w1", twin="w2")
     twin.choose(alone)
     assert alone.run.twins == () and alone.run.notes == [
@@ -94,24 +94,24 @@ def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mista
 
 
 def test_targets_that_name_different_twins_are_refused_until_somebody_says_which(tmp_path: Path) -> None:
-    here = standing(tmp_path, "w1", "w2", "w3", twin="w2")
-    here.targets.append(Named("t2"))  # type: ignore[arg-type]
-    here.run.fleets["t2"] = fleet_of("w3")
+    ctx = standing(tmp_path, "w1", "w2", "w3", twin="w2")
+    ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
+    ctx.run.fleets["t2"] = fleet_of("w3")
     with pytest.raises(RefusedError, match=r"trust\.twin: targets of this run name w2 and w3"):
-        twin.choose(here)
-    here.run.options = Options(twin="w3")
-    twin.choose(here)
-    assert here.run.twins == ("w3",)
+        twin.choose(ctx)
+    ctx.run.options = Options(twin="w3")
+    twin.choose(ctx)
+    assert ctx.run.twins == ("w3",)
 
 
 def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
-    here = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
+    ctx = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
     with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):
-        twin.choose(here)
-    here.run.options = Options(twin=False, reason="the other one burns")
-    twin.choose(here)
-    assert here.run.twins == ()
-    assert here.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
+        twin.choose(ctx)
+    ctx.run.options = Options(twin=False, reason="the other one burns")
+    twin.choose(ctx)
+    assert ctx.run.twins == ()
+    assert ctx.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
 
 
 @pytest.fixture
@@ -137,46 +137,46 @@ def word(keys: Path, *, builder: str = "w2", sha256: str | None = None, spec: Bu
     return make(theirs, info.build, MATERIALS, controller_key(keys))
 
 
-def planned(here: Site, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> Site:
+def planned(ctx: Site, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> Site:
     """With one binary, in the store or not."""
     monkeypatch.setattr(plan, "all_specs", lambda _: [SPEC])
-    here.memo["missing"] = [] if stored else [SPEC]
+    ctx.memo["missing"] = [] if stored else [SPEC]
     if stored:
-        here.run.artifacts[SPEC.key] = stored
-    twin.choose(here)
-    return here
+        ctx.run.artifacts[SPEC.key] = stored
+    twin.choose(ctx)
+    return ctx
 
 
-def builds(here: Site) -> dict[str, int]:
-    return {host.name: len(plan.to_build(here, host)) for host in here.builders}
+def builds(ctx: Site) -> dict[str, int]:
+    return {host.name: len(plan.to_build(ctx, host)) for host in ctx.builders}
 
 
 def test_both_build_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
-    here = planned(standing(tmp_path, "w1", "w2", "w3", twin="required"), monkeypatch, None)
-    assert builds(here) == {"w1": 1, "w2": 1, "w3": 0}
+    ctx = planned(standing(tmp_path, "w1", "w2", "w3", twin="required"), monkeypatch, None)
+    assert builds(ctx) == {"w1": 1, "w2": 1, "w3": 0}
     assert builds(planned(standing(tmp_path, "w1", "w2"), monkeypatch, None)) == {"w1": 1, "w2": 0}
 
 
 def test_what_is_in_the_store_is_built_by_the_one_that_did_not_build_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored
 ) -> None:
-    here = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, stored)
-    assert builds(here) == {"w1": 0, "w2": 1}
-    plan.refuse_alone(here)
-    here = planned(standing(tmp_path, "w2", "w1", twin="required"), monkeypatch, stored)
-    assert builds(here) == {"w2": 1, "w1": 0}
-    here = planned(standing(tmp_path, "w2", twin="required", away=("w1",)), monkeypatch, stored)
-    assert builds(here) == {"w2": 1}
-    plan.refuse_alone(here)
+    ctx = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, stored)
+    assert builds(ctx) == {"w1": 0, "w2": 1}
+    plan.refuse_alone(ctx)
+    ctx = planned(standing(tmp_path, "w2", "w1", twin="required"), monkeypatch, stored)
+    assert builds(ctx) == {"w2": 1, "w1": 0}
+    ctx = planned(standing(tmp_path, "w2", twin="required", away=("w1",)), monkeypatch, stored)
+    assert builds(ctx) == {"w2": 1}
+    plan.refuse_alone(ctx)
 
 
 def test_what_two_have_built_is_not_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored, keys: Path
 ) -> None:
-    here = standing(tmp_path, "w1", "w2", twin="required")
-    attach(here, stored, word(keys))
-    assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 0}
-    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
+    ctx = standing(tmp_path, "w1", "w2", twin="required")
+    attach(ctx, stored, word(keys))
+    assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 0}
+    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
     alone = planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored)
     plan.refuse_alone(alone)
     named = planned(standing(tmp_path, "w1", "w3", twin="w3"), monkeypatch, stored)
@@ -186,38 +186,38 @@ def test_what_two_have_built_is_not_built_again(
 def test_without_a_second_builder_nothing_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored
 ) -> None:
-    for here in (
+    for ctx in (
         planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, None),
         planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored),
     ):
         with pytest.raises(
             RefusedError, match=r"no second builder is there \(w2 cannot be reached\).*nothing was changed"
         ):
-            plan.refuse_alone(here)
+            plan.refuse_alone(ctx)
 
 
 def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, stored: Stored, keys: Path) -> None:
-    here = standing(tmp_path, "w1", "w2", twin="required", command="rollout")
-    here.run.builder = None
-    found = provenance_gate.problem(here, here.targets[0], [stored])
+    ctx = standing(tmp_path, "w1", "w2", twin="required", command="rollout")
+    ctx.run.builder = None
+    found = provenance_gate.problem(ctx, ctx.targets[0], [stored])
     assert (
         found is not None and "and only w1 is known to have built them; have both build it: deploys/drill.py" in found
     )
-    attach(here, stored, word(keys))
-    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
+    attach(ctx, stored, word(keys))
+    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
 
 
 def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
     tmp_path: Path, stored: Stored, keys: Path
 ) -> None:
-    here = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
-    here.run.builder = None
-    assert provenance_gate.problem(here, here.targets[0], [stored]) is None
-    (note,) = here.run.notes
+    ctx = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
+    ctx.run.builder = None
+    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
+    (note,) = ctx.run.notes
     assert note.startswith("shipped all the same, as trust.twin only names a builder: hello v1.1.0 linux/amd64")
-    here.run.notes.clear()
-    attach(here, stored, word(keys))
-    assert provenance_gate.problem(here, here.targets[0], [stored]) is None and here.run.notes == []
+    ctx.run.notes.clear()
+    attach(ctx, stored, word(keys))
+    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None and ctx.run.notes == []
 
 
 def keys_named(keys: Path) -> dict[str, Any]:
@@ -229,18 +229,18 @@ def test_each_target_counts_only_the_keys_that_it_trusts_itself(
 ) -> None:
     """One target trusts another controller too: what that one signed of a second build says nothing to the first."""
     controller_key(tmp_path / "ci")
-    here = standing(tmp_path, "w1", "w2", twin="required")
+    ctx = standing(tmp_path, "w1", "w2", twin="required")
     both = [(folder / PUBLIC).read_text() for folder in (keys, tmp_path / "ci")]
-    here.targets.append(Named("t2"))  # type: ignore[arg-type]
-    here.run.fleets["t2"] = parse_fleet({"services": [MINIMAL], "trust": {"twin": "required", "keys": both}})
-    attach(here, stored, word(tmp_path / "ci"))
-    t1, t2 = here.targets
-    assert builds(planned(here, monkeypatch, stored)) == {"w1": 0, "w2": 1}
-    found = provenance_gate.problem(here, t1, [stored])
+    ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
+    ctx.run.fleets["t2"] = parse_fleet({"services": [MINIMAL], "trust": {"twin": "required", "keys": both}})
+    attach(ctx, stored, word(tmp_path / "ci"))
+    t1, t2 = ctx.targets
+    assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 1}
+    found = provenance_gate.problem(ctx, t1, [stored])
     assert found is not None and "and twin.json beside it is not signed with a trusted key (keys of t1)" in found
-    assert provenance_gate.problem(here, t2, [stored]) is None
-    attach(here, stored, word(keys))
-    assert [provenance_gate.problem(here, one, [stored]) for one in here.targets] == [None, None]
+    assert provenance_gate.problem(ctx, t2, [stored]) is None
+    attach(ctx, stored, word(keys))
+    assert [provenance_gate.problem(ctx, one, [stored]) for one in ctx.targets] == [None, None]
 
 
 def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_asked_for(
@@ -251,15 +251,15 @@ def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_a
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     foreign = Stored(artifact(tmp_path / "foreign", tmp_path / "ci") / "hello", manifest())
-    here = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, foreign)
-    here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(tmp_path / "ci")})
+    ctx = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, foreign)
+    ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(tmp_path / "ci")})
     wants: list[Any] = [SimpleNamespace(programs=(SPEC,))]
     with pytest.raises(
         RefusedError, match=r"the word of the second builder is signed with its own key .*of t1 does not"
     ):
-        provenance_gate.refuse_unproven(here, here.targets[0], wants)
-    here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
-    provenance_gate.refuse_unproven(here, here.targets[0], wants)
+        provenance_gate.refuse_unproven(ctx, ctx.targets[0], wants)
+    ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
+    provenance_gate.refuse_unproven(ctx, ctx.targets[0], wants)
 
 
 @pytest.mark.parametrize("first", ["w1", "w2"])
@@ -267,15 +267,15 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
     tmp_path: Path, stored: Stored, keys: Path, first: str
 ) -> None:
     """That run had no second builder; `first` built what it stored."""
-    here = standing(tmp_path, "w1", "w2", twin="required")
+    ctx = standing(tmp_path, "w1", "w2", twin="required")
     theirs = manifest().model_copy(update={"builder": first, "built_at": "2026-11-22T02:59:00Z"})
-    kept = here.run.store.add(theirs, stored.path)
-    added = here.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
+    kept = ctx.run.store.add(theirs, stored.path)
+    added = ctx.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
-    assert settle(here, here.builders[0], added, manifest(), word(keys)) is None
-    assert provenance_gate.unconfirmed(here, added, here.targets[0]) is None
+    assert settle(ctx, ctx.builders[0], added, manifest(), word(keys)) is None
+    assert provenance_gate.unconfirmed(ctx, added, ctx.targets[0]) is None
     other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
-    found = settle(here, here.builders[0], other, manifest(), word(keys))
+    found = settle(ctx, ctx.builders[0], other, manifest(), word(keys))
     assert found is not None and f"another run stored it meanwhile, built by {first} with sha256 0000" in found
 
 

@@ -139,34 +139,34 @@ def says(tmp_path: Path, command: str) -> Path:
 
 
 def here_with(tmp_path: Path, data: dict[str, Any]) -> Site:
-    here = site(tmp_path / "home", "t1", builder="w1")
-    here.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], "vulnerabilities": data})
-    return here
+    ctx = site(tmp_path / "home", "t1", builder="w1")
+    ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], "vulnerabilities": data})
+    return ctx
 
 
 def test_block_refuses_before_anything_is_changed_and_warn_leaves_a_note(
     tmp_path: Path, stored: Stored, data: dict[str, Any]
 ) -> None:
-    here = here_with(tmp_path, {**data, "policy": "block"})
+    ctx = here_with(tmp_path, {**data, "policy": "block"})
     with pytest.raises(RefusedError, match=rf"has 1 known vulnerability: {DEP} .*ignore with a reason.*nothing was ch"):
-        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
-    here = here_with(tmp_path, data)
-    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
-    assert [note.partition(":")[0] for note in here.run.notes] == ["not stopped, as vulnerabilities.policy is warn"]
-    assert [(one.id, one.state) for one in here.run.scans[0].findings] == [(DEP, "counts"), (STD, "lesser")]
-    here = here_with(tmp_path, {**data, "policy": "off"})
-    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
-    assert (here.run.notes, here.run.scans) == ([], [])
+        vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored])
+    ctx = here_with(tmp_path, data)
+    vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored])
+    assert [note.partition(":")[0] for note in ctx.run.notes] == ["not stopped, as vulnerabilities.policy is warn"]
+    assert [(one.id, one.state) for one in ctx.run.scans[0].findings] == [(DEP, "counts"), (STD, "lesser")]
+    ctx = here_with(tmp_path, {**data, "policy": "off"})
+    vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored])
+    assert (ctx.run.notes, ctx.run.scans) == ([], [])
 
 
 def test_one_binary_is_looked_at_once_for_all_targets(tmp_path: Path, stored: Stored, data: dict[str, Any]) -> None:
     counted = tmp_path / "counted"
     data["program"] = str(says(tmp_path, f"echo x >> {counted}; cat {DATA}/govulncheck-symbols.txt"))
-    here = here_with(tmp_path, data)
+    ctx = here_with(tmp_path, data)
     for _ in range(3):
-        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored, stored])
+        vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored, stored])
     assert counted.read_text() == "x\n"
-    assert len(here.run.scans) == len(here.run.notes) == 1
+    assert len(ctx.run.scans) == len(ctx.run.notes) == 1
 
 
 def test_targets_that_are_served_at_once_wait_for_one_scan(
@@ -180,10 +180,10 @@ def test_targets_that_are_served_at_once_wait_for_one_scan(
         return scan()
 
     monkeypatch.setattr(govulncheck, "scan", slow)
-    here = here_with(tmp_path, data)
-    told = [gevent.spawn(vulnerability_gate.problem, here, here.targets[0], [stored]) for _ in range(3)]
+    ctx = here_with(tmp_path, data)
+    told = [gevent.spawn(vulnerability_gate.problem, ctx, ctx.targets[0], [stored]) for _ in range(3)]
     gevent.joinall(told)
-    assert len(looked) == len(here.run.scans) == 1 and len({job.value for job in told}) == 1
+    assert len(looked) == len(ctx.run.scans) == 1 and len({job.value for job in told}) == 1
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,10 @@ def test_a_scan_that_cannot_be_made_counts_as_a_finding(
     tmp_path: Path, stored: Stored, data: dict[str, Any], command: str, told: str
 ) -> None:
     data = {**data, "program": str(says(tmp_path, command)), "policy": "block", "timeout": 1}
-    here = here_with(tmp_path, data)
+    ctx = here_with(tmp_path, data)
     with pytest.raises(RefusedError, match=told):
-        vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
-    assert told in here.run.scans[0].problem
+        vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored])
+    assert told in ctx.run.scans[0].problem
 
 
 def test_program_and_database_have_to_be_there(tmp_path: Path, stored: Stored, data: dict[str, Any]) -> None:
@@ -215,9 +215,9 @@ def test_program_and_database_have_to_be_there(tmp_path: Path, stored: Stored, d
 
 def test_every_form_of_the_report_has_the_table(tmp_path: Path, stored: Stored, data: dict[str, Any]) -> None:
     data["ignore"] = [{"id": STD, "reason": "no client", "until": "2999-12-31"}]
-    here = here_with(tmp_path, {**data, "level": "module"})
-    vulnerability_gate.refuse_vulnerable(here, here.targets[0], [stored])
-    report = good().model_copy(update={"scans": here.run.scans})
+    ctx = here_with(tmp_path, {**data, "level": "module"})
+    vulnerability_gate.refuse_vulnerable(ctx, ctx.targets[0], [stored])
+    report = good().model_copy(update={"scans": ctx.run.scans})
     for text in (markdown.render(report).replace("\\", ""), html.render(report)):
         assert DEP in text and "CVE-2026-99001" in text and "example.test/dep.Danger" in text
         assert "until 2999-12-31: no client" in text

@@ -23,31 +23,31 @@ def test_everybody_else_keeps_the_order_of_the_inventory(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("state", ["failed", "reverted"])
 def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_path: Path, state: Any) -> None:
-    here = site(tmp_path, "t1", "t2")
-    assert halt(here) is None
-    here.run.blame("t1", "hello", "not healthy")
-    here.run.outcome("t1", "hello").state = state
-    here.run.outcome("t2", "hello").state = "untouched"
-    assert halt(here) == "hello on t1: not healthy"
+    ctx = site(tmp_path, "t1", "t2")
+    assert halt(ctx) is None
+    ctx.run.blame("t1", "hello", "not healthy")
+    ctx.run.outcome("t1", "hello").state = state
+    ctx.run.outcome("t2", "hello").state = "untouched"
+    assert halt(ctx) == "hello on t1: not healthy"
 
 
 @pytest.mark.parametrize("state", ["planned", "provisional", "confirmed", "unchanged", "untouched"])
 def test_good_outcomes_and_those_to_come_stop_nobody(tmp_path: Path, state: Any) -> None:
-    here = site(tmp_path, "t1", "t2")
-    here.run.outcome("t1", "hello").state = state
-    assert halt(here) is None
+    ctx = site(tmp_path, "t1", "t2")
+    ctx.run.outcome("t1", "hello").state = state
+    assert halt(ctx) is None
 
 
 def test_a_host_that_failed_without_an_outcome_stops_the_rest(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2")
-    here.state.active_hosts.discard(here.targets[1])
-    assert halt(here) == "t2 failed"
+    ctx = site(tmp_path, "t1", "t2")
+    ctx.state.active_hosts.discard(ctx.targets[1])
+    assert halt(ctx) == "t2 failed"
 
 
 def test_a_builder_that_failed_stops_the_switch_of_what_was_there_already(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", builder="w1")
-    here.state.active_hosts.discard(here.builders[0])
-    assert "w1" in (halt(here) or "")
+    ctx = site(tmp_path, "t1", builder="w1")
+    ctx.state.active_hosts.discard(ctx.builders[0])
+    assert "w1" in (halt(ctx) or "")
 
 
 def test_operations_run_in_the_order_of_the_deploy_file_and_not_of_each_host() -> None:
@@ -58,8 +58,8 @@ def test_operations_run_in_the_order_of_the_deploy_file_and_not_of_each_host() -
 
 
 def test_the_schedule_is_the_same_for_every_target_wave_by_wave_with_a_gate_between(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", rollout={"waves": [1], "pause": 5})
-    steps = [(step.kind, step.wave.name, step.service) for step in schedule(here, ("api", "web"))]
+    ctx = site(tmp_path, "t1", "t2", "t3", rollout={"waves": [1], "pause": 5})
+    steps = [(step.kind, step.wave.name, step.service) for step in schedule(ctx, ("api", "web"))]
     assert steps == [
         *(("switch", "canary", "api"), ("switch", "canary", "web")),
         *(("gate", "canary", ""), ("pause", "canary", ""), ("look", "canary", "")),
@@ -70,73 +70,73 @@ def test_the_schedule_is_the_same_for_every_target_wave_by_wave_with_a_gate_betw
 
 
 def test_a_rollback_takes_all_targets_at_once(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", command="rollback", rollout={"waves": [1]})
-    assert [wave.hosts for wave in plan(here)] == [("t1", "t2", "t3")]
+    ctx = site(tmp_path, "t1", "t2", "t3", command="rollback", rollout={"waves": [1]})
+    assert [wave.hosts for wave in plan(ctx)] == [("t1", "t2", "t3")]
 
 
 def test_a_target_stands_where_the_worst_of_its_services_stands(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2")
+    ctx = site(tmp_path, "t1", "t2")
     for service, state in (("api", "provisional"), ("web", "reverted")):
-        here.run.outcome("t1", service).state = cast(Any, state)
-    here.run.outcome("t2", "api").state = "provisional"
-    assert standing(here) == {"t1": "reverted", "t2": "provisional"}
-    here.run.outcome("t2", "web").lost = True
-    assert standing(here)["t2"] == "lost"
+        ctx.run.outcome("t1", service).state = cast(Any, state)
+    ctx.run.outcome("t2", "api").state = "provisional"
+    assert standing(ctx) == {"t1": "reverted", "t2": "provisional"}
+    ctx.run.outcome("t2", "web").lost = True
+    assert standing(ctx)["t2"] == "lost"
 
 
 def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
-    here.run.outcome("t3", "hello").state = "reverted"
-    assert halt(here) is None
-    here.run.blame("t3", "hello", "not healthy")
-    here.run.outcome("t4", "hello").state = "failed"
+    ctx = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
+    ctx.run.outcome("t3", "hello").state = "reverted"
+    assert halt(ctx) is None
+    ctx.run.blame("t3", "hello", "not healthy")
+    ctx.run.outcome("t4", "hello").state = "failed"
     words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
-    assert halt(here) == words
+    assert halt(ctx) == words
 
 
 def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", rollout={"budget": {"count": 1}})
-    here.run.outcome("t3", "hello").state = "reverted"
-    here.run.blame("t3", "hello", "not healthy")
-    here.memo["watch"] = [lambda: "the lease in etcd was lost"]
-    decision(here)
-    assert here.run.cause == "the lease in etcd was lost"
+    ctx = site(tmp_path, "t1", "t2", "t3", rollout={"budget": {"count": 1}})
+    ctx.run.outcome("t3", "hello").state = "reverted"
+    ctx.run.blame("t3", "hello", "not healthy")
+    ctx.memo["watch"] = [lambda: "the lease in etcd was lost"]
+    decision(ctx)
+    assert ctx.run.cause == "the lease in etcd was lost"
 
 
 def test_what_watches_from_outside_stops_the_rest_too(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2")
-    here.memo["watch"] = [lambda: "the lease in etcd was lost"]
-    assert halt(here) == "the lease in etcd was lost"
+    ctx = site(tmp_path, "t1", "t2")
+    ctx.memo["watch"] = [lambda: "the lease in etcd was lost"]
+    assert halt(ctx) == "the lease in etcd was lost"
 
 
 def test_targets_that_disagree_about_the_rollout_are_refused_with_the_key(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2")
-    here.run.fleets["t2"] = Fleet(services={}, rollout=Rollout(pause=3))
+    ctx = site(tmp_path, "t1", "t2")
+    ctx.run.fleets["t2"] = Fleet(services={}, rollout=Rollout(pause=3))
     with pytest.raises(RefusedError, match=r"rollout\.pause: 3\.0 for t2, 0\.0 for t1"):
-        check(here)
+        check(ctx)
 
 
 def test_a_target_without_a_service_of_this_run_is_nobodys_canary(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", services=("api", "web"), only={"t1": []})
-    assert [(wave.name, wave.hosts) for wave in plan(here)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
+    ctx = site(tmp_path, "t1", "t2", "t3", services=("api", "web"), only={"t1": []})
+    assert [(wave.name, wave.hosts) for wave in plan(ctx)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
 
 
 def test_where_no_named_canary_can_be_reached_another_target_goes_first(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", "t3", rollout={"canary": ["t1"]})
-    here.unreachable_targets = [here.targets.pop(0).name]
-    assert [wave.hosts for wave in plan(here)] == [("t2",), ("t3",)]
-    assert here.run.notes == ["t1: no canary can be reached; the first target goes first"]
+    ctx = site(tmp_path, "t1", "t2", "t3", rollout={"canary": ["t1"]})
+    ctx.unreachable_targets = [ctx.targets.pop(0).name]
+    assert [wave.hosts for wave in plan(ctx)] == [("t2",), ("t3",)]
+    assert ctx.run.notes == ["t1: no canary can be reached; the first target goes first"]
 
 
 def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", "t2", command="rollback")
-    here.run.outcome("t1", "hello").state = "failed"
-    assert halt(here) == "t1 failed"  # nothing was changed yet
-    begin(here, plan(here)[0])
-    assert halt(here) is None
+    ctx = site(tmp_path, "t1", "t2", command="rollback")
+    ctx.run.outcome("t1", "hello").state = "failed"
+    assert halt(ctx) == "t1 failed"  # nothing was changed yet
+    begin(ctx, plan(ctx)[0])
+    assert halt(ctx) is None
 
 
 def test_a_service_that_was_never_brought_to_a_target_leaves_its_other_services_alone(tmp_path: Path) -> None:
-    here = site(tmp_path, "t1", command="rollback", services=("hello", "twin"))
-    here.run.outcome("t1", "twin").state = "untouched"
-    assert fallen_here(here, here.targets[0]) is None
+    ctx = site(tmp_path, "t1", command="rollback", services=("hello", "twin"))
+    ctx.run.outcome("t1", "twin").state = "untouched"
+    assert fallen_here(ctx, ctx.targets[0]) is None

@@ -163,7 +163,7 @@ class Cmd:
         Only parts of cmd.exe itself, ``reg.exe`` and, where it is there, the machine-wide ``git.exe`` run; nothing is
         changed. The answer's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
         """
-        here = root + "\\"
+        ctx = root + "\\"
         parts = [
             "echo @@version& ver",
             "echo @@environment",
@@ -175,10 +175,9 @@ class Cmd:
             'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
             # Other tools that tell free bytes need an administrator (fsutil) or are gone (wmic).
             # The root may be the mount point of a disk of its own.
-            f"echo @@free& (if exist {literal(here)} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
+            f"echo @@free& (if exist {literal(ctx)} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
             # Loops run over relative names: quotes around a wildcard in `for` are honoured by Windows but not by Wine.
-            f"(if not exist {literal(here)} (echo @@end& exit 0))"
-            f"& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
+            f"(if not exist {literal(ctx)} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
             "echo @@folders",
             _each("*", "echo %~nxD"),
             _each("cache\\*", "echo cache\\%~nxD"),

@@ -99,9 +99,9 @@ class Sh:
         return f"rm -rf {literal(join(folder, prefix))}*"
 
     def remove_aside(self, path: str, aside: str) -> str:
-        here, there = literal(path), literal(aside)
-        moved = f"if [ -d {literal(parent(aside))} ]; then mv {here} {there} 2>/dev/null; fi"
-        present = f"if [ -e {here} ] || [ -L {here} ]; then echo @there; fi"
+        ctx, there = literal(path), literal(aside)
+        moved = f"if [ -d {literal(parent(aside))} ]; then mv {ctx} {there} 2>/dev/null; fi"
+        present = f"if [ -e {ctx} ] || [ -L {ctx} ]; then echo @there; fi"
         return "; ".join([moved, self.remove(aside), self.remove(path), present])
 
     def copy(self, source: str, target: str) -> str:

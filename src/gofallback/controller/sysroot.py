@@ -189,26 +189,26 @@ def _walk(root: Path, where: str) -> Iterator[tuple[str, Path]]:
 def _within(base: Path, name: str) -> Path | None:
     """Where a name leads when ``base`` is the root of the file system; None: nowhere."""
     todo = [part for part in reversed(name.split("/")) if part not in ("", ".")]
-    here: list[str] = []
+    ctx: list[str] = []
     links = 0
     while todo:
         part = todo.pop()
         if part in ("", "."):
             continue
         if part == "..":
-            here = here[:-1]
+            ctx = ctx[:-1]
             continue
-        path = base.joinpath(*here, part)
+        path = base.joinpath(*ctx, part)
         if not path.is_symlink():
-            here.append(part)
+            ctx.append(part)
             continue
         links += 1
         if links > _MOST_LINKS:
             return None
         target = str(path.readlink())
-        here = [] if target.startswith("/") else here
+        ctx = [] if target.startswith("/") else ctx
         todo += reversed(target.split("/"))
-    path = base.joinpath(*here)
+    path = base.joinpath(*ctx)
     return path if path.exists() else None
 
 

@@ -26,103 +26,103 @@ from gofallback.release.state_parser import StateError
 
 
 @stage("activate", "targets")
-def activate(here: Site, host: Host) -> None:
+def activate(ctx: Site, host: Host) -> None:
     """Switch wave after wave; between two waves, every target that was switched is looked at again."""
-    mine = {switch.service.name: switch for switch in switches(here, host)}
-    names = tuple(service.name for service in services_in_use(here))
+    mine = {switch.service.name: switch for switch in switches(ctx, host)}
+    names = tuple(service.name for service in services_in_use(ctx))
     reached: set[str] = set()
     # One call site: pyinfra orders operations by their line first, and by the place in the loop then.
-    for step in host.loop(waves.schedule(here, names)):
+    for step in host.loop(waves.schedule(ctx, names)):
         reached |= set(step.wave.hosts)
         if host.name not in (step.wave.hosts if step.kind == "switch" else reached):
             continue
         if step.kind == "switch" and step.service not in mine:
             continue
         # pyinfra wants one figure for an operation on all hosts (add_op: "Cannot have different values").
-        parallel = waves.strategy(here).parallel
-        advance(name=_name(here, step), here=here, step=step, switch=mine.get(step.service), _parallel=parallel)
+        parallel = waves.strategy(ctx).parallel
+        advance(name=_name(ctx, step), ctx=ctx, step=step, switch=mine.get(step.service), _parallel=parallel)
 
 
-def _name(here: Site, step: Step) -> str:
-    several = len(waves.plan(here)) > 1
+def _name(ctx: Site, step: Step) -> str:
+    several = len(waves.plan(ctx)) > 1
     what = {"switch": step.service, "gate": "gate", "pause": "pause", "look": "look again"}[step.kind]
     return f"{step.wave.name}: {what}" if several else what
 
 
 @operation()
-def advance(here: Site, step: Step, switch: Switch | None) -> Generator[FunctionCommand, None, None]:
+def advance(ctx: Site, step: Step, switch: Switch | None) -> Generator[FunctionCommand, None, None]:
     """Take one step of the schedule on one target.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     + step: a switch, a gate, a pause or a look
     + switch: what becomes live
     """
     if step.kind == "switch" and switch is not None:
         if switch.needed:
-            yield FunctionCommand(_go_live, (here, step, switch), {})
+            yield FunctionCommand(_go_live, (ctx, step, switch), {})
         else:
-            here.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
-    elif anything(here):
-        yield FunctionCommand(pause.pause if step.kind == "pause" else _gate, (here, step), {})
+            ctx.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
+    elif anything(ctx):
+        yield FunctionCommand(pause.pause if step.kind == "pause" else _gate, (ctx, step), {})
 
 
-def _go_live(state: State, host: Host, here: Site, step: Step, switch: Switch) -> bool:
+def _go_live(state: State, host: Host, ctx: Site, step: Step, switch: Switch) -> bool:
     name = switch.service.name
-    reason = waves.halt(here)
+    reason = waves.halt(ctx)
     if switch.how == "confirm":  # it is live already; where the run is stopped it goes back with the others
         if reason is None:
-            waves.begin(here, step.wave)
+            waves.begin(ctx, step.wave)
         return True
     if reason is not None:
-        here.leave(host, name, f"nothing was switched here, because of {reason}")
+        ctx.leave(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
-    bad = waves.fallen_here(here, host)
+    bad = waves.fallen_here(ctx, host)
     if bad is not None:
-        here.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
+        ctx.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
         return True
-    waves.begin(here, step.wave)
-    if not hold(state, host, here):
-        return _lost_with_its_lease(here, host)
+    waves.begin(ctx, step.wave)
+    if not hold(state, host, ctx):
+        return _lost_with_its_lease(ctx, host)
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
-    sha256 = switch.sha256 or here.run.outcome(host.name, name).sha256
-    if start(state, host, here, replace(switch, sha256=sha256)):
+    sha256 = switch.sha256 or ctx.run.outcome(host.name, name).sha256
+    if start(state, host, ctx, replace(switch, sha256=sha256)):
         return True
     # One service failed: the others that this run switched here go back, as later operations leave this host out.
-    put_back(state, host, here, here.services(host), f"{name} on {host.name}")
-    return _any_lost(here, host)
+    put_back(state, host, ctx, ctx.services(host), f"{name} on {host.name}")
+    return _any_lost(ctx, host)
 
 
-def _lost_with_its_lease(here: Site, host: Host) -> bool:
+def _lost_with_its_lease(ctx: Site, host: Host) -> bool:
     """What was switched here before cannot be confirmed; unless somebody took over, it is waited for at the end."""
     if lease.fenced(host) is None:
-        for service in here.services(host):
-            if here.run.outcome(host.name, service.name).state == "provisional":
-                here.lose(host, service.name, "its lease was lost, and could not be taken again")
-    return _any_lost(here, host)
+        for service in ctx.services(host):
+            if ctx.run.outcome(host.name, service.name).state == "provisional":
+                ctx.lose(host, service.name, "its lease was lost, and could not be taken again")
+    return _any_lost(ctx, host)
 
 
-def _any_lost(here: Site, host: Host) -> bool:
+def _any_lost(ctx: Site, host: Host) -> bool:
     """A target that failed is left out of what follows, and would not be waited for either."""
-    return any(here.run.outcome(host.name, service.name).lost for service in here.services(host))
+    return any(ctx.run.outcome(host.name, service.name).lost for service in ctx.services(host))
 
 
-def _gate(state: State, host: Host, here: Site, step: Step) -> bool:
+def _gate(state: State, host: Host, ctx: Site, step: Step) -> bool:
     """Is the release well still on a target that has it? Its own gate was passed, other waves may have changed that."""
-    if waves.halt(here) is not None or waves.fallen_here(here, host) is not None:
+    if waves.halt(ctx) is not None or waves.fallen_here(ctx, host) is not None:
         return True
-    mine = [one for one in here.services(host) if here.run.outcome(host.name, one.name).state == "provisional"]
+    mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
     if not mine:
         return True
     try:
-        found = told(state, host, here)
+        found = told(state, host, ctx)
     except (BrokenError, StateError) as error:
         for service in mine:
-            here.lose(host, service.name, str(error))
+            ctx.lose(host, service.name, str(error))
         return True
     for service in mine:
-        reason = unwell(found, service, here.run.outcome(host.name, service.name).release)
+        reason = unwell(found, service, ctx.run.outcome(host.name, service.name).release)
         if reason is not None:
-            here.run.blame(host.name, service.name, reason)
+            ctx.run.blame(host.name, service.name, reason)
             host.log_styled(f"{service.name}: gate of {step.wave.name}: {reason}", fg="red")
-            return put_back(state, host, here, here.services(host), reason)
+            return put_back(state, host, ctx, ctx.services(host), reason)
     return True

@@ -23,27 +23,27 @@ from gofallback.operations.remote import fail
 
 
 @stage("build", "builders")
-def build(here: Site, host: Host) -> None:
+def build(ctx: Site, host: Host) -> None:
     """Build what the store does not have."""
-    if not here.builds(host):
+    if not ctx.builds(host):
         return
-    lacking = plan.to_build(here, host)
+    lacking = plan.to_build(ctx, host)
     if not lacking:
         host.log("every artifact is in the store; nothing to build")
     for spec in lacking:
-        twin = ", to be compared with what another builder built" if plan.second(here, spec) == host.name else ""
+        twin = ", to be compared with what another builder built" if plan.second(ctx, spec) == host.name else ""
         host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
-    for line in _without_effect(here, host, lacking):
+    for line in _without_effect(ctx, host, lacking):
         host.log_styled(line, fg="yellow", log_func=logger.warning)
-    binaries(name="binaries", here=here)
+    binaries(name="binaries", ctx=ctx)
 
 
-def _without_effect(here: Site, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
+def _without_effect(ctx: Site, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
     programs = {(spec.service, spec.commit, spec.binary): spec for spec in lacking}  # alike on every platform
     return [
         f"{spec.what}: no Go file of {spec.package} names {variable.removeprefix('main.')}, so {variable} is stamped "
         "with nothing; check build.version_variable and build.stamp"
-        for service, found in (plan.checkouts(here, host) if programs else [])
+        for service, found in (plan.checkouts(ctx, host) if programs else [])
         for (name, commit, _), spec in programs.items()
         if (name, commit) == (service.name, found.commit)
         for variable in unheard(found.mirror, spec)
@@ -51,26 +51,26 @@ def _without_effect(here: Site, host: Host, lacking: Sequence[BuildSpec]) -> lis
 
 
 @operation()
-def binaries(here: Site) -> Generator[FunctionCommand, None, None]:
+def binaries(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """All binaries that the store does not have, and those that a twin builds as well; on all builders at once.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if plan.to_build(here, here.host):
-        yield FunctionCommand(_binaries, (here,), {})
+    if plan.to_build(ctx, ctx.host):
+        yield FunctionCommand(_binaries, (ctx,), {})
     else:
-        here.host.noop("every artifact is in the store")
+        ctx.host.noop("every artifact is in the store")
 
 
-def _binaries(state: State, host: Host, here: Site) -> bool:
-    if stopped(here, host):
+def _binaries(state: State, host: Host, ctx: Site) -> bool:
+    if stopped(ctx, host):
         return False
-    away = [name for name in here.run.twins if name not in {one.name for one in here.active(here.twins)}]
-    if away and host is here.builder:
+    away = [name for name in ctx.run.twins if name not in {one.name for one in ctx.active(ctx.twins)}]
+    if away and host is ctx.builder:
         host.log_styled(f"nothing is built: its twin {', '.join(away)} failed (see above)", fg="red")
         return False
-    built = plan.built_by(here, host.name)
+    built = plan.built_by(ctx, host.name)
     try:
-        return all(build_job(state, host, job, built.append) for job in plan.jobs(here, host))
+        return all(build_job(state, host, job, built.append) for job in plan.jobs(ctx, host))
     except (GofallbackError, PyinfraError) as error:  # it did not tell its state, or no command line can carry a path
         return fail(host, str(error))

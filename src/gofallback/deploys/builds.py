@@ -18,30 +18,30 @@ from gofallback.report import screen
 
 
 @stage("builds", "builders")
-def builds(here: Site, host: Host) -> None:
+def builds(ctx: Site, host: Host) -> None:
     """Ask one builder; the last one tells all."""
-    rows: dict[str, list[Listed] | str] = here.memo.setdefault("builds", {})
-    rows[host.name] = _jobs(here, host)
-    if len(rows) == len(here.builders):
-        _show(here, {builder.name: rows[builder.name] for builder in here.builders})
+    rows: dict[str, list[Listed] | str] = ctx.memo.setdefault("builds", {})
+    rows[host.name] = _jobs(ctx, host)
+    if len(rows) == len(ctx.builders):
+        _show(ctx, {builder.name: rows[builder.name] for builder in ctx.builders})
 
 
-def _jobs(here: Site, host: Host) -> list[Listed] | str:
-    root, wanted = here.fleet(host).builder.root, here.run.options.cancel
-    before = list_jobs(here.state, host, root)
+def _jobs(ctx: Site, host: Host) -> list[Listed] | str:
+    root, wanted = ctx.fleet(host).builder.root, ctx.run.options.cancel
+    before = list_jobs(ctx.state, host, root)
     if isinstance(before, str) or not wanted or cli_parameters().get("dry"):
         return before
     ids = [job.id for job in before if job.state == "running" and wanted in ("all", job.id)]
     for job in ids:
-        ended = cancel(here.state, host, root, job)
+        ended = cancel(ctx.state, host, root, job)
         if isinstance(ended, str):
             return f"{job}: {ended}"
-        here.memo["ended"] = here.memo.get("ended", 0) + 1
-    return list_jobs(here.state, host, root) if ids else before
+        ctx.memo["ended"] = ctx.memo.get("ended", 0) + 1
+    return list_jobs(ctx.state, host, root) if ids else before
 
 
-def _show(here: Site, rows: dict[str, list[Listed] | str]) -> None:
-    lost = dict.fromkeys(here.unreachable_builders, "cannot be reached")
+def _show(ctx: Site, rows: dict[str, list[Listed] | str]) -> None:
+    lost = dict.fromkeys(ctx.unreachable_builders, "cannot be reached")
     troubles = {name: found for name, found in {**rows, **lost}.items() if isinstance(found, str)}
     known = {name: found for name, found in rows.items() if not isinstance(found, str)}
     if cli_parameters().get("json_output"):
@@ -53,18 +53,18 @@ def _show(here: Site, rows: dict[str, list[Listed] | str]) -> None:
             console.print(line, soft_wrap=True, markup=False)
         for name, trouble in troubles.items():
             console.print(f"{name}: {trouble}", soft_wrap=True, markup=False)
-        if here.run.options.cancel:
-            console.print(_told(here, known), soft_wrap=True, markup=False)
+        if ctx.run.options.cancel:
+            console.print(_told(ctx, known), soft_wrap=True, markup=False)
     # Nothing is left to execute: as in `status`, pyinfra's question whether to go on is spared.
     sys.exit(1 if troubles else 0)
 
 
-def _told(here: Site, known: dict[str, list[Listed]]) -> str:
+def _told(ctx: Site, known: dict[str, list[Listed]]) -> str:
     running = [job for found in known.values() for job in found if job.state == "running"]
     if cli_parameters().get("dry"):
-        wanted = [job for job in running if here.run.options.cancel in ("all", job.id)]
+        wanted = [job for job in running if ctx.run.options.cancel in ("all", job.id)]
         return f"would end {len(wanted)} build(s)"
-    ended = here.memo.get("ended", 0)
+    ended = ctx.memo.get("ended", 0)
     return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
 
 

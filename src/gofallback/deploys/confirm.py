@@ -29,177 +29,177 @@ _GRACE = 15.0
 
 
 @stage("confirm", "targets")
-def confirm(here: Site, host: Host) -> None:
+def confirm(ctx: Site, host: Host) -> None:
     """Look at every target once more over a new connection; then all are confirmed, or all go back."""
-    look(name="look again", here=here)
-    verdict(name="the whole fleet", here=here)
-    lost(name="who was lost", here=here)
+    look(name="look again", ctx=ctx)
+    verdict(name="the whole fleet", ctx=ctx)
+    lost(name="who was lost", ctx=ctx)
 
 
 @operation()
-def look(here: Site) -> Generator[FunctionCommand, None, None]:
+def look(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Ask one target, over a new connection, whether the release is live and healthy; if not, it goes back.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if _concerned(here):
-        yield FunctionCommand(_look, (here,), {})
+    if _concerned(ctx):
+        yield FunctionCommand(_look, (ctx,), {})
 
 
 @operation()
-def verdict(here: Site) -> Generator[FunctionCommand, None, None]:
+def verdict(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Confirm what this run switched on one target, or put it back when too much failed anywhere.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if _concerned(here):
-        yield FunctionCommand(_verdict, (here,), {})
+    if _concerned(ctx):
+        yield FunctionCommand(_verdict, (ctx,), {})
 
 
 @operation()
-def lost(here: Site) -> Generator[FunctionCommand, None, None]:
+def lost(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Wait for a target that was lost on the way: it goes back by itself when its window lapses.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if anything(here):
-        yield FunctionCommand(_lost, (here,), {})
+    if anything(ctx):
+        yield FunctionCommand(_lost, (ctx,), {})
 
 
-def _concerned(here: Site) -> bool:
-    outcomes = [here.run.outcome(here.host.name, service.name) for service in here.services(here.host)]
+def _concerned(ctx: Site) -> bool:
+    outcomes = [ctx.run.outcome(ctx.host.name, service.name) for service in ctx.services(ctx.host)]
     for outcome in outcomes:
         if outcome.state == "unchanged":
-            here.host.noop(f"{outcome.service}: {outcome.live} is live and healthy")
+            ctx.host.noop(f"{outcome.service}: {outcome.live} is live and healthy")
     return any(outcome.state != "unchanged" for outcome in outcomes)
 
 
-def _switched(here: Site, host: Host) -> list[Service]:
+def _switched(ctx: Site, host: Host) -> list[Service]:
     """Services whose release is live here because of this run, and not lost."""
     mine = []
-    for service in here.services(host):
-        outcome = here.run.outcome(host.name, service.name)
+    for service in ctx.services(host):
+        outcome = ctx.run.outcome(host.name, service.name)
         if outcome.state in ("provisional", "confirmed") and not outcome.lost:
             mine.append(service)
     return mine
 
 
-def _look(state: State, host: Host, here: Site) -> bool:
+def _look(state: State, host: Host, ctx: Site) -> bool:
     """The release is judged by what the target says now, not by what this run remembers."""
-    mine = _switched(here, host)
-    if not mine or waves.halt(here) is not None:
+    mine = _switched(ctx, host)
+    if not mine or waves.halt(ctx) is not None:
         return True
     try:
-        found = _ask(state, host, here)
+        found = _ask(state, host, ctx)
     except (BrokenError, StateError) as error:
         for service in mine:
-            here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
-        return here.run.outcome(host.name, mine[0].name).lost
+            ctx.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+        return ctx.run.outcome(host.name, mine[0].name).lost
     for service in mine:
-        outcome, now = here.run.outcome(host.name, service.name), found.services[service.name]
+        outcome, now = ctx.run.outcome(host.name, service.name), found.services[service.name]
         settled = outcome.state == "confirmed"  # a rollback: written down already, and not undone
         reason = now.unwell(outcome.release) if settled else unwell(found, service, outcome.release)
         outcome.live, outcome.healthy = now.current, reason is None
         if reason is None:
             continue
         if settled:
-            return here.fail(host, service.name, f"not confirmed: {reason}")
-        here.run.blame(host.name, service.name, reason)
-        return switch.put_back(state, host, here, here.services(host), f"not confirmed: {reason}")
+            return ctx.fail(host, service.name, f"not confirmed: {reason}")
+        ctx.run.blame(host.name, service.name, reason)
+        return switch.put_back(state, host, ctx, ctx.services(host), f"not confirmed: {reason}")
     return True
 
 
-def _ask(state: State, host: Host, here: Site) -> TargetState:
+def _ask(state: State, host: Host, ctx: Site) -> TargetState:
     """What the target says now; over a connection of its own where something is to be confirmed."""
-    if switch.window(here, host) == 0:
-        return told(state, host, here)
+    if switch.window(ctx, host) == 0:
+        return told(state, host, ctx)
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            return asked(_connection(state, host, here).run, host, here, here.services(host))
+            return asked(_connection(state, host, ctx).run, host, ctx, ctx.services(host))
         except BrokenError:
-            here.memo.pop(f"second:{host.name}", None)
+            ctx.memo.pop(f"second:{host.name}", None)
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
 
 
-def _connection(state: State, host: Host, here: Site) -> Second:
+def _connection(state: State, host: Host, ctx: Site) -> Second:
     key = f"second:{host.name}"
-    if key not in here.memo:
+    if key not in ctx.memo:
         second = Second(state, host)
         second.__enter__()
-        here.memo[key] = second
-    kept: Second = here.memo[key]
+        ctx.memo[key] = second
+    kept: Second = ctx.memo[key]
     return kept
 
 
-def decision(here: Site) -> Decision:
+def decision(ctx: Site) -> Decision:
     """What becomes of the provisional targets; decided once, when every target was looked at."""
-    with here.lock:
-        if "decision" not in here.memo:
-            for wave in waves.plan(here):
-                waves.end(here, wave)
-            made = decide.decide(waves.standing(here), waves.halt(here), waves.strategy(here).revert)
+    with ctx.lock:
+        if "decision" not in ctx.memo:
+            for wave in waves.plan(ctx):
+                waves.end(ctx, wave)
+            made = decide.decide(waves.standing(ctx), waves.halt(ctx), waves.strategy(ctx).revert)
             if made.confirm or made.back:
-                here.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
+                ctx.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
             if made.reason:
-                here.run.cause = made.reason  # what stopped it; a failure within the budget before that did not
-            here.memo["decision"] = made
-        kept: Decision = here.memo["decision"]
+                ctx.run.cause = made.reason  # what stopped it; a failure within the budget before that did not
+            ctx.memo["decision"] = made
+        kept: Decision = ctx.memo["decision"]
         return kept
 
 
-def _verdict(state: State, host: Host, here: Site) -> bool:
-    made = decision(here)
+def _verdict(state: State, host: Host, ctx: Site) -> bool:
+    made = decision(ctx)
     if host.name in made.back:
-        return switch.put_back(state, host, here, here.services(host), made.reason)
+        return switch.put_back(state, host, ctx, ctx.services(host), made.reason)
     if host.name not in made.confirm:
         return True
-    mine = [one for one in _switched(here, host) if here.run.outcome(host.name, one.name).state == "provisional"]
+    mine = [one for one in _switched(ctx, host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
     try:
-        via = _connection(state, host, here)
+        via = _connection(state, host, ctx)
     except BrokenError as error:
         for service in mine:
-            here.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+            ctx.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
         return True
-    results = [switch.confirm(state, host, here, service, via) for service in mine]
-    return all(results) or any(here.run.outcome(host.name, service.name).lost for service in mine)
+    results = [switch.confirm(state, host, ctx, service, via) for service in mine]
+    return all(results) or any(ctx.run.outcome(host.name, service.name).lost for service in mine)
 
 
-def _lost(state: State, host: Host, here: Site) -> bool:
+def _lost(state: State, host: Host, ctx: Site) -> bool:
     """Until the target is seen again, or its time is up. What it says then counts, whatever was thought before."""
-    _close(here, host)
-    missing = [one for one in here.services(host) if here.run.outcome(host.name, one.name).lost]
+    _close(ctx, host)
+    missing = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).lost]
     if not missing:
         return True
     lease.release(state, host)  # where only the connection was bad, its renewals would put the way back off for ever
-    patience = _patience(here, host, missing)
+    patience = _patience(ctx, host, missing)
     host.log_styled(f"lost on the way; it ends that by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
     end = time.monotonic() + patience
     while missing and time.monotonic() < end:
         try:
             with Second(state, host) as second:
-                found = asked(second.run, host, here, missing)
+                found = asked(second.run, host, ctx, missing)
         except (BrokenError, StateError):
             time.sleep(1.0)
             continue
-        missing = [one for one in missing if not here.found_again(host, one.name, found.services[one.name])]
+        missing = [one for one in missing if not ctx.found_again(host, one.name, found.services[one.name])]
         if missing:
             time.sleep(1.0)
     # One that was confirmed, and whose answer alone was lost, has not failed.
-    states = {here.run.outcome(host.name, service.name).state for service in here.services(host)}
+    states = {ctx.run.outcome(host.name, service.name).state for service in ctx.services(host)}
     return not missing and states <= {"confirmed", "unchanged"}
 
 
-def _patience(here: Site, host: Host, missing: list[Service]) -> float:
+def _patience(ctx: Site, host: Host, missing: list[Service]) -> float:
     """Seconds until a target that was lost must have gone back, since it was lost; and a little to see it."""
-    alone = switch.window(here, host) + max(one.health.start_deadline for one in missing) + _GRACE
-    since = min(here.run.outcome(host.name, one.name).lost_since for one in missing)
-    return max(_GRACE, alone - (here.run.elapsed - since))
+    alone = switch.window(ctx, host) + max(one.health.start_deadline for one in missing) + _GRACE
+    since = min(ctx.run.outcome(host.name, one.name).lost_since for one in missing)
+    return max(_GRACE, alone - (ctx.run.elapsed - since))
 
 
-def _close(here: Site, host: Host) -> None:
-    second = here.memo.pop(f"second:{host.name}", None)
+def _close(ctx: Site, host: Host) -> None:
+    second = ctx.memo.pop(f"second:{host.name}", None)
     if second is not None:
         second.__exit__(None, None, None)

@@ -27,63 +27,63 @@ from gofallback.operations.target.channel import BrokenError, run
 
 
 @stage("verify", "builders")
-def faithful(here: Site, host: Host) -> None:
+def faithful(ctx: Site, host: Host) -> None:
     """Compare what the builder made of the releases in production with what runs there."""
-    if host is here.builder and production.asked(here):
-        comparison(name="known good", here=here)
+    if host is ctx.builder and production.asked(ctx):
+        comparison(name="known good", ctx=ctx)
 
 
 @operation()
-def comparison(here: Site) -> Generator[FunctionCommand, None, None]:
+def comparison(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """The builder's builds of what runs in production, compared with the targets' bytes.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    yield FunctionCommand(compare, (here,), {})
+    yield FunctionCommand(compare, (ctx,), {})
 
 
-def compare(state: State, host: Host, here: Site) -> bool:
+def compare(state: State, host: Host, ctx: Site) -> bool:
     """Step: every binary that runs in production is what this builder makes of its commit; else in words why not."""
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
-        built = {spec.key: _fetched(here, host, spec.key, Path(folder)) for spec in production.specs(here)}
-        lives = production.live(here)
-        hashes = [gevent.spawn(_hash, here, one) for one in lives]
+        built = {spec.key: _fetched(ctx, host, spec.key, Path(folder)) for spec in production.specs(ctx)}
+        lives = production.live(ctx)
+        hashes = [gevent.spawn(_hash, ctx, one) for one in lives]
         gevent.joinall(hashes)
         problems = [
-            _compare(here, host, one, built[one.spec.key], job.value) for one, job in zip(lives, hashes, strict=True)
+            _compare(ctx, host, one, built[one.spec.key], job.value) for one, job in zip(lives, hashes, strict=True)
         ]
     bad = list(dict.fromkeys(problem for problem in problems if problem))
-    here.run.faithful, here.run.compared = not bad, len(lives)
+    ctx.run.faithful, ctx.run.compared = not bad, len(lives)
     for problem in bad:
         host.log_styled(problem, fg="red")
     if bad:
-        here.run.cause = here.run.cause or f"{host.name} is not a faithful replacement: {bad[0]}"
-        here.run.artifacts.clear()  # no target may be given one
+        ctx.run.cause = ctx.run.cause or f"{host.name} is not a faithful replacement: {bad[0]}"
+        ctx.run.artifacts.clear()  # no target may be given one
         return False
     count = len({one.host.name for one in lives})
     host.log(f"{host.name}: makes the bytes of {len(lives)} program(s) that run on {count} target(s)")
-    if here.run.uncompared:
-        host.log_styled(f"not compared: {'; '.join(here.run.uncompared)}", fg="yellow")
+    if ctx.run.uncompared:
+        host.log_styled(f"not compared: {'; '.join(ctx.run.uncompared)}", fg="yellow")
     return True
 
 
-def _fetched(here: Site, host: Host, key: str, folder: Path) -> Path | str:
+def _fetched(ctx: Site, host: Host, key: str, folder: Path) -> Path | str:
     """What the builder built, on the controller; or why not. Its own word about the bytes does not count."""
-    built = next((one for one in plan.built_by(here, host.name) if one.spec.key == key), None)
+    built = next((one for one in plan.built_by(ctx, host.name) if one.spec.key == key), None)
     if built is None:
         return f"{host.name} did not build it (see above)"
     local = folder / key[:16]
     return fetch(host, built.path, local) or local
 
 
-def _hash(here: Site, live: Live) -> str:
+def _hash(ctx: Site, live: Live) -> str:
     """SHA-256 of the bytes that are on the target now; else a sentence. Nothing that was written down counts."""
     try:
         code, lines = run(
-            here.state,
+            ctx.state,
             live.host,
             f"sha256sum -- {shlex.quote(live.path)}",
-            sudo=here.fleet(live.host).target.sudo,
+            sudo=ctx.fleet(live.host).target.sudo,
             timeout=60,
         )
     except BrokenError as error:
@@ -91,7 +91,7 @@ def _hash(here: Site, live: Live) -> str:
     return lines[-1].split()[0] if code == 0 and lines else f"it did not tell: {(lines or ['no answer'])[-1]}"
 
 
-def _compare(here: Site, host: Host, live: Live, built: Path | str, there: str) -> str | None:
+def _compare(ctx: Site, host: Host, live: Live, built: Path | str, there: str) -> str | None:
     """The problem in one line; None: the same bytes."""
     names, spec = (host.name, live.host.name), live.spec
     what = f"{label(spec)} {live.release}"
@@ -101,13 +101,13 @@ def _compare(here: Site, host: Host, live: Live, built: Path | str, there: str) 
         return f"{what}: {live.host.name}: {there}"
     mine = file_sha256(built)
     if mine == there:
-        note(here, spec, names, (mine, there))
+        note(ctx, spec, names, (mine, there))
         return None
-    known: dict[tuple[str, str], str] = here.memo.setdefault("explained", {})
+    known: dict[tuple[str, str], str] = ctx.memo.setdefault("explained", {})
     if (mine, there) not in known:
-        known[mine, there] = _why(here, host, live, built, there)
-    elif not any(row.sha256 == (mine, there) and row.names == names for row in here.run.comparisons):
-        note(here, spec, names, (mine, there), [known[mine, there]])
+        known[mine, there] = _why(ctx, host, live, built, there)
+    elif not any(row.sha256 == (mine, there) and row.names == names for row in ctx.run.comparisons):
+        note(ctx, spec, names, (mine, there), [known[mine, there]])
     if mine == live.sha256:
         return (
             f"{what}: {live.host.name} was changed: {host.name} makes the bytes that its manifest says, and others lie "
@@ -116,22 +116,22 @@ def _compare(here: Site, host: Host, live: Live, built: Path | str, there: str) 
     return f"{what}: {host.name} makes other bytes than run on {live.host.name}: {known[mine, there]}"
 
 
-def _why(here: Site, host: Host, live: Live, built: Path, there: str) -> str:
+def _why(ctx: Site, host: Host, live: Live, built: Path, there: str) -> str:
     """In words, and as JSON in the run's folder, with the target's binary beside it."""
     stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{there[:12]}"
-    names, fetched = (host.name, live.host.name), record_folder(here) / f"{stem}.{live.host.name}"
+    names, fetched = (host.name, live.host.name), record_folder(ctx) / f"{stem}.{live.host.name}"
     fetched.parent.mkdir(parents=True, exist_ok=True)
     problem = _copy(live, fetched)
     try:
         if problem is None:
             found = compare_files(built, fetched, names)
-            keep(here, live.spec, found, stem)
+            keep(ctx, live.spec, found, stem)
             for line in found.lines():
                 live.host.log_styled(f"{label(live.spec)}: {line}", fg="red")
             return found.brief() or "they are the same now: it changed meanwhile; run again"
     except (GofallbackError, OSError) as error:
         problem = str(error)
-    note(here, live.spec, names, (file_sha256(built), there), [problem])
+    note(ctx, live.spec, names, (file_sha256(built), there), [problem])
     return f"why is not known: {problem}"
 
 

@@ -28,40 +28,40 @@ def preflight(command: Command) -> None:
         command: name of the deploy file; decides which hosts the run needs.
     """
     host = current_host()
-    here: Site | None = None
+    ctx: Site | None = None
     try:
-        here = site(command)
-        quiet(here.state, cli_parameters())
-        here.run.options.check(command)
-        _whole_run(here)
-        _host(here, host)
+        ctx = site(command)
+        quiet(ctx.state, cli_parameters())
+        ctx.run.options.check(command)
+        _whole_run(ctx)
+        _host(ctx, host)
     except (GofallbackError, PyinfraError) as error:
-        if here is not None:
-            here.run.refused = here.run.refused or str(error)
+        if ctx is not None:
+            ctx.run.refused = ctx.run.refused or str(error)
         raise refusal(DeployError, str(error)) from None
 
 
-def _whole_run(here: Site) -> None:
+def _whole_run(ctx: Site) -> None:
     """The first host's plan checks the whole run; the others wait for what comes out, good or bad."""
-    with here.lock:
-        if "checked" not in here.memo:
+    with ctx.lock:
+        if "checked" not in ctx.memo:
             try:
-                if here.run.command not in ("status", "builds"):
-                    identify(here)
-                readiness.whole_run(here)
-                here.memo["checked"] = None
+                if ctx.run.command not in ("status", "builds"):
+                    identify(ctx)
+                readiness.whole_run(ctx)
+                ctx.memo["checked"] = None
             except (GofallbackError, PyinfraError) as error:
-                here.memo["checked"] = error
-        if here.memo["checked"] is not None:
-            raise here.memo["checked"]
+                ctx.memo["checked"] = error
+        if ctx.memo["checked"] is not None:
+            raise ctx.memo["checked"]
 
 
-def _host(here: Site, host: Host) -> None:
-    if host in here.targets and here.run.command not in readiness.ONLY_BUILDERS:
-        readiness.target(here, host)
-        learn(here, host)
-        if here.run.command in readiness.CHANGES_TARGETS:
-            lease(name="lease", here=here)
-    if here.builds(host):
-        readiness.builder(here, host)
-        after_run(here, host)
+def _host(ctx: Site, host: Host) -> None:
+    if host in ctx.targets and ctx.run.command not in readiness.ONLY_BUILDERS:
+        readiness.target(ctx, host)
+        learn(ctx, host)
+        if ctx.run.command in readiness.CHANGES_TARGETS:
+            lease(name="lease", ctx=ctx)
+    if ctx.builds(host):
+        readiness.builder(ctx, host)
+        after_run(ctx, host)

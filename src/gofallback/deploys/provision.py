@@ -23,14 +23,14 @@ class ProvisionError(GofallbackError):
 
 
 @stage("provision", "builders")
-def provision(site: Site, host: Host) -> None:
+def provision(ctx: Site, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
-    if site.run.builder is not None and not site.builds(host):
+    if ctx.run.builder is not None and not ctx.builds(host):
         return
-    older = production.toolchains(site) if host is site.builder else []
-    idle = site.run.builder is not None and not plan.to_build(site, host)
-    fleet = only(site.fleet(host), site.run.options.service)
-    provision_builder(fleet, host, str(site.run.home.downloads), older, idle=idle)
+    older = production.toolchains(ctx) if host is ctx.builder else []
+    idle = ctx.run.builder is not None and not plan.to_build(ctx, host)
+    fleet = only(ctx.fleet(host), ctx.run.options.service)
+    provision_builder(fleet, host, str(ctx.run.home.downloads), older, idle=idle)
 
 
 def only(fleet: Fleet, services: Collection[str]) -> Fleet:

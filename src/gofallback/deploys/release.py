@@ -30,119 +30,119 @@ UPLOADS = ("user", "upload", "repair")
 
 
 @stage("release", "targets")
-def release(here: Site, host: Host) -> None:
+def release(ctx: Site, host: Host) -> None:
     """Upload what is missing; prove on the first target that the binary runs there."""
-    if from_targets(here):
+    if from_targets(ctx):
         return  # everything is there already
-    wanted = plan.wanted(here, host)
-    if here.run.command == "rollout":
-        refuse_incompatible(here, [host])
-    changed = [want for want in wanted if plan.changes(here, host, want)]
-    refuse_unproven(here, host, changed)
-    there = [here.run.artifacts.get(spec.key) for want in changed for spec in want.programs]
-    refuse_vulnerable(here, host, [one for one in there if one is not None])
+    wanted = plan.wanted(ctx, host)
+    if ctx.run.command == "rollout":
+        refuse_incompatible(ctx, [host])
+    changed = [want for want in wanted if plan.changes(ctx, host, want)]
+    refuse_unproven(ctx, host, changed)
+    there = [ctx.run.artifacts.get(spec.key) for want in changed for spec in want.programs]
+    refuse_vulnerable(ctx, host, [one for one in there if one is not None])
     for want in host.loop(wanted):
-        plan.tell(here, host, want)
-        if sends(here, host, want):
-            pull.check(here, host, want)
-        put(name=f"{want.service.name} {want.files.id}", here=here, want=want)
-        if want.service.smoke and first_to_get(here, host, want):
-            smoke(name=f"{want.service.name} smoke test", here=here, want=want)
+        plan.tell(ctx, host, want)
+        if sends(ctx, host, want):
+            pull.check(ctx, host, want)
+        put(name=f"{want.service.name} {want.files.id}", ctx=ctx, want=want)
+        if want.service.smoke and first_to_get(ctx, host, want):
+            smoke(name=f"{want.service.name} smoke test", ctx=ctx, want=want)
 
 
-def sends(here: Site, host: Host, want: Wanted) -> bool:
+def sends(ctx: Site, host: Host, want: Wanted) -> bool:
     """Whether anything of a release has to come to a target."""
-    return any(step.kind in UPLOADS for step in plan.changes(here, host, want))
+    return any(step.kind in UPLOADS for step in plan.changes(ctx, host, want))
 
 
-def first_to_get(here: Site, host: Host, want: Wanted) -> bool:
+def first_to_get(ctx: Site, host: Host, want: Wanted) -> bool:
     """Whether a target is the first, of those with its platform, that gets a new release of a service."""
-    platform = state_of(here, host).platform
-    for other in in_order(here):
-        if state_of(here, other).platform != platform:
+    platform = state_of(ctx, host).platform
+    for other in in_order(ctx):
+        if state_of(ctx, other).platform != platform:
             continue
-        for theirs in plan.wanted(here, other):
-            live = state_of(here, other).services[theirs.service.name].current
+        for theirs in plan.wanted(ctx, other):
+            live = state_of(ctx, other).services[theirs.service.name].current
             if theirs.service.name == want.service.name and live != theirs.files.id:
                 return other is host
     return False
 
 
 @operation()
-def put(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+def put(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
     """Bring one release to one target.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     + want: the release
     """
-    host = here.host
-    if sends(here, host, want):
-        yield FunctionCommand(_put, (here, want), {})
+    host = ctx.host
+    if sends(ctx, host, want):
+        yield FunctionCommand(_put, (ctx, want), {})
     else:
         host.noop(f"{want.service.name}: release {want.files.id} is there")
 
 
-def _put(state: State, host: Host, here: Site, want: Wanted) -> bool:
-    run = here.run
+def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
+    run = ctx.run
     outcome = run.outcome(host.name, want.service.name)
-    reason = halt(here)
+    reason = halt(ctx)
     if reason is not None:
-        return here.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
+        return ctx.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
     programs = [run.artifacts[spec.key] for spec in want.programs if spec.key in run.artifacts]
     if len(programs) < len(want.programs):
-        return here.leave(host, want.service.name, "there is no artifact to release (see above)")
+        return ctx.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = programs[0].manifest.sha256
     try:
-        against = problem(here, host, programs) or vulnerable(here, host, programs)
+        against = problem(ctx, host, programs) or vulnerable(ctx, host, programs)
     except (GofallbackError, OSError) as error:
         against = str(error)
     if against is not None:
-        return here.fail(host, want.service.name, against)
+        return ctx.fail(host, want.service.name, against)
     try:
-        state_of(here, host, refresh=True)  # the plan is as old as the build was long
+        state_of(ctx, host, refresh=True)  # the plan is as old as the build was long
     except PyinfraError as error:
-        return here.fail(host, want.service.name, str(error))
-    upload = plan.upload(here, host, want, programs)
+        return ctx.fail(host, want.service.name, str(error))
+    upload = plan.upload(ctx, host, want, programs)
     if upload is not None:
         try:
-            upload = pull.through_store(here, host, want, upload, programs[:-1])
+            upload = pull.through_store(ctx, host, want, upload, programs[:-1])
         except PublishError as error:
-            return here.fail(host, want.service.name, str(error))
+            return ctx.fail(host, want.service.name, str(error))
     sent = put_release(
         state,
         host,
         lambda: upload,
-        sudo=here.fleet(host).target.sudo,
-        tell=lambda why: here.note_failure(host, want.service.name, why),
-        pushed=pull.fallback(here, host, want),
+        sudo=ctx.fleet(host).target.sudo,
+        tell=lambda why: ctx.note_failure(host, want.service.name, why),
+        pushed=pull.fallback(ctx, host, want),
     )
     if sent:
-        here.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)
+        ctx.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)
     return sent
 
 
 @operation()
-def smoke(here: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+def smoke(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
     """Run the service's smoke command on the target, in a locked-down transient unit, before anything is switched.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     + want: the release
     """
-    host = here.host
-    if state_of(here, host).services[want.service.name].current == want.files.id:
+    host = ctx.host
+    if state_of(ctx, host).services[want.service.name].current == want.files.id:
         host.noop(f"{want.service.name}: {want.files.id} is live already")
     else:
-        yield FunctionCommand(_smoke, (here, want), {})
+        yield FunctionCommand(_smoke, (ctx, want), {})
 
 
-def _smoke(state: State, host: Host, here: Site, want: Wanted) -> bool:
+def _smoke(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
     return smoke_test(
         state,
         host,
         want.service,
         want.files.id,
         want.files.version,
-        here.run.id,
-        sudo=here.fleet(host).target.sudo,
-        tell=lambda why: here.note_failure(host, want.service.name, why),
+        ctx.run.id,
+        sudo=ctx.fleet(host).target.sudo,
+        tell=lambda why: ctx.note_failure(host, want.service.name, why),
     )

@@ -9,5 +9,5 @@ from gofallback.deploys.run.stage import stage
 
 
 @stage("report")
-def report(here: Site, host: Host) -> None:
+def report(ctx: Site, host: Host) -> None:
     """Stands for the end of the flow in a deploy file; `_finish.at_end` does it."""

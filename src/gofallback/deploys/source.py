@@ -27,85 +27,85 @@ from gofallback.source.model import ResolvedSource
 
 
 @stage("source", "builders")
-def source(here: Site, host: Host) -> None:
+def source(ctx: Site, host: Host) -> None:
     """Bring what is to be built; nothing when every artifact is in the store."""
-    if not here.builds(host):
+    if not ctx.builds(host):
         return
-    for service, found in host.loop(plan.checkouts(here, host)):
+    for service, found in host.loop(plan.checkouts(ctx, host)):
         host.log(f"{service.name}: {found.version} ({found.commit[:12]}) to be built")
-        checkout(name=f"{service.name} {found.version}", here=here, service=service, found=found)
-        module_files(name=f"{service.name} {found.version} modules", here=here, service=service, found=found)
-    agent_sources(name="gofallback-agent", here=here)
+        checkout(name=f"{service.name} {found.version}", ctx=ctx, service=service, found=found)
+        module_files(name=f"{service.name} {found.version} modules", ctx=ctx, service=service, found=found)
+    agent_sources(name="gofallback-agent", ctx=ctx)
 
 
 @operation()
-def checkout(here: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
+def checkout(ctx: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
     """The commit of one service on the builder.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     + service: which one
     + found: its commit
     """
-    yield FunctionCommand(_checkout, (here, service, found), {})
+    yield FunctionCommand(_checkout, (ctx, service, found), {})
 
 
-def _checkout(state: State, host: Host, here: Site, service: Service, found: ResolvedSource) -> bool:
-    if stopped(here, host):
+def _checkout(state: State, host: Host, ctx: Site, service: Service, found: ResolvedSource) -> bool:
+    if stopped(ctx, host):
         return False
     try:
         # Read now, not when planning: provisioning has just decided where git.exe is.
-        git = plan.git_program(here, host)
+        git = plan.git_program(ctx, host)
     except PyinfraError as error:
         return fail(host, str(error))
     work = Checkout(
         source=found,
-        root=here.fleet(host).builder.root,
+        root=ctx.fleet(host).builder.root,
         git=git,
-        scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
+        scratch=ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}",
         delivery=service.source.delivery,
     )
     return deliver(state, host, work)
 
 
 @operation()
-def module_files(here: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
+def module_files(ctx: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
     """The modules of one service on the builder, where the controller brings them.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     + service: which one
     + found: the commit
     """
-    way = way_of(here, here.host, service, found)
+    way = way_of(ctx, ctx.host, service, found)
     if way == "controller":
-        yield FunctionCommand(_module_files, (here, service, found), {})
+        yield FunctionCommand(_module_files, (ctx, service, found), {})
     else:
-        here.host.noop(f"{service.name}: {WAYS[way]}")
+        ctx.host.noop(f"{service.name}: {WAYS[way]}")
 
 
-def _module_files(state: State, host: Host, here: Site, service: Service, source: ResolvedSource) -> bool:
-    if stopped(here, host):
+def _module_files(state: State, host: Host, ctx: Site, service: Service, source: ResolvedSource) -> bool:
+    if stopped(ctx, host):
         return False
     try:
-        work = delivery(here, host, service, source)
+        work = delivery(ctx, host, service, source)
     except GofallbackError as error:
         return fail(host, str(error))
     return deliver_modules(state, host, work)
 
 
 @operation()
-def agent_sources(here: Site) -> Generator[FunctionCommand, None, None]:
+def agent_sources(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """The sources of gofallback's own agent on the builder.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if plan.builds_agent(here, here.host):
-        yield FunctionCommand(_agent_sources, (here,), {})
+    if plan.builds_agent(ctx, ctx.host):
+        yield FunctionCommand(_agent_sources, (ctx,), {})
     else:
-        here.host.noop("every artifact of the agent is in the store")
+        ctx.host.noop("every artifact of the agent is in the store")
 
 
-def _agent_sources(state: State, host: Host, here: Site) -> bool:
+def _agent_sources(state: State, host: Host, ctx: Site) -> bool:
     files = agent_source.agent_files()
-    scratch = here.run.home.run(here.run.id) / f"bundles-{host.name}"
-    root = here.fleet(host).builder.root
+    scratch = ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}"
+    root = ctx.fleet(host).builder.root
     return deliver_agent(state, host, files, agent_source.agent_digest(files), root, scratch)

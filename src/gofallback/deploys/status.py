@@ -26,25 +26,25 @@ from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_ta
 
 
 @stage("status", "targets")
-def status(here: Site, host: Host) -> None:
+def status(ctx: Site, host: Host) -> None:
     """Gather the rows of one target; the last one prints the table."""
-    rows: dict[str, list[StatusRow]] = here.memo.setdefault("status", {})
+    rows: dict[str, list[StatusRow]] = ctx.memo.setdefault("status", {})
     try:
-        target = state_of(here, host)
+        target = state_of(ctx, host)
     except PyinfraError as error:
         rows[host.name] = [StatusRow(host=host.name, service="-", condition="unknown", reason=str(error))]
     else:
-        rows[host.name] = [_row(host, service, target) for service in here.services(host)]
-    if len(rows) == len(here.targets):
-        _show(here, [row for target_host in here.targets for row in rows[target_host.name]])
+        rows[host.name] = [_row(host, service, target) for service in ctx.services(host)]
+    if len(rows) == len(ctx.targets):
+        _show(ctx, [row for target_host in ctx.targets for row in rows[target_host.name]])
 
 
-def _show(here: Site, rows: list[StatusRow]) -> None:
+def _show(ctx: Site, rows: list[StatusRow]) -> None:
     rows += [
         StatusRow(host=name, service="-", condition="unknown", reason="cannot be reached")
-        for name in here.unreachable_targets
+        for name in ctx.unreachable_targets
     ]
-    freezes, approvals = freeze_rows(here), approval_rows(here, rows)
+    freezes, approvals = freeze_rows(ctx), approval_rows(ctx, rows)
     if cli_parameters().get("json_output"):
         told: dict[str, Sequence[Strict]] = {"status": rows, "freeze": freezes, "approvals": approvals}
         print(json.dumps({key: [row.model_dump(mode="json") for row in part] for key, part in told.items()}, indent=2))

@@ -34,65 +34,65 @@ from gofallback.report import screen
 
 
 @stage("verify", "builders")
-def verify(here: Site, host: Host) -> None:
+def verify(ctx: Site, host: Host) -> None:
     """Fetch what was built, check it, keep it in the store; judge every artifact for every target that gets it."""
-    if host is not here.builder:
+    if host is not ctx.builder:
         return  # what a twin has built is compared in the builder's part
-    if not plan.missing(here):
-        receivers = _receivers(here)
-        refuse_incompatible(here, receivers)
+    if not plan.missing(ctx):
+        receivers = _receivers(ctx)
+        refuse_incompatible(ctx, receivers)
         if receivers:
-            refuse_vulnerable(here, host, here.run.artifacts.values())
-    artifacts(name="artifacts", here=here)
+            refuse_vulnerable(ctx, host, ctx.run.artifacts.values())
+    artifacts(name="artifacts", ctx=ctx)
 
 
-def _receivers(here: Site) -> list[Host]:
+def _receivers(ctx: Site) -> list[Host]:
     """Targets whose binaries are worth a look: those that get one, or all of them in a rehearsal."""
-    if here.run.command == "drill":
-        return here.targets
-    return [h for h in here.targets if any(releases.changes(here, h, want) for want in releases.wanted(here, h))]
+    if ctx.run.command == "drill":
+        return ctx.targets
+    return [h for h in ctx.targets if any(releases.changes(ctx, h, want) for want in releases.wanted(ctx, h))]
 
 
 @operation()
-def artifacts(here: Site) -> Generator[FunctionCommand, None, None]:
+def artifacts(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Every binary of this run, fetched, checked and stored.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    if plan.missing(here) or plan.unconfirmed(here) or production.asked(here):
-        yield FunctionCommand(_artifacts, (here,), {})
+    if plan.missing(ctx) or plan.unconfirmed(ctx) or production.asked(ctx):
+        yield FunctionCommand(_artifacts, (ctx,), {})
     else:
-        here.host.noop("every artifact was verified when it was stored")
+        ctx.host.noop("every artifact was verified when it was stored")
 
 
-def _artifacts(state: State, host: Host, here: Site) -> bool:
-    if production.asked(here) and not compare(state, host, here):
+def _artifacts(state: State, host: Host, ctx: Site) -> bool:
+    if production.asked(ctx) and not compare(state, host, ctx):
         return False
-    lacking = {spec.key for spec in plan.missing(here)}
-    built = [one for one in plan.built_by(here, host.name) if one.spec.key in lacking]
+    lacking = {spec.key for spec in plan.missing(ctx)}
+    built = [one for one in plan.built_by(ctx, host.name) if one.spec.key in lacking]
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
-        found = [_keep(host, here, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
-    problems = [problem for problem in found if problem is not None] + confirm_stored(here)
+        found = [_keep(host, ctx, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
+    problems = [problem for problem in found if problem is not None] + confirm_stored(ctx)
     for problem in problems:
         host.log_styled(problem, fg="red")
-        here.run.cause = here.run.cause or problem
+        ctx.run.cause = ctx.run.cause or problem
     if problems:
-        here.run.artifacts.clear()  # no target may be given one
+        ctx.run.artifacts.clear()  # no target may be given one
         return False
-    return _compatible(host, here) and _harmless(host, here)
+    return _compatible(host, ctx) and _harmless(host, ctx)
 
 
-def _harmless(host: Host, here: Site) -> bool:
+def _harmless(host: Host, ctx: Site) -> bool:
     """Whether nothing that is known of these binaries stands against their release."""
-    found = vulnerable(here, host, here.run.artifacts.values())
+    found = vulnerable(ctx, host, ctx.run.artifacts.values())
     if found is not None:
         host.log_styled(found, fg="red")
-        here.run.cause = here.run.cause or found
-        here.run.artifacts.clear()  # no target may be given one
+        ctx.run.cause = ctx.run.cause or found
+        ctx.run.artifacts.clear()  # no target may be given one
     return found is None
 
 
-def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
+def _keep(host: Host, ctx: Site, built: Built, local: Path) -> str | None:
     """Fetch one binary, check it against what the builder said of it, store it; the problem in one line, or None."""
     manifest = built.manifest
     name = f"{manifest.spec.what} {manifest.platform}"
@@ -103,53 +103,53 @@ def _keep(host: Host, here: Site, built: Built, local: Path) -> str | None:
         found = problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
         if found:
             return "; ".join(found)
-        word, problem = second_word(here, manifest, local)
+        word, problem = second_word(ctx, manifest, local)
         if problem is not None:
             return problem
-        files = with_word(attested(here, host, manifest, info), word, manifest, manifest_text(manifest))
-        stored = here.run.store.add(manifest, local, files)
-        here.run.artifacts[manifest.key] = stored
-        problem = settle(here, host, stored, manifest, word)
+        files = with_word(attested(ctx, host, manifest, info), word, manifest, manifest_text(manifest))
+        stored = ctx.run.store.add(manifest, local, files)
+        ctx.run.artifacts[manifest.key] = stored
+        problem = settle(ctx, host, stored, manifest, word)
         if problem is not None:
             return problem
         if not built.reused:
-            here.run.built.add(manifest.key)
+            ctx.run.built.add(manifest.key)
     except (GofallbackError, *TROUBLE) as error:
         return f"{name}: {error}"
     host.log(f"{name}: verified, {manifest.size / 1e6:.1f} MB, sha256 {manifest.sha256[:16]}")
     return None
 
 
-def _compatible(host: Host, here: Site) -> bool:
+def _compatible(host: Host, ctx: Site) -> bool:
     """Does each binary run on the targets that get it? A table, and a refusal with the reason."""
-    judged = list(judge(here, here.targets))
+    judged = list(judge(ctx, ctx.targets))
     if judged:
         screen.console(sys.stderr).print(compat_table(judged))
     bad = [verdict.reason for _, verdict in judged if not verdict.ok]
     for reason in bad:
         host.log_styled(f"will not run there: {reason}", fg="red")
     if bad:
-        here.run.artifacts.clear()  # no target may be given one
+        ctx.run.artifacts.clear()  # no target may be given one
     return not bad
 
 
-def refuse_incompatible(here: Site, hosts: Iterable[Host]) -> None:
+def refuse_incompatible(ctx: Site, hosts: Iterable[Host]) -> None:
     """The same for artifacts that exist already, while planning.
 
     Raises:
         RefusedError: a stored artifact would not run on a target.
     """
-    with here.lock:
-        bad = [verdict.reason for _, verdict in judge(here, hosts) if not verdict.ok]
+    with ctx.lock:
+        bad = [verdict.reason for _, verdict in judge(ctx, hosts) if not verdict.ok]
     if bad:
         raise RefusedError(f"will not run there: {'; '.join(bad)}; nothing was changed")
 
 
-def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibility]]:
+def judge(ctx: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibility]]:
     """Every artifact of the run for every one of these targets that gets it; a binary is read once."""
-    infos: dict[str, BinaryInfo] = here.memo.setdefault("infos", {})
-    for host in here.active(hosts):
-        state = state_of(here, host)
+    infos: dict[str, BinaryInfo] = ctx.memo.setdefault("infos", {})
+    for host in ctx.active(hosts):
+        state = state_of(ctx, host)
         facts = TargetFacts(
             name=host.name,
             goarch=state.platform.split("/")[1],
@@ -157,8 +157,8 @@ def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibilit
             libc=state.libc,
             libc_version=state.libc_version,
         )
-        for service in [*(service.name for service in here.services(host)), AGENT]:
-            for number, stored in enumerate(here.run.artifacts_of(service, state.platform)):
+        for service in [*(service.name for service in ctx.services(host)), AGENT]:
+            for number, stored in enumerate(ctx.run.artifacts_of(service, state.platform)):
                 key, spec = stored.manifest.key, stored.manifest.spec
                 if key not in infos:
                     infos[key] = inspect(stored.path)
@@ -166,5 +166,5 @@ def judge(here: Site, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibilit
                 verdict = compatibility(infos[key], facts, spec.cgo.compiler if spec.cgo else "zig")
                 for row in verdict.rows:
                     if row.what == "libc" and not infos[key].static:
-                        here.run.libc.setdefault(key, {})[host.name] = (row.needs, row.has)
+                        ctx.run.libc.setdefault(key, {})[host.name] = (row.needs, row.has)
                 yield f"{host.name} {what}", verdict

@@ -17,27 +17,27 @@ from gofallback.facts.builder import builder_state
 
 
 @stage("wipe", "builders")
-def wipe(here: Site, host: Host) -> None:
+def wipe(ctx: Site, host: Host) -> None:
     """Remove everything below `builder.root` that gofallback has made."""
-    settings = here.fleet(host).builder
+    settings = ctx.fleet(host).builder
     stays = ", ".join(settings.wipe.keep) or "nothing"
     host.log(f"{settings.root}: to be wiped; stays: {stays}")
-    builder(name=settings.root, here=here)
+    builder(name=settings.root, ctx=ctx)
 
 
 @operation()
-def builder(here: Site) -> Generator[FunctionCommand, None, None]:
+def builder(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Everything of ours below the root of one builder.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    host = here.host
-    settings = here.fleet(host).builder
+    host = ctx.host
+    settings = ctx.fleet(host).builder
     if not anything(builder_state(host, settings.root).folders, settings.wipe.keep):
         host.noop(f"nothing to do: {settings.root} has nothing that should go")
         return
-    yield FunctionCommand(_wipe, (here,), {})
+    yield FunctionCommand(_wipe, (ctx,), {})
 
 
-def _wipe(state: State, host: Host, here: Site) -> bool:
-    return wipe_builder(here, host)
+def _wipe(state: State, host: Host, ctx: Site) -> bool:
+    return wipe_builder(ctx, host)

@@ -188,24 +188,24 @@ def _typed(value: object, where: Sequence[str | int], code: str) -> str:
 def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool]:
     """The key path as a user wrote it: pydantic adds the tag of a union, and ``[key]`` for a key of a mapping."""
     parts: list[str | int] = []
-    here: Any = data
+    ctx: Any = data
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
         if part == "[key]":
             return parts, True
-        if part in _TAGS and not (isinstance(here, dict) and part in here):
+        if part in _TAGS and not (isinstance(ctx, dict) and part in ctx):
             continue
-        if isinstance(here, dict):
-            if part not in here and not last:
+        if isinstance(ctx, dict):
+            if part not in ctx and not last:
                 continue
             parts.append(part)
-            here = here.get(part)
-        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            ctx = ctx.get(part)
+        elif isinstance(ctx, list) and isinstance(part, int) and part < len(ctx):
             parts.append(part)
-            here = here[part]
+            ctx = ctx[part]
         else:
             parts.append(part)
-            here = None
+            ctx = None
     return parts, False
 
 
@@ -223,15 +223,15 @@ def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
 
 def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Keys of the model that ``loc`` (of pydantic, tags included) leads to."""
-    here = [model]
+    ctx = [model]
     for part in loc:
-        tagged = [found for found in here if _is_tagged(found, part)]
-        fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
-        if len(here) > 1 and tagged:
-            here = tagged
+        tagged = [found for found in ctx if _is_tagged(found, part)]
+        fields = [found.model_fields[str(part)] for found in ctx if str(part) in found.model_fields]
+        if len(ctx) > 1 and tagged:
+            ctx = tagged
         elif fields:
-            here = [found for field in fields for found in models_of(field.annotation)]
-    return sorted({field.alias or key for found in here for key, field in found.model_fields.items()})
+            ctx = [found for field in fields for found in models_of(field.annotation)]
+    return sorted({field.alias or key for found in ctx for key, field in found.model_fields.items()})
 
 
 Explained = tuple[list[str | int], str, str]
@@ -266,11 +266,11 @@ def _no_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel],
 
 
 def _union(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
-    here = [model]
+    ctx = [model]
     for part in loc:
-        fields = [found.model_fields[str(part)] for found in here if str(part) in found.model_fields]
-        here = [found for field in fields for found in models_of(field.annotation)] or here
-    return here
+        fields = [found.model_fields[str(part)] for found in ctx if str(part) in found.model_fields]
+        ctx = [found for field in fields for found in models_of(field.annotation)] or ctx
+    return ctx
 
 
 _SPECIAL: dict[str, Explainer] = {

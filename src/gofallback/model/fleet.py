@@ -216,11 +216,11 @@ def _validate(
 
 def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | int]:
     """Where a key of a service was written: in the service itself, or in service_overrides."""
-    here: Any = overrides
+    ctx: Any = overrides
     for part in path[1:]:
-        if not isinstance(here, Mapping) or part not in here:
+        if not isinstance(ctx, Mapping) or part not in ctx:
             return path
-        here = here[part]
-        if not isinstance(here, Mapping):
+        ctx = ctx[part]
+        if not isinstance(ctx, Mapping):
             return ["service_overrides", *path[1:]]
     return path

@@ -20,11 +20,11 @@ from gofallback.provenance.names import Checkout
 from gofallback.provenance.statement import Materials, Tool
 
 
-def attested(here: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
+def attested(ctx: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
     """File name to content, for the artifact's folder; signed with the controller's key.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the builder.
         manifest: of the artifact; the binary was checked against it.
         info: of the binary.
@@ -32,15 +32,15 @@ def attested(here: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> di
     Raises:
         ProvenanceError: the key cannot be read or made.
     """
-    signer = controller_key(here.run.home.keys)
-    return attestations(manifest, manifest_text(manifest), info, _materials(here, host, manifest.spec), signer)
+    signer = controller_key(ctx.run.home.keys)
+    return attestations(manifest, manifest_text(manifest), info, _materials(ctx, host, manifest.spec), signer)
 
 
-def said_by(here: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
+def said_by(ctx: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
     """The word of a second builder that made the same bytes, signed with the controller's key.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the second builder.
         theirs: its manifest.
         info: of the binary.
@@ -50,17 +50,17 @@ def said_by(here: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes
     """
     if info.build is None:
         raise ProvenanceError(f"{theirs.spec.file_name}: has no Go build info, so nobody can say what is in it")
-    signer = controller_key(here.run.home.keys)
-    return twin.make(theirs, info.build, _materials(here, host, theirs.spec), signer)
+    signer = controller_key(ctx.run.home.keys)
+    return twin.make(theirs, info.build, _materials(ctx, host, theirs.spec), signer)
 
 
-def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:
-    source = here.run.sources.get(spec.service)
-    tools = tuple(_tools(here, host, spec))
+def _materials(ctx: Site, host: Host, spec: BuildSpec) -> Materials:
+    source = ctx.run.sources.get(spec.service)
+    tools = tuple(_tools(ctx, host, spec))
     if source is None:  # our own agent
-        return Materials(run_id=here.run.id, tools=tools)
+        return Materials(run_id=ctx.run.id, tools=tools)
     return Materials(
-        run_id=here.run.id,
+        run_id=ctx.run.id,
         ref=source.ref,
         source=Checkout(source.repository, source.commit),
         submodules=tuple(Checkout(one.repository, one.commit, one.path) for one in source.below()),
@@ -68,9 +68,9 @@ def _materials(here: Site, host: Host, spec: BuildSpec) -> Materials:
     )
 
 
-def _tools(here: Site, host: Host, spec: BuildSpec) -> Iterator[Tool]:
+def _tools(ctx: Site, host: Host, spec: BuildSpec) -> Iterator[Tool]:
     """Go, Git and the C compiler: the pin they were unpacked from, or that they were on the builder before."""
-    fleet = here.fleet(host)
+    fleet = ctx.fleet(host)
     if fleet.toolchain is None:
         return
     try:

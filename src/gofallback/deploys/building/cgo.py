@@ -13,11 +13,11 @@ from gofallback.gobuild.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
 from gofallback.model import Service, Toolchain
 
 
-def asked(site: Site, service: Service, platform: str, toolchain: Toolchain, glibc: Iterable[str]) -> CgoSpec | None:
+def asked(ctx: Site, service: Service, platform: str, toolchain: Toolchain, glibc: Iterable[str]) -> CgoSpec | None:
     """What decides the bytes of a service's binaries for one platform; None: it has no C.
 
     Args:
-        site: the run.
+        ctx: the run.
         service: group data.
         platform: GOOS/GOARCH.
         toolchain: of the builder.
@@ -42,45 +42,45 @@ def asked(site: Site, service: Service, platform: str, toolchain: Toolchain, gli
     )
     if build.cgo.sysroot is None:
         return spec
-    found = _sysroot(site, build.cgo.sysroot, platform, f"{where}.sysroot")
+    found = _sysroot(ctx, build.cgo.sysroot, platform, f"{where}.sysroot")
     return spec.model_copy(update={"sysroot": found.digest})
 
 
-def cache(site: Site) -> Path:
+def cache(ctx: Site) -> Path:
     """Folder of packed sysroots on the controller."""
-    return site.run.home.downloads / "sysroots"
+    return ctx.run.home.downloads / "sysroots"
 
 
-def _sysroot(site: Site, path: str, platform: str, where: str) -> Sysroot:
+def _sysroot(ctx: Site, path: str, platform: str, where: str) -> Sysroot:
     """Read once a run, whoever asks: its files may be many."""
     named = path.replace("{platform}", platform.replace("/", "-")).replace("{triple}", gnu_triple(platform))
-    with site.lock:
-        known: dict[str, Sysroot] = site.memo.setdefault("sysroots", {})
+    with ctx.lock:
+        known: dict[str, Sysroot] = ctx.memo.setdefault("sysroots", {})
         if named not in known:
-            known[named] = sysroots.read(Path(named).expanduser(), cache(site), where=where)
+            known[named] = sysroots.read(Path(named).expanduser(), cache(ctx), where=where)
         return known[named]
 
 
-def sysroots_for(site: Site, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
+def sysroots_for(ctx: Site, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
     """The sysroots of what is built, by their names. One that is nowhere is left out, and why is a note of the run.
 
     What runs in production may have been built with another sysroot than group data names today: its manifest has the
     name, and only what has exactly that content is taken.
 
     Args:
-        site: the run.
+        ctx: the run.
         service: what is built; None: our agent.
         specs: its builds.
     """
-    with site.lock:
-        known: dict[str, Sysroot] = site.memo.get("sysroots", {})
-        found: dict[str, Sysroot] = site.memo.setdefault("sysroots by name", {})
+    with ctx.lock:
+        known: dict[str, Sysroot] = ctx.memo.get("sysroots", {})
+        found: dict[str, Sysroot] = ctx.memo.setdefault("sysroots by name", {})
         found |= {one.digest: one for one in known.values()}
-        missed: set[str] = site.memo.setdefault("sysroots missed", set())
+        missed: set[str] = ctx.memo.setdefault("sysroots missed", set())
         for spec in specs:
             digest = spec.cgo.sysroot if spec.cgo else ""
             if digest and digest not in found and digest not in missed:
-                at_hand = _at_hand(site, service, spec, digest)
+                at_hand = _at_hand(ctx, service, spec, digest)
                 if at_hand is None:
                     missed.add(digest)
                 else:
@@ -88,14 +88,14 @@ def sysroots_for(site: Site, service: Service | None, specs: Iterable[BuildSpec]
         return found
 
 
-def _at_hand(site: Site, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
+def _at_hand(ctx: Site, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
     """The sysroot of that name: the one that group data names, else the one the controller once packed."""
     instead = []
     cgo = service.build.cgo if service else None
-    packed = cache(site) / f"{digest}.tar"
+    packed = cache(ctx) / f"{digest}.tar"
     try:
         if cgo is not None and cgo.sysroot is not None:
-            now = _sysroot(site, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
+            now = _sysroot(ctx, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
             if now.digest == digest:
                 return now
             instead.append(f"build.cgo.sysroot is {now.digest[:12]} now")
@@ -103,13 +103,13 @@ def _at_hand(site: Site, service: Service | None, spec: BuildSpec, digest: str) 
         instead.append(str(error))
     try:
         if packed.is_file():
-            kept = sysroots.read(packed, cache(site), where=str(packed))
+            kept = sysroots.read(packed, cache(ctx), where=str(packed))
             if kept.digest == digest:
                 return kept
             instead.append(f"{packed} holds another ({kept.digest[:12]}): somebody changed it, remove it")
     except SysrootError as error:
         instead.append(str(error))
-    site.run.note(
+    ctx.run.note(
         f"{spec.service} {spec.version} was built with the sysroot {digest[:12]}, which the controller does not have"
         + (f" ({'; '.join(instead)})" if instead else "")
     )

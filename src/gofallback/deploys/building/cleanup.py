@@ -18,66 +18,66 @@ from gofallback.operations.wipe import Wiped, wipe
 BUILDS = frozenset({"fallback", "drill", "faithful"})
 
 
-def wipe_builder(here: Site, host: Host, *, patient: bool = False) -> bool:
+def wipe_builder(ctx: Site, host: Host, *, patient: bool = False) -> bool:
     """Wipe one builder; say it, note it, and keep the listings. False: something is left that should not be.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the builder.
         patient: that somebody else builds there is no failure: their run wipes it, or deploys/wipe.py does.
     """
-    settings = here.fleet(host).builder
+    settings = ctx.fleet(host).builder
     forget(host)
-    done = wipe(here.state, host, settings.root, settings.wipe.keep)
+    done = wipe(ctx.state, host, settings.root, settings.wipe.keep)
     line = f"builder {host.name}: {done.line()}"
     well = not done.problem or (done.busy and patient)
     if not well:
-        here.run.cause = here.run.cause or line
+        ctx.run.cause = ctx.run.cause or line
     if done.problem:
         host.log_styled(line, fg="yellow" if well else "red", log_func=logger.warning if well else logger.error)
     else:
         host.log(line)
-    here.run.note(line)
-    _prove(here, host, done)
+    ctx.run.note(line)
+    _prove(ctx, host, done)
     return well
 
 
-def after_run(here: Site, host: Host) -> None:
+def after_run(ctx: Site, host: Host) -> None:
     """Let a builder be wiped when the run is over, however it ended, if its group data says so.
 
     A host that failed gets no further operation, and one whose run was stopped none at all: so it happens just before
     pyinfra lets go of the connection, which it does in the end whatever happened (pyinfra_cli, `_main`).
     """
-    if here.fleet(host).builder.wipe.after != "run" or here.run.command not in BUILDS:
+    if ctx.fleet(host).builder.wipe.after != "run" or ctx.run.command not in BUILDS:
         return
     disconnect: Callable[[], None] = host.disconnect
 
     def wiped_first() -> None:
         try:
-            if here.run.executed and host.connected:
-                here.run.wiped[host.name] = wipe_builder(here, host, patient=True)
+            if ctx.run.executed and host.connected:
+                ctx.run.wiped[host.name] = wipe_builder(ctx, host, patient=True)
         except TROUBLE as error:
-            here.run.wiped[host.name] = False
-            here.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
+            ctx.run.wiped[host.name] = False
+            ctx.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
         finally:
             disconnect()
 
     host.disconnect = wiped_first  # type: ignore[method-assign]
 
 
-def _prove(here: Site, host: Host, done: Wiped) -> None:
+def _prove(ctx: Site, host: Host, done: Wiped) -> None:
     """The listings as a file of the run, and their sums in the journal."""
-    text = f"before, below {here.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
-    path = here.run.home.run(here.run.id) / f"wiped-{host.name}.txt"
+    text = f"before, below {ctx.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
+    path = ctx.run.home.run(ctx.run.id) / f"wiped-{host.name}.txt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
-        here.run.note(f"{path}: the listing cannot be written ({error.strerror})")
-    here.run.tell(
+        ctx.run.note(f"{path}: the listing cannot be written ({error.strerror})")
+    ctx.run.tell(
         "wiped" if not done.problem else "not-wiped",
         host=host.name,
-        root=here.fleet(host).builder.root,
+        root=ctx.fleet(host).builder.root,
         before=_sums(done.before),
         left=_sums(done.after),
         stuck=list(done.stuck[:100]),

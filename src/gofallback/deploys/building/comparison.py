@@ -27,11 +27,11 @@ def label(spec: BuildSpec) -> str:
     return f"{spec.what} {spec.platform}"
 
 
-def second_word(here: Site, manifest: Manifest, local: Path) -> tuple[bytes | None, str | None]:
+def second_word(ctx: Site, manifest: Manifest, local: Path) -> tuple[bytes | None, str | None]:
     """What the second builder says of an artifact that one has built: its signed word, or why there is none.
 
     Args:
-        here: the run; the second builder has built by now.
+        ctx: the run; the second builder has built by now.
         manifest: of the artifact.
         local: its binary, on the controller.
 
@@ -42,22 +42,22 @@ def second_word(here: Site, manifest: Manifest, local: Path) -> tuple[bytes | No
         GofallbackError: a binary cannot be fetched, read or compared.
     """
     spec = manifest.spec
-    if spec not in plan.unconfirmed(here):
+    if spec not in plan.unconfirmed(ctx):
         return None, None
-    name = plan.second(here, spec)
-    theirs = next((one for one in plan.built_by(here, name or "") if one.spec == spec), None)
-    host = next((one for one in here.builders if one.name == name), None)
+    name = plan.second(ctx, spec)
+    theirs = next((one for one in plan.built_by(ctx, name or "") if one.spec == spec), None)
+    host = next((one for one in ctx.builders if one.name == name), None)
     if theirs is None or host is None:
         return None, f"{label(spec)}: {name or 'the twin'} did not build it (see above), so nobody confirms it"
     if theirs.sha256 == manifest.sha256:
-        note(here, spec, (manifest.builder, host.name), (manifest.sha256, theirs.sha256))
+        note(ctx, spec, (manifest.builder, host.name), (manifest.sha256, theirs.sha256))
         host.log(f"{label(spec)}: the same bytes as {manifest.builder} built, sha256 {theirs.sha256[:16]}")
-        return said_by(here, host, theirs.manifest, inspect(local)), None
-    return None, _explained(here, host, theirs, manifest, local)
+        return said_by(ctx, host, theirs.manifest, inspect(local)), None
+    return None, _explained(ctx, host, theirs, manifest, local)
 
 
-def _explained(here: Site, host: Host, theirs: Built, manifest: Manifest, local: Path) -> str:
-    folder = record_folder(here)
+def _explained(ctx: Site, host: Host, theirs: Built, manifest: Manifest, local: Path) -> str:
+    folder = record_folder(ctx)
     stem = f"{manifest.spec.binary}-{manifest.spec.goos}-{manifest.spec.goarch}"
     fetched = folder / f"{stem}.{host.name}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _explained(here: Site, host: Host, theirs: Built, manifest: Manifest, local:
             f"{label(manifest.spec)}: {manifest.builder} and {host.name} built other bytes; why is not known: {problem}"
         )
     found = compare_files(local, fetched, (manifest.builder, host.name))
-    keep(here, manifest.spec, found, stem)
+    keep(ctx, manifest.spec, found, stem)
     for line in found.lines():
         host.log_styled(f"{label(manifest.spec)}: {line}", fg="red")
     return f"{label(manifest.spec)}: {manifest.builder} and {host.name} built other bytes, nothing is shipped: " + (
@@ -75,16 +75,16 @@ def _explained(here: Site, host: Host, theirs: Built, manifest: Manifest, local:
     )
 
 
-def keep(here: Site, spec: BuildSpec, found: Comparison, stem: str) -> None:
+def keep(ctx: Site, spec: BuildSpec, found: Comparison, stem: str) -> None:
     """The whole comparison in the run's folder, its words in the report."""
-    path = record_folder(here) / f"{stem}.json"
+    path = record_folder(ctx) / f"{stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(found.model_dump_json(indent=2) + "\n")
-    note(here, spec, found.names, found.sha256, found.lines(), f"compare/{path.name}")
+    note(ctx, spec, found.names, found.sha256, found.lines(), f"compare/{path.name}")
 
 
 def note(
-    here: Site,
+    ctx: Site,
     spec: BuildSpec,
     names: tuple[str, str],
     sha256: tuple[str, str],
@@ -93,7 +93,7 @@ def note(
 ) -> None:
     """One row of the report, and a line of the journal."""
     same = sha256[0] == sha256[1]
-    here.run.comparisons.append(
+    ctx.run.comparisons.append(
         ComparisonRow(
             service=spec.what,
             platform=spec.platform,
@@ -105,7 +105,7 @@ def note(
             file=file,
         )
     )
-    here.run.tell(
+    ctx.run.tell(
         "compared",
         service=spec.service,
         platform=spec.platform,
@@ -133,7 +133,7 @@ def with_word(files: dict[str, bytes], word: bytes | None, manifest: Manifest, t
     return {**every, CHECKSUMS: checksums.of(every | {"manifest.json": text}, manifest)}
 
 
-def attach(here: Site, stored: Stored, word: bytes) -> None:
+def attach(ctx: Site, stored: Stored, word: bytes) -> None:
     """Put the second builder's word beside an artifact of the store.
 
     Raises:
@@ -142,14 +142,14 @@ def attach(here: Site, stored: Stored, word: bytes) -> None:
     folder = stored.path.parent
     every = [one for one in folder.iterdir() if one.is_file() and not one.name.startswith(".") and one != stored.path]
     files = {one.name: one.read_bytes() for one in every} | {TWIN: word}
-    here.run.store.attach(stored, {TWIN: word, CHECKSUMS: checksums.of(files, stored.manifest)})
+    ctx.run.store.attach(stored, {TWIN: word, CHECKSUMS: checksums.of(files, stored.manifest)})
 
 
-def settle(here: Site, host: Host, stored: Stored, mine: Manifest, word: bytes | None) -> str | None:
+def settle(ctx: Site, host: Host, stored: Stored, mine: Manifest, word: bytes | None) -> str | None:
     """Where another run put the artifact into the store first, what this one found out is not lost.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the builder.
         stored: what the store has now.
         mine: of what this run would have stored.
@@ -170,28 +170,28 @@ def settle(here: Site, host: Host, stored: Stored, mine: Manifest, word: bytes |
             f"{mine.builder} and its twin built {mine.sha256[:16]}: gofallback compare says why, nothing is shipped"
         )
     if first.builder != mine.builder:  # so the word about it is this run's own builder's, not that of its twin
-        word = said_by(here, host, mine, inspect(stored.path))
-    attach(here, stored, word)
+        word = said_by(ctx, host, mine, inspect(stored.path))
+    attach(ctx, stored, word)
     return None
 
 
-def confirm_stored(here: Site) -> list[str]:
+def confirm_stored(ctx: Site) -> list[str]:
     """Compare what is in the store with what a second builder made of it in this run; the problems, a line each."""
-    problems, lacking = [], {spec.key for spec in plan.missing(here)}
-    for spec in plan.unconfirmed(here):
-        stored = here.run.artifacts.get(spec.key)
+    problems, lacking = [], {spec.key for spec in plan.missing(ctx)}
+    for spec in plan.unconfirmed(ctx):
+        stored = ctx.run.artifacts.get(spec.key)
         if stored is None or spec.key in lacking:
             continue
         try:
-            word, problem = second_word(here, stored.manifest, stored.path)
+            word, problem = second_word(ctx, stored.manifest, stored.path)
             if word is not None:
-                attach(here, stored, word)
+                attach(ctx, stored, word)
         except (GofallbackError, OSError) as error:
             problem = f"{label(spec)}: {error}"
         problems += [problem] if problem else []
     return problems
 
 
-def record_folder(here: Site) -> Path:
+def record_folder(ctx: Site) -> Path:
     """Where this run's full comparisons lie."""
-    return here.run.home.run(here.run.id) / "compare"
+    return ctx.run.home.run(ctx.run.id) / "compare"

@@ -23,33 +23,33 @@ from gofallback.source.model import ResolvedSource
 from gofallback.source.refs import FULL_SHA
 
 
-def spec_of(here: Site, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
+def spec_of(ctx: Site, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
     """What has to be built to get a target's program again, and its SHA-256 there; None: not there, said in a note.
 
     Raises:
         RefusedError: it says too little of itself.
         SourceError: nobody has its commit.
     """
-    digest = _hash(here, host, path)
+    digest = _hash(ctx, host, path)
     if digest is None:
-        here.run.leave_uncompared(f"{path} on {host.name}", "it is not there or cannot be read")
+        ctx.run.leave_uncompared(f"{path} on {host.name}", "it is not there or cannot be read")
         return None
-    known: dict[str, BuildSpec] = here.memo.setdefault("elsewhere", {})
+    known: dict[str, BuildSpec] = ctx.memo.setdefault("elsewhere", {})
     if digest not in known:
-        known[digest] = _recovered(here, host, service, _fetched(here, host, path, digest), path)
+        known[digest] = _recovered(ctx, host, service, _fetched(ctx, host, path, digest), path)
     return known[digest], digest
 
 
-def _hash(here: Site, host: Host, path: str) -> str | None:
+def _hash(ctx: Site, host: Host, path: str) -> str | None:
     try:
-        code, lines = run(here.state, host, f"sha256sum -- {shlex.quote(path)}", sudo=here.fleet(host).target.sudo)
+        code, lines = run(ctx.state, host, f"sha256sum -- {shlex.quote(path)}", sudo=ctx.fleet(host).target.sudo)
     except BrokenError:
         return None
     return lines[-1].split()[0].removeprefix("\\") if code == 0 and lines else None
 
 
-def _fetched(here: Site, host: Host, path: str, digest: str) -> BinaryInfo:
-    local = record_folder(here) / f"{Path(path).name}-{digest[:12]}.{host.name}"
+def _fetched(ctx: Site, host: Host, path: str, digest: str) -> BinaryInfo:
+    local = record_folder(ctx) / f"{Path(path).name}-{digest[:12]}.{host.name}"
     local.parent.mkdir(parents=True, exist_ok=True)
     with ctx_host.use(host):
         problem = fetch(host, path, local)
@@ -61,7 +61,7 @@ def _fetched(here: Site, host: Host, path: str, digest: str) -> BinaryInfo:
         raise RefusedError(f"{host.name}: {path}: {error}; --data binary=... names the program itself") from None
 
 
-def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
+def _recovered(ctx: Site, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
     build, name = info.build, f"{host.name}: {path}"
     if build is None:
         raise RefusedError(f"{name}: has no Go build info, so nobody can tell what it was built from")
@@ -74,8 +74,8 @@ def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path:
             f"{name}: names {build.revision!r:.80} as its commit, expected 40 hex digits; nothing was changed"
         )
     if build.settings.get("vcs.modified") == "true":
-        here.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
-    source, platform = source_at(here, service, build.revision), state_of(here, host).platform
+        ctx.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
+    source, platform = source_at(ctx, service, build.revision), state_of(ctx, host).platform
     planned = [spec for spec in plan.specs(service, source, build.release, [platform]) if spec.platform == platform]
     # `--data binary` may name a further binary of the service
     meant = next((spec for spec in planned if spec.binary == Path(path).name), None)
@@ -96,18 +96,18 @@ def _recovered(here: Site, host: Host, service: Service, info: BinaryInfo, path:
         value = told.get(odd) or getattr(found, odd)
         raise RefusedError(f"{name}: names {str(value)!r:.80} as its {odd}, which cannot be; nothing was changed")
     if tags != meant.tags:
-        here.run.note(
+        ctx.run.note(
             f"{name}: was built with the tags {','.join(tags) or '(none)'}, group data says "
             f"{','.join(meant.tags) or '(none)'}; it is compared with a build as its own bytes say"
         )
     return found
 
 
-def source_at(here: Site, service: Service, commit: str) -> ResolvedSource:
+def source_at(ctx: Site, service: Service, commit: str) -> ResolvedSource:
     """A service's source at a commit that was built earlier.
 
     Raises:
         SourceError: nobody has it.
     """
     exact = service.model_copy(update={"source": service.source.model_copy(update={"ref": commit})})
-    return resolve.resolve(exact, here.run.home.mirrors, offline=here.run.options.source_offline)
+    return resolve.resolve(exact, ctx.run.home.mirrors, offline=ctx.run.options.source_offline)

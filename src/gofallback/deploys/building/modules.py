@@ -17,60 +17,60 @@ from gofallback.operations.modules import Again, Delivery
 from gofallback.source.model import ResolvedSource
 
 
-def way_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> Way:
+def way_of(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Way:
     """Where the modules of a service come from when this host builds this commit of it.
 
     Raises:
         ModuleFilesError: the mirror cannot be read.
     """
-    known: dict[tuple[str, str, str], Way] = here.memo.setdefault("module ways", {})
+    known: dict[tuple[str, str, str], Way] = ctx.memo.setdefault("module ways", {})
     name = (host.name, service.name, source.commit)
     if name not in known:
-        files = files_of(here, service, source)
+        files = files_of(ctx, service, source)
         known[name] = choose(
             service.build.modules,
             files,
             service.build.private,
-            [service.build.environment, here.fleet(host).builder.environment],
-            controller_can=go_command.can(_pins(here, host), files.go),
+            [service.build.environment, ctx.fleet(host).builder.environment],
+            controller_can=go_command.can(_pins(ctx, host), files.go),
         )
     return known[name]
 
 
-def modules_of(here: Site, host: Host, service: Service, source: ResolvedSource) -> Modules:
+def modules_of(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Modules:
     """What go on this host is told about the modules of a service."""
-    way = way_of(here, host, service, source)
-    folder = Layout(here.fleet(host).builder.root).modules
+    way = way_of(ctx, host, service, source)
+    folder = Layout(ctx.fleet(host).builder.root).modules
     return Modules(way, builder_environment(way, service.build.private, folder))
 
 
-def files_of(here: Site, service: Service, source: ResolvedSource) -> ModuleFiles:
+def files_of(ctx: Site, service: Service, source: ResolvedSource) -> ModuleFiles:
     """The module files of the commit that is built."""
-    known: dict[tuple[str, str], ModuleFiles] = here.memo.setdefault("module files", {})
+    known: dict[tuple[str, str], ModuleFiles] = ctx.memo.setdefault("module files", {})
     name = (service.name, source.commit)
     if name not in known:
         known[name] = module_files(source, service.build.directory)
     return known[name]
 
 
-def gathered(here: Site, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
+def gathered(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
     """The modules of a commit, on the controller; fetched once, however many builders want them.
 
     Raises:
         GofallbackError: they cannot be had.
     """
     name = (service.name, source.commit)
-    with here.lock:
-        locks: dict[tuple[str, str], RLock] = here.memo.setdefault("module locks", {})
+    with ctx.lock:
+        locks: dict[tuple[str, str], RLock] = ctx.memo.setdefault("module locks", {})
         held = locks.setdefault(name, RLock())
-    known: dict[tuple[str, str], ModuleSet] = here.memo.setdefault("modules", {})
+    known: dict[tuple[str, str], ModuleSet] = ctx.memo.setdefault("modules", {})
     with held:
         if name not in known:
-            known[name] = gather(_wanted(here, host, service, source), host.log)
+            known[name] = gather(_wanted(ctx, host, service, source), host.log)
         return known[name]
 
 
-def delivery(here: Site, host: Host, service: Service, source: ResolvedSource) -> Delivery:
+def delivery(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Delivery:
     """The modules of a commit for one builder.
 
     Raises:
@@ -78,35 +78,35 @@ def delivery(here: Site, host: Host, service: Service, source: ResolvedSource) -
     """
     return Delivery(
         label=f"{service.name} {source.version}",
-        found=gathered(here, host, service, source),
-        root=here.fleet(host).builder.root,
-        scratch=here.run.home.run(here.run.id) / f"bundles-{host.name}",
+        found=gathered(ctx, host, service, source),
+        root=ctx.fleet(host).builder.root,
+        scratch=ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}",
     )
 
 
-def again(here: Site, host: Host, service: Service, source: ResolvedSource) -> Again | None:
+def again(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Again | None:
     """Sends them once more, where the controller brings them."""
-    if way_of(here, host, service, source) != "controller":
+    if way_of(ctx, host, service, source) != "controller":
         return None
-    return Again(lambda: delivery(here, host, service, source))
+    return Again(lambda: delivery(ctx, host, service, source))
 
 
-def _wanted(here: Site, host: Host, service: Service, source: ResolvedSource) -> Wanted:
-    home, files = here.run.home, files_of(here, service, source)
+def _wanted(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Wanted:
+    home, files = ctx.run.home, files_of(ctx, service, source)
     return Wanted(
         label=f"{service.name} {source.version}",
         files=files,
         folder=home.modules,
         go=lambda: go_command.find(
-            _pins(here, host), files.go, downloads=home.downloads, toolchains=home.toolchains, say=host.log
+            _pins(ctx, host), files.go, downloads=home.downloads, toolchains=home.toolchains, say=host.log
         ),
         private=service.build.private,
         environment=service.build.environment,
-        offline=here.run.options.source_offline,
+        offline=ctx.run.options.source_offline,
         timeout=service.build.timeout,
     )
 
 
-def _pins(here: Site, host: Host) -> list[ToolchainPin]:
-    table = here.fleet(host).toolchain
+def _pins(ctx: Site, host: Host) -> list[ToolchainPin]:
+    table = ctx.fleet(host).toolchain
     return table.pins if table else []

@@ -42,106 +42,106 @@ class Live:
     """As its manifest says."""
 
 
-def asked(here: Site) -> bool:
+def asked(ctx: Site) -> bool:
     """Whether this run compares the builder with what runs in production."""
-    return here.run.command == "faithful" or here.run.options.faithful
+    return ctx.run.command == "faithful" or ctx.run.options.faithful
 
 
-def live(here: Site) -> list[Live]:
+def live(ctx: Site) -> list[Live]:
     """Every binary that is live on a target of this run and can be built again; worked out once.
 
     What cannot is a note of the run: a comparison that leaves something out must say so.
     """
-    with here.lock:
-        if "live" not in here.memo:
-            here.memo["live"] = _live_programs(here) if asked(here) else []
-        found: list[Live] = here.memo["live"]
+    with ctx.lock:
+        if "live" not in ctx.memo:
+            ctx.memo["live"] = _live_programs(ctx) if asked(ctx) else []
+        found: list[Live] = ctx.memo["live"]
         return found
 
 
-def _live_programs(here: Site) -> list[Live]:
-    found = [one for host in here.targets for one in _of_host(here, host)]
-    if here.run.command == "faithful":  # elsewhere they get nothing either
-        for name in here.unreachable_targets:
-            here.run.uncompared.append(f"{name}, which cannot be reached")
+def _live_programs(ctx: Site) -> list[Live]:
+    found = [one for host in ctx.targets for one in _of_host(ctx, host)]
+    if ctx.run.command == "faithful":  # elsewhere they get nothing either
+        for name in ctx.unreachable_targets:
+            ctx.run.uncompared.append(f"{name}, which cannot be reached")
     return found
 
 
-def specs(here: Site) -> list[BuildSpec]:
+def specs(ctx: Site) -> list[BuildSpec]:
     """What the builder has to build for the comparison, each once."""
-    return list({one.spec.key: one.spec for one in live(here)}.values())
+    return list({one.spec.key: one.spec for one in live(ctx)}.values())
 
 
-def toolchains(here: Site) -> list[tuple[str, str]]:
+def toolchains(ctx: Site) -> list[tuple[str, str]]:
     """What each release was built with, as (tool, version): its Go, and its Zig where it has C."""
-    known = specs(here)
+    known = specs(ctx)
     zigs = {spec.cgo.version for spec in known if spec.cgo and spec.cgo.compiler == "zig"}
     return sorted({("go", spec.go_version) for spec in known} | {("zig", version) for version in zigs})
 
 
-def checkouts(here: Site) -> list[tuple[Service, ResolvedSource]]:
+def checkouts(ctx: Site) -> list[tuple[Service, ResolvedSource]]:
     """The commits that run in production, each once.
 
     Raises:
         SourceError: a commit cannot be had.
     """
-    with here.lock:
-        if "live sources" not in here.memo:
-            wanted = {(known.service.name, known.spec.commit): known.service for known in live(here)}
-            here.memo["live sources"] = [(one, foreign.source_at(here, one, key[1])) for key, one in wanted.items()]
-        found: list[tuple[Service, ResolvedSource]] = here.memo["live sources"]
+    with ctx.lock:
+        if "live sources" not in ctx.memo:
+            wanted = {(known.service.name, known.spec.commit): known.service for known in live(ctx)}
+            ctx.memo["live sources"] = [(one, foreign.source_at(ctx, one, key[1])) for key, one in wanted.items()]
+        found: list[tuple[Service, ResolvedSource]] = ctx.memo["live sources"]
         return found
 
 
-def refuse_nothing(here: Site) -> None:
+def refuse_nothing(ctx: Site) -> None:
     """There has to be something to compare with; and all of it, where something is to be shipped on the strength of it.
 
     Raises:
         RefusedError: no target runs anything that can be built again, or one runs something that cannot.
     """
-    if asked(here) and not live(here):
-        names = ", ".join(service.name for service in services_in_use(here))
-        why = f" ({'; '.join(here.run.notes[-2:])})" if here.run.notes else ""
+    if asked(ctx) and not live(ctx):
+        names = ", ".join(service.name for service in services_in_use(ctx))
+        why = f" ({'; '.join(ctx.run.notes[-2:])})" if ctx.run.notes else ""
         raise RefusedError(
             f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
             "builder with; nothing was changed"
         )
-    if asked(here) and here.run.uncompared and here.run.command != "faithful":
+    if asked(ctx) and ctx.run.uncompared and ctx.run.command != "faithful":
         raise RefusedError(
-            f"--data faithful=true: not everything that runs can be compared ({'; '.join(here.run.uncompared)}; why is "
+            f"--data faithful=true: not everything that runs can be compared ({'; '.join(ctx.run.uncompared)}; why is "
             "in the notes); nothing was changed: leave those out with --limit or --data service=..., or see what "
             "deploys/faithful.py says and go on without it"
         )
 
 
-def _brought_by_others(here: Site, host: Host, path: str) -> list[Live]:
-    services = here.services(host)
-    if len(services_in_use(here)) != 1:
+def _brought_by_others(ctx: Site, host: Host, path: str) -> list[Live]:
+    services = ctx.services(host)
+    if len(services_in_use(ctx)) != 1:
         raise RefusedError(f"--data binary={path}: of which service? name it with --data service=...")
     made = []
     for service in services:
-        recovered = foreign.spec_of(here, host, service, path)
+        recovered = foreign.spec_of(ctx, host, service, path)
         if recovered is not None:
             made.append(Live(host, service, path, path, *recovered))
     return made
 
 
-def _of_host(here: Site, host: Host) -> list[Live]:
-    if here.run.options.binary is not None:
-        return _brought_by_others(here, host, here.run.options.binary)
+def _of_host(ctx: Site, host: Host) -> list[Live]:
+    if ctx.run.options.binary is not None:
+        return _brought_by_others(ctx, host, ctx.run.options.binary)
     found: list[Live] = []
-    for service in here.services(host):
-        state = state_of(here, host).services[service.name]
+    for service in ctx.services(host):
+        state = state_of(ctx, host).services[service.name]
         if state.current is None:
-            here.run.note(f"{host.name}: no release of {service.name} is live, so there is nothing to compare")
+            ctx.run.note(f"{host.name}: no release of {service.name} is live, so there is nothing to compare")
             continue
         release = state.releases.get(state.current)
         folder = f"{service.home}/releases/{state.current}"
         raw = _json(release.manifest if release else None)
-        main = _believed(here, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
-        main = main or _stored(here, service, state.current, state.hashes.get(f"bin/{service.binary}"))
+        main = _believed(ctx, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
+        main = main or _stored(ctx, service, state.current, state.hashes.get(f"bin/{service.binary}"))
         if main is None:
-            here.run.leave_uncompared(
+            ctx.run.leave_uncompared(
                 f"{service.name} {state.current} on {host.name}",
                 "no manifest of ours that can be believed is there or in the store",
             )
@@ -151,10 +151,10 @@ def _of_host(here: Site, host: Host) -> list[Live]:
             name = path.removeprefix("bin/")
             if not path.startswith("bin/") or name == main.spec.binary:
                 continue
-            further = _manifest(_json(_read(here, host, f"{folder}/{name}.{MANIFEST}")))
-            further = _believed(here, host, service, further, f"{folder}/{name}.{PROVENANCE}")
+            further = _manifest(_json(_read(ctx, host, f"{folder}/{name}.{MANIFEST}")))
+            further = _believed(ctx, host, service, further, f"{folder}/{name}.{PROVENANCE}")
             if further is None or further.spec.binary != name:
-                here.run.leave_uncompared(
+                ctx.run.leave_uncompared(
                     f"{path} of {state.current} on {host.name}", "it has no manifest that can be believed"
                 )
             else:
@@ -162,13 +162,13 @@ def _of_host(here: Site, host: Host) -> list[Live]:
     return found
 
 
-def _believed(here: Site, host: Host, service: Service, manifest: Manifest | None, proof: str) -> Manifest | None:
+def _believed(ctx: Site, host: Host, service: Service, manifest: Manifest | None, proof: str) -> Manifest | None:
     """A target's manifest, unless building what it says could harm the builder; that is a note."""
     if manifest is None:
         return None
-    why = doubt(here, host, service, state_of(here, host).platform, manifest, proof)
+    why = doubt(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
     if why is not None:
-        here.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
+        ctx.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
     return manifest if why is None else None
 
 
@@ -194,18 +194,18 @@ def _manifest(raw: dict[str, Any]) -> Manifest | None:
         return None
 
 
-def _stored(here: Site, service: Service, release: str, sha256: str | None) -> Manifest | None:
+def _stored(ctx: Site, service: Service, release: str, sha256: str | None) -> Manifest | None:
     """The manifest of the store's artifact with exactly these bytes."""
     try:
-        there = here.run.store.by_version(service.name, version_of(release))
+        there = ctx.run.store.by_version(service.name, version_of(release))
     except GofallbackError:
         return None
     return next((one.manifest for one in there if one.manifest.sha256 == sha256), None)
 
 
-def _read(here: Site, host: Host, path: str) -> bytes | None:
+def _read(ctx: Site, host: Host, path: str) -> bytes | None:
     try:
-        code, lines = run(here.state, host, f"cat {shlex.quote(path)}", sudo=here.fleet(host).target.sudo)
+        code, lines = run(ctx.state, host, f"cat {shlex.quote(path)}", sudo=ctx.fleet(host).target.sudo)
     except BrokenError:
         return None
     return "\n".join(lines).encode() if code == 0 else None

@@ -16,56 +16,56 @@ from gofallback.model import Service, Toolchain
 from gofallback.source.model import ResolvedSource
 
 
-def source_of(site: Site, service: Service) -> ResolvedSource:
+def source_of(ctx: Site, service: Service) -> ResolvedSource:
     """The exact commit of a service; the first caller resolves it and prints it, the others wait."""
-    with site.lock:
-        return resolve(site, service)
+    with ctx.lock:
+        return resolve(ctx, service)
 
 
-def resolve(site: Site, service: Service) -> ResolvedSource:
+def resolve(ctx: Site, service: Service) -> ResolvedSource:
     """The same for a caller that sees to it that nobody else resolves this service."""
-    if service.name not in site.run.sources:
+    if service.name not in ctx.run.sources:
         asked = service
-        if site.run.options.ref:
+        if ctx.run.options.ref:
             asked = service.model_copy(
-                update={"source": service.source.model_copy(update={"ref": site.run.options.ref})}
+                update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})}
             )
-        found = resolve_ref(asked, site.run.home.mirrors, offline=site.run.options.source_offline, say=_say)
+        found = resolve_ref(asked, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_say)
         _say(found.line())
         for note in found.notes:
-            site.run.note(note)
-        site.run.sources[service.name] = found
-    return site.run.sources[service.name]
+            ctx.run.note(note)
+        ctx.run.sources[service.name] = found
+    return ctx.run.sources[service.name]
 
 
 def _say(line: str) -> None:
     click.echo(f"    {line}", err=True)
 
 
-def go_version(site: Site, service: Service) -> str:
+def go_version(ctx: Site, service: Service) -> str:
     """Toolchain version that builds a service.
 
     Raises:
         RefusedError: no builder in the inventory says which.
     """
-    return service.build.go or toolchain_of(site).go
+    return service.build.go or toolchain_of(ctx).go
 
 
-def toolchain_of(site: Site) -> Toolchain:
+def toolchain_of(ctx: Site) -> Toolchain:
     """What the builder has to have.
 
     Raises:
         RefusedError: no builder in the inventory says it.
     """
-    builder = site.builder
-    fleets = [*([site.fleet(builder)] if builder else []), *site.run.fleets.values()]
+    builder = ctx.builder
+    fleets = [*([ctx.fleet(builder)] if builder else []), *ctx.run.fleets.values()]
     toolchain = next((fleet.toolchain for fleet in fleets if fleet.toolchain is not None), None)
     if toolchain is None:
         raise RefusedError("toolchain: no host of group `builders` has one; add it to group_data/builders.py")
     return toolchain
 
 
-def services_in_use(site: Site) -> list[Service]:
+def services_in_use(ctx: Site) -> list[Service]:
     """Every service that some reachable target runs, by name; builds need one meaning of it.
 
     In a rehearsal without targets: every service of the builder's data, for the platforms that it lists.
@@ -74,9 +74,9 @@ def services_in_use(site: Site) -> list[Service]:
         RefusedError: two targets disagree about how a service is built.
     """
     found: dict[str, tuple[Service, Host]] = {}
-    builder = site.builder if site.run.command == "drill" and not site.unreachable_targets else None
-    for host in site.targets or ([builder] if builder else []):
-        for service in site.services(host):
+    builder = ctx.builder if ctx.run.command == "drill" and not ctx.unreachable_targets else None
+    for host in ctx.targets or ([builder] if builder else []):
+        for service in ctx.services(host):
             first, other = found.setdefault(service.name, (service, host))
             if (first.source, first.build) != (service.source, service.build):
                 raise RefusedError(
@@ -86,14 +86,14 @@ def services_in_use(site: Site) -> list[Service]:
     return [found[name][0] for name in sorted(found)]
 
 
-def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
+def specs_for(ctx: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
     """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
-    known = site.run.specs.setdefault(service.name, {})
-    further = site.run.further.setdefault(service.name, {})
+    known = ctx.run.specs.setdefault(service.name, {})
+    further = ctx.run.further.setdefault(service.name, {})
     every = [
-        spec.model_copy(update={"cgo": cgo.asked(site, service, spec.platform, toolchain_of(site), glibc)})
-        for spec in plan.specs(service, source_of(site, service), go_version(site, service), platforms)
-        for glibc in [_glibc(site, service, spec.platform) if service.build.cgo else []]
+        spec.model_copy(update={"cgo": cgo.asked(ctx, service, spec.platform, toolchain_of(ctx), glibc)})
+        for spec in plan.specs(service, source_of(ctx, service), go_version(ctx, service), platforms)
+        for glibc in [_glibc(ctx, service, spec.platform) if service.build.cgo else []]
     ]
     for spec in every:
         if spec.binary == service.binary:
@@ -103,29 +103,29 @@ def specs_for(site: Site, service: Service, platforms: list[str]) -> dict[str, B
     return known
 
 
-def _glibc(site: Site, service: Service, platform: str) -> list[str]:
+def _glibc(ctx: Site, service: Service, platform: str) -> list[str]:
     """glibc of every target of the run that gets a service and has that platform."""
-    own = [h for h in site.targets if any(one.name == service.name for one in site.services(h))]
-    told = [state_of(site, host) for host in own]
+    own = [h for h in ctx.targets if any(one.name == service.name for one in ctx.services(h))]
+    told = [state_of(ctx, host) for host in own]
     return [state.libc_version for state in told if state.platform == platform and state.libc == "glibc"]
 
 
-def agent_for(site: Site, service: Service, platform: str) -> BuildSpec:
+def agent_for(ctx: Site, service: Service, platform: str) -> BuildSpec:
     """The agent for a platform, built by the same toolchain as the service."""
-    known = site.run.specs.setdefault(AGENT, {})
+    known = ctx.run.specs.setdefault(AGENT, {})
     if platform not in known:
-        known[platform] = plan.agent_spec(go_version(site, service), platform, agent_source.agent_digest())
+        known[platform] = plan.agent_spec(go_version(ctx, service), platform, agent_source.agent_digest())
     return known[platform]
 
 
-def all_specs(site: Site) -> list[BuildSpec]:
+def all_specs(ctx: Site) -> list[BuildSpec]:
     """Everything the run builds or finds in the store: services, then agents; equal ones once."""
     specs: dict[str, BuildSpec] = {}
     agents: dict[str, BuildSpec] = {}
-    for service in services_in_use(site):
-        own = [h for h in site.targets if any(s.name == service.name for s in site.services(h))]
-        linux = sorted({state_of(site, host).platform for host in own})
-        mains, further = specs_for(site, service, linux), site.run.further[service.name]
+    for service in services_in_use(ctx):
+        own = [h for h in ctx.targets if any(s.name == service.name for s in ctx.services(h))]
+        linux = sorted({state_of(ctx, host).platform for host in own})
+        mains, further = specs_for(ctx, service, linux), ctx.run.further[service.name]
         specs |= {spec.key: spec for platform, main in mains.items() for spec in (main, *further[platform])}
-        agents |= {spec.key: spec for spec in (agent_for(site, service, platform) for platform in linux)}
+        agents |= {spec.key: spec for spec in (agent_for(ctx, service, platform) for platform in linux)}
     return [*specs.values(), *agents.values()]

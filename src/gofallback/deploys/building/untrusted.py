@@ -34,14 +34,14 @@ _FORMS = {
 _TAG, _VARIABLE, _VALUE = r"[A-Za-z0-9_.]+", r"[\w./-]+\.\w+", r"[A-Za-z0-9_.,=-]*"
 
 
-def doubt(here: Site, host: Host, service: Service, platform: str, manifest: Manifest, proof: str) -> str | None:
+def doubt(ctx: Site, host: Host, service: Service, platform: str, manifest: Manifest, proof: str) -> str | None:
     """Why a target's manifest is not built again, in a few words; None: it may be.
 
     What only names things has to have their form. What could run a program on the builder (its environment for go,
     generators, a C compiler's flags) has to be what group data says, or be in this controller's store, or be signed.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the target.
         service: its group data.
         platform: of the target.
@@ -55,9 +55,9 @@ def doubt(here: Site, host: Host, service: Service, platform: str, manifest: Man
     if odd is not None:
         return f"{odd} {str(getattr(spec, odd))!r:.80} cannot be"
     asks = next(_asks(spec, service), None)
-    if asks is None or here.run.store.find(service.name, spec.key) is not None:
+    if asks is None or ctx.run.store.find(service.name, spec.key) is not None:
         return None
-    return None if _signed(here, host, manifest, proof) else f"{asks}, and no trusted key signed that"
+    return None if _signed(ctx, host, manifest, proof) else f"{asks}, and no trusted key signed that"
 
 
 def odd_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
@@ -111,13 +111,13 @@ def _one_line(value: str) -> bool:
         return False
 
 
-def _signed(here: Site, host: Host, manifest: Manifest, proof: str) -> bool:
+def _signed(ctx: Site, host: Host, manifest: Manifest, proof: str) -> bool:
     """Whether a trusted key signed for exactly this manifest's build."""
-    fleet = here.fleet(host)
+    fleet = ctx.fleet(host)
     try:
-        code, lines = run(here.state, host, f"cat {shlex.quote(proof)}", sudo=fleet.target.sudo)
+        code, lines = run(ctx.state, host, f"cat {shlex.quote(proof)}", sudo=fleet.target.sudo)
         sealed = envelope.unseal("\n".join(lines).encode())
-        if code or not envelope.signers(sealed, trusted(here, fleet.trust)):
+        if code or not envelope.signers(sealed, trusted(ctx, fleet.trust)):
             return False
         made = statement.read(sealed.payload)
     except (BrokenError, ProvenanceError):

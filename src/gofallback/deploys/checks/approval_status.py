@@ -19,36 +19,36 @@ from gofallback.report.fleet import ApprovalRow, FreezeRow, StatusRow
 _MOST_VERSIONS = 3
 
 
-def freeze_rows(here: Site) -> list[FreezeRow]:
+def freeze_rows(ctx: Site) -> list[FreezeRow]:
     """The environments that are frozen now."""
     return [
         FreezeRow(environment=environment, name=on.name, until=on.until.isoformat() if on.until else None, text=str(on))
-        for environment, on in frozen(here, datetime.now(UTC))
+        for environment, on in frozen(ctx, datetime.now(UTC))
     ]
 
 
-def approval_rows(here: Site, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
+def approval_rows(ctx: Site, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
     """How the newest versions that are not live everywhere stand, where approvals are demanded."""
     made = []
-    for environment, rules, service in demands(here):
-        hosts = {host.name for host in here.targets if here.fleet(host).environment == environment}
+    for environment, rules, service in demands(ctx):
+        hosts = {host.name for host in ctx.targets if ctx.fleet(host).environment == environment}
         live = {row.version for row in rows if row.service == service.name and row.host in hosts}
-        for version in _newer(here, service.name, live):
-            made.append(_row(here, environment, rules, service.name, version))
+        for version in _newer(ctx, service.name, live):
+            made.append(_row(ctx, environment, rules, service.name, version))
     return made
 
 
-def _newer(here: Site, service: str, live: set[str | None]) -> Iterator[str]:
+def _newer(ctx: Site, service: str, live: set[str | None]) -> Iterator[str]:
     """Versions of the store that were built after the one that is live everywhere."""
-    for version in here.run.store.versions(service)[:_MOST_VERSIONS]:
+    for version in ctx.run.store.versions(service)[:_MOST_VERSIONS]:
         if live == {version}:
             return
         yield version
 
 
-def _row(here: Site, environment: str, rules: Approval, service: str, version: str) -> ApprovalRow:
+def _row(ctx: Site, environment: str, rules: Approval, service: str, version: str) -> ApprovalRow:
     try:
-        tally = _tally(here, environment, rules, service, version)
+        tally = _tally(ctx, environment, rules, service, version)
     except (ApprovalError, StoreError) as error:
         return ApprovalRow(
             environment=environment, service=service, version=version, required=rules.required, trouble=str(error)
@@ -67,10 +67,10 @@ def _row(here: Site, environment: str, rules: Approval, service: str, version: s
     )
 
 
-def _tally(here: Site, environment: str, rules: Approval, service: str, version: str) -> Tally:
+def _tally(ctx: Site, environment: str, rules: Approval, service: str, version: str) -> Tally:
     desk = Desk(Path.cwd(), environment, rules)
     # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
-    claimed = here.run.options.requester
+    claimed = ctx.run.options.requester
     requester = find_requester(desk.signers(), claimed, (), ()) if claimed else Requester()
-    stored = [found.manifest for found in here.run.store.by_version(service, version)]
+    stored = [found.manifest for found in ctx.run.store.by_version(service, version)]
     return desk.count(release_of(service, version, stored), requester, datetime.now(UTC))

@@ -38,7 +38,7 @@ _PROTECTED = {
 }
 
 
-def permit(here: Site) -> None:
+def permit(ctx: Site) -> None:
     """Refuse a run that must not begin; keep for journal and report what let it begin.
 
     Approvals that counted go to ``run.approvals``, rules that were set aside to ``run.overrides``. A ``--dry`` run is
@@ -47,19 +47,19 @@ def permit(here: Site) -> None:
     Raises:
         RefusedError: a freeze, or approvals that are missing; a line each.
     """
-    options = here.run.options
-    if here.run.command not in BRINGS_RELEASE or options.abort:
+    options = ctx.run.options
+    if ctx.run.command not in BRINGS_RELEASE or options.abort:
         return
-    _rules_from_group_data(here)
+    _rules_from_group_data(ctx)
     glass = options.break_glass
     if glass is not None and len(glass.strip()) < SHORTEST_REASON:
         raise RefusedError(
             f"--data break_glass={glass}: should say why, in at least {SHORTEST_REASON} characters; "
             "it is kept in the journal and in the report"
         )
-    problems = [*_frozen(here), *_unapproved(here)]
-    if glass is not None and not here.run.overrides:
-        here.run.note("break_glass was given, but nothing stood in the way")
+    problems = [*_frozen(ctx), *_unapproved(ctx)]
+    if glass is not None and not ctx.run.overrides:
+        ctx.run.note("break_glass was given, but nothing stood in the way")
     if not problems:
         return
     if cli_parameters().get("dry"):
@@ -69,10 +69,10 @@ def permit(here: Site) -> None:
     raise RefusedError("\n".join(problems))
 
 
-def _rules_from_group_data(here: Site) -> None:
+def _rules_from_group_data(ctx: Site) -> None:
     """What protects an environment is changed where changes are reviewed, not by whoever it holds up."""
-    given = here.state.inventory.get_override_data()
-    rules = any(here.fleet(host).approval or here.fleet(host).freeze for host in here.targets)
+    given = ctx.state.inventory.get_override_data()
+    rules = any(ctx.fleet(host).approval or ctx.fleet(host).freeze for host in ctx.targets)
     for key, way in _PROTECTED.items():
         if key in given and (rules or key != "environment"):
             raise RefusedError(
@@ -80,99 +80,99 @@ def _rules_from_group_data(here: Site) -> None:
             )
 
 
-def frozen(here: Site, now: datetime) -> Iterator[tuple[str, Frozen]]:
+def frozen(ctx: Site, now: datetime) -> Iterator[tuple[str, Frozen]]:
     """The environments of this run's targets in which a freeze is on."""
     every: dict[str, list[FreezeOnce | FreezeWeekly]] = {}
-    for host in here.targets:
-        known = every.setdefault(here.fleet(host).environment, [])
-        known += [window for window in here.fleet(host).freeze if window not in known]
+    for host in ctx.targets:
+        known = every.setdefault(ctx.fleet(host).environment, [])
+        known += [window for window in ctx.fleet(host).freeze if window not in known]
     for environment, windows in every.items():
         found = active(windows, now)
         if found is not None:
             yield environment, found
 
 
-def _frozen(here: Site) -> Iterator[str]:
-    options, now = here.run.options, datetime.now(UTC)
-    for environment, found in frozen(here, now):
+def _frozen(ctx: Site) -> Iterator[str]:
+    options, now = ctx.run.options, datetime.now(UTC)
+    for environment, found in frozen(ctx, now):
         if options.override_freeze is not None or options.break_glass is not None:
-            _set_aside(here, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or "")
+            _set_aside(ctx, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or "")
             continue
         yield (
             f"{environment} is frozen: {found}; wait, or go on with --data override_freeze='why' (audited). "
             "rollback.py, abort, drill.py and status.py are not held up"
         )
-    if options.override_freeze is not None and not here.run.overrides:
-        here.run.note("override_freeze was given, but no freeze is on")
+    if options.override_freeze is not None and not ctx.run.overrides:
+        ctx.run.note("override_freeze was given, but no freeze is on")
 
 
-def _unapproved(here: Site) -> Iterator[str]:
-    if here.run.options.resume:
+def _unapproved(ctx: Site) -> Iterator[str]:
+    if ctx.run.options.resume:
         return  # it ends what was permitted when it began, with what lies on the targets
-    for environment, rules, service in demands(here):
-        glass = here.run.options.break_glass
+    for environment, rules, service in demands(ctx):
+        glass = ctx.run.options.break_glass
         try:
-            tally = _count(here, environment, rules, service)
+            tally = _count(ctx, environment, rules, service)
         except ApprovalError as error:
             if glass is None:
                 yield f"{service.name} for {environment}: {error}"
             else:
-                _set_aside(here, "break-glass", f"{service.name} for {environment}: {error}", glass)
+                _set_aside(ctx, "break-glass", f"{service.name} for {environment}: {error}", glass)
             continue
-        _keep(here, tally)
+        _keep(ctx, tally)
         if tally.enough:
             continue
         what = f"{tally.release.service} {tally.release.version} for {environment}"
         if glass is not None:
-            _set_aside(here, "break-glass", f"{what}: {tally.had()}", glass)
+            _set_aside(ctx, "break-glass", f"{what}: {tally.had()}", glass)
             continue
         way = f"gofallback approve {tally.release.version} --environment {environment}"
         yield "\n".join([f"{what}: {tally.line()}; each of them: {way}", *(f"    {line}" for line in tally.refused)])
 
 
-def demands(here: Site) -> Iterator[tuple[str, Approval, Service]]:
+def demands(ctx: Site) -> Iterator[tuple[str, Approval, Service]]:
     """Each service in each environment whose rules ask for approvals; of several rules all count."""
     seen: list[tuple[str, Approval, str]] = []
-    for service in services_in_use(here):
-        for host in here.targets:
-            fleet = here.fleet(host)
+    for service in services_in_use(ctx):
+        for host in ctx.targets:
+            fleet = ctx.fleet(host)
             known = (fleet.environment, fleet.approval, service.name)
-            if fleet.approval is None or known in seen or service.name not in {s.name for s in here.services(host)}:
+            if fleet.approval is None or known in seen or service.name not in {s.name for s in ctx.services(host)}:
                 continue
             seen.append((fleet.environment, fleet.approval, service.name))
             yield fleet.environment, fleet.approval, service
 
 
-def _count(here: Site, environment: str, rules: Approval, service: Service) -> Tally:
+def _count(ctx: Site, environment: str, rules: Approval, service: Service) -> Tally:
     desk = Desk(Path.cwd(), environment, rules)
-    release = _about_to_go(here, service, environment, rules)
-    requester = _requester(here, desk)
-    here.run.note(f"requested by {requester}")
+    release = _about_to_go(ctx, service, environment, rules)
+    requester = _requester(ctx, desk)
+    ctx.run.note(f"requested by {requester}")
     if uncommitted(desk.project, rules.signers):
-        here.run.note(f"{rules.signers} has changes that are not committed")
+        ctx.run.note(f"{rules.signers} has changes that are not committed")
     tally = desk.count(release, requester, datetime.now(UTC))
     if tally.enough:
         click.echo(f"    {service.name} {release.version} for {environment}: {tally.had()}", err=True)
     return tally
 
 
-def _about_to_go(here: Site, service: Service, environment: str, rules: Approval) -> Release:
+def _about_to_go(ctx: Site, service: Service, environment: str, rules: Approval) -> Release:
     """What this run brings, as one release.
 
     Raises:
         ApprovalError: it is not built yet, so nobody can have approved it.
     """
-    on = [host for host in here.targets if any(one.name == service.name for one in here.services(host))]
-    platforms = sorted({state_of(here, host).platform for host in on})
-    if here.run.command == "rollout":
-        chosen = [stored.manifest.spec for one in platforms for stored in stored_of(here, service, one)]
+    on = [host for host in ctx.targets if any(one.name == service.name for one in ctx.services(host))]
+    platforms = sorted({state_of(ctx, host).platform for host in on})
+    if ctx.run.command == "rollout":
+        chosen = [stored.manifest.spec for one in platforms for stored in stored_of(ctx, service, one)]
     else:
-        mains, further = specs_for(here, service, platforms), here.run.further[service.name]
+        mains, further = specs_for(ctx, service, platforms), ctx.run.further[service.name]
         chosen = [spec for one in platforms for spec in (mains[one], *further[one])]
     version = chosen[0].version
     keys = {(spec.platform, spec.binary): spec.key for spec in chosen}
-    if here.run.command != "rollout":
-        lacking = [spec for spec in chosen if here.run.store.find(service.name, spec.key) is None]
+    if ctx.run.command != "rollout":
+        lacking = [spec for spec in chosen if ctx.run.store.find(service.name, spec.key) is None]
         absent = list(dict.fromkeys(spec.platform for spec in lacking))
         if absent:
             raise ApprovalError(
@@ -180,29 +180,29 @@ def _about_to_go(here: Site, service: Service, environment: str, rules: Approval
                 f"with deploys/drill.py, have it approved (gofallback approve {version} --environment {environment}), "
                 "then run this again; in an emergency --data break_glass='why'"
             )
-    stored = [found.manifest for found in here.run.store.by_version(service.name, version)]
+    stored = [found.manifest for found in ctx.run.store.by_version(service.name, version)]
     return release_of(service.name, version, stored, keys)
 
 
-def _requester(here: Site, desk: Desk) -> Requester:
-    if "keys at hand" not in here.memo:
-        files = {Path(str(key)).expanduser() for host in here.state.inventory if (key := host.data.get("ssh_key"))}
-        here.memo["keys at hand"] = keys_at_hand(files)
+def _requester(ctx: Site, desk: Desk) -> Requester:
+    if "keys at hand" not in ctx.memo:
+        files = {Path(str(key)).expanduser() for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
+        ctx.memo["keys at hand"] = keys_at_hand(files)
     users = {getpass.getuser(), os.environ.get("SUDO_USER", "")} - {""}
-    return find_requester(desk.signers(), here.run.options.requester, here.memo["keys at hand"], users)
+    return find_requester(desk.signers(), ctx.run.options.requester, ctx.memo["keys at hand"], users)
 
 
-def _keep(here: Site, tally: Tally) -> None:
+def _keep(ctx: Site, tally: Tally) -> None:
     for one in tally.accepted:
         row = {"principal": one.principal, "key": one.key, "at": one.at, "expires": one.expires, "file": one.file}
         about = {"service": tally.release.service, "version": tally.release.version, "digest": tally.release.digest}
-        here.run.approvals.append({**row, **about, "environment": tally.environment, "why": one.reason})
+        ctx.run.approvals.append({**row, **about, "environment": tally.environment, "why": one.reason})
 
 
-def _set_aside(here: Site, kind: str, what: str, why: str) -> None:
+def _set_aside(ctx: Site, kind: str, what: str, why: str) -> None:
     """Loud on the screen; the journal, the report and the targets' journals get it from the run."""
-    here.run.overrides.append({"kind": kind, "what": what, "why": why})
-    word = "GLASS BROKEN" if here.run.options.break_glass else "FREEZE OVERRIDDEN"
+    ctx.run.overrides.append({"kind": kind, "what": what, "why": why})
+    word = "GLASS BROKEN" if ctx.run.options.break_glass else "FREEZE OVERRIDDEN"
     rule = "freeze" if kind == "freeze" else "approvals"
-    for line in (f"{word} by {here.run.who}", f"{rule} of {what}", f"why: {why}"):
+    for line in (f"{word} by {ctx.run.who}", f"{rule} of {what}", f"why: {why}"):
         click.secho(f"  !!  {line}", fg="red", bold=True, err=True)

@@ -20,33 +20,33 @@ from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 
 
-def gather(here: Site, *, sources: bool) -> None:
+def gather(ctx: Site, *, sources: bool) -> None:
     """Ask every target that takes part, the builder in use, and the repositories.
 
     Args:
-        here: the run and its hosts.
+        ctx: the run and its hosts.
         sources: resolve each service's commit as well.
 
     Raises:
         GofallbackError, PyinfraError: the first that failed, by the order of the inventory.
     """
     work: list[Callable[[], object]] = []
-    command = here.run.command
+    command = ctx.run.command
     if command == "builds":
         return  # that stage asks the builders itself, and nobody else
     if command not in ("standby", "wipe"):
-        work += [_on(host, lambda host=host: state_of(here, host)) for host in here.targets]  # type: ignore[misc]
-    asked = [host for host in here.builders if command in ("standby", "wipe") or here.builds(host)]
+        work += [_on(host, lambda host=host: state_of(ctx, host)) for host in ctx.targets]  # type: ignore[misc]
+    asked = [host for host in ctx.builders if command in ("standby", "wipe") or ctx.builds(host)]
     work += [
-        _on(host, lambda host=host: builder_state(host, here.fleet(host).builder.root))  # type: ignore[misc]
+        _on(host, lambda host=host: builder_state(host, ctx.fleet(host).builder.root))  # type: ignore[misc]
         for host in asked
     ]
     if sources:
         shared: dict[str, list[Service]] = {}
-        for service in services_in_use(here):
+        for service in services_in_use(ctx):
             shared.setdefault(service.source.repository, []).append(service)
         # one mirror a repository: its services take turns
-        work += [lambda group=group: [resolve(here, one) for one in group] for group in shared.values()]  # type: ignore[misc]
+        work += [lambda group=group: [resolve(ctx, one) for one in group] for group in shared.values()]  # type: ignore[misc]
     jobs = [gevent.spawn(_caught, one) for one in work]
     gevent.joinall(jobs)
     errors = [job.value for job in jobs if job.value is not None]

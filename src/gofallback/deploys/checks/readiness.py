@@ -33,38 +33,38 @@ ONLY_BUILDERS = frozenset({"standby", "builds", "wipe"})
 NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
 
 
-def whole_run(here: Site) -> None:
+def whole_run(ctx: Site) -> None:
     """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
-    _pyinfra_options(here)
-    _reachable(here)
-    _connectors(here)
-    builds = here.run.command in NEEDS_BUILDER
-    if builds and here.builders:
-        _choose_builder(here)
-    if here.run.command in twin.COMMANDS:
-        twin.choose(here)
-    if here.run.command in NEEDS_TARGETS and not services_in_use(here):
-        raise RefusedError(f"nothing to do: no target here runs {', '.join(here.run.options.service) or 'any service'}")
-    _platforms(here)
-    if here.run.command in CHANGES_TARGETS:
-        waves.check(here)
-        etcd_lease.check(here)
-    if here.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
-        problem = writable(here)
+    _pyinfra_options(ctx)
+    _reachable(ctx)
+    _connectors(ctx)
+    builds = ctx.run.command in NEEDS_BUILDER
+    if builds and ctx.builders:
+        _choose_builder(ctx)
+    if ctx.run.command in twin.COMMANDS:
+        twin.choose(ctx)
+    if ctx.run.command in NEEDS_TARGETS and not services_in_use(ctx):
+        raise RefusedError(f"nothing to do: no target here runs {', '.join(ctx.run.options.service) or 'any service'}")
+    _platforms(ctx)
+    if ctx.run.command in CHANGES_TARGETS:
+        waves.check(ctx)
+        etcd_lease.check(ctx)
+    if ctx.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
+        problem = writable(ctx)
         if problem:
             raise RefusedError(problem)
-    gather(here, sources=builds and here.run.command != "faithful")
-    production.refuse_nothing(here)
-    if builds and not here.builders:
-        _do_without_builder(here)
-    if here.run.command in twin.COMMANDS and builds:
-        plan.refuse_alone(here)
-    if here.run.command == "drill":
-        check_files(here)
-    permit(here)
+    gather(ctx, sources=builds and ctx.run.command != "faithful")
+    production.refuse_nothing(ctx)
+    if builds and not ctx.builders:
+        _do_without_builder(ctx)
+    if ctx.run.command in twin.COMMANDS and builds:
+        plan.refuse_alone(ctx)
+    if ctx.run.command == "drill":
+        check_files(ctx)
+    permit(ctx)
 
 
-def _pyinfra_options(here: Site) -> None:
+def _pyinfra_options(ctx: Site) -> None:
     given = cli_parameters()
     for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial"), ("fail_percent", "--fail-percent")):
         if given.get(name) is not None and given[name] is not False:
@@ -72,34 +72,34 @@ def _pyinfra_options(here: Site) -> None:
                 f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
                 "budget are group data: `rollout: {canary, waves, budget}`"
             )
-    if trouble := misspelt(GIVEN, here.state.inventory):
+    if trouble := misspelt(GIVEN, ctx.state.inventory):
         raise RefusedError(trouble)
 
 
-def _reachable(here: Site) -> None:
-    command, run = here.run.command, here.run
+def _reachable(ctx: Site) -> None:
+    command, run = ctx.run.command, ctx.run
     if command not in ONLY_BUILDERS:
         # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
-        lost = set(here.unreachable_builders)
-        here.state.failed_hosts -= {host for host in here.state.failed_hosts if host.name in lost}
-    if command in ONLY_BUILDERS and not here.builders:
-        raise RefusedError(_nobody("builders", here.unreachable_builders))
+        lost = set(ctx.unreachable_builders)
+        ctx.state.failed_hosts -= {host for host in ctx.state.failed_hosts if host.name in lost}
+    if command in ONLY_BUILDERS and not ctx.builders:
+        raise RefusedError(_nobody("builders", ctx.unreachable_builders))
     if command not in NEEDS_TARGETS:
         return
-    if here.unreachable_targets and not run.options.skip_unreachable and command != "status":
+    if ctx.unreachable_targets and not run.options.skip_unreachable and command != "status":
         raise RefusedError(
-            f"{', '.join(here.unreachable_targets)}: cannot be reached (see above); nothing was changed on any host: "
+            f"{', '.join(ctx.unreachable_targets)}: cannot be reached (see above); nothing was changed on any host: "
             "mend it, or go on without by --data skip_unreachable=true"
         )
-    if here.unreachable_targets:
-        run.note(f"left out, cannot be reached: {', '.join(here.unreachable_targets)}")
-    if not here.targets and (command != "drill" or here.unreachable_targets):
-        raise RefusedError(_nobody("targets", here.unreachable_targets))
+    if ctx.unreachable_targets:
+        run.note(f"left out, cannot be reached: {', '.join(ctx.unreachable_targets)}")
+    if not ctx.targets and (command != "drill" or ctx.unreachable_targets):
+        raise RefusedError(_nobody("targets", ctx.unreachable_targets))
 
 
-def _connectors(here: Site) -> None:
+def _connectors(ctx: Site) -> None:
     """A Linux host behind @winssh would get the words of cmd.exe, and answer with its shell's errors."""
-    linux = [*here.targets, *(host for host in here.builders if here.fleet(host).builder.os == "linux")]
+    linux = [*ctx.targets, *(host for host in ctx.builders if ctx.fleet(host).builder.os == "linux")]
     for host in linux:
         if isinstance(host.connector, WinSSHConnector):
             raise RefusedError(
@@ -108,11 +108,11 @@ def _connectors(here: Site) -> None:
             )
 
 
-def _platforms(here: Site) -> None:
+def _platforms(ctx: Site) -> None:
     """A rehearsal without targets builds what group data lists."""
-    if here.run.command != "drill" or here.targets:
+    if ctx.run.command != "drill" or ctx.targets:
         return
-    for service in services_in_use(here):
+    for service in services_in_use(ctx):
         if not service.build.platforms:
             raise RefusedError(
                 f"services.{service.name}.build.platforms: is empty, and no target says what to build for; list "
@@ -128,43 +128,43 @@ def _nobody(group: str, unreachable: list[str]) -> str:
     )
 
 
-def _choose_builder(here: Site) -> None:
-    here.run.builder = _first_trusted(here)
-    if here.unreachable_builders:
-        here.run.note(f"builder {', '.join(here.unreachable_builders)} cannot be reached; {here.run.builder} builds")
+def _choose_builder(ctx: Site) -> None:
+    ctx.run.builder = _first_trusted(ctx)
+    if ctx.unreachable_builders:
+        ctx.run.note(f"builder {', '.join(ctx.unreachable_builders)} cannot be reached; {ctx.run.builder} builds")
 
 
-def _first_trusted(here: Site) -> str:
+def _first_trusted(ctx: Site) -> str:
     """The first that every target lets build (`trust.builders`); the first of all where none is: that is told later."""
-    allowed = [set(here.fleet(host).trust.builders) for host in here.targets if here.fleet(host).trust.builders]
-    names = [host.name for host in here.builders]
+    allowed = [set(ctx.fleet(host).trust.builders) for host in ctx.targets if ctx.fleet(host).trust.builders]
+    names = [host.name for host in ctx.builders]
     return next((name for name in names if all(name in some for some in allowed)), names[0])
 
 
-def _do_without_builder(here: Site) -> None:
-    if production.asked(here):
-        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; there is none to be judged")
-    missing = [spec for spec in all_specs(here) if here.run.store.find(spec.service, spec.key) is None]
+def _do_without_builder(ctx: Site) -> None:
+    if production.asked(ctx):
+        raise RefusedError(f"{_nobody('builders', ctx.unreachable_builders)}; there is none to be judged")
+    missing = [spec for spec in all_specs(ctx) if ctx.run.store.find(spec.service, spec.key) is None]
     if missing:
         what = f"{missing[0].what} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
-        raise RefusedError(f"{_nobody('builders', here.unreachable_builders)}; {what}")
-    here.run.note("no builder can be reached; every artifact was in the store")
+        raise RefusedError(f"{_nobody('builders', ctx.unreachable_builders)}; {what}")
+    ctx.run.note("no builder can be reached; every artifact was in the store")
 
 
-def target(here: Site, host: Host) -> None:
+def target(ctx: Site, host: Host) -> None:
     """One target: what it is, what it has, who is at work there."""
-    if here.run.command == "status":
+    if ctx.run.command == "status":
         return
-    state = state_of(here, host)
+    state = state_of(ctx, host)
     _refuse(host, requirements(state))
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
-    if here.run.command in ("drill", "faithful"):
+    if ctx.run.command in ("drill", "faithful"):
         return
-    minimum = 0 if here.run.command == "rollback" else here.fleet(host).target.minimum_free_mb
-    for service in here.services(host):
-        _wait_for_lost_run(here, host, service)
-        _refuse(host, preconditions(state_of(here, host), service, 0, minimum, here.run.id, here.run.options.takeover))
+    minimum = 0 if ctx.run.command == "rollback" else ctx.fleet(host).target.minimum_free_mb
+    for service in ctx.services(host):
+        _wait_for_lost_run(ctx, host, service)
+        _refuse(host, preconditions(state_of(ctx, host), service, 0, minimum, ctx.run.id, ctx.run.options.takeover))
 
 
 def _refuse(host: Host, problems: list[str]) -> None:
@@ -172,21 +172,21 @@ def _refuse(host: Host, problems: list[str]) -> None:
         raise RefusedError(f"{host.name}: {'; '.join(problems)}; nothing was changed")
 
 
-def _wait_for_lost_run(here: Site, host: Host, service: Service) -> None:
+def _wait_for_lost_run(ctx: Site, host: Host, service: Service) -> None:
     """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
 
     A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
     lease ends by itself. Which of the two it is shows within a heartbeat.
     """
     began, told = time.monotonic(), False
-    held = state_of(here, host).services[service.name].lease
-    while held is not None and in_the_way(held, here.run.id, here.run.options.takeover):
+    held = state_of(ctx, host).services[service.name].lease
+    while held is not None and in_the_way(held, ctx.run.id, ctx.run.options.takeover):
         before, waited = held, time.monotonic() - began
         if waited > HEARTBEAT and not told:
             host.log(f"{service.name}: {held} is not heard of any more; waiting for its lease to end")
             told = True
         gevent.sleep(0.5)
-        held = state_of(here, host, refresh=True).services[service.name].lease
+        held = state_of(ctx, host, refresh=True).services[service.name].lease
         if held is not None and _alive(before, held):
             return
 
@@ -198,11 +198,11 @@ def _alive(before: Holder, now: Holder) -> bool:
     return now.silent is not None and (before.silent is None or now.silent < before.silent)
 
 
-def builder(here: Site, host: Host) -> None:
+def builder(ctx: Site, host: Host) -> None:
     """The builder in use: its disk, if anything is to be built."""
-    if not plan.to_build(here, host):
+    if not plan.to_build(ctx, host):
         return
-    settings = here.fleet(host).builder
+    settings = ctx.fleet(host).builder
     state = builder_state(host, settings.root)
     if state.free_bytes is not None and state.free_bytes < settings.minimum_free_mb * 1_000_000:
         raise RefusedError(

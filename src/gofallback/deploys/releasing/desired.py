@@ -44,40 +44,40 @@ class Wanted:
         return self.binary.commit
 
 
-def wanted_from_source(site: Site, host: Host) -> list[Wanted]:
+def wanted_from_source(ctx: Site, host: Host) -> list[Wanted]:
     """The releases that a build of this run puts on a target."""
-    platform = state_of(site, host).platform
+    platform = state_of(ctx, host).platform
     wanted = []
-    for service in site.services(host):
-        binary = specs_for(site, service, [platform])[platform]
-        programs = (binary, *site.run.further[service.name][platform])
-        wanted.append(_wanted(site, host, service, programs, agent_for(site, service, platform)))
+    for service in ctx.services(host):
+        binary = specs_for(ctx, service, [platform])[platform]
+        programs = (binary, *ctx.run.further[service.name][platform])
+        wanted.append(_wanted(ctx, host, service, programs, agent_for(ctx, service, platform)))
     return wanted
 
 
-def wanted_from_store(site: Site, host: Host) -> list[Wanted]:
+def wanted_from_store(ctx: Site, host: Host) -> list[Wanted]:
     """The releases that stored artifacts put on a target (rollout.py).
 
     Raises:
         RefusedError: no version was named, or the store has none that fits.
     """
-    platform = state_of(site, host).platform
+    platform = state_of(ctx, host).platform
     wanted = []
-    for service in site.services(host):
-        binary, *further = stored_of(site, service, platform)
-        agent = stored_agent(site, platform)
+    for service in ctx.services(host):
+        binary, *further = stored_of(ctx, service, platform)
+        agent = stored_agent(ctx, platform)
         for stored in (binary, *further, agent):
-            site.run.artifacts[stored.manifest.key] = stored
+            ctx.run.artifacts[stored.manifest.key] = stored
         for stored in (binary, agent):
             spec = stored.manifest.spec
-            site.run.specs.setdefault(spec.service, {})[spec.platform] = spec
+            ctx.run.specs.setdefault(spec.service, {})[spec.platform] = spec
         specs = tuple(stored.manifest.spec for stored in further)
-        site.run.further.setdefault(service.name, {})[platform] = specs
-        wanted.append(_wanted(site, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
+        ctx.run.further.setdefault(service.name, {})[platform] = specs
+        wanted.append(_wanted(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
     return wanted
 
 
-def _wanted(site: Site, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec) -> Wanted:
+def _wanted(ctx: Site, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec) -> Wanted:
     binary, *further = programs
     files = render(
         service,
@@ -86,24 +86,24 @@ def _wanted(site: Site, host: Host, service: Service, programs: tuple[BuildSpec,
         agent_key=agent.key,
         templates=templates.load(Path.cwd()),
         further={spec.binary: spec.key for spec in further},
-        extras=_extras(site, service, binary, site.fleet(host).environment),
+        extras=_extras(ctx, service, binary, ctx.fleet(host).environment),
     )
     return Wanted(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
 
 
-def check_files(site: Site) -> None:
+def check_files(ctx: Site) -> None:
     """A rehearsal finds a file that cannot be had, though it brings none.
 
     Raises:
         DataError, SourceError: a file of a release cannot be had.
     """
-    for host in site.targets:
-        platform = state_of(site, host).platform
-        for service in site.services(host):
-            _extras(site, service, specs_for(site, service, [platform])[platform], site.fleet(host).environment)
+    for host in ctx.targets:
+        platform = state_of(ctx, host).platform
+        for service in ctx.services(host):
+            _extras(ctx, service, specs_for(ctx, service, [platform])[platform], ctx.fleet(host).environment)
 
 
-def _extras(site: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
+def _extras(ctx: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
     """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
 
     Raises:
@@ -113,11 +113,11 @@ def _extras(site: Site, service: Service, binary: BuildSpec, environment: str) -
         return {}
     context = {"version": binary.version, "commit": binary.commit, "environment": environment}
     key = f"extras:{service.model_dump_json()}:{context}"
-    with site.lock:
-        if key not in site.memo:
-            source: Repository | None = site.run.sources.get(service.name)
+    with ctx.lock:
+        if key not in ctx.memo:
+            source: Repository | None = ctx.run.sources.get(service.name)
             if source is None and any(one.repository is not None for one in service.files.values()):
-                source = resolve.at_commit(service, binary.commit, site.run.home.mirrors)
-            site.memo[key] = gather(service, Place(source, Path.cwd(), site.run.home.files, context))
-        found: dict[str, Extra] = site.memo[key]
+                source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
+            ctx.memo[key] = gather(service, Place(source, Path.cwd(), ctx.run.home.files, context))
+        found: dict[str, Extra] = ctx.memo[key]
         return found

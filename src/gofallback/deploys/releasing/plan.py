@@ -25,52 +25,52 @@ from gofallback.release.upload_plan import LocalProgram, upload_for
 _VARIABLE = re.compile(r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]+)=\".")
 
 
-def wanted(here: Site, host: Host) -> list[Wanted]:
+def wanted(ctx: Site, host: Host) -> list[Wanted]:
     """The releases that this run puts on a target; worked out once."""
     key = f"wanted:{host.name}"
-    with here.lock:
-        if key not in here.memo:
-            make = wanted_from_store if here.run.command == "rollout" else wanted_from_source
-            here.memo[key] = make(here, host)
-            for want in here.memo[key]:
-                _note(here, host, want)
-        found: list[Wanted] = here.memo[key]
+    with ctx.lock:
+        if key not in ctx.memo:
+            make = wanted_from_store if ctx.run.command == "rollout" else wanted_from_source
+            ctx.memo[key] = make(ctx, host)
+            for want in ctx.memo[key]:
+                _note(ctx, host, want)
+        found: list[Wanted] = ctx.memo[key]
         return found
 
 
-def _note(here: Site, host: Host, want: Wanted) -> None:
-    outcome = here.run.outcome(host.name, want.service.name)
-    found = state_of(here, host).services[want.service.name]
+def _note(ctx: Site, host: Host, want: Wanted) -> None:
+    outcome = ctx.run.outcome(host.name, want.service.name)
+    found = state_of(ctx, host).services[want.service.name]
     outcome.release, outcome.commit = want.files.id, want.commit
     outcome.previous = outcome.live = found.current
-    stored = stored_binary(here, want)
+    stored = stored_binary(ctx, want)
     live = found.hashes.get(f"bin/{want.service.binary}") if found.current == want.files.id else None
     outcome.sha256 = stored.manifest.sha256 if stored else live
     if found.health is not None and found.current is not None:
         outcome.healthy = found.health.healthy  # of what runs now, also when this run will not come to change it
-    if not changes(here, host, want):
+    if not changes(ctx, host, want):
         outcome.state = "unchanged"
 
 
-def stored_binary(here: Site, want: Wanted) -> Stored | None:
+def stored_binary(ctx: Site, want: Wanted) -> Stored | None:
     """The artifact of a wanted release, if it exists by now."""
-    return here.run.artifacts.get(want.binary.key)
+    return ctx.run.artifacts.get(want.binary.key)
 
 
-def changes(here: Site, host: Host, want: Wanted) -> list[Step]:
+def changes(ctx: Site, host: Host, want: Wanted) -> list[Step]:
     """Every change on one target; empty: nothing to do."""
-    stored = stored_binary(here, want)
-    found = state_of(here, host).services[want.service.name]
-    artifacts = ((spec.binary, here.run.artifacts.get(spec.key)) for spec in want.further)
+    stored = stored_binary(ctx, want)
+    found = state_of(ctx, host).services[want.service.name]
+    artifacts = ((spec.binary, ctx.run.artifacts.get(spec.key)) for spec in want.further)
     further = {name: one.manifest.sha256 for name, one in artifacts if one is not None}
     return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
 
 
-def tell(here: Site, host: Host, want: Wanted) -> None:
+def tell(ctx: Site, host: Host, want: Wanted) -> None:
     """Say every change, host by host; with --diff also the text of what changes."""
-    for step in changes(here, host, want):
+    for step in changes(ctx, host, want):
         host.log(f"{want.service.name}: {step.text}")
-        if step.diff and here.state.config.DIFF:
+        if step.diff and ctx.state.config.DIFF:
             for line in step.diff.splitlines():
                 click.echo(f"        {_coloured(masked(line))}", err=True)
 
@@ -87,18 +87,18 @@ def _coloured(line: str) -> str:
     return click.style(line, fg={"+": "green", "-": "red"}.get(line[:1]))
 
 
-def upload(here: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> Upload | None:
+def upload(ctx: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> Upload | None:
     """What has to be sent to a target; None: it is all there.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the target.
         want: the release.
         programs: the artifacts of `Wanted.programs`.
     """
     binary, *further, agent = programs
     return upload_for(
-        state_of(here, host),
+        state_of(ctx, host),
         want.service,
         want.files,
         manifest=_manifest(want, binary, further, agent),
@@ -106,8 +106,8 @@ def upload(here: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> 
         binary=_program(binary),
         further={one.manifest.spec.binary: _program(one) for one in further},
         agent=_program(agent),
-        run_id=here.run.id,
-        minimum_free_mb=here.fleet(host).target.minimum_free_mb,
+        run_id=ctx.run.id,
+        minimum_free_mb=ctx.fleet(host).target.minimum_free_mb,
     )
 
 

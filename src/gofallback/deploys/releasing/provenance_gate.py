@@ -21,50 +21,50 @@ from gofallback.provenance.keys import PUBLIC, TrustedKey, read_public
 from gofallback.provenance.policy import keys_of, unproven
 
 
-def trusted(here: Site, trust: Trust) -> list[TrustedKey]:
+def trusted(ctx: Site, trust: Trust) -> list[TrustedKey]:
     """Whose signatures count for this data; read once a run.
 
     Raises:
         ProvenanceError: a key cannot be read.
     """
-    known: dict[tuple[str, ...], list[TrustedKey]] = here.memo.setdefault("trusted", {})
+    known: dict[tuple[str, ...], list[TrustedKey]] = ctx.memo.setdefault("trusted", {})
     name = tuple(trust.keys)
     if name not in known:
-        known[name] = keys_of(trust, here.run.home.keys, Path.cwd())
+        known[name] = keys_of(trust, ctx.run.home.keys, Path.cwd())
     return known[name]
 
 
-def problem(here: Site, host: Host, stored: Iterable[Stored]) -> str | None:
+def problem(ctx: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     """Why one of these artifacts may not be sent to a target; None: they may, or `trust.provenance` only warns.
 
     Raises:
         ProvenanceError: a key cannot be read.
     """
-    trust, artifacts = here.fleet(host).trust, list(stored)
-    demanded, named = twin.demanded(here), here.run.command == "rollout" and twin.wish(here).name
+    trust, artifacts = ctx.fleet(host).trust, list(stored)
+    demanded, named = twin.demanded(ctx), ctx.run.command == "rollout" and twin.wish(ctx).name
     for one in artifacts if demanded or named else ():
-        alone = unconfirmed(here, one, host)
+        alone = unconfirmed(ctx, one, host)
         if alone is not None and demanded:
             return alone
         if alone is not None:
-            here.run.note(f"shipped all the same, as trust.twin only names a builder: {alone}")
+            ctx.run.note(f"shipped all the same, as trust.twin only names a builder: {alone}")
     if trust.provenance == "off":
         return None
     for one in artifacts:
-        found = _asked(here, trust, one)
+        found = _asked(ctx, trust, one)
         if found is None:
             continue
         if trust.provenance == "required":
             return f"{found}; trust.provenance is required, so it is not sent"
-        here.run.note(f"shipped all the same, as trust.provenance is warn: {found}")
+        ctx.run.note(f"shipped all the same, as trust.provenance is warn: {found}")
     return None
 
 
-def _word(here: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
+def _word(ctx: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
     """The builder that, besides the artifact's own, made the same bytes, or why nobody whom a host trusts says so."""
     try:
         content = (stored.path.parent / TWIN).read_bytes()
-        return attestation.read(content, stored.manifest, trusted(here, here.fleet(host).trust)), ""
+        return attestation.read(content, stored.manifest, trusted(ctx, ctx.fleet(host).trust)), ""
     except FileNotFoundError:
         return None, f"only {stored.manifest.builder} is known to have built them"
     except OSError as error:
@@ -73,30 +73,30 @@ def _word(here: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
         return None, f"{TWIN} beside it {error} (keys of {host.name})"
 
 
-def agreed(here: Site, stored: Stored, host: Host | None = None) -> bool:
+def agreed(ctx: Site, stored: Stored, host: Host | None = None) -> bool:
     """Whether the second builder's word is there that was asked for.
 
     Args:
-        here: the run.
+        ctx: the run.
         stored: the artifact.
         host: a target; None: all of the run. Each counts the keys that it trusts itself; one that asks for no twin
             gets what those that do have accepted.
     """
-    wanted, askers = twin.wish(here), twin.askers(here)
+    wanted, askers = twin.wish(ctx), twin.askers(ctx)
     return all(
-        wanted.agreed(stored.manifest.builder, _word(here, stored, one)[0])
+        wanted.agreed(stored.manifest.builder, _word(ctx, stored, one)[0])
         for one in ([host] if host in askers else askers)
     )
 
 
-def unconfirmed(here: Site, stored: Stored, host: Host) -> str | None:
+def unconfirmed(ctx: Site, stored: Stored, host: Host) -> str | None:
     """Why an artifact lacks the word of a second builder for a target; None: it has it."""
-    if agreed(here, stored, host):
+    if agreed(ctx, stored, host):
         return None
-    wanted, spec, own = twin.wish(here), stored.manifest.spec, stored.manifest.builder
+    wanted, spec, own = twin.wish(ctx), stored.manifest.spec, stored.manifest.builder
     whose, known = wanted.name or "a second builder", ""
-    for asker in dict.fromkeys((host, *twin.askers(here))):
-        other, why = _word(here, stored, asker)
+    for asker in dict.fromkeys((host, *twin.askers(ctx))):
+        other, why = _word(ctx, stored, asker)
         if not wanted.agreed(own, other):
             known = why or f"only {own} and {other} are known to have built them"
             break
@@ -106,51 +106,51 @@ def unconfirmed(here: Site, stored: Stored, host: Host) -> str | None:
     )
 
 
-def _asked(here: Site, trust: Trust, stored: Stored) -> str | None:
+def _asked(ctx: Site, trust: Trust, stored: Stored) -> str | None:
     """Once for all targets, as long as no file of the artifact changes."""
-    known: dict[object, str | None] = here.memo.setdefault("proven", {})
+    known: dict[object, str | None] = ctx.memo.setdefault("proven", {})
     files = sorted(stored.path.parent.iterdir()) if stored.path.parent.is_dir() else []
     stats = ((path.name, path.stat()) for path in files)
     seen = tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)
     name = (stored.manifest.sha256, tuple(trust.keys), tuple(trust.builders), seen)
     if name not in known:
-        known[name] = unproven(stored, trust, trusted(here, trust))
+        known[name] = unproven(stored, trust, trusted(ctx, trust))
     return known[name]
 
 
-def refuse_unproven(here: Site, host: Host, wanted: Iterable[Wanted]) -> None:
+def refuse_unproven(ctx: Site, host: Host, wanted: Iterable[Wanted]) -> None:
     """While planning: what is in the store has to be proven, and what will be built has to be provable.
 
     Raises:
         RefusedError: it is not.
         ProvenanceError: a key cannot be read.
     """
-    with here.lock:
+    with ctx.lock:
         wants = list(wanted)
-        there = [here.run.artifacts.get(spec.key) for want in wants for spec in want.programs]
+        there = [ctx.run.artifacts.get(spec.key) for want in wants for spec in want.programs]
         known = [one for one in there if one is not None]
-        if here.run.command != "rollout" and twin.demanded(here):  # their second builder is at work in this run
-            known = [one for one in known if agreed(here, one)]
-        found = problem(here, host, known)
+        if ctx.run.command != "rollout" and twin.demanded(ctx):  # their second builder is at work in this run
+            known = [one for one in known if agreed(ctx, one)]
+        found = problem(ctx, host, known)
         if found is None and len(known) < len(there):
-            found = _unprovable(here, host, builds=None in there)
+            found = _unprovable(ctx, host, builds=None in there)
     if found is not None:
         raise RefusedError(f"{found}; nothing was changed")
 
 
-def _unprovable(here: Site, host: Host, *, builds: bool) -> str | None:
+def _unprovable(ctx: Site, host: Host, *, builds: bool) -> str | None:
     """Why what this run signs could never be shipped to a target: known before an hour of building.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the target.
         builds: an artifact is built; else only the second builder's word is missing, which this controller signs too.
     """
-    trust = here.fleet(host).trust
-    demanded = twin.demanded(here) and host in twin.askers(here)
+    trust = ctx.fleet(host).trust
+    demanded = twin.demanded(ctx) and host in twin.askers(ctx)
     if trust.provenance != "required" and not demanded:
         return None
-    own = here.run.builder
+    own = ctx.run.builder
     if builds and trust.provenance == "required" and trust.builders and own not in (None, *trust.builders):
         return (
             f"{own} would build, and trust.builders allows {', '.join(trust.builders)}: name it there, or leave it out "
@@ -158,8 +158,8 @@ def _unprovable(here: Site, host: Host, *, builds: bool) -> str | None:
         )
     if not trust.keys:
         return None
-    public = here.run.home.keys / PUBLIC
-    known = {one.fingerprint for one in trusted(here, trust)}
+    public = ctx.run.home.keys / PUBLIC
+    known = {one.fingerprint for one in trusted(ctx, trust)}
     if not public.exists() or read_public(public).fingerprint not in known:
         what = "what this controller builds" if builds else "the word of the second builder"
         return (

@@ -25,27 +25,27 @@ _TELL = 5.0
 _MB = 1_000_000
 
 
-def check(here: Site, host: Host, want: Wanted) -> None:
+def check(ctx: Site, host: Host, want: Wanted) -> None:
     """While planning: what a target pulls with is there, and not missing an hour later.
 
     Raises:
         RefusedError: it is not, and `target.pull_fallback` is none.
     """
-    target = here.fleet(host).target
+    target = ctx.fleet(host).target
     if target.delivery == "push":
         return
-    name, store = _store(here, host)
+    name, store = _store(ctx, host)
     key = f"pullable:{store.model_dump_json()}"
-    with here.lock:
-        if key not in here.memo:
-            here.memo[key] = _unusable(store, want)
-    problem = here.memo[key]
+    with ctx.lock:
+        if key not in ctx.memo:
+            ctx.memo[key] = _unusable(store, want)
+    problem = ctx.memo[key]
     if problem is None:
         host.log(f"{want.service.name}: pulls its binary from {name}")
     elif target.pull_fallback == "none":
         raise RefusedError(f"publish.stores.{name}: {problem}; nothing was changed")
     else:
-        here.run.note(f"cannot pull from {name}, so binaries are pushed: {problem}")
+        ctx.run.note(f"cannot pull from {name}, so binaries are pushed: {problem}")
 
 
 def _unusable(store: PublishStore, want: Wanted) -> str | None:
@@ -56,11 +56,11 @@ def _unusable(store: PublishStore, want: Wanted) -> str | None:
     return None
 
 
-def through_store(here: Site, host: Host, want: Wanted, upload: Upload, binaries: Sequence[Stored]) -> Upload:
+def through_store(ctx: Site, host: Host, want: Wanted, upload: Upload, binaries: Sequence[Stored]) -> Upload:
     """The upload as the target's data wants it to come: with a source for each of its binaries where it pulls.
 
     Args:
-        here: the run.
+        ctx: the run.
         host: the target.
         want: the release.
         upload: what the target lacks.
@@ -69,56 +69,56 @@ def through_store(here: Site, host: Host, want: Wanted, upload: Upload, binaries
     Raises:
         PublishError: the store does not take one, and `target.pull_fallback` is none.
     """
-    target = here.fleet(host).target
+    target = ctx.fleet(host).target
     lacking = {one.local for one in upload.programs if not one.have}
     mine = [stored for stored in binaries if stored.path in lacking]
     if target.delivery == "push" or not mine:
         return upload
-    name, store = _store(here, host)
+    name, store = _store(ctx, host)
     sources = {}
     try:
         for stored in mine:
-            spec, item = stored.manifest.spec, _published(here, host, name, store, stored)
+            spec, item = stored.manifest.spec, _published(ctx, host, name, store, stored)
             sources[stored.path] = source(name, store, spec.service, spec.version, item, target)
     except PublishError as error:
         if target.pull_fallback == "none":
             raise
-        here.run.note(f"cannot pull from {name}, so binaries are pushed: {error}")
+        ctx.run.note(f"cannot pull from {name}, so binaries are pushed: {error}")
         host.log_styled(f"{want.service.name}: {error}; it is pushed instead", fg="yellow")
         return upload
     return replace(upload, programs=tuple(replace(one, source=sources.get(one.local)) for one in upload.programs))
 
 
-def fallback(here: Site, host: Host, want: Wanted) -> Callable[[str], None] | None:
+def fallback(ctx: Site, host: Host, want: Wanted) -> Callable[[str], None] | None:
     """What hears why a target that pulls was pushed to; None: it is not to be."""
-    if here.fleet(host).target.pull_fallback == "none":
+    if ctx.fleet(host).target.pull_fallback == "none":
         return None
-    return lambda why: here.run.note(f"{host.name}: {want.service.name} was pushed, as it {why}")
+    return lambda why: ctx.run.note(f"{host.name}: {want.service.name} was pushed, as it {why}")
 
 
-def _store(here: Site, host: Host) -> tuple[str, PublishStore]:
-    fleet = here.fleet(host)
+def _store(ctx: Site, host: Host) -> tuple[str, PublishStore]:
+    fleet = ctx.fleet(host)
     name = fleet.publish.chosen(fleet.target.pull_from) if fleet.publish else None
     if fleet.publish is None or name is None:  # parse_fleet has refused this
         raise RefusedError("target.delivery: pull needs a store of `publish`")
     return name, fleet.publish.stores[name]
 
 
-def _published(here: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
+def _published(ctx: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
     """The file as it lies in the store: the first target that comes sends it, the others wait and hear the same."""
-    locks = here.memo.setdefault("publishing", {})
+    locks = ctx.memo.setdefault("publishing", {})
     key = f"published:{store.url}:{stored.path}"
     with locks.setdefault(store.url, RLock()):  # one file after the other: registries want that of one package
-        if key not in here.memo:
-            here.memo[key] = _publish(here, host, name, store, stored)
-    found = here.memo[key]
+        if key not in ctx.memo:
+            ctx.memo[key] = _publish(ctx, host, name, store, stored)
+    found = ctx.memo[key]
     if isinstance(found, str):
         raise PublishError(found)
     done: Item = found
     return done
 
 
-def _publish(here: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item | str:
+def _publish(ctx: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item | str:
     spec, began = stored.manifest.spec, time.monotonic()
     try:
         item = Item.of(stored.path, public_name(stored, stored.path.name))
@@ -133,7 +133,7 @@ def _publish(here: Site, host: Host, name: str, store: PublishStore, stored: Sto
         return f"{stored.path}: cannot be read ({error.strerror})"
     took = "was there already" if row.state == "there already" else f"sent in {time.monotonic() - began:.1f} s"
     host.log(f"{item.name} {spec.version}: {item.size / _MB:.1f} MB {took}, {name} ({row.checked})")
-    here.run.tell("published", service=spec.service, store=name, file=item.name, sha256=item.sha256, state=row.state)
+    ctx.run.tell("published", service=spec.service, store=name, file=item.name, sha256=item.sha256, state=row.state)
     return item
 
 

@@ -9,21 +9,21 @@ from gofallback.gobuild.plan import AGENT
 from gofallback.model import Service
 
 
-def stored_of(site: Site, service: Service, platform: str) -> list[Stored]:
+def stored_of(ctx: Site, service: Service, platform: str) -> list[Stored]:
     """The artifacts of the version asked for, the main binary's first; hashed once a run.
 
     Raises:
         RefusedError: no version was named, or the store lacks one of the binaries.
     """
     key = f"stored:{service.name}:{platform}"
-    if key not in site.memo:
-        site.memo[key] = _of_version(site, service, platform)
-    found: list[Stored] = site.memo[key]
+    if key not in ctx.memo:
+        ctx.memo[key] = _of_version(ctx, service, platform)
+    found: list[Stored] = ctx.memo[key]
     return found
 
 
-def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
-    store, version = site.run.store, site.run.options.version
+def _of_version(ctx: Site, service: Service, platform: str) -> list[Stored]:
+    store, version = ctx.run.store, ctx.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
     if version is None:
@@ -35,7 +35,7 @@ def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
     fitting = [found for found in store.by_version(service.name, version) if found.manifest.platform == platform]
     if not fitting:
         damaged = [
-            note for note in site.run.notes if note.startswith(f"artifact {store.root / service.name / version}/")
+            note for note in ctx.run.notes if note.startswith(f"artifact {store.root / service.name / version}/")
         ]
         if damaged:
             raise RefusedError(f"{damaged[-1]}; build it again: deploys/drill.py --data ref={version}")
@@ -59,17 +59,17 @@ def _of_version(site: Site, service: Service, platform: str) -> list[Stored]:
     return made
 
 
-def stored_agent(site: Site, platform: str) -> Stored:
+def stored_agent(ctx: Site, platform: str) -> Stored:
     """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
     key = f"agent:{platform}"
-    if key not in site.memo:
-        site.memo[key] = _newest_agent(site, platform)
-    found: Stored = site.memo[key]
+    if key not in ctx.memo:
+        ctx.memo[key] = _newest_agent(ctx, platform)
+    found: Stored = ctx.memo[key]
     return found
 
 
-def _newest_agent(site: Site, platform: str) -> Stored:
-    store, today = site.run.store, agent_source.agent_digest()
+def _newest_agent(ctx: Site, platform: str) -> Stored:
+    store, today = ctx.run.store, agent_source.agent_digest()
     every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
     fitting = [found for found in every if found.manifest.platform == platform]
     fitting.sort(key=lambda found: (found.manifest.spec.commit == today, found.manifest.built_at), reverse=True)

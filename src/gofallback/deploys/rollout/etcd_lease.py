@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from gofallback.etcd.lease import EtcdLease
 
 
-def check(here: Site) -> None:
+def check(ctx: Site) -> None:
     """Refuse a run whose lease in etcd a living run has, or whose etcd does not answer.
 
     Raises:
         LeaseError, EtcdUrlError: one line.
     """
-    lease = _lease(here)
+    lease = _lease(ctx)
     if lease is not None:
         lease.check()
 
 
-def take(here: Site) -> str | None:
+def take(ctx: Site) -> str | None:
     """Take the lease, once for all targets; why there is none, or None. It is watched, and given back at the end."""
-    with here.lock:
-        if "etcd" not in here.memo:
-            here.memo["etcd"] = _take(here)
-        problem: str | None = here.memo["etcd"]
+    with ctx.lock:
+        if "etcd" not in ctx.memo:
+            ctx.memo["etcd"] = _take(ctx)
+        problem: str | None = ctx.memo["etcd"]
         return problem
 
 
-def _take(here: Site) -> str | None:
-    lease = _lease(here)
+def _take(ctx: Site) -> str | None:
+    lease = _lease(ctx)
     if lease is None:
         return None
     try:
@@ -45,18 +45,18 @@ def _take(here: Site) -> str | None:
     except GofallbackError as error:
         return str(error)
     atexit.register(lease.release)  # runs before what was registered earlier: the end of the run, which may take long
-    here.memo.setdefault("watch", []).append(lease.lost)
+    ctx.memo.setdefault("watch", []).append(lease.lost)
     for taken in lease.takeovers:
         click.secho(f"    {lease.where}: {taken}", fg="red", err=True)
         said = {"from_run": taken.run_id, "from_who": taken.who, "since": taken.since}
-        here.run.tell("takeover", service=taken.service, where=str(lease.where), **said)
+        ctx.run.tell("takeover", service=taken.service, where=str(lease.where), **said)
     for service in lease.services:
-        here.run.tell("lease", service=service, where=str(lease.where), ttl=lease.ttl)
+        ctx.run.tell("lease", service=service, where=str(lease.where), ttl=lease.ttl)
     return None
 
 
-def _lease(here: Site) -> EtcdLease | None:
-    url = strategy(here).lease
+def _lease(ctx: Site) -> EtcdLease | None:
+    url = strategy(ctx).lease
     if url == "targets":
         return None
 
@@ -64,15 +64,15 @@ def _lease(here: Site) -> EtcdLease | None:
 
     def say(line: str) -> None:
         click.secho(f"    {line}", fg="yellow", err=True)
-        here.run.note(line)
+        ctx.run.note(line)
 
     return EtcdLease(
         url,
-        here.run.environment,
-        [service.name for service in services_in_use(here)],
-        strategy(here).lease_ttl,
-        here.run.id,
-        here.run.who,
-        here.run.options.takeover,
+        ctx.run.environment,
+        [service.name for service in services_in_use(ctx)],
+        strategy(ctx).lease_ttl,
+        ctx.run.id,
+        ctx.run.who,
+        ctx.run.options.takeover,
         say,
     )

@@ -23,104 +23,104 @@ from gofallback.operations.target import lease as target
 from gofallback.release.state import TargetState
 
 
-def needed(here: Site, host: Host) -> bool:
+def needed(ctx: Site, host: Host) -> bool:
     """Whether this run takes the lease of a target: of each one, if it changes any.
 
     Two runs that change different targets, such as a rollout and the abort of another one, would else both call the
     other's targets unchanged.
     """
-    return anything(here) and bool(here.services(host))
+    return anything(ctx) and bool(ctx.services(host))
 
 
 @operation()
-def lease(here: Site) -> Generator[FunctionCommand, None, None]:
+def lease(ctx: Site) -> Generator[FunctionCommand, None, None]:
     """Take the lease of every service this run handles on a target.
 
-    + here: the run and its hosts
+    + ctx: the run and its hosts
     """
-    host = here.host
-    if needed(here, host):
-        yield FunctionCommand(_first, (here,), {})
+    host = ctx.host
+    if needed(ctx, host):
+        yield FunctionCommand(_first, (ctx,), {})
     else:
         host.noop("nothing changes, so no lease is taken")
 
 
-def hold(state: State, host: Host, here: Site) -> bool:
+def hold(state: State, host: Host, ctx: Site) -> bool:
     """Step: the lease is still ours. One that was lost with its connection is taken again, if nobody was faster."""
     if target.is_held(host):
         return True
     lost = target.lost(host)
     if lost is not None:
         host.log_styled(f"lease: lost with its connection ({lost}), taken again", fg="yellow")
-    problem = _take(state, host, here)
+    problem = _take(state, host, ctx)
     if problem is not None:
-        _tell(here, host, problem)
+        _tell(ctx, host, problem)
     return problem is None
 
 
-def _first(state: State, host: Host, here: Site) -> bool:
-    _watch(here)
-    problem = etcd_lease.take(here) or _take(state, host, here)
+def _first(state: State, host: Host, ctx: Site) -> bool:
+    _watch(ctx)
+    problem = etcd_lease.take(ctx) or _take(state, host, ctx)
     if problem is not None:
-        here.run.refused = here.run.refused or f"{host.name}: {problem}"
-        _tell(here, host, problem)
+        ctx.run.refused = ctx.run.refused or f"{host.name}: {problem}"
+        _tell(ctx, host, problem)
     return problem is None
 
 
-def _watch(here: Site) -> None:
+def _watch(ctx: Site) -> None:
     """A run that another one took over from on any target switches nothing more on any."""
 
     def overtaken() -> str | None:
-        found = ((host.name, target.fenced(host)) for host in here.targets)
+        found = ((host.name, target.fenced(host)) for host in ctx.targets)
         return next((f"{name}: {words}" for name, words in found if words), None)
 
-    with here.lock:
-        if not here.memo.get("lease watched"):
-            here.memo["lease watched"] = True
-            here.memo.setdefault("watch", []).append(overtaken)
+    with ctx.lock:
+        if not ctx.memo.get("lease watched"):
+            ctx.memo["lease watched"] = True
+            ctx.memo.setdefault("watch", []).append(overtaken)
 
 
-def _take(state: State, host: Host, here: Site) -> str | None:
+def _take(state: State, host: Host, ctx: Site) -> str | None:
     """Why there is no lease; None: there is."""
-    return acquire(state, host, here) or _changed_since_planned(host, here)
+    return acquire(state, host, ctx) or _changed_since_planned(host, ctx)
 
 
-def acquire(state: State, host: Host, here: Site) -> str | None:
+def acquire(state: State, host: Host, ctx: Site) -> str | None:
     """Take, or take again, the leases of a target; why they could not be had, or None."""
-    fleet, said = here.fleet(host), list[str]()
+    fleet, said = ctx.fleet(host), list[str]()
     taken = target.acquire(
         state,
         host,
-        [service.name for service in here.services(host)],
-        here.run.id,
-        here.run.who,
+        [service.name for service in ctx.services(host)],
+        ctx.run.id,
+        ctx.run.who,
         ttl=fleet.rollout.lease_ttl,
-        takeover=here.run.options.takeover,
+        takeover=ctx.run.options.takeover,
         sudo=fleet.target.sudo,
         quiet=True,
         tell=said.append,
-        tell_event=here.run.tell,
+        tell_event=ctx.run.tell,
     )
     return None if taken else said[0]
 
 
-def _tell(here: Site, host: Host, why: str) -> None:
+def _tell(ctx: Site, host: Host, why: str) -> None:
     host.log_styled(f"lease: {why}", fg="red")
-    for service in here.services(host):
-        outcome = here.run.outcome(host.name, service.name)
+    for service in ctx.services(host):
+        outcome = ctx.run.outcome(host.name, service.name)
         if outcome.state == "planned":
-            here.run.became(outcome, "untouched", why)
-        here.run.blame(host.name, service.name, why)
+            ctx.run.became(outcome, "untouched", why)
+        ctx.run.blame(host.name, service.name, why)
 
 
-def _changed_since_planned(host: Host, here: Site) -> str | None:
+def _changed_since_planned(host: Host, ctx: Site) -> str | None:
     """The plan is as old as the question whether to go on: another run may have been here since."""
     try:
-        found = _at_rest(host, here)
+        found = _at_rest(host, ctx)
     except PyinfraError as error:
         return str(error)
-    for service in here.services(host):
-        now, then = found.services[service.name].current, here.run.outcome(host.name, service.name).live
+    for service in ctx.services(host):
+        now, then = found.services[service.name].current, ctx.run.outcome(host.name, service.name).live
         if now != then:
             return (
                 f"{service.name}: {now or 'nothing'} is live, it was {then or 'nothing'} when this run was planned; "
@@ -129,17 +129,17 @@ def _changed_since_planned(host: Host, here: Site) -> str | None:
     return None
 
 
-def _at_rest(host: Host, here: Site) -> TargetState:
+def _at_rest(host: Host, ctx: Site) -> TargetState:
     """What a target tells, once it has ended what a run that was taken over had begun there.
 
     That run is fenced and begins nothing more; what it began ends by itself, one way or the other.
     """
-    deadline = time.monotonic() + here.fleet(host).rollout.activate_timeout
+    deadline = time.monotonic() + ctx.fleet(host).rollout.activate_timeout
     told = False
     while True:
-        found = state_of(here, host, refresh=True)
+        found = state_of(ctx, host, refresh=True)
         busy = [(name, one.activating) for name, one in found.services.items() if one.activating is not None]
-        if not busy or not here.run.options.takeover or time.monotonic() > deadline:
+        if not busy or not ctx.run.options.takeover or time.monotonic() > deadline:
             return found
         if not told:
             name, release = busy[0]

@@ -22,51 +22,51 @@ from gofallback.runid import base_of
 _SWITCHES = ("switch", "restart", "upload", "repair")
 
 
-def from_targets(here: Site) -> bool:
+def from_targets(ctx: Site) -> bool:
     """Whether the run needs nothing but what is on the targets."""
-    options = here.run.options
-    return here.run.command == "rollback" or bool(options.resume or options.abort)
+    options = ctx.run.options
+    return ctx.run.command == "rollback" or bool(options.resume or options.abort)
 
 
-def anything(here: Site) -> bool:
+def anything(ctx: Site) -> bool:
     """Whether this run changes anything on any target, as planned: when it is executed, a target may be gone."""
-    with here.lock:
-        if "anything" not in here.memo:
-            here.memo["anything"] = any(changes(here, host) for host in here.targets)
-        found: bool = here.memo["anything"]
+    with ctx.lock:
+        if "anything" not in ctx.memo:
+            ctx.memo["anything"] = any(changes(ctx, host) for host in ctx.targets)
+        found: bool = ctx.memo["anything"]
         return found
 
 
-def changes(here: Site, host: Host) -> bool:
+def changes(ctx: Site, host: Host) -> bool:
     """Whether this run changes anything on a target."""
-    if from_targets(here):
-        return any(switch.needed for switch in switches(here, host))
-    return any(plan.changes(here, host, want) for want in plan.wanted(here, host))
+    if from_targets(ctx):
+        return any(switch.needed for switch in switches(ctx, host))
+    return any(plan.changes(ctx, host, want) for want in plan.wanted(ctx, host))
 
 
-def switches(here: Site, host: Host) -> list[Switch]:
+def switches(ctx: Site, host: Host) -> list[Switch]:
     """What becomes of each service of a target; worked out once.
 
     Raises:
         RefusedError: the fleet cannot get there.
     """
-    if not from_targets(here):
-        return [_from_artifact(here, host, want) for want in plan.wanted(here, host)]
-    with here.lock:
-        if "switches" not in here.memo:
-            here.memo["switches"] = _all(here)
-        mine: list[Switch] = here.memo["switches"].get(host.name, [])
+    if not from_targets(ctx):
+        return [_from_artifact(ctx, host, want) for want in plan.wanted(ctx, host)]
+    with ctx.lock:
+        if "switches" not in ctx.memo:
+            ctx.memo["switches"] = _all(ctx)
+        mine: list[Switch] = ctx.memo["switches"].get(host.name, [])
         return mine
 
 
-def _all(here: Site) -> dict[str, list[Switch]]:
+def _all(ctx: Site) -> dict[str, list[Switch]]:
     """By target, over all services. Those this is not about are left out, unless it is about none at all."""
     found: dict[str, list[Switch]] = {}
     strange: dict[str, str] = {}
-    services = services_in_use(here)
+    services = services_in_use(ctx)
     for service in services:
         try:
-            for switch, name in _of_service(here, service):
+            for switch, name in _of_service(ctx, service):
                 found.setdefault(name, []).append(switch)
         except (NeverReleasedError, UnknownRunError) as error:
             strange[service.name] = str(error)
@@ -77,57 +77,57 @@ def _all(here: Site) -> dict[str, list[Switch]]:
     if len(strange) == len(services):
         raise RefusedError("; ".join(strange.values()))
     for name, why in strange.items():
-        here.run.note(f"{why}; {name} is left as it is")
-        _leave(here, name)
+        ctx.run.note(f"{why}; {name} is left as it is")
+        _leave(ctx, name)
     return found
 
 
-def _leave(here: Site, service: str) -> None:
+def _leave(ctx: Site, service: str) -> None:
     """A service that this is not about: what is not brought to its end counts, what needs no way back does not."""
-    resumed = here.run.options.resume
+    resumed = ctx.run.options.resume
     if not resumed:
-        here.aside.add(service)
+        ctx.aside.add(service)
         return
-    for host in here.targets:
-        if any(one.name == service for one in here.services(host)):
-            here.leave(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
+    for host in ctx.targets:
+        if any(one.name == service for one in ctx.services(host)):
+            ctx.leave(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
 
 
-def _from_artifact(here: Site, host: Host, want: Wanted) -> Switch:
-    needed = any(step.kind in _SWITCHES for step in plan.changes(here, host, want))
+def _from_artifact(ctx: Site, host: Host, want: Wanted) -> Switch:
+    needed = any(step.kind in _SWITCHES for step in plan.changes(ctx, host, want))
     return Switch(want.service, want.files.id, None, "activate" if needed else "nothing")
 
 
-def _of_service(here: Site, service: Service) -> list[tuple[Switch, str]]:
+def _of_service(ctx: Site, service: Service) -> list[tuple[Switch, str]]:
     """One service over all targets, each with its name."""
-    hosts = [host for host in here.targets if any(one.name == service.name for one in here.services(host))]
-    states = {host.name: state_of(here, host).services[service.name] for host in hosts}
-    planned = _continued(here, service, states)
+    hosts = [host for host in ctx.targets if any(one.name == service.name for one in ctx.services(host))]
+    states = {host.name: state_of(ctx, host).services[service.name] for host in hosts}
+    planned = _continued(ctx, service, states)
     made = []
     for host in hosts:
         state, found = states[host.name], planned.get(host.name)
         if found is None:
-            continued = here.run.options.resume or here.run.options.abort
-            here.leave(
+            continued = ctx.run.options.resume or ctx.run.options.abort
+            ctx.leave(
                 host,
                 service.name,
                 f"no target of run {continued}" if continued else f"no release of {service.name} was ever brought here",
             )
             continue
         switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id, found.of or "")
-        _note(here, host, switch, found, state)
+        _note(ctx, host, switch, found, state)
         made.append((switch, host.name))
     return made
 
 
-def _continued(here: Site, service: Service, states: dict[str, ServiceState]) -> dict[str, Continue]:
-    options = here.run.options
+def _continued(ctx: Site, service: Service, states: dict[str, ServiceState]) -> dict[str, Continue]:
+    options = ctx.run.options
     if options.resume or options.abort:
         run_id = str(options.resume or options.abort)
         plan = resume.resume if options.resume else resume.abort
-        found = plan(run_id, service.name, states, _journalled(here, run_id, service.name))
+        found = plan(run_id, service.name, states, _journalled(ctx, run_id, service.name))
         for note in found.notes:
-            here.run.note(note)
+            ctx.run.note(note)
         return found.hosts
     goal = rollback.fleet_back(states, options.release)
     return {
@@ -136,9 +136,9 @@ def _continued(here: Site, service: Service, states: dict[str, ServiceState]) ->
     }
 
 
-def _journalled(here: Site, run_id: str, service: str) -> dict[str, str] | None:
+def _journalled(ctx: Site, run_id: str, service: str) -> dict[str, str] | None:
     """The release each target was to get, as the run's own journal says, if this controller has it."""
-    path = here.run.home.journal(base_of(run_id))  # a continuation's own plan may be that of an abort
+    path = ctx.run.home.journal(base_of(run_id))  # a continuation's own plan may be that of an abort
     if not path.is_file():
         return None
     for entry in read.entries(path.read_bytes()):
@@ -148,8 +148,8 @@ def _journalled(here: Site, run_id: str, service: str) -> dict[str, str] | None:
     return None
 
 
-def _note(here: Site, host: Host, switch: Switch, found: Continue, state: ServiceState) -> None:
-    outcome = here.run.outcome(host.name, switch.service.name)
+def _note(ctx: Site, host: Host, switch: Switch, found: Continue, state: ServiceState) -> None:
+    outcome = ctx.run.outcome(host.name, switch.service.name)
     outcome.release, outcome.previous, outcome.live = found.release, state.current, state.current
     outcome.sha256, outcome.commit = found.sha256, found.commit
     if switch.how == "nothing":

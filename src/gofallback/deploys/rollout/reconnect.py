@@ -24,7 +24,7 @@ from gofallback.release.state import TargetState
 PATIENCE = 10.0
 
 
-def told(state: State, host: Host, here: Site) -> TargetState:
+def told(state: State, host: Host, ctx: Site) -> TargetState:
     """What a target says now. One that can be reached again is not lost because its connection broke.
 
     Not by a fact of pyinfra's: where that has no answer, the host is failed and left out of all that follows, also of
@@ -36,15 +36,15 @@ def told(state: State, host: Host, here: Site) -> TargetState:
     """
     over = partial(run, state, host)
     try:
-        return asked(over, host, here, here.services(host))
+        return asked(over, host, ctx, ctx.services(host))
     except BrokenError:
         if not _connected(host):
             raise
-    _take_again(state, host, here)
-    return asked(over, host, here, here.services(host))
+    _take_again(state, host, ctx)
+    return asked(over, host, ctx, ctx.services(host))
 
 
-def asked(over: Callable[..., tuple[int, list[str]]], host: Host, here: Site, services: list[Service]) -> TargetState:
+def asked(over: Callable[..., tuple[int, list[str]]], host: Host, ctx: Site, services: list[Service]) -> TargetState:
     """What a target says of services over one connection: `Second.run`, or `channel.run` for the host's own.
 
     Raises:
@@ -52,7 +52,7 @@ def asked(over: Callable[..., tuple[int, list[str]]], host: Host, here: Site, se
         StateError: an answer that makes no sense.
     """
     forget(host)
-    _, lines = over(state_script.script(services), sudo=here.fleet(host).target.sudo, timeout=PATIENCE)
+    _, lines = over(state_script.script(services), sudo=ctx.fleet(host).target.sudo, timeout=PATIENCE)
     return state_parser.parse(lines, services)
 
 
@@ -65,19 +65,19 @@ def _connected(host: Host) -> bool:
     return False
 
 
-def keep_leases(state: State, here: Site) -> None:
+def keep_leases(state: State, ctx: Site) -> None:
     """Take leases again that were lost with their connections, where a release waits to be confirmed.
 
     Without news of the run such a target goes back by itself. One that cannot be reached is asked again next time.
     """
-    waiting = {name for (name, _), one in here.run.outcomes.items() if one.state == "provisional" and not one.lost}
-    lost = [host for host in here.targets if host.name in waiting and lease.lost(host) and not lease.fenced(host)]
+    waiting = {name for (name, _), one in ctx.run.outcomes.items() if one.state == "provisional" and not one.lost}
+    lost = [host for host in ctx.targets if host.name in waiting and lease.lost(host) and not lease.fenced(host)]
     if lost:
-        gevent.joinall([gevent.spawn(_take_again, state, host, here) for host in lost])
+        gevent.joinall([gevent.spawn(_take_again, state, host, ctx) for host in lost])
 
 
-def _take_again(state: State, host: Host, here: Site) -> None:
+def _take_again(state: State, host: Host, ctx: Site) -> None:
     if lease.lost(host) is None or lease.fenced(host) is not None:
         return
     with ctx_host.use(host):
-        acquire(state, host, here)
+        acquire(state, host, ctx)

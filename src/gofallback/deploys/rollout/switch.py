@@ -49,19 +49,19 @@ class Switch:
         return self.how != "nothing"
 
 
-def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
+def start(state: State, host: Host, ctx: Site, switch: Switch) -> bool:
     """Step: start an activation, follow it, and keep what became of it.
 
     Returns:
         False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
         asked again at the end.
     """
-    run, name = here.run, switch.service.name
+    run, name = ctx.run, switch.service.name
     outcome = run.outcome(host.name, name)
-    outcome.reason = begun(window(here, host))
+    outcome.reason = begun(window(ctx, host))
     run.tell("intended", host=host.name, service=name, release=switch.release, previous=outcome.previous)
     if switch.how == "revert":
-        keep(run, outcome, switch, _take_back(state, host, here, switch))
+        keep(run, outcome, switch, _take_back(state, host, ctx, switch))
         good = outcome.state == "confirmed"
         said = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
         host.log_styled(f"{name}: {said}", fg="green" if good else "red")
@@ -69,7 +69,7 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
         good = target.activate_step(
             state,
             host,
-            lambda: _activate(state, host, here, switch),
+            lambda: _activate(state, host, ctx, switch),
             lambda found: keep(run, outcome, switch, found),
         )
     if not good and not outcome.lost:
@@ -77,58 +77,58 @@ def start(state: State, host: Host, here: Site, switch: Switch) -> bool:
     return good or outcome.lost
 
 
-def _order(here: Site, host: Host, service: Service, release: str | None, run_id: str) -> Order:
+def _order(ctx: Site, host: Host, service: Service, release: str | None, run_id: str) -> Order:
     number = lease.number(host, service.name)
-    return Order(service.name, service.home, release or "", run_id, here.run.who, number)
+    return Order(service.name, service.home, release or "", run_id, ctx.run.who, number)
 
 
-def _take_back(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
-    service, run = switch.service, here.run
+def _take_back(state: State, host: Host, ctx: Site, switch: Switch) -> ActivationOutcome:
+    service, run = switch.service, ctx.run
     return target.revert(
         state,
         host,
-        _order(here, host, service, switch.of or switch.release, switch.run_id),
-        timeout=patience(here, host),
-        sudo=here.fleet(host).target.sudo,
+        _order(ctx, host, service, switch.of or switch.release, switch.run_id),
+        timeout=patience(ctx, host),
+        sudo=ctx.fleet(host).target.sudo,
         reason=run.why or f"taken back by run {run.id}",
-        silence=silence(here, host, service),
+        silence=silence(ctx, host, service),
     )
 
 
-def _activate(state: State, host: Host, here: Site, switch: Switch) -> ActivationOutcome:
-    service, fleet, run = switch.service, here.fleet(host), here.run
+def _activate(state: State, host: Host, ctx: Site, switch: Switch) -> ActivationOutcome:
+    service, fleet, run = switch.service, ctx.fleet(host), ctx.run
     return target.activate(
         state,
         host,
-        _order(here, host, service, switch.release, run.id),
-        timeout=patience(here, host),
+        _order(ctx, host, service, switch.release, run.id),
+        timeout=patience(ctx, host),
         sha256=switch.sha256,
         sudo=fleet.target.sudo,
-        window=window(here, host),
+        window=window(ctx, host),
         reason=run.why,
         keep_failed=fleet.rollout.revert == "none",
-        silence=silence(here, host, service),
+        silence=silence(ctx, host, service),
     )
 
 
-def patience(here: Site, host: Host) -> float:
+def patience(ctx: Site, host: Host) -> float:
     """Seconds one target is waited for: a rollback has one deadline for all of it."""
-    rollout = here.fleet(host).rollout
-    if here.run.command != "rollback":
+    rollout = ctx.fleet(host).rollout
+    if ctx.run.command != "rollback":
         return rollout.activate_timeout
-    left = rollout.rollback_deadline - (here.run.elapsed - here.run.executing_since)
+    left = rollout.rollback_deadline - (ctx.run.elapsed - ctx.run.executing_since)
     return max(_LEAST, min(left, rollout.activate_timeout))
 
 
-def window(here: Site, host: Host) -> float:
+def window(ctx: Site, host: Host) -> float:
     """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
-    back = here.run.command == "rollback" or here.run.options.abort is not None
-    return 0.0 if back else float(here.fleet(host).rollout.confirm_window)
+    back = ctx.run.command == "rollback" or ctx.run.options.abort is not None
+    return 0.0 if back else float(ctx.fleet(host).rollout.confirm_window)
 
 
-def silence(here: Site, host: Host, service: Service) -> float:
+def silence(ctx: Site, host: Host, service: Service) -> float:
     """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
-    return window(here, host) + 2 * service.health.start_deadline + _MARGIN
+    return window(ctx, host) + 2 * service.health.start_deadline + _MARGIN
 
 
 def begun(seconds: float) -> str:
@@ -160,41 +160,41 @@ def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -
         run.became(outcome, "failed", found.reason if found.state == "failed" else f"{found.state}: {found.reason}")
 
 
-def confirm(state: State, host: Host, here: Site, service: Service, via: Second) -> bool:
+def confirm(state: State, host: Host, ctx: Site, service: Service, via: Second) -> bool:
     """Step: tell a target, over a new connection, that its release stays."""
-    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+    outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
     found = target.confirm(
         state,
         host,
-        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
-        timeout=min(patience(here, host), silence(here, host, service)),
+        _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
+        timeout=min(patience(ctx, host), silence(ctx, host, service)),
         sudo=fleet.target.sudo,
-        head=here.run.journal.head,
+        head=ctx.run.journal.head,
         via=via,
     )
     if found.state == "confirmed":
         outcome.live, outcome.healthy = found.live or outcome.release, True
-        here.run.became(outcome, "confirmed")
+        ctx.run.became(outcome, "confirmed")
         return True
     outcome.live = found.live or outcome.live
     outcome.healthy = found.healthy
     if found.state == "unknown":
-        outcome.lose(here.run.elapsed)
-        here.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
+        outcome.lose(ctx.run.elapsed)
+        ctx.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
     else:
-        here.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
+        ctx.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
     host.log_styled(f"{service.name}: not confirmed: {found.reason}", fg="red")
-    here.run.blame(host.name, service.name, outcome.reason or "not confirmed")
+    ctx.run.blame(host.name, service.name, outcome.reason or "not confirmed")
     return False
 
 
-def put_back(state: State, host: Host, here: Site, services: Iterable[Service], reason: str) -> bool:
+def put_back(state: State, host: Host, ctx: Site, services: Iterable[Service], reason: str) -> bool:
     """Back to what was live before this run, where that is not confirmed yet.
 
     Args:
         state: pyinfra's.
         host: the target.
-        here: the run and its hosts.
+        ctx: the run and its hosts.
         services: which of its services.
         reason: what failed, and where.
 
@@ -203,44 +203,44 @@ def put_back(state: State, host: Host, here: Site, services: Iterable[Service], 
     """
     taken = []
     for service in services:
-        outcome = here.run.outcome(host.name, service.name)
+        outcome = ctx.run.outcome(host.name, service.name)
         if outcome.state == "provisional" and not outcome.lost:
-            _put_back(state, host, here, service, reason)
+            _put_back(state, host, ctx, service, reason)
             taken.append(outcome)
     return not taken or any(outcome.lost for outcome in taken)
 
 
-def _put_back(state: State, host: Host, here: Site, service: Service, reason: str) -> None:
-    outcome, fleet = here.run.outcome(host.name, service.name), here.fleet(host)
+def _put_back(state: State, host: Host, ctx: Site, service: Service, reason: str) -> None:
+    outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
     host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
     found = target.revert(
         state,
         host,
-        _order(here, host, service, outcome.release, outcome.run_id or here.run.id),
-        timeout=patience(here, host),
+        _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
+        timeout=patience(ctx, host),
         sudo=fleet.target.sudo,
         reason=reason,
-        silence=silence(here, host, service),
+        silence=silence(ctx, host, service),
     )
     if found.state == "unknown":
-        outcome.lose(here.run.elapsed - found.silent)
-        here.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
+        outcome.lose(ctx.run.elapsed - found.silent)
+        ctx.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
         return
     if found.state == "refused":  # fenced: what runs there now is another run's doing
-        _ask(here, host, outcome)
+        _ask(ctx, host, outcome)
     else:
         outcome.live, outcome.healthy = found.live, found.healthy
     if found.state == "reverted":
-        here.run.became(outcome, "reverted", f"went back, because of {reason}")
+        ctx.run.became(outcome, "reverted", f"went back, because of {reason}")
     else:
-        here.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
+        ctx.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
         host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
 
 
-def _ask(here: Site, host: Host, outcome: Outcome) -> None:
+def _ask(ctx: Site, host: Host, outcome: Outcome) -> None:
     outcome.healthy = None
     try:
-        found = state_of(here, host, refresh=True).services[outcome.service]
+        found = state_of(ctx, host, refresh=True).services[outcome.service]
     except PyinfraError:
         return  # the reason says enough
     outcome.live, outcome.healthy = found.current, found.health.healthy if found.health else None

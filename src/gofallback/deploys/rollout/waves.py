@@ -30,27 +30,27 @@ class Step:
     service: str = ""
 
 
-def strategy(here: Site) -> Rollout:
+def strategy(ctx: Site) -> Rollout:
     """How this run goes over the fleet."""
-    return here.fleet(here.targets[0]).rollout if here.targets else Rollout()
+    return ctx.fleet(ctx.targets[0]).rollout if ctx.targets else Rollout()
 
 
-def check(here: Site) -> None:
+def check(ctx: Site) -> None:
     """Refuse waves that cannot be made.
 
     Raises:
         RefusedError: two targets disagree, or a canary or label nobody has.
     """
-    for host in here.targets[1:]:
+    for host in ctx.targets[1:]:
         for key in Rollout.model_fields:
-            first, other = getattr(strategy(here), key), getattr(here.fleet(host).rollout, key)
+            first, other = getattr(strategy(ctx), key), getattr(ctx.fleet(host).rollout, key)
             if first != other:
                 raise RefusedError(
-                    f"rollout.{key}: {_told(other)} for {host.name}, {_told(first)} for {here.targets[0].name}; "
+                    f"rollout.{key}: {_told(other)} for {host.name}, {_told(first)} for {ctx.targets[0].name}; "
                     "one rollout has one strategy, set it for all targets alike"
                 )
     try:
-        plan(here)
+        plan(ctx)
     except WaveError as error:
         raise RefusedError(str(error)) from None
 
@@ -59,79 +59,79 @@ def _told(value: object) -> str:
     return str(EtcdUrl.parse(value)) if isinstance(value, str) and "://" in value else str(value)  # no password
 
 
-def plan(here: Site) -> tuple[Wave, ...]:
+def plan(ctx: Site) -> tuple[Wave, ...]:
     """The waves of this run; worked out once."""
-    if "waves" not in here.memo:
+    if "waves" not in ctx.memo:
         found: tuple[Wave, ...]
-        if at_once(here):
-            found = (Wave(0, "all", tuple(host.name for host in _concerned(here))),)
+        if at_once(ctx):
+            found = (Wave(0, "all", tuple(host.name for host in _concerned(ctx))),)
         else:
-            everybody = [host.name for host in members(here.state, "targets")]
-            found = waves.plan([_member(here, host) for host in _concerned(here)], _reachable(here), everybody)
-        here.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
-        here.memo["waves"] = found
-    kept: tuple[Wave, ...] = here.memo["waves"]
+            everybody = [host.name for host in members(ctx.state, "targets")]
+            found = waves.plan([_member(ctx, host) for host in _concerned(ctx)], _reachable(ctx), everybody)
+        ctx.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
+        ctx.memo["waves"] = found
+    kept: tuple[Wave, ...] = ctx.memo["waves"]
     return kept
 
 
-def at_once(here: Site) -> bool:
+def at_once(ctx: Site) -> bool:
     """Whether all targets are switched together."""
-    return here.run.command in _AT_ONCE or here.run.options.abort is not None
+    return ctx.run.command in _AT_ONCE or ctx.run.options.abort is not None
 
 
-def _concerned(here: Site) -> list[Host]:
+def _concerned(ctx: Site) -> list[Host]:
     """Targets with a service of this run: one without any is nobody's canary, and no part of a percentage."""
-    return [host for host in here.targets if here.services(host)]
+    return [host for host in ctx.targets if ctx.services(host)]
 
 
-def _reachable(here: Site) -> Rollout:
+def _reachable(ctx: Site) -> Rollout:
     """The strategy; where no named canary can be reached, the first target that can goes first in their place."""
-    wanted, names = strategy(here), {host.name for host in here.targets}
+    wanted, names = strategy(ctx), {host.name for host in ctx.targets}
     if not isinstance(wanted.canary, list) or names & {*wanted.canary}:
         return wanted
-    gone = [name for name in wanted.canary if name in here.unreachable_targets]
+    gone = [name for name in wanted.canary if name in ctx.unreachable_targets]
     if not gone or len(names) < 2:
         return wanted
-    here.run.note(f"{', '.join(gone)}: no canary can be reached; the first target goes first")
+    ctx.run.note(f"{', '.join(gone)}: no canary can be reached; the first target goes first")
     return wanted.model_copy(update={"canary": 1})
 
 
-def _member(here: Site, host: Host) -> Member:
-    target = here.fleet(host).target
+def _member(ctx: Site, host: Host) -> Member:
+    target = ctx.fleet(host).target
     return Member(host.name, target.labels, target.canary)
 
 
-def schedule(here: Site, services: tuple[str, ...]) -> list[Step]:
+def schedule(ctx: Site, services: tuple[str, ...]) -> list[Step]:
     """Every wave's switches, its gate, the pause after it and a look then: the same list for every target.
 
     Args:
-        here: the run and its hosts.
+        ctx: the run and its hosts.
         services: names of all services of the run, in order.
     """
     steps: list[Step] = []
-    order = plan(here)
+    order = plan(ctx)
     for wave in order:
         steps += [Step("switch", wave, service) for service in services]
         if wave is not order[-1]:
             steps.append(Step("gate", wave))
-            if strategy(here).pause:
+            if strategy(ctx).pause:
                 steps += [Step("pause", wave), Step("look", wave)]
     return steps
 
 
-def in_order(here: Site) -> list[Host]:
+def in_order(ctx: Site) -> list[Host]:
     """All targets that have a service of this run, by wave."""
-    by_name = {host.name: host for host in here.targets}
-    return [by_name[name] for wave in plan(here) for name in wave.hosts]
+    by_name = {host.name: host for host in ctx.targets}
+    return [by_name[name] for wave in plan(ctx) for name in wave.hosts]
 
 
-def standing(here: Site) -> dict[str, Standing]:
+def standing(ctx: Site) -> dict[str, Standing]:
     """Where every target of the run stands, all of its services together."""
-    return {host.name: _standing(here, host) for host in in_order(here)}
+    return {host.name: _standing(ctx, host) for host in in_order(ctx)}
 
 
-def _standing(here: Site, host: Host) -> Standing:
-    outcomes = [outcome for (name, _), outcome in here.run.outcomes.items() if name == host.name]
+def _standing(ctx: Site, host: Host) -> Standing:
+    outcomes = [outcome for (name, _), outcome in ctx.run.outcomes.items() if name == host.name]
     if any(outcome.lost for outcome in outcomes):
         return "lost"
     states = {outcome.state for outcome in outcomes}
@@ -139,7 +139,7 @@ def _standing(here: Site, host: Host) -> Standing:
     for bad in ("failed", "reverted"):
         if bad in states:
             return bad
-    if host not in here.state.active_hosts:
+    if host not in ctx.state.active_hosts:
         return "failed"
     good: Standing
     for good in ("provisional", "untouched", "confirmed", "unchanged"):
@@ -148,71 +148,71 @@ def _standing(here: Site, host: Host) -> Standing:
     return "waiting"
 
 
-def halt(here: Site) -> str | None:
+def halt(ctx: Site) -> str | None:
     """Why nothing more may be switched; None while all is well.
 
     A builder that failed stops everything: there is nothing to switch to. Targets that failed stop it past the budget,
     whatever they were doing, so that a release which cannot be uploaded somewhere is not switched elsewhere. On the way
     back nobody who failed keeps the others on what they are to leave, once it has begun.
     """
-    if here.builder is not None and here.builder not in here.state.active_hosts:
-        return here.run.cause or f"{here.builder.name} failed (see above)"
-    if here.memo.get("stop"):
-        return str(here.memo["stop"])
-    found = None if at_once(here) and _begun(here) else _past_budget(here)
+    if ctx.builder is not None and ctx.builder not in ctx.state.active_hosts:
+        return ctx.run.cause or f"{ctx.builder.name} failed (see above)"
+    if ctx.memo.get("stop"):
+        return str(ctx.memo["stop"])
+    found = None if at_once(ctx) and _begun(ctx) else _past_budget(ctx)
     if found is None:
-        return _outside(here)
-    allowed = decide.allowance(strategy(here).budget, len(standing(here)))
-    if here.run.cause and allowed and "decision" not in here.memo:  # that has made it the cause itself
-        return f"{found}; first: {here.run.cause}"
-    return here.run.cause or found
+        return _outside(ctx)
+    allowed = decide.allowance(strategy(ctx).budget, len(standing(ctx)))
+    if ctx.run.cause and allowed and "decision" not in ctx.memo:  # that has made it the cause itself
+        return f"{found}; first: {ctx.run.cause}"
+    return ctx.run.cause or found
 
 
-def _begun(here: Site) -> bool:
-    return bool(plan(here)) and here.run.waves[0].state != "waiting"
+def _begun(ctx: Site) -> bool:
+    return bool(plan(ctx)) and ctx.run.waves[0].state != "waiting"
 
 
-def _past_budget(here: Site) -> str | None:
-    return decide.stop(standing(here), plan(here), strategy(here).budget)
+def _past_budget(ctx: Site) -> str | None:
+    return decide.stop(standing(ctx), plan(ctx), strategy(ctx).budget)
 
 
-def _outside(here: Site) -> str | None:
+def _outside(ctx: Site) -> str | None:
     """A lease that was lost, and the like."""
-    watch: list[Callable[[], str | None]] = here.memo.get("watch", [])
+    watch: list[Callable[[], str | None]] = ctx.memo.get("watch", [])
     return next((reason for look in watch if (reason := look()) is not None), None)
 
 
-def stopped(here: Site, host: Host) -> bool:
+def stopped(ctx: Site, host: Host) -> bool:
     """Whether the builder need not work, because a target has failed already; says so."""
-    reason = halt(here)
+    reason = halt(ctx)
     if reason is not None:
         host.log_styled(f"nothing is built, because of {reason}", fg="yellow")
     return reason is not None
 
 
-def fallen_here(here: Site, host: Host) -> Outcome | None:
+def fallen_here(ctx: Site, host: Host) -> Outcome | None:
     """What went wrong on this target already; it is left out of what follows."""
-    for (name, _), outcome in here.run.outcomes.items():
+    for (name, _), outcome in ctx.run.outcomes.items():
         if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted")):
             return outcome
     return None
 
 
-def begin(here: Site, wave: Wave) -> None:
+def begin(ctx: Site, wave: Wave) -> None:
     """The first switch of a wave: note when."""
-    timing = here.run.waves[wave.number]
+    timing = ctx.run.waves[wave.number]
     if timing.state == "waiting":
-        for earlier in plan(here)[: wave.number]:
-            end(here, earlier)
-        timing.state, timing.start = "begun", here.run.elapsed
-        here.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
+        for earlier in plan(ctx)[: wave.number]:
+            end(ctx, earlier)
+        timing.state, timing.start = "begun", ctx.run.elapsed
+        ctx.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
 
 
-def end(here: Site, wave: Wave) -> None:
+def end(ctx: Site, wave: Wave) -> None:
     """The gate of a wave: note whether it passed; once."""
-    timing = here.run.waves[wave.number]
+    timing = ctx.run.waves[wave.number]
     if timing.state != "begun":
         return
-    reason = halt(here) or _past_budget(here)
-    timing.state, timing.end = ("failed" if reason else "passed"), here.run.elapsed
-    here.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")
+    reason = halt(ctx) or _past_budget(ctx)
+    timing.state, timing.end = ("failed" if reason else "passed"), ctx.run.elapsed
+    ctx.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")

@@ -33,7 +33,7 @@ _BAD = ("failed", "reverted")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def at_end(site: Site, *, json_mode: bool) -> None:
+def at_end(ctx: Site, *, json_mode: bool) -> None:
     """See to it that the run's end is recorded and told truly, however it comes.
 
     pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli.main), and SIGTERM and SIGHUP end it without a word: here each ends the
@@ -44,9 +44,9 @@ def at_end(site: Site, *, json_mode: bool) -> None:
     def stop(number: int, _: object) -> None:
         nonlocal code
         code = 128 + number
-        site.run.stopped = site.run.stopped or signal.Signals(number).name
+        ctx.run.stopped = ctx.run.stopped or signal.Signals(number).name
         leaving()
-        for greenlet in list(site.state.pool.greenlets):
+        for greenlet in list(ctx.state.pool.greenlets):
             greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
         # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.
         gevent.get_hub().handle_system_error(SystemExit, SystemExit(code))
@@ -57,8 +57,8 @@ def at_end(site: Site, *, json_mode: bool) -> None:
                 signal.signal(number, signal.SIG_IGN)
         try:
             if code:
-                _builds(site, hung_up=code == 128 + signal.SIGHUP)
-            report = finish(site, json_mode)
+                _builds(ctx, hung_up=code == 128 + signal.SIGHUP)
+            report = finish(ctx, json_mode)
         except Exception:
             # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
             traceback.print_exc()
@@ -77,29 +77,29 @@ def at_end(site: Site, *, json_mode: bool) -> None:
                 signal.signal(number, stop)
 
 
-def _builds(site: Site, *, hung_up: bool) -> None:
+def _builds(ctx: Site, *, hung_up: bool) -> None:
     """What this run began on a builder outlives it unless it is ended; whoever lost a terminal wants it to go on."""
 
     def say(line: str, bad: bool) -> None:
-        site.run.note(line)
+        ctx.run.note(line)
         with contextlib.suppress(OSError):
             click.secho(line, fg="red" if bad else "yellow", err=True)
 
-    end_running(say, leave=hung_up or site.run.options.leave_builds)
+    end_running(say, leave=hung_up or ctx.run.options.leave_builds)
 
 
-def finish(site: Site, json_mode: bool) -> records.Report | None:
+def finish(ctx: Site, json_mode: bool) -> records.Report | None:
     """Write the run's records and print its table; None when the run has nothing to tell."""
-    run = site.run
+    run = ctx.run
     if run.command in ("status", "builds") or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
         return None
-    order = {host.name: number for number, host in enumerate(site.state.inventory)}
-    trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in site.state.activated_hosts}
-    settle(run, failed={host.name for host in site.state.failed_hosts})
-    _leave_out(site)
-    failed = bool(site.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
+    order = {host.name: number for number, host in enumerate(ctx.state.inventory)}
+    trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts}
+    settle(run, failed={host.name for host in ctx.state.failed_hosts})
+    _leave_out(ctx)
+    failed = bool(ctx.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
     failed = failed or not all(run.wiped.values())
-    report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(site))
+    report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(ctx))
     report = _ended(run, report)
     folder = run.home.run(run.id)
     # With --json standard output belongs to pyinfra's JSON.
@@ -187,19 +187,19 @@ def _last_stage(run: Run, host: str) -> str:
     return next((span.stage for span in reversed(run.spans) if span.host == host and span.ok is not True), "a stage")
 
 
-def _leave_out(site: Site) -> None:
+def _leave_out(ctx: Site) -> None:
     """Targets that were never reached get their rows too."""
-    if not site.run.executed:
+    if not ctx.run.executed:
         return
-    lost = [*site.unreachable_targets, *(site.unreachable_builders if site.run.command in ("standby", "wipe") else [])]
+    lost = [*ctx.unreachable_targets, *(ctx.unreachable_builders if ctx.run.command in ("standby", "wipe") else [])]
     if lost:
-        site.run.cause = site.run.cause or f"{', '.join(lost)} cannot be reached"
-    targets = {host.name: host for host in site.state.inventory}
-    for name in site.unreachable_targets:
-        for service in site.services(targets[name]):
-            site.run.became(site.run.outcome(name, service.name), "untouched", "cannot be reached, left out")
+        ctx.run.cause = ctx.run.cause or f"{', '.join(lost)} cannot be reached"
+    targets = {host.name: host for host in ctx.state.inventory}
+    for name in ctx.unreachable_targets:
+        for service in ctx.services(targets[name]):
+            ctx.run.became(ctx.run.outcome(name, service.name), "untouched", "cannot be reached, left out")
 
 
-def _changed(site: Site) -> bool:
-    metas = [data.operation_meta for operations in site.state.ops.values() for data in operations.values()]
+def _changed(ctx: Site) -> bool:
+    metas = [data.operation_meta for operations in ctx.state.ops.values() for data in operations.values()]
     return any(meta.is_complete() and meta.did_change() for meta in metas)

@@ -21,9 +21,9 @@ _OPEN = frozenset({"intended", "provisional"})
 _CLOSED = frozenset({"confirmed", "reverted", "failed"})
 
 
-def begin(here: Site) -> None:
+def begin(ctx: Site) -> None:
     """Open the journal and write what this run is about; once, when its first operation is executed."""
-    run = here.run
+    run = ctx.run
     path = run.home.journal(run.id)
     continued = path.is_file()
     previous = None if continued else read.last_head(run.home.root / "runs", before=base_of(run.id))
@@ -32,7 +32,7 @@ def begin(here: Site) -> None:
     if run.options.resume or run.options.abort:
         event = "resumed" if run.options.resume else "aborted"
     try:
-        run.journal.write(event, **_about(here))
+        run.journal.write(event, **_about(ctx))
     except JournalError as error:
         run.note(str(error))
         return
@@ -50,8 +50,8 @@ def tell_scan(run: Run, scan: ScanRow) -> None:
     run.tell("vulnerabilities", **scan.model_dump(mode="json", exclude_defaults=True))
 
 
-def _about(here: Site) -> dict[str, Any]:
-    run = here.run
+def _about(ctx: Site) -> dict[str, Any]:
+    run = ctx.run
     options = {key: value for key, value in run.options.model_dump().items() if value not in (None, False, ())}
     return {
         "command": run.command,
@@ -76,18 +76,18 @@ def _about(here: Site) -> dict[str, Any]:
     }
 
 
-def identify(here: Site) -> None:
+def identify(ctx: Site) -> None:
     """Learn who runs this, before anything is executed: it asks programs, and other hosts would go on meanwhile."""
-    keys = {str(key) for host in here.state.inventory if (key := host.data.get("ssh_key"))}
-    here.run.identity = identity.gather(sorted(keys), project=Path.cwd())
+    keys = {str(key) for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
+    ctx.run.identity = identity.gather(sorted(keys), project=Path.cwd())
 
 
-def writable(here: Site) -> str | None:
+def writable(ctx: Site) -> str | None:
     """Why the journal could not be kept; None: it can. Asked before anything is executed."""
-    folder = here.run.home.journal(here.run.id).parent
+    folder = ctx.run.home.journal(ctx.run.id).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{here.run.id}"
+        probe = folder / f".probe-{ctx.run.id}"
         probe.write_bytes(b"0" * 4096)
         probe.unlink()
         if not any(folder.iterdir()):
@@ -100,15 +100,15 @@ def writable(here: Site) -> str | None:
     return None
 
 
-def learn(here: Site, host: Host) -> None:
+def learn(ctx: Site, host: Host) -> None:
     """What a target says of an earlier run that lost sight of it goes into that run's journal, as `seen`."""
     from gofallback.deploys.run.target_state import state_of
 
-    for name, found in state_of(here, host).services.items():
+    for name, found in state_of(ctx, host).services.items():
         record = found.outcome or {}
         run_id, state = str(record.get("run_id", "")), str(record.get("state", ""))
-        path = here.run.home.journal(run_id)
-        if state not in _CLOSED or same_run(run_id, here.run.id) or not path.is_file():
+        path = ctx.run.home.journal(run_id)
+        if state not in _CLOSED or same_run(run_id, ctx.run.id) or not path.is_file():
             continue
         last = [
             entry.data.get("state", entry.event)
@@ -120,10 +120,10 @@ def learn(here: Site, host: Host) -> None:
         reason = str(record.get("reason") or "")
         try:
             Journal(path, run_id).write(
-                "seen", host=host.name, service=name, state=state, reason=reason, live=found.current, by=here.run.id
+                "seen", host=host.name, service=name, state=state, reason=reason, live=found.current, by=ctx.run.id
             )
         except JournalError:
             continue  # that run is over; this one tells it
         line = f"{name} was lost by run {run_id}; it is {state} there" + (f": {reason}" if reason else "")
-        here.run.note(f"{host.name}: {line}")
+        ctx.run.note(f"{host.name}: {line}")
         host.log_styled(line, fg="yellow")

@@ -31,11 +31,11 @@ def stage(name: str, group: str | None = None) -> Callable[[StageBody], Callable
             host = current_host()
             if group is not None and group not in host.groups:
                 return
-            here = site()
+            ctx = site()
             try:
-                body(here, host)
+                body(ctx, host)
             except GofallbackError as error:
-                here.run.refused = here.run.refused or str(error)
+                ctx.run.refused = ctx.run.refused or str(error)
                 raise refusal(DeployError, str(error)) from None
 
         return cast("Callable[[], None]", deploy(name)(cast(Any, inner)))

@@ -14,7 +14,7 @@ from gofallback.release.state import TargetState
 _LEAST_FREE = 256 * 1024
 
 
-def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
+def state_of(ctx: Site, host: Host, *, refresh: bool = False) -> TargetState:
     """What a target told last, or with ``refresh`` tells now.
 
     A target that is gone while the run is executed does not end the whole run: what it told last stays.
@@ -22,9 +22,9 @@ def state_of(site: Site, host: Host, *, refresh: bool = False) -> TargetState:
     Raises:
         FactError: it does not answer.
     """
-    told: dict[str, TargetState] = site.memo.setdefault("told", {})
+    told: dict[str, TargetState] = ctx.memo.setdefault("told", {})
     try:
-        told[host.name] = target_state(host, site.services(host), sudo=site.fleet(host).target.sudo, refresh=refresh)
+        told[host.name] = target_state(host, ctx.services(host), sudo=ctx.fleet(host).target.sudo, refresh=refresh)
     except PyinfraError:
         if refresh or host.name not in told:
             raise
