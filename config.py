@@ -6,7 +6,7 @@ import sys as _sys
 # updated, every run would compile the whole package again.
 _sys.dont_write_bytecode = bool(_sys.flags.dont_write_bytecode)
 
-from gofallback.pyinfra_patches.empty_run import refuse_nobody as _refuse_nobody  # noqa: E402
+from gofallback.pyinfra_patches.empty_run import refuse_empty_run as _refuse_nobody  # noqa: E402
 
 REQUIRE_PYINFRA_VERSION = ">=3.10,<3.11"
 # Seconds until a host counts as unreachable: at 3 am nobody waits for the kernel's two minutes.

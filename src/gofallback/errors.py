@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class GofallbackError(Exception):
     """``str(error)`` is for a person: what, where, what was expected, what to do next. One line each, no traceback."""
+
+
+class RefusedError(GofallbackError):
+    """The run must not begin: nothing has been changed anywhere."""

@@ -13,7 +13,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.operations.target.activate import activate, confirm, describe, revert
-from gofallback.operations.target.channel import BrokenError, Second
+from gofallback.operations.target.channel import BrokenError, SecondConnection
 from gofallback.release.activation import ActivationOutcome, Order
 from lab import Lab
 from tests.lab.agent_target import AgentTarget, built, service
@@ -80,7 +80,7 @@ def connections(target: AgentTarget) -> int:
 def test_a_release_is_confirmed_over_a_connection_of_its_own(reached: Reached) -> None:
     own, before = reached.host.connector, connections(reached.target)
     trips = reached.host.connector_data["round_trips"]
-    with Second(reached.state, reached.host) as second:
+    with SecondConnection(reached.state, reached.host) as second:
         assert connections(reached.target) == before + 1
         outcome = reached.confirm(via=second, fence=3, head="a" * 64)
         assert second.run("id -un", sudo=True) == (0, ["root"])
@@ -97,24 +97,24 @@ def test_a_confirmation_that_comes_too_late_learns_that_the_target_went_back(rea
     reached.target.host.cut()
     try:
         with pytest.raises(BrokenError):
-            Second(reached.state, reached.host).__enter__()
+            SecondConnection(reached.state, reached.host).__enter__()
         time.sleep(8)
     finally:
         reached.target.host.uncut()
-    with Second(reached.state, reached.host) as second:
+    with SecondConnection(reached.state, reached.host) as second:
         outcome = reached.confirm(via=second)
     assert (outcome.state, outcome.live, outcome.record["cause"]) == ("reverted", "v1", "unconfirmed")
     assert describe(outcome) == "v2 reverted: not confirmed within 6 s; v1 runs now"
 
 
 def test_a_broken_second_connection_is_made_again(reached: Reached) -> None:
-    with Second(reached.state, reached.host) as second:
+    with SecondConnection(reached.state, reached.host) as second:
         second.connector.client.close()
         assert reached.confirm(via=second).state == "confirmed"
 
 
 def test_a_target_that_cannot_be_reached_leaves_the_confirmation_unknown(reached: Reached) -> None:
-    with Second(reached.state, reached.host) as second:
+    with SecondConnection(reached.state, reached.host) as second:
         reached.target.host.cut()
         try:
             outcome = reached.confirm(timeout=3, via=second)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.gobuild.detached import Listed, job_id
+from gofallback.gobuild.detached import ListedJob, job_id
 from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
 from gofallback.operations import detached, detached_helper
@@ -154,7 +154,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
     assert not [found for found in listed(bench) if found.state == "running"]
 
 
-def listed(bench: Bench) -> list[Listed]:
+def listed(bench: Bench) -> list[ListedJob]:
     found = detached_helper.list_jobs(bench.state, bench.host, ROOT)
     assert not isinstance(found, str), found
     return found

@@ -13,8 +13,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
-from gofallback.gobuild.detached import Ended, Kept
-from gofallback.operations.detached import Work, run_kept
+from gofallback.gobuild.detached import DetachedJob, Ended
+from gofallback.operations.detached import Work, run_detached
 from gofallback.operations.detached_helper import cancel
 from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
@@ -155,8 +155,8 @@ def noisy(fleet: Fleet) -> Iterator[Path]:
 
 
 def sleeper(fleet: Fleet, folder: Path, state: State, host: Host) -> Ended | None:
-    kept = Kept("hello-noise-1", ROOT, "go")
-    return run_kept(state, host, Work(kept, "hello noise", "sleep 60; true", {}, 100, scratch=folder))
+    kept = DetachedJob("hello-noise-1", ROOT, "go")
+    return run_detached(state, host, Work(kept, "hello noise", "sleep 60; true", {}, 100, scratch=folder))
 
 
 def test_what_began_is_ended_before_it_is_done_again_while_the_connection_lasts(

@@ -16,9 +16,9 @@ import pytest
 from gofallback.git.resolve import resolve
 from gofallback.gobuild.modules import ModuleFiles, Modules, builder_environment
 from gofallback.gomod import go_command
-from gofallback.gomod.download import ModuleSet, gather
+from gofallback.gomod.download import ModuleSet, download_modules
 from gofallback.gomod.files import module_files
-from gofallback.gomod.run import ModuleError, Wanted
+from gofallback.gomod.run import ModuleError, ModuleRequest
 from gofallback.model.modules import PrivateModules
 from gofallback.operations.modules import pack
 from tests.lab.git_servers import HOST, GitServer, git_server
@@ -77,14 +77,16 @@ class Controller:
         return module_files(resolve(wanted, self.folder / "mirrors"), directory)
 
     def gather(self, repo: Path, private: dict[str, Any] | None = None, directory: str = ".", **more: Any) -> ModuleSet:
-        return gather(self.wanted(repo, private, directory, **more), self.said.append)
+        return download_modules(self.wanted(repo, private, directory, **more), self.said.append)
 
-    def wanted(self, repo: Path, private: dict[str, Any] | None = None, directory: str = ".", **more: Any) -> Wanted:
+    def wanted(
+        self, repo: Path, private: dict[str, Any] | None = None, directory: str = ".", **more: Any
+    ) -> ModuleRequest:
         def find() -> go_command.Go:
             self.go_calls += 1
             return self.go
 
-        return Wanted(
+        return ModuleRequest(
             "app v1.0.0",
             self.files(repo, directory),
             self.folder / "modules",
@@ -143,7 +145,7 @@ def test_a_private_module_comes_with_a_token_that_is_nowhere_to_be_seen(
     home = tmp_path / "nobody"
     write(home, {".gitconfig": "[credential]\n\thelper = store\n"})
     with watched(server.password) as seen:
-        found = gather(wanted, controller.said.append)
+        found = download_modules(wanted, controller.said.append)
     assert names(found) == [f"{HOST}/team/vault/@v/v1.0.0.{kind}" for kind in ("info", "mod", "zip")]
     assert any("git-upload-pack" in request for request in server.requests)
     assert seen == []

@@ -16,7 +16,7 @@ from gofallback.operations.target.smoke import smoke_test
 from gofallback.release.activation import ActivationOutcome
 from gofallback.release.plan import diff
 from gofallback.release.upload_plan import LocalProgram
-from gofallback.rollout.rollback import fleet_back
+from gofallback.rollout.rollback import rollback_goals
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import HEALTH, Target, hello, wait
@@ -178,7 +178,7 @@ def test_an_activated_release_is_live_and_healthy_and_one_can_go_back_to_the_one
     state = target.see(hello())
     assert (state.current, state.last_good) == (second.id, second.id)
     assert state.unit.active == "active" and state.unit.enabled == "enabled"
-    assert fleet_back({"target": state})["target"].release == first.id
+    assert rollback_goals({"target": state})["target"].release == first.id
     outcome = target.activate(hello(), first.id, "run-back")
     assert outcome.ok and (outcome.previous, outcome.live) == (second.id, first.id)
     assert target.answers() == "ok v1.0.0" and target.see(hello()).current == first.id

@@ -22,7 +22,7 @@ from gofallback.gobuild.result import Built
 from gofallback.model import Builder, Service
 from gofallback.operations import build as build_operation
 from gofallback.operations.job import Job
-from gofallback.operations.remote import ask
+from gofallback.operations.remote import run_command
 from gofallback.operations.source import Checkout, deliver
 from gofallback.source.model import ResolvedSource
 from lab import Lab
@@ -164,7 +164,7 @@ class Bench:
 
     def ask(self, line: str) -> str:
         """A command line on the builder; its stdout."""
-        return "\n".join(ask(self.state, self.host, line).out)
+        return "\n".join(run_command(self.state, self.host, line).out)
 
     def git_there(self, tree: str, *arguments: str) -> str:
         """git in a tree of the builder."""

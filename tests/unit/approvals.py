@@ -12,7 +12,7 @@ from typing import Any
 from gofallback.approval.digest import Release, release_of
 from gofallback.approval.requester import Requester
 from gofallback.approval.statement import NAMESPACE, Statement, written
-from gofallback.approval.tally import Desk, Tally
+from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.model.approval import Approval
@@ -112,7 +112,7 @@ class Project:
         self, *, requester: Requester | None = None, release: Release = RELEASE, now: datetime = NOW, **rules: Any
     ) -> Tally:
         """Count as a rollout does."""
-        return Desk(self.root, "production", Approval(**rules)).count(release, requester or Requester(), now)
+        return ApprovalPolicy(self.root, "production", Approval(**rules)).count(release, requester or Requester(), now)
 
 
 def project(folder: Path) -> Project:

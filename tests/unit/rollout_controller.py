@@ -16,10 +16,10 @@ from gofallback.release.state import ServiceState
 from gofallback.report.model import verdict_of
 from gofallback.report.rows import TargetRow
 from gofallback.rollout import decide, waves
-from gofallback.rollout.decide import Decision, Standing
+from gofallback.rollout.decide import Decision, TargetStatus
 from gofallback.rollout.records import became
 from gofallback.rollout.resume import abort, resume
-from gofallback.rollout.rollback import fleet_back
+from gofallback.rollout.rollback import rollback_goals
 from gofallback.rollout.waves import Member, Wave
 from tests.unit.rollout_world import GATE, WINDOW, LostError, RefusedError, Target
 
@@ -73,7 +73,7 @@ class Controller:
     verdict: str = ""
     why: str = ""
     waves: tuple[Wave, ...] = ()
-    decided: tuple[dict[str, Standing], Decision] | None = None
+    decided: tuple[dict[str, TargetStatus], Decision] | None = None
     """Where the targets stood at the verdict, and what it was."""
 
     @property
@@ -115,7 +115,7 @@ class Controller:
             self.notes = plan.notes
             return {host: (one.how, one.release, one.run_id) for host, one in plan.hosts.items()}
         if self.kind == "rollback":
-            back = fleet_back(states)
+            back = rollback_goals(states)
             return {host: ("activate" if one.needed else "nothing", one.release, self.id) for host, one in back.items()}
         return {host: (self._needed(state), self.release, self.id) for host, state in states.items()}
 
@@ -281,8 +281,8 @@ class Controller:
 
     # -- what it knows ------------------------------------------------------------------------------------------
 
-    def standing(self) -> dict[str, Standing]:
-        known: dict[str, Standing] = {}
+    def standing(self) -> dict[str, TargetStatus]:
+        known: dict[str, TargetStatus] = {}
         for host, one in self.outcomes.items():
             known[host] = "lost" if one.lost else "waiting" if one.state == "planned" else one.state  # type: ignore[assignment]
         return known

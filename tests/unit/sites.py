@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gofallback.controller.paths import Home
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.state import Run
 from gofallback.model import Fleet, Service
@@ -48,7 +48,7 @@ def site(
     services: tuple[str, ...] = ("hello",),
     only: dict[str, list[str]] | None = None,
     options: Options | None = None,
-) -> Site:
+) -> RunContext:
     """A run on these targets.
 
     Args:
@@ -74,4 +74,4 @@ def site(
     targets: list[Any] = [Named(name) for name in names]
     builders: list[Any] = [Named(builder)] if builder else []
     state = SimpleNamespace(active_hosts={*targets, *builders}, inventory=Inventory([*targets, *builders]))
-    return Site(run=run, state=cast(Any, state), targets=targets, builders=builders)
+    return RunContext(run=run, state=cast(Any, state), targets=targets, builders=builders)

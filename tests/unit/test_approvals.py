@@ -13,7 +13,7 @@ from gofallback.approval.digest import ApprovalError, release_of
 from gofallback.approval.requester import Requester, find_requester
 from gofallback.approval.signers import Signer, parse_signers
 from gofallback.approval.statement import written
-from gofallback.approval.tally import Tally
+from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.artifact.manifest import Manifest
 from tests.unit.approvals import NOW, RELEASE, Project, manifest
 from tests.unit.approvals import project as make_project
@@ -297,11 +297,10 @@ def test_allowed_signers_that_name_nobody_are_refused(project: Project) -> None:
 
 
 def test_an_environment_that_is_no_folder_name_is_refused(project: Project) -> None:
-    from gofallback.approval.tally import Desk
     from gofallback.model.approval import Approval
 
     with pytest.raises(ApprovalError, match=r"^environment '../x': should be letters"):
-        Desk(project.root, "../x", Approval()).folder("hello", "v1")
+        ApprovalPolicy(project.root, "../x", Approval()).folder("hello", "v1")
 
 
 # What is approved

@@ -149,7 +149,7 @@ def test_a_run_says_which_toolchains_and_which_repository(
     )
     info = inspect_bytes(PROGRAM)
     for sources in ({"hello": source}, {}):
-        files = attest.attested(ctx(home, sources), cast(Any, None), manifest(), info)
+        files = attest.sign_attestations(ctx(home, sources), cast(Any, None), manifest(), info)
         made = statement.read(envelope.unseal(files["provenance.json"]).payload)
         asked = made.predicate.build_definition.external_parameters
         assert asked.get("repository") == ("https://git.example.com/hello.git" if sources else None)

@@ -14,7 +14,7 @@ from gofallback.artifact.binary import inspect_bytes
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import manifest_text
 from gofallback.deploys.building import production, untrusted
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.cgo import CgoSpec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
@@ -33,7 +33,7 @@ def compared(
     *,
     signed: dict[str, bytes] | None = None,
     more: dict[str, str] | None = None,
-) -> Site:
+) -> RunContext:
     """A run that compares with one target, which tells this manifest, has these further files, and serves those."""
     state = ServiceState(
         "hello",
@@ -85,7 +85,7 @@ def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ) -> None:
     ctx = compared(tmp_path, monkeypatch, of(**changed))
-    assert production.live(ctx) == []
+    assert production.live_binaries(ctx) == []
     assert ctx.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
 
 
@@ -119,7 +119,7 @@ def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: 
     digest = hashlib.sha256(b"x").hexdigest()
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
     ctx = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
-    assert [one.path for one in production.live(ctx)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
+    assert [one.path for one in production.live_binaries(ctx)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
     assert ctx.run.notes == [
         f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
     ]
@@ -130,4 +130,4 @@ def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
 ) -> None:
     told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
     ctx = compared(tmp_path, monkeypatch, told)
-    assert production.live(ctx) == [] and "its key is not that of its build" in ctx.run.notes[0]
+    assert production.live_binaries(ctx) == [] and "its key is not that of its build" in ctx.run.notes[0]

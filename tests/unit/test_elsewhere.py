@@ -11,7 +11,8 @@ import pytest
 from gofallback.artifact.binary import inspect_bytes
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import foreign
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.model import Service
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, module_text
 from tests.unit.services import MINIMAL
@@ -27,7 +28,7 @@ def recovered(
     *,
     go: str = "go1.26.6",
     path: str = "/usr/local/bin/hello",
-) -> tuple[BuildSpec, Site]:
+) -> tuple[BuildSpec, RunContext]:
     """What would be built, and the run."""
     ctx = site(tmp_path, "t1", builder="w1", command="faithful")
     source: Any = SimpleNamespace(commit=SETTINGS["vcs.revision"], version="v1.1.0")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.release_files import Place, gather
+from gofallback.controller.release_files import Place, collect_release_files
 from gofallback.git.resolve import at_commit
 from gofallback.model import DataError, Service
 from gofallback.release.extra_file import Extra
@@ -52,7 +52,7 @@ def place(tmp_path: Path, repo: Path | None) -> Place:
 
 
 def gathered(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> dict[str, Extra]:
-    return gather(service(files=files, values=values), place(tmp_path, repo))
+    return collect_release_files(service(files=files, values=values), place(tmp_path, repo))
 
 
 def refusal(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> str:
@@ -76,7 +76,10 @@ def test_a_folder_of_the_repository_keeps_names_bytes_and_executable_bits(tmp_pa
 def test_it_is_the_commits_file_whatever_lies_in_the_work_tree_or_came_later(tmp_path: Path, repo: Path) -> None:
     where = place(tmp_path, repo)
     commit(repo, "later", **{"web/index.html": "<b>"})
-    assert gather(service(files={"lib/page": {"repository": "web/index.html"}}), where)["lib/page"].shown == b"<p>"
+    assert (
+        collect_release_files(service(files={"lib/page": {"repository": "web/index.html"}}), where)["lib/page"].shown
+        == b"<p>"
+    )
 
 
 def test_a_tree_that_leads_out_of_its_folder_is_refused(tmp_path: Path, repo: Path) -> None:
@@ -89,7 +92,7 @@ def test_a_tree_that_leads_out_of_its_folder_is_refused(tmp_path: Path, repo: Pa
     run(repo, "reset", "--soft", run(repo, "commit-tree", "-m", "evil", tree))
     where = place(tmp_path, repo)
     with pytest.raises(DataError, match=r"'web/../index.html' in .* leads out of its folder") as error:
-        gather(service(files={"lib/web/": {"repository": "web"}}), where)
+        collect_release_files(service(files={"lib/web/": {"repository": "web"}}), where)
     assert "\n" not in str(error.value)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.controller.identity import checkout, fingerprints, gather
+from gofallback.controller.identity import checkout, fingerprints, read_identity
 
 KEYGEN = "256 SHA256:2uqd6vVTRtNRCY4lU9N9nyK2hSu/wYSGd1zxRHvDvHY alice at work (ED25519)\n"
 AGENT = KEYGEN + "3072 SHA256:u6dhqKcNNrAbNyPf0cCbRjSLAXo8AZHNAaZyL3NqBK4 no comment (RSA)\n"
@@ -53,7 +53,7 @@ def test_the_checkout_is_told_by_commit_and_whether_it_was_changed(project: Path
 
 @pytest.mark.usefixtures("alone")
 def test_a_folder_that_is_no_checkout_and_keys_that_are_not_there_are_no_trouble(tmp_path: Path) -> None:
-    found = gather([str(tmp_path / "nobody")], project=tmp_path)
+    found = read_identity([str(tmp_path / "nobody")], project=tmp_path)
     assert (found.commit, found.dirty, found.keys) == ("", None, [])
     assert (found.uid, found.pid) == (os.getuid(), os.getpid())
 
@@ -67,18 +67,18 @@ def test_a_key_file_is_told_by_its_fingerprint_and_never_asked_for_its_passphras
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "a passphrase", "-C", "alice@ctl1", "-f", str(key)], check=True
     )
     monkeypatch.setenv("SUDO_USER", "alice")
-    found = gather([str(key), str(key)], project=tmp_path)
+    found = read_identity([str(key), str(key)], project=tmp_path)
     assert len(found.keys) == 1
     assert found.keys[0].startswith("SHA256:")
     assert found.keys[0].endswith(" alice@ctl1 (ED25519, id_lab)")
     assert found.sudo_user == "alice"
     key.with_suffix(".pub").unlink()
-    assert gather([str(key)], project=tmp_path).keys == []
+    assert read_identity([str(key)], project=tmp_path).keys == []
 
 
 @pytest.mark.usefixtures("alone")
 def test_without_any_of_the_programs_it_is_told_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = gather(project=tmp_path)
+    found = read_identity(project=tmp_path)
     assert (found.commit, found.keys) == ("", [])
     assert found.host

@@ -13,10 +13,11 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import Stored, manifest_text
 from gofallback.controller.sysroot import packed, read
 from gofallback.deploys.building import cgo, production
-from gofallback.deploys.building.production import Live
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.building.production import LiveBinary
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
+from gofallback.errors import RefusedError
 from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseFound, ServiceState
@@ -41,7 +42,7 @@ def told(content: bytes | None, *, current: str | None = RELEASE, sha256: str = 
     return SimpleNamespace(services={"hello": state}, platform="linux/amd64")
 
 
-def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> Site:
+def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> RunContext:
     ctx = site(tmp_path, *states, builder="w1", command=command)
     monkeypatch.setattr(production, "state_of", lambda _, host: states[host.name])
     return ctx
@@ -58,12 +59,12 @@ def test_each_target_names_what_it_runs_and_each_build_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = live_on(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
-    assert [(one.host.name, one.path) for one in production.live(ctx)] == [
+    assert [(one.host.name, one.path) for one in production.live_binaries(ctx)] == [
         ("t1", f"/opt/hello/releases/{RELEASE}/bin/hello"),
         ("t2", f"/opt/hello/releases/{RELEASE}/bin/hello"),
     ]
     assert production.specs(ctx) == [SPEC] and production.toolchains(ctx) == [("go", "1.27.0")]
-    production.refuse_nothing(ctx)
+    production.require_comparable(ctx)
 
 
 def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
@@ -87,15 +88,15 @@ def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
 ) -> None:
     ctx = live_on(tmp_path, monkeypatch, t1=told(None, current=None))
     with pytest.raises(RefusedError, match=r"no target runs a release of hello .*nothing to compare the builder with"):
-        production.refuse_nothing(ctx)
+        production.require_comparable(ctx)
     nobody_asked = live_on(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
-    production.refuse_nothing(nobody_asked)
-    assert production.live(nobody_asked) == []
+    production.require_comparable(nobody_asked)
+    assert production.live_binaries(nobody_asked) == []
 
 
-def judged(ctx: Site) -> Report:
+def judged(ctx: RunContext) -> Report:
     """The report of a run whose builder made the bytes of everything that was compared."""
-    ctx.run.faithful, ctx.run.compared = True, len(production.live(ctx))
+    ctx.run.faithful, ctx.run.compared = True, len(production.live_binaries(ctx))
     return to_report(ctx.run, failed=False, order={}, changed=True)
 
 
@@ -124,8 +125,8 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
     ctx = live_on(tmp_path, monkeypatch, command="fallback", **states)
     ctx.run.options = Options(faithful=True)
     with pytest.raises(RefusedError, match=rf"not everything that runs .*hello {RELEASE} on t2; why .*--limit"):
-        production.refuse_nothing(ctx)
-    production.refuse_nothing(live_on(tmp_path, monkeypatch, **states))
+        production.require_comparable(ctx)
+    production.require_comparable(live_on(tmp_path, monkeypatch, **states))
 
 
 def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
@@ -146,7 +147,7 @@ def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
 def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = live_on(tmp_path, monkeypatch, t1=told(None))
     ctx.memo["live"] = [
-        Live(ctx.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
+        LiveBinary(ctx.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
         for one in ("0.14.1", "0.15.2")
     ]
     assert production.toolchains(ctx) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
@@ -181,7 +182,7 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
 ) -> None:
     ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     older = read(sysroot, tmp_path, where="x")
-    kept = packed(older, cgo.cache(ctx), lambda _: None)
+    kept = packed(older, cgo.sysroot_cache(ctx), lambda _: None)
     (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data's is another one today
     found = cgo.sysroots_for(ctx, linked(sysroot), [with_c(older.digest)])
     assert found[older.digest].digest == older.digest

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from gofallback.operations.source import Checkout
-from gofallback.operations.stale_files import left_over, new_mark
+from gofallback.operations.stale_files import new_mark, stale_names
 from tests.unit.test_build_plan import ROOT, source
 
 
@@ -24,6 +24,6 @@ def test_only_what_a_run_left_a_day_ago_is_removed() -> None:
     names += [f"{names[1]}.gofallback-part", f".{names[1]}.gofallback-part"]  # Windows; Linux
     foreign = ["go-build123456", "gofallback-ab12.cmd", "build-0123456789abcdef", "generated-0123456789abcdef", "x"]
     foreign += ["hello-0123456789ab", "sysroot-0123456789abcdef-01234567"]
-    assert left_over([*names, *foreign], now + 80_000) == []
-    assert left_over([*names, *foreign], now + 90_000) == names
+    assert stale_names([*names, *foreign], now + 80_000) == []
+    assert stale_names([*names, *foreign], now + 90_000) == names
     assert len(new_mark()) == 12

@@ -18,7 +18,7 @@ from gofallback.operations import gocmd, remote
 def test_a_command_says_once_a_minute_that_it_is_at_work_and_not_after_its_end(
     delay: float, spoken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(remote, "BEAT", 0.15)
+    monkeypatch.setattr(remote, "HEARTBEAT", 0.15)
     state = State(Inventory(([("@fake/b1", {"fake_delay": delay, "fake_delay_jitter": 0})], {})), Config())
     state.current_stage = StateStage.Execute
     connect_all(state)

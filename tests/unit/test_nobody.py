@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyinfra.api.inventory import Inventory
 
-from gofallback.pyinfra_patches.empty_run import misspelt, nobody
+from gofallback.pyinfra_patches.empty_run import empty_run_reason, misspelt_limit
 
 ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
@@ -45,19 +45,19 @@ def test_a_run_without_a_host_is_refused_in_one_line(argv: list[str], line: str)
 
 @pytest.mark.parametrize("given", [{}, {"limit": ["t1"]}, {"limit": ["targets"]}, {"limit": ["t*"], "exclude": ["t2"]}])
 def test_hosts_that_are_there_are_no_trouble(given: dict[str, list[str]], hosts: Inventory) -> None:
-    assert nobody(given, hosts) is None
+    assert empty_run_reason(given, hosts) is None
 
 
 def test_one_misspelt_limit_of_several_is_told_since_fewer_hosts_than_meant_are_left(hosts: Inventory) -> None:
-    assert misspelt({"limit": ["t1", "tt2"]}, hosts) == f"--limit tt2: no such host or group; {KNOWN}"
+    assert misspelt_limit({"limit": ["t1", "tt2"]}, hosts) == f"--limit tt2: no such host or group; {KNOWN}"
 
 
 def test_hosts_behind_one_limit_with_commas_are_told_how_it_is_done(hosts: Inventory) -> None:
     expected = f"--limit t1,t2: no such host or group; give --limit once for each; {KNOWN}"
-    assert misspelt({"limit": ["t1,t2"]}, hosts) == expected
+    assert misspelt_limit({"limit": ["t1,t2"]}, hosts) == expected
 
 
 def test_an_inventory_file_without_hosts_is_named() -> None:
-    assert nobody({"inventory": "config.py"}, Inventory.empty()) == (
+    assert empty_run_reason({"inventory": "config.py"}, Inventory.empty()) == (
         "the inventory config.py has no hosts; give a file such as inventories/production.py"
     )

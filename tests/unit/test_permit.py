@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from gofallback.deploys.checks.approvals import permit
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.checks.approvals import require_permission
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from tests.unit.sites import site
 
 
-def given(tmp_path: Path, command: str, override: dict[str, Any]) -> Site:
+def given(tmp_path: Path, command: str, override: dict[str, Any]) -> RunContext:
     ctx = site(tmp_path, "t1", builder="w1", command=command)
     ctx.state.inventory.get_override_data = lambda: override  # type: ignore[method-assign]
     return ctx
@@ -32,9 +33,9 @@ def test_the_rules_of_an_environment_are_not_changed_by_whoever_they_hold_up(
     tmp_path: Path, command: str, override: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(RefusedError, match=told):
-        permit(given(tmp_path, command, override))
+        require_permission(given(tmp_path, command, override))
 
 
 def test_other_data_may_be_given_and_the_way_back_is_never_held_up(tmp_path: Path) -> None:
-    permit(given(tmp_path, "fallback", {"environment": "dev", "rollout": {"canary": 1}}))
-    permit(given(tmp_path, "rollback", {"trust": {"provenance": "off"}}))
+    require_permission(given(tmp_path, "fallback", {"environment": "dev", "rollout": {"canary": 1}}))
+    require_permission(given(tmp_path, "rollback", {"trust": {"provenance": "off"}}))

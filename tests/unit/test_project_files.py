@@ -15,7 +15,8 @@ import pytest
 
 from gofallback.connectors.winssh import WinSSHConnector
 from gofallback.deploys.checks.readiness import _connectors
-from gofallback.deploys.run.context import RefusedError, _fleet
+from gofallback.deploys.run.setup import _fleet
+from gofallback.errors import RefusedError
 from gofallback.model import DataError, parse_fleet
 
 ROOT = Path(__file__).parents[2]

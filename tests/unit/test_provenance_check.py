@@ -20,7 +20,7 @@ from gofallback.errors import GofallbackError
 from gofallback.provenance import ProvenanceError, envelope
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
 from gofallback.provenance.statement import BUILD_TYPE, Materials
-from gofallback.provenance.verify_folder import judge
+from gofallback.provenance.verify_folder import verify_folder
 from tests.unit.attested import EMPTY_HEX, FILES, MATERIALS, PROGRAM, artifact, manifest, release, sum_again
 from tests.unit.binaries import ElfMaker, build_info, module_text
 
@@ -361,7 +361,7 @@ def test_no_changed_byte_of_any_file_goes_unseen(made: Path, data: st.DataObject
     sum_again(folder)
     trusted = [read_public(made.parent / "keys" / PUBLIC)]
     try:
-        verdict = judge(folder, trusted, demanded=True)
+        verdict = verify_folder(folder, trusted, demanded=True)
     except GofallbackError as error:
         assert name == "manifest.json" and "\n" not in str(error), (at, error)
         return
@@ -386,5 +386,5 @@ def test_any_module_path_can_be_attested_and_is_found_again(made: Path, module: 
     except (ArtifactError, ProvenanceError) as error:  # not a binary by now, or a path such as "/"
         assert "\n" not in str(error)
         return
-    verdict = judge(folder, [read_public(made.parent / "keys" / PUBLIC)], demanded=True)
+    verdict = verify_folder(folder, [read_public(made.parent / "keys" / PUBLIC)], demanded=True)
     assert verdict.problems == []

@@ -7,16 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gofallback.model.rollout import Budget
-from gofallback.rollout.decide import FALLEN, Decision, Standing, allowance, decide, one_version, stop
+from gofallback.rollout.decide import FAILED_STATUSES, Decision, TargetStatus, allowance, decide, one_version, stop
 from gofallback.rollout.waves import Wave
 
 CANARY, REST = Wave(0, "canary", ("t1",), canary=True), Wave(1, "wave 1", ("t2", "t3", "t4"))
-STANDINGS: list[Standing] = [
+STANDINGS: list[TargetStatus] = [
     "waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"
 ]  # fmt: skip
 
 
-def standing(*how: Standing) -> dict[str, Standing]:
+def standing(*how: TargetStatus) -> dict[str, TargetStatus]:
     return {f"t{place}": one for place, one in enumerate(how, 1)}
 
 
@@ -42,14 +42,14 @@ def test_a_percent_that_comes_out_even_is_not_lost_to_floating_point(tenths: int
     assert allowance(Budget(percent=tenths / 10), total) == tenths * total // 1000
 
 
-@pytest.mark.parametrize("how", sorted(FALLEN))
-def test_a_canary_may_not_fail_whatever_the_budget(how: Standing) -> None:
+@pytest.mark.parametrize("how", sorted(FAILED_STATUSES))
+def test_a_canary_may_not_fail_whatever_the_budget(how: TargetStatus) -> None:
     found = stop(standing(how, "waiting", "waiting", "waiting"), (CANARY, REST), Budget(percent=100))
     assert found == f"canary t1 {how}"
 
 
-@pytest.mark.parametrize("how", sorted(FALLEN))
-def test_others_may_fail_as_often_as_the_budget_allows_over_the_whole_rollout(how: Standing) -> None:
+@pytest.mark.parametrize("how", sorted(FAILED_STATUSES))
+def test_others_may_fail_as_often_as_the_budget_allows_over_the_whole_rollout(how: TargetStatus) -> None:
     waves, budget = (CANARY, REST), Budget(count=1)
     assert stop(standing("provisional", how, "waiting", "waiting"), waves, budget) is None
     found = stop(standing("provisional", how, "provisional", "failed"), waves, budget)
@@ -60,8 +60,8 @@ def test_without_a_budget_the_first_failure_is_the_end() -> None:
     assert stop(standing("provisional", "lost", "waiting", "waiting"), (CANARY, REST), Budget()) == "t2 lost"
 
 
-@pytest.mark.parametrize("how", sorted({*STANDINGS} - FALLEN))
-def test_targets_that_did_not_fail_use_up_nothing(how: Standing) -> None:
+@pytest.mark.parametrize("how", sorted({*STANDINGS} - FAILED_STATUSES))
+def test_targets_that_did_not_fail_use_up_nothing(how: TargetStatus) -> None:
     assert stop(standing(how, how, how, how), (CANARY, REST), Budget()) is None
 
 

@@ -49,7 +49,7 @@ def _confirms_past_the_budget(world: pytest.MonkeyPatch) -> None:
 
 
 def _lets_lost_targets_cost_nothing(world: pytest.MonkeyPatch) -> None:
-    world.setattr(decide, "FALLEN", frozenset({"reverted", "failed"}))
+    world.setattr(decide, "FAILED_STATUSES", frozenset({"reverted", "failed"}))
 
 
 def _takes_silence_for_a_yes(world: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from gofallback.deploys.rollout import pause, reconnect, switch
 from gofallback.deploys.rollout.switch import Switch
-from gofallback.deploys.rollout.waves import Step, halt, plan
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.rollout.waves import Step, planned_waves, stop_reason
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
 from gofallback.journal.read import entries
@@ -32,14 +32,14 @@ activate: Any = import_module("gofallback.deploys.activate")
 confirm: Any = import_module("gofallback.deploys.confirm")
 
 
-def switched(ctx: Site, host: str, service: str = "hello") -> None:
+def switched(ctx: RunContext, host: str, service: str = "hello") -> None:
     outcome = ctx.run.outcome(host, service)
     outcome.release, outcome.previous, outcome.live, outcome.state = NEW, OLD, NEW, "provisional"
 
 
-def step(ctx: Site, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
+def step(ctx: RunContext, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
     known = ctx.fleet(ctx.targets[0]).services[service]
-    return Step("switch", plan(ctx)[wave], service), Switch(known, NEW, None, how)
+    return Step("switch", planned_waves(ctx)[wave], service), Switch(known, NEW, None, how)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def says(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
     answers: dict[str, ActivationOutcome] = {}
     monkeypatch.setattr(operation, "activate", lambda *args, **_: answers["activate"])
     monkeypatch.setattr(operation, "revert", lambda *args, **_: answers["revert"])
-    monkeypatch.setattr(activate, "hold", lambda *_: answers.get("lease") is None)
+    monkeypatch.setattr(activate, "ensure_held", lambda *_: answers.get("lease") is None)
     return answers
 
 
@@ -59,7 +59,7 @@ def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
     switched(ctx, "t1")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     host = ctx.targets[0]
-    assert switch.put_back(ctx.state, host, ctx, ctx.services(host), "why")  # pyinfra would leave it out otherwise
+    assert switch.roll_back(ctx.state, host, ctx, ctx.services(host), "why")  # pyinfra would leave it out otherwise
     assert ctx.run.outcome("t1", "hello").lost
 
 
@@ -90,7 +90,7 @@ def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped
     ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
     ctx.run.outcome("t1", "hello").state = "reverted"
     switched(ctx, "t2")
-    assert halt(ctx)
+    assert stop_reason(ctx)
     assert activate._go_live(ctx.state, ctx.targets[1], ctx, *step(ctx, "confirm", wave=1))
     assert ctx.run.outcome("t2", "hello").state == "provisional"
     assert confirm.decision(ctx).back == ("t2",)
@@ -114,8 +114,8 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
         def run(self) -> None: ...
 
     given_back: list[Any] = []
-    monkeypatch.setattr(confirm, "Second", Second)
-    monkeypatch.setattr(confirm, "asked", lambda *_: TargetState(services={"hello": found}))
+    monkeypatch.setattr(confirm, "SecondConnection", Second)
+    monkeypatch.setattr(confirm, "read_state_over", lambda *_: TargetState(services={"hello": found}))
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
     assert confirm._lost(ctx.state, ctx.targets[0], ctx) is good
     assert ctx.run.outcome("t1", "hello").state == state
@@ -148,7 +148,7 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
     assert 0.3 <= found.silent < 5
 
 
-def waiting(tmp_path: Path, pause: Any) -> Site:
+def waiting(tmp_path: Path, pause: Any) -> RunContext:
     """A run in the pause after its canary."""
     ctx = site(tmp_path, "t1", "t2", rollout={"pause": pause})
     switched(ctx, "t1")
@@ -160,11 +160,11 @@ def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = waiting(tmp_path, "ask")
-    monkeypatch.setattr(pause, "keep_leases", lambda *_: ctx.memo.update(watch=[lambda: "t1: taken over"]))
+    monkeypatch.setattr(pause, "retake_lost_leases", lambda *_: ctx.memo.update(watch=[lambda: "t1: taken over"]))
     began = time.monotonic()
-    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", plan(ctx)[0]))
+    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", planned_waves(ctx)[0]))
     assert time.monotonic() - began < 5
-    assert halt(ctx) == "t1: taken over"
+    assert stop_reason(ctx) == "t1: taken over"
     assert not list(ctx.run.home.run(ctx.run.id).glob("*.json"))  # nobody is asked any more
 
 
@@ -175,7 +175,7 @@ def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_
     taken: list[str] = []
     monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
     monkeypatch.setattr(reconnect, "acquire", lambda _, host, __: taken.append(host.name))
-    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", plan(ctx)[0]))
+    pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", planned_waves(ctx)[0]))
     assert taken == ["t1"]  # nothing was switched on t2, which takes its own before it is
 
 
@@ -194,9 +194,9 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
         connected.append(host.name)
         return True
 
-    monkeypatch.setattr(reconnect, "asked", asked)
+    monkeypatch.setattr(reconnect, "read_state_over", asked)
     monkeypatch.setattr(reconnect, "reconnect", connect_again)
-    assert activate._gate(ctx.state, ctx.targets[0], ctx, Step("gate", plan(ctx)[0]))
+    assert activate._gate(ctx.state, ctx.targets[0], ctx, Step("gate", planned_waves(ctx)[0]))
     assert ctx.run.outcome("t1", "hello").state == "provisional"
     assert not ctx.run.outcome("t1", "hello").lost
 
@@ -204,7 +204,7 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
 def looked_at(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int = 1 << 30) -> None:
     """What every target tells when it is looked at before the verdict."""
     found = TargetState(free={"/opt/hello": free}, services={"hello": target(current, OLD, NEW)})
-    monkeypatch.setattr(confirm, "told", lambda *_: found)
+    monkeypatch.setattr(confirm, "read_state", lambda *_: found)
 
 
 def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
@@ -213,7 +213,7 @@ def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
     ctx = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
     back = Switch(ctx.services(ctx.targets[0])[0], "", None, "revert")
     outcome = ctx.run.outcome("t1", "hello")
-    switch.keep(ctx.run, outcome, back, ActivationOutcome("reverted", NEW))
+    switch.record_outcome(ctx.run, outcome, back, ActivationOutcome("reverted", NEW))
     looked_at(monkeypatch, current=None)
     assert confirm._look(ctx.state, ctx.targets[0], ctx)
     assert (outcome.state, outcome.live, outcome.release) == ("confirmed", None, None)
@@ -241,7 +241,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.healthy = OLD, True
     ctx.run.became(outcome, "confirmed")
-    monkeypatch.setattr(confirm, "told", silent)
+    monkeypatch.setattr(confirm, "read_state", silent)
     assert not confirm._look(ctx.state, ctx.targets[0], ctx)
     row = to_report(ctx.run, failed=True, order={}).targets[0]
     assert (row.outcome, row.health, row.reason) == (

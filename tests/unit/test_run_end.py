@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gofallback.controller.paths import Home
-from gofallback.deploys.rollout.switch import Switch, begun, keep
-from gofallback.deploys.run.finish import settle
+from gofallback.deploys.rollout.switch import Switch, begun, record_outcome
+from gofallback.deploys.run.finish import close_outcomes
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
 from gofallback.deploys.run.state import Outcome, Run, WaveTiming
@@ -38,7 +38,7 @@ def planned(run: Run, host: str, service: str = "hello") -> Outcome:
 
 def test_a_target_whose_turn_never_came_is_untouched_and_says_why(run: Run) -> None:
     outcome = planned(run, "t1")
-    settle(run, failed=())
+    close_outcomes(run, failed=())
     assert (outcome.state, outcome.reason) == ("untouched", "the run ended before its turn")
 
 
@@ -46,7 +46,7 @@ def test_a_host_that_failed_without_a_word_names_the_stage_it_failed_in(run: Run
     outcome = planned(run, "t1")
     run.end(run.begin("preflight", "t1"), ok=True)
     run.end(run.begin("release", "t1"), ok=False)
-    settle(run, failed={"t1"})
+    close_outcomes(run, failed={"t1"})
     assert outcome.state == "failed"
     assert outcome.reason == "release failed here, see its output"
 
@@ -54,7 +54,7 @@ def test_a_host_that_failed_without_a_word_names_the_stage_it_failed_in(run: Run
 def test_a_service_after_the_one_that_failed_on_its_host_is_untouched(run: Run) -> None:
     run.outcome("t1", "hello").state = "reverted"
     twin = planned(run, "t1", "twin")
-    settle(run, failed={"t1"})
+    close_outcomes(run, failed={"t1"})
     assert (twin.state, twin.reason) == ("untouched", "hello reverted here before its turn")
 
 
@@ -65,7 +65,7 @@ def test_an_activation_nobody_followed_to_its_end_is_not_said_to_run_the_old_rel
     outcome = planned(run, "t1")
     outcome.reason = begun(seconds)
     run.stopped = "SIGINT"
-    settle(run, failed=())
+    close_outcomes(run, failed=())
     assert (outcome.state, outcome.live, outcome.healthy, outcome.lost) == (state, None, None, bool(seconds))
     assert ("goes back 60 s after" in str(outcome.reason)) is bool(seconds)
     (row,) = to_report(run, failed=True, order={}).targets
@@ -76,13 +76,13 @@ def test_the_end_of_a_window_is_told_as_the_last_renewal_put_it_off(run: Run) ->
     seconds = iter([5.0, 605.0, 605.0])
     run.clock, run._t0 = lambda: next(seconds), 0.0
     outcome = planned(run, "t1")
-    keep(
+    record_outcome(
         run,
         outcome,
         Switch(Service(**MINIMAL), NEW, None, "activate"),
         ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00.250Z"),
     )
-    settle(run, failed=())
+    close_outcomes(run, failed=())
     assert outcome.deadline == "2026-11-22T03:10:00Z"
 
 
@@ -118,34 +118,34 @@ def switch() -> Switch:
 
 def test_where_the_target_refused_what_ran_before_still_runs(run: Run, switch: Switch) -> None:
     outcome = planned(run, "t1")
-    keep(run, outcome, switch, ActivationOutcome("refused", NEW, reason="another activation is under way"))
+    record_outcome(run, outcome, switch, ActivationOutcome("refused", NEW, reason="another activation is under way"))
     assert (outcome.state, outcome.live, outcome.healthy) == ("failed", OLD, True)
     assert outcome.reason == "refused: another activation is under way"
 
 
 def test_an_activation_that_was_cut_off_failed_and_nobody_knows_what_runs(run: Run, switch: Switch) -> None:
     outcome = planned(run, "t1")
-    keep(run, outcome, switch, ActivationOutcome("interrupted", NEW, reason="killed"))
+    record_outcome(run, outcome, switch, ActivationOutcome("interrupted", NEW, reason="killed"))
     assert (outcome.state, outcome.live, outcome.healthy) == ("failed", None, None)
 
 
 def test_a_target_that_does_not_answer_is_lost_and_neither_good_nor_failed(run: Run, switch: Switch) -> None:
     outcome = planned(run, "t1")
-    keep(run, outcome, switch, ActivationOutcome("unknown", NEW, reason="no answer"))
+    record_outcome(run, outcome, switch, ActivationOutcome("unknown", NEW, reason="no answer"))
     assert (outcome.state, outcome.lost, outcome.healthy) == ("provisional", True, None)
 
 
 def test_a_switch_is_provisional_until_it_is_confirmed_and_says_until_when(run: Run, switch: Switch) -> None:
     outcome = planned(run, "t1")
     found = ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00Z")
-    keep(run, outcome, switch, found)
+    record_outcome(run, outcome, switch, found)
     assert (outcome.state, outcome.live, outcome.deadline) == ("provisional", NEW, "2026-11-22T03:00:00Z")
 
 
 def test_a_run_that_is_taken_back_has_done_what_it_was_asked_when_the_target_went_back(run: Run) -> None:
     outcome = planned(run, "t1")
     back = Switch(Service(**MINIMAL), OLD, None, "revert", "20261122T031244Z-9f3a")
-    keep(run, outcome, back, ActivationOutcome("reverted", NEW, live=OLD, healthy=True))
+    record_outcome(run, outcome, back, ActivationOutcome("reverted", NEW, live=OLD, healthy=True))
     assert (outcome.state, outcome.release, outcome.live) == ("confirmed", OLD, OLD)
 
 
@@ -213,6 +213,6 @@ def test_a_release_that_nobody_confirmed_says_until_when_it_stays(run: Run) -> N
 def test_what_is_decided_at_the_end_is_written_down_too(run: Run) -> None:
     run.journal = Journal(run.home.journal(run.id), run.id)
     planned(run, "t1")
-    settle(run, failed=())
+    close_outcomes(run, failed=())
     (entry,) = entries(run.home.journal(run.id).read_bytes())
     assert (entry.event, entry.host, entry.data["reason"]) == ("untouched", "t1", "the run ended before its turn")

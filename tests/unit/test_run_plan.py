@@ -10,8 +10,9 @@ import pytest
 
 from gofallback.deploys.rollout import plan
 from gofallback.deploys.rollout.plan import switches
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
+from gofallback.errors import RefusedError
 from gofallback.journal.writer import Journal
 from gofallback.release.state import ServiceState, TargetState
 from tests.unit.sites import site
@@ -30,14 +31,14 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, ServiceState]]:
     """What each target tells of each service."""
     told: dict[str, dict[str, ServiceState]] = {}
 
-    def state_of(ctx: Site, host: Any, *, refresh: bool = False) -> TargetState:
+    def state_of(ctx: RunContext, host: Any, *, refresh: bool = False) -> TargetState:
         return TargetState(services={name: replace(one, name=name) for name, one in told[host.name].items()})
 
     monkeypatch.setattr(plan, "state_of", state_of)
     return told
 
 
-def planned(ctx: Site) -> dict[tuple[str, str], str]:
+def planned(ctx: RunContext) -> dict[tuple[str, str], str]:
     return {(host.name, one.service.name): one.how for host in ctx.targets for one in switches(ctx, host)}
 
 

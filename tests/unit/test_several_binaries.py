@@ -15,8 +15,9 @@ from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.checks import readiness
 from gofallback.deploys.releasing import plan
 from gofallback.deploys.releasing.stored import stored_of
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
+from gofallback.errors import RefusedError
 from gofallback.model import Fleet
 from tests.unit.attested import SPEC
 from tests.unit.services import service
@@ -47,7 +48,7 @@ def keep(store: ArtifactStore, tmp_path: Path, *made: Manifest) -> None:
         store.add(one, file)
 
 
-def rollout(tmp_path: Path, *made: Manifest) -> Site:
+def rollout(tmp_path: Path, *made: Manifest) -> RunContext:
     ctx = site(tmp_path, "t1", command="rollout", options=Options(version="v1.1.0"))
     keep(ctx.run.store, tmp_path, *made)
     return ctx

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.git import submodules
-from gofallback.git.fetch import Asked, SourceError
+from gofallback.git.fetch import SourceError, SourceRequest
 from gofallback.git.resolve import bundle, refs_file, resolve
 from gofallback.model import Service
 from gofallback.source.model import ResolvedSource
@@ -367,7 +367,7 @@ def test_submodule_commit_that_was_never_pushed_is_named(tmp_path: Path, control
 
 
 def test_submodule_of_a_remote_must_not_point_at_local_files() -> None:
-    asked = Asked("hello", Path(), False, lambda: WHEN, lambda _: None)
+    asked = SourceRequest("hello", Path(), False, lambda: WHEN, lambda _: None)
     for url in ("/etc", "file:///etc", "ext::sh -c id", "-u/x"):
         with pytest.raises(SourceError, match="refused"):
             submodules._submodule_url(asked, "https://git.example.com/a/b.git", url, "submodule x:")

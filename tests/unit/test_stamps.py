@@ -9,7 +9,7 @@ import pytest
 
 from gofallback.artifact.spec import BuildSpec
 from gofallback.gobuild import plan
-from gofallback.gomod.stamps import unheard
+from gofallback.gomod.stamps import unused_stamps
 from tests.unit.test_build_plan import service, source
 from tests.unit.test_source_git import make, run
 
@@ -55,7 +55,7 @@ def spec(mirror: Path, **build: Any) -> BuildSpec:
 def test_a_variable_that_the_main_package_does_not_have_is_told(
     mirror: Path, build: dict[str, Any], found: list[str]
 ) -> None:
-    assert unheard(mirror, spec(mirror, **build)) == found
+    assert unused_stamps(mirror, spec(mirror, **build)) == found
 
 
 @pytest.mark.parametrize(
@@ -70,9 +70,9 @@ def test_a_variable_that_the_main_package_does_not_have_is_told(
     ],
 )
 def test_nothing_is_told_of_what_is_there_or_not_to_be_seen(mirror: Path, build: dict[str, Any]) -> None:
-    assert unheard(mirror, spec(mirror, **build)) == []
+    assert unused_stamps(mirror, spec(mirror, **build)) == []
 
 
 def test_a_mirror_that_cannot_be_read_is_no_reason_to_speak(tmp_path: Path, mirror: Path) -> None:
     wanted = spec(mirror, package="./cmd/tool", version_variable="main.verison")
-    assert unheard(tmp_path / "nowhere.git", wanted) == []
+    assert unused_stamps(tmp_path / "nowhere.git", wanted) == []

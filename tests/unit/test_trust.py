@@ -11,8 +11,8 @@ import pytest
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import Stored, manifest_text
 from gofallback.deploys.releasing import provenance_gate
-from gofallback.deploys.releasing.desired import Wanted
-from gofallback.deploys.run.context import RefusedError
+from gofallback.deploys.releasing.desired import DesiredRelease
+from gofallback.errors import RefusedError
 from gofallback.model import DataError, Fleet, parse_fleet
 from gofallback.model.trust import Trust
 from gofallback.provenance import ProvenanceError
@@ -118,10 +118,10 @@ def test_a_builder_has_to_be_the_one_that_was_signed_and_one_that_may_build(stor
     assert found is not None and "builder is 'urn:gofallback:builder:w1'" in found
 
 
-def wants(stored: Stored | None) -> list[Wanted]:
+def wants(stored: Stored | None) -> list[DesiredRelease]:
     """One release; of the files only the keys count here."""
     spec = stored.manifest.spec if stored else SPEC
-    return [Wanted(service=None, files=None, binary=spec, agent=spec)]  # type: ignore[arg-type]
+    return [DesiredRelease(service=None, files=None, binary=spec, agent=spec)]  # type: ignore[arg-type]
 
 
 def with_trust(trust: Trust) -> Fleet:
@@ -157,12 +157,12 @@ def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
 ) -> None:
     ctx = site(tmp_path / "home", "t1", builder="w1")
     host = ctx.targets[0]
-    assert provenance_gate.problem(ctx, host, [stored]) is None
+    assert provenance_gate.reject_reason(ctx, host, [stored]) is None
     stored.path.write_bytes(OTHER)
-    found = provenance_gate.problem(ctx, host, [stored])
+    found = provenance_gate.reject_reason(ctx, host, [stored])
     assert found is not None and "hello: has sha256" in found
     stored.path.write_bytes(PROGRAM)
-    assert provenance_gate.problem(ctx, host, [stored]) is None
+    assert provenance_gate.reject_reason(ctx, host, [stored]) is None
 
 
 def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Path, elsewhere: None) -> None:

@@ -13,10 +13,11 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.cli.main import main
 from gofallback.controller.store import Stored
 from gofallback.deploys.building import plan, twin
-from gofallback.deploys.building.comparison import attach, settle
+from gofallback.deploys.building.comparison import attach_attestation, reconcile_stored
 from gofallback.deploys.releasing import provenance_gate
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
+from gofallback.errors import RefusedError
 from gofallback.model import parse_fleet
 from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
@@ -44,7 +45,7 @@ def standing(
     command: str = "fallback",
     away: tuple[str, ...] = (),
     options: Options | None = None,
-) -> Site:
+) -> RunContext:
     """A run with these builders reachable, the first of them in use."""
     ctx = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
     ctx.builders = [Named(name) for name in builders]  # type: ignore[misc]
@@ -68,7 +69,7 @@ def standing(
 )
 def test_who_is_the_twin(tmp_path: Path, of_data: str, data: dict[str, Any], expected: tuple[str, ...]) -> None:
     ctx = standing(tmp_path, "w1", "w2", "w3", twin=of_data, options=Options(**data))
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     assert ctx.run.twins == expected
     assert [ctx.builds(host) for host in ctx.builders] == [True, "w2" in expected, "w3" in expected]
 
@@ -76,21 +77,21 @@ def test_who_is_the_twin(tmp_path: Path, of_data: str, data: dict[str, Any], exp
 def test_without_targets_the_data_of_the_builders_says_what_is_wanted(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", command="drill")
     ctx.targets, ctx.run.fleets["w1"] = [], fleet_of("required")
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     assert ctx.run.twins == ("w2",)
 
 
 def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mistake(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", twin="w2", away=("w2",))
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     assert ctx.run.twins == () and ctx.run.notes == ["trust.twin: w2 cannot confirm what w1 builds: it is not there"]
     alone = standing(tmp_path, "w2", "w1", twin="w2")
-    twin.choose(alone)
+    twin.select_twin(alone)
     assert alone.run.twins == () and alone.run.notes == [
         "trust.twin: w2 cannot confirm what w2 builds: it is the builder"
     ]
     with pytest.raises(RefusedError, match="--data twin=w8: no builder is called w8; the group builders has: w1, w2"):
-        twin.choose(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
+        twin.select_twin(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
 
 
 def test_targets_that_name_different_twins_are_refused_until_somebody_says_which(tmp_path: Path) -> None:
@@ -98,18 +99,18 @@ def test_targets_that_name_different_twins_are_refused_until_somebody_says_which
     ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
     ctx.run.fleets["t2"] = fleet_of("w3")
     with pytest.raises(RefusedError, match=r"trust\.twin: targets of this run name w2 and w3"):
-        twin.choose(ctx)
+        twin.select_twin(ctx)
     ctx.run.options = Options(twin="w3")
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     assert ctx.run.twins == ("w3",)
 
 
 def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
     with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):
-        twin.choose(ctx)
+        twin.select_twin(ctx)
     ctx.run.options = Options(twin=False, reason="the other one burns")
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     assert ctx.run.twins == ()
     assert ctx.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
 
@@ -137,17 +138,17 @@ def word(keys: Path, *, builder: str = "w2", sha256: str | None = None, spec: Bu
     return make(theirs, info.build, MATERIALS, controller_key(keys))
 
 
-def planned(ctx: Site, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> Site:
+def planned(ctx: RunContext, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> RunContext:
     """With one binary, in the store or not."""
     monkeypatch.setattr(plan, "all_specs", lambda _: [SPEC])
     ctx.memo["missing"] = [] if stored else [SPEC]
     if stored:
         ctx.run.artifacts[SPEC.key] = stored
-    twin.choose(ctx)
+    twin.select_twin(ctx)
     return ctx
 
 
-def builds(ctx: Site) -> dict[str, int]:
+def builds(ctx: RunContext) -> dict[str, int]:
     return {host.name: len(plan.to_build(ctx, host)) for host in ctx.builders}
 
 
@@ -162,23 +163,23 @@ def test_what_is_in_the_store_is_built_by_the_one_that_did_not_build_it(
 ) -> None:
     ctx = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, stored)
     assert builds(ctx) == {"w1": 0, "w2": 1}
-    plan.refuse_alone(ctx)
+    plan.require_second_builder(ctx)
     ctx = planned(standing(tmp_path, "w2", "w1", twin="required"), monkeypatch, stored)
     assert builds(ctx) == {"w2": 1, "w1": 0}
     ctx = planned(standing(tmp_path, "w2", twin="required", away=("w1",)), monkeypatch, stored)
     assert builds(ctx) == {"w2": 1}
-    plan.refuse_alone(ctx)
+    plan.require_second_builder(ctx)
 
 
 def test_what_two_have_built_is_not_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored, keys: Path
 ) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="required")
-    attach(ctx, stored, word(keys))
+    attach_attestation(ctx, stored, word(keys))
     assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 0}
-    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
+    assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
     alone = planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored)
-    plan.refuse_alone(alone)
+    plan.require_second_builder(alone)
     named = planned(standing(tmp_path, "w1", "w3", twin="w3"), monkeypatch, stored)
     assert builds(named) == {"w1": 0, "w3": 1}
 
@@ -193,18 +194,18 @@ def test_without_a_second_builder_nothing_begins(
         with pytest.raises(
             RefusedError, match=r"no second builder is there \(w2 cannot be reached\).*nothing was changed"
         ):
-            plan.refuse_alone(ctx)
+            plan.require_second_builder(ctx)
 
 
 def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, stored: Stored, keys: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="required", command="rollout")
     ctx.run.builder = None
-    found = provenance_gate.problem(ctx, ctx.targets[0], [stored])
+    found = provenance_gate.reject_reason(ctx, ctx.targets[0], [stored])
     assert (
         found is not None and "and only w1 is known to have built them; have both build it: deploys/drill.py" in found
     )
-    attach(ctx, stored, word(keys))
-    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
+    attach_attestation(ctx, stored, word(keys))
+    assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
 
 
 def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
@@ -212,12 +213,12 @@ def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
 ) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
     ctx.run.builder = None
-    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None
+    assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
     (note,) = ctx.run.notes
     assert note.startswith("shipped all the same, as trust.twin only names a builder: hello v1.1.0 linux/amd64")
     ctx.run.notes.clear()
-    attach(ctx, stored, word(keys))
-    assert provenance_gate.problem(ctx, ctx.targets[0], [stored]) is None and ctx.run.notes == []
+    attach_attestation(ctx, stored, word(keys))
+    assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None and ctx.run.notes == []
 
 
 def keys_named(keys: Path) -> dict[str, Any]:
@@ -233,14 +234,14 @@ def test_each_target_counts_only_the_keys_that_it_trusts_itself(
     both = [(folder / PUBLIC).read_text() for folder in (keys, tmp_path / "ci")]
     ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
     ctx.run.fleets["t2"] = parse_fleet({"services": [MINIMAL], "trust": {"twin": "required", "keys": both}})
-    attach(ctx, stored, word(tmp_path / "ci"))
+    attach_attestation(ctx, stored, word(tmp_path / "ci"))
     t1, t2 = ctx.targets
     assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 1}
-    found = provenance_gate.problem(ctx, t1, [stored])
+    found = provenance_gate.reject_reason(ctx, t1, [stored])
     assert found is not None and "and twin.json beside it is not signed with a trusted key (keys of t1)" in found
-    assert provenance_gate.problem(ctx, t2, [stored]) is None
-    attach(ctx, stored, word(keys))
-    assert [provenance_gate.problem(ctx, one, [stored]) for one in ctx.targets] == [None, None]
+    assert provenance_gate.reject_reason(ctx, t2, [stored]) is None
+    attach_attestation(ctx, stored, word(keys))
+    assert [provenance_gate.reject_reason(ctx, one, [stored]) for one in ctx.targets] == [None, None]
 
 
 def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_asked_for(
@@ -272,10 +273,10 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
     kept = ctx.run.store.add(theirs, stored.path)
     added = ctx.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
-    assert settle(ctx, ctx.builders[0], added, manifest(), word(keys)) is None
-    assert provenance_gate.unconfirmed(ctx, added, ctx.targets[0]) is None
+    assert reconcile_stored(ctx, ctx.builders[0], added, manifest(), word(keys)) is None
+    assert provenance_gate.missing_confirmation(ctx, added, ctx.targets[0]) is None
     other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
-    found = settle(ctx, ctx.builders[0], other, manifest(), word(keys))
+    found = reconcile_stored(ctx, ctx.builders[0], other, manifest(), word(keys))
     assert found is not None and f"another run stored it meanwhile, built by {first} with sha256 0000" in found
 
 
@@ -300,7 +301,7 @@ def test_verify_tells_who_reproduced_it_and_finds_a_word_that_is_not_so(
     stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, pub = str(stored.path.parent), str(keys / PUBLIC)
-    attach(standing(tmp_path, "w1"), stored, word(keys))
+    attach_attestation(standing(tmp_path, "w1"), stored, word(keys))
     assert main(["verify", folder, "--key", pub]) == 0
     assert "reproduced: w2 built the same bytes" in capsys.readouterr().out
     (stored.path.parent / TWIN).write_bytes(word(keys, builder="w1"))

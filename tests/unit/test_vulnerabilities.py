@@ -12,7 +12,8 @@ import pytest
 
 from gofallback.controller.store import Stored
 from gofallback.deploys.releasing import vulnerability_gate
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.vulnerabilities import Vulnerabilities
 from gofallback.report import html, markdown, screen, vulnerabilities
@@ -138,7 +139,7 @@ def says(tmp_path: Path, command: str) -> Path:
     return program
 
 
-def here_with(tmp_path: Path, data: dict[str, Any]) -> Site:
+def here_with(tmp_path: Path, data: dict[str, Any]) -> RunContext:
     ctx = site(tmp_path / "home", "t1", builder="w1")
     ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], "vulnerabilities": data})
     return ctx
@@ -181,7 +182,7 @@ def test_targets_that_are_served_at_once_wait_for_one_scan(
 
     monkeypatch.setattr(govulncheck, "scan", slow)
     ctx = here_with(tmp_path, data)
-    told = [gevent.spawn(vulnerability_gate.problem, ctx, ctx.targets[0], [stored]) for _ in range(3)]
+    told = [gevent.spawn(vulnerability_gate.reject_reason, ctx, ctx.targets[0], [stored]) for _ in range(3)]
     gevent.joinall(told)
     assert len(looked) == len(ctx.run.scans) == 1 and len({job.value for job in told}) == 1
 

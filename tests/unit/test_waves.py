@@ -9,8 +9,17 @@ from typing import Any, cast
 import pytest
 
 from gofallback.deploys.confirm import decision
-from gofallback.deploys.rollout.waves import begin, check, fallen_here, halt, in_order, plan, schedule, standing
-from gofallback.deploys.run.context import RefusedError
+from gofallback.deploys.rollout.waves import (
+    begin_wave,
+    check_strategy,
+    failed_outcome,
+    in_order,
+    planned_waves,
+    schedule,
+    stop_reason,
+    target_status,
+)
+from gofallback.errors import RefusedError
 from gofallback.model import Fleet
 from gofallback.model.rollout import Rollout
 from gofallback.pyinfra_patches.order import in_program_order
@@ -24,30 +33,30 @@ def test_everybody_else_keeps_the_order_of_the_inventory(tmp_path: Path) -> None
 @pytest.mark.parametrize("state", ["failed", "reverted"])
 def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_path: Path, state: Any) -> None:
     ctx = site(tmp_path, "t1", "t2")
-    assert halt(ctx) is None
+    assert stop_reason(ctx) is None
     ctx.run.blame("t1", "hello", "not healthy")
     ctx.run.outcome("t1", "hello").state = state
     ctx.run.outcome("t2", "hello").state = "untouched"
-    assert halt(ctx) == "hello on t1: not healthy"
+    assert stop_reason(ctx) == "hello on t1: not healthy"
 
 
 @pytest.mark.parametrize("state", ["planned", "provisional", "confirmed", "unchanged", "untouched"])
 def test_good_outcomes_and_those_to_come_stop_nobody(tmp_path: Path, state: Any) -> None:
     ctx = site(tmp_path, "t1", "t2")
     ctx.run.outcome("t1", "hello").state = state
-    assert halt(ctx) is None
+    assert stop_reason(ctx) is None
 
 
 def test_a_host_that_failed_without_an_outcome_stops_the_rest(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2")
     ctx.state.active_hosts.discard(ctx.targets[1])
-    assert halt(ctx) == "t2 failed"
+    assert stop_reason(ctx) == "t2 failed"
 
 
 def test_a_builder_that_failed_stops_the_switch_of_what_was_there_already(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", builder="w1")
     ctx.state.active_hosts.discard(ctx.builders[0])
-    assert "w1" in (halt(ctx) or "")
+    assert "w1" in (stop_reason(ctx) or "")
 
 
 def test_operations_run_in_the_order_of_the_deploy_file_and_not_of_each_host() -> None:
@@ -71,7 +80,7 @@ def test_the_schedule_is_the_same_for_every_target_wave_by_wave_with_a_gate_betw
 
 def test_a_rollback_takes_all_targets_at_once(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", command="rollback", rollout={"waves": [1]})
-    assert [wave.hosts for wave in plan(ctx)] == [("t1", "t2", "t3")]
+    assert [wave.hosts for wave in planned_waves(ctx)] == [("t1", "t2", "t3")]
 
 
 def test_a_target_stands_where_the_worst_of_its_services_stands(tmp_path: Path) -> None:
@@ -79,19 +88,19 @@ def test_a_target_stands_where_the_worst_of_its_services_stands(tmp_path: Path) 
     for service, state in (("api", "provisional"), ("web", "reverted")):
         ctx.run.outcome("t1", service).state = cast(Any, state)
     ctx.run.outcome("t2", "api").state = "provisional"
-    assert standing(ctx) == {"t1": "reverted", "t2": "provisional"}
+    assert target_status(ctx) == {"t1": "reverted", "t2": "provisional"}
     ctx.run.outcome("t2", "web").lost = True
-    assert standing(ctx)["t2"] == "lost"
+    assert target_status(ctx)["t2"] == "lost"
 
 
 def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
     ctx.run.outcome("t3", "hello").state = "reverted"
-    assert halt(ctx) is None
+    assert stop_reason(ctx) is None
     ctx.run.blame("t3", "hello", "not healthy")
     ctx.run.outcome("t4", "hello").state = "failed"
     words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
-    assert halt(ctx) == words
+    assert stop_reason(ctx) == words
 
 
 def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
@@ -106,37 +115,37 @@ def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_be
 def test_what_watches_from_outside_stops_the_rest_too(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2")
     ctx.memo["watch"] = [lambda: "the lease in etcd was lost"]
-    assert halt(ctx) == "the lease in etcd was lost"
+    assert stop_reason(ctx) == "the lease in etcd was lost"
 
 
 def test_targets_that_disagree_about_the_rollout_are_refused_with_the_key(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2")
     ctx.run.fleets["t2"] = Fleet(services={}, rollout=Rollout(pause=3))
     with pytest.raises(RefusedError, match=r"rollout\.pause: 3\.0 for t2, 0\.0 for t1"):
-        check(ctx)
+        check_strategy(ctx)
 
 
 def test_a_target_without_a_service_of_this_run_is_nobodys_canary(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", services=("api", "web"), only={"t1": []})
-    assert [(wave.name, wave.hosts) for wave in plan(ctx)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
+    assert [(wave.name, wave.hosts) for wave in planned_waves(ctx)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
 
 
 def test_where_no_named_canary_can_be_reached_another_target_goes_first(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", rollout={"canary": ["t1"]})
     ctx.unreachable_targets = [ctx.targets.pop(0).name]
-    assert [wave.hosts for wave in plan(ctx)] == [("t2",), ("t3",)]
+    assert [wave.hosts for wave in planned_waves(ctx)] == [("t2",), ("t3",)]
     assert ctx.run.notes == ["t1: no canary can be reached; the first target goes first"]
 
 
 def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", command="rollback")
     ctx.run.outcome("t1", "hello").state = "failed"
-    assert halt(ctx) == "t1 failed"  # nothing was changed yet
-    begin(ctx, plan(ctx)[0])
-    assert halt(ctx) is None
+    assert stop_reason(ctx) == "t1 failed"  # nothing was changed yet
+    begin_wave(ctx, planned_waves(ctx)[0])
+    assert stop_reason(ctx) is None
 
 
 def test_a_service_that_was_never_brought_to_a_target_leaves_its_other_services_alone(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", command="rollback", services=("hello", "twin"))
     ctx.run.outcome("t1", "twin").state = "untouched"
-    assert fallen_here(ctx, ctx.targets[0]) is None
+    assert failed_outcome(ctx, ctx.targets[0]) is None

@@ -25,49 +25,49 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_word_reaches_the_run_that_waits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manual_gate.ask(runs / RUN, "wave 2 of 4 is healthy; go on?")
+    manual_gate.open_gate(runs / RUN, "wave 2 of 4 is healthy; go on?")
     person = threading.Timer(0.1, main, [["continue"]])
     person.start()
-    said = manual_gate.wait_for_word(runs / RUN, timeout=10, poll=0.02)
+    said = manual_gate.wait_for_answer(runs / RUN, timeout=10, poll=0.02)
     person.join()
     assert said is not None and said.word == "continue" and "@" in said.who and said.at.endswith("Z")
     assert f"{RUN}: continue" in capsys.readouterr().out
 
 
 def test_stop_is_a_word_too_and_a_run_may_be_abbreviated(runs: Path) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
-    manual_gate.ask(runs / OTHER, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / OTHER, "go on?")
     assert main(["stop", OTHER[:12]]) == 0
-    said = manual_gate.wait_for_word(runs / OTHER, timeout=0)
+    said = manual_gate.wait_for_answer(runs / OTHER, timeout=0)
     assert said is not None and said.word == "stop"
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0) is None
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
 
 
 def test_without_a_word_it_waits_as_long_as_it_was_told(runs: Path) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     began = time.monotonic()
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0.2, poll=0.05) is None
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0.2, poll=0.05) is None
     assert 0.2 <= time.monotonic() - began < 2
 
 
 def test_the_word_for_one_pause_does_not_end_the_next(runs: Path) -> None:
-    manual_gate.ask(runs / RUN, "wave 1 is healthy; go on?")
+    manual_gate.open_gate(runs / RUN, "wave 1 is healthy; go on?")
     assert main(["continue"]) == 0
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0) is not None
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is not None
     kept = (runs / RUN / "word.json").read_bytes()
-    manual_gate.done(runs / RUN)
-    manual_gate.ask(runs / RUN, "wave 2 is healthy; go on?")
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0) is None
+    manual_gate.close_gate(runs / RUN)
+    manual_gate.open_gate(runs / RUN, "wave 2 is healthy; go on?")
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
     (runs / RUN / "word.json").write_bytes(kept)  # somebody's slow disk
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0) is None
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
 
 
 def test_when_it_waits_no_more_nothing_is_left(runs: Path) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     assert main(["continue"]) == 0
-    manual_gate.done(runs / RUN)
+    manual_gate.close_gate(runs / RUN)
     assert list((runs / RUN).iterdir()) == []
-    manual_gate.done(runs / RUN)
+    manual_gate.close_gate(runs / RUN)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -85,30 +85,30 @@ def test_a_run_that_does_not_wait_is_told_from_one_that_never_was(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (runs / OTHER).mkdir(parents=True)
-    manual_gate.ask(runs / RUN, "wave 1 is healthy; go on?")
+    manual_gate.open_gate(runs / RUN, "wave 1 is healthy; go on?")
     assert f"{OTHER}: this run does not wait for a word; waiting: {RUN} (wave 1" in refused(capsys, "stop", OTHER)
     assert "2027: no such run; waiting: " in refused(capsys, "stop", "2027")
 
 
 def test_when_several_wait_the_person_has_to_say_which(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
-    manual_gate.ask(runs / OTHER, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / OTHER, "go on?")
     assert f"several runs wait, name one; waiting: {RUN} (go on?), {OTHER} (go on?)" in refused(capsys, "continue")
     assert "several runs begin so" in refused(capsys, "continue", "20261122T")
 
 
 def test_the_first_word_counts(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     assert main(["stop"]) == 0
     assert "said 'stop' already" in refused(capsys, "continue")
-    said = manual_gate.wait_for_word(runs / RUN, timeout=0)
+    said = manual_gate.wait_for_answer(runs / RUN, timeout=0)
     assert said is not None and said.word == "stop"
 
 
 def test_a_run_whose_controller_has_ended_hears_nothing_and_the_way_on_is_told(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     file = runs / RUN / "waiting.json"
@@ -119,25 +119,25 @@ def test_a_run_whose_controller_has_ended_hears_nothing_and_the_way_on_is_told(
 
 
 def test_a_run_that_lives_is_chosen_before_one_that_has_ended(runs: Path) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     file = runs / RUN / "waiting.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "pid": gone.pid}))
-    manual_gate.ask(runs / OTHER, "go on?")
+    manual_gate.open_gate(runs / OTHER, "go on?")
     assert main(["continue"]) == 0
-    assert manual_gate.wait_for_word(runs / OTHER, timeout=0) is not None
+    assert manual_gate.wait_for_answer(runs / OTHER, timeout=0) is not None
 
 
 def test_what_is_no_question_is_nobodys(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / RUN).mkdir(parents=True)
     (runs / RUN / "waiting.json").write_text("nonsense")
     assert "no run waits" in refused(capsys, "continue")
-    assert manual_gate.wait_for_word(runs / RUN, timeout=0) is None
+    assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
 
 
 def test_a_word_that_cannot_be_written_is_told(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # a full disk, for root too: no file may grow
     try:
@@ -149,7 +149,7 @@ def test_a_word_that_cannot_be_written_is_told(runs: Path, capsys: pytest.Captur
 def test_other_greenlets_go_on_while_one_waits(runs: Path) -> None:
     import gevent
 
-    manual_gate.ask(runs / RUN, "go on?")
+    manual_gate.open_gate(runs / RUN, "go on?")
     ticks: list[int] = []
 
     def tick() -> None:
@@ -157,6 +157,6 @@ def test_other_greenlets_go_on_while_one_waits(runs: Path) -> None:
             ticks.append(number)
             gevent.sleep(0.01)
 
-    jobs = [gevent.spawn(tick), gevent.spawn(manual_gate.wait_for_word, runs / RUN, 0.3, 0.05)]
+    jobs = [gevent.spawn(tick), gevent.spawn(manual_gate.wait_for_answer, runs / RUN, 0.3, 0.05)]
     gevent.joinall(jobs, timeout=5)
     assert ticks == [0, 1, 2, 3, 4]

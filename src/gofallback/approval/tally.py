@@ -67,7 +67,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Desk:
+class ApprovalPolicy:
     """Where approvals lie and who may give them: one environment's rules, in one project."""
 
     project: Path

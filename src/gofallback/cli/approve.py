@@ -15,7 +15,7 @@ from rich.text import Text
 from gofallback.approval.digest import ApprovalError, Release, release_of
 from gofallback.approval.sign import choose, put, sign
 from gofallback.approval.statement import LONGEST_REASON, Statement, path_part, written
-from gofallback.approval.tally import Desk
+from gofallback.approval.tally import ApprovalPolicy
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore
 from gofallback.model.approval import Approval
@@ -60,7 +60,7 @@ def _approve(given: argparse.Namespace) -> int:
     path_part("environment", given.environment)
     if len(given.reason) > LONGEST_REASON or not given.reason.isprintable():
         raise ApprovalError(f"--reason: should be one line of at most {LONGEST_REASON} characters")
-    desk = Desk(Path.cwd(), given.environment, Approval(signers=given.signers, folder=given.folder))
+    desk = ApprovalPolicy(Path.cwd(), given.environment, Approval(signers=given.signers, folder=given.folder))
     release = _release(ArtifactStore(Home.default().artifacts, say=_complain), given.service, given.version)
     now = datetime.now(UTC)
     key, principal = choose(desk.keygen, desk.signers(), given.key, given.principal, now)
@@ -142,7 +142,7 @@ def _agreed() -> bool:
         return False
 
 
-def _counts(desk: Desk, statement: Statement, signature: bytes) -> None:
+def _counts(desk: ApprovalPolicy, statement: Statement, signature: bytes) -> None:
     """Look at the signature as the rollout will."""
     with tempfile.NamedTemporaryFile(prefix="gofallback-", suffix=".sig") as file:
         file.write(signature)

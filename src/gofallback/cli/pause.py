@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from gofallback.controller.manual_gate import give
+from gofallback.controller.manual_gate import answer_gate
 from gofallback.controller.paths import Home
 from gofallback.deploys.run.state import who_runs
 
@@ -25,6 +25,6 @@ def register(commands: Commands) -> None:
 
 
 def _give(given: argparse.Namespace) -> int:
-    asked = give(Home.default().root / "runs", given.name, given.word, who_runs())
+    asked = answer_gate(Home.default().root / "runs", given.name, given.word, who_runs())
     print(f"{asked.run}: {given.word} (it asked at {asked.since}: {asked.question})")
     return 0

@@ -16,7 +16,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST
 from gofallback.provenance import CHECKSUMS, checksums
 from gofallback.provenance.keys import trusted_keys
-from gofallback.provenance.verify_folder import Verdict, judge, several
+from gofallback.provenance.verify_folder import Verdict, artifact_folders, verify_folder
 from gofallback.report.screen import console
 from gofallback.report.style import size_text
 
@@ -54,15 +54,15 @@ def register(commands: Commands) -> None:
 
 def _verify(arguments: argparse.Namespace) -> int:
     trusted = trusted_keys(Home.default().keys, Path.cwd(), arguments.key)
-    paths, demanded = several(arguments.path), bool(arguments.key)
+    paths, demanded = artifact_folders(arguments.path), bool(arguments.key)
     if not paths:
-        verdict = judge(arguments.path, trusted, demanded=demanded)
+        verdict = verify_folder(arguments.path, trusted, demanded=demanded)
         if arguments.json:
             print(json.dumps(_as_json(verdict), indent=2))
         else:
             _show(verdict)
         return 1 if verdict.problems else 0
-    verdicts = [judge(path, trusted, demanded=demanded) for path in paths]
+    verdicts = [verify_folder(path, trusted, demanded=demanded) for path in paths]
     sums = list(checksums.problems(arguments.path, ())) if (arguments.path / CHECKSUMS).exists() else []
     if arguments.json:
         whole = {"path": str(arguments.path), "artifacts": [_as_json(one) for one in verdicts], "problems": sums}

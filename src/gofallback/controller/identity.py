@@ -19,7 +19,7 @@ _PATIENCE = 3.0
 _KEY = re.compile(r"^\d+ (?P<key>SHA256:[A-Za-z0-9+/]+) (?P<comment>.*?) ?\((?P<kind>[A-Z0-9-]+)\)$")
 
 
-def gather(keys: Iterable[str] = (), *, project: Path | None = None) -> Identity:
+def read_identity(keys: Iterable[str] = (), *, project: Path | None = None) -> Identity:
     """Who runs this process.
 
     Args:

@@ -23,7 +23,7 @@ from gofallback.model.base import Strict
 WAITING, WORD = "waiting.json", "word.json"
 
 
-class WordError(GofallbackError):
+class GateError(GofallbackError):
     """A word that nobody waits for; one line."""
 
 
@@ -40,7 +40,7 @@ class Question(Strict):
     """Of the run, on that host."""
 
 
-class Word(Strict):
+class GateAnswer(Strict):
     """A person's answer."""
 
     question: str
@@ -52,7 +52,7 @@ class Word(Strict):
     """RFC 3339, UTC."""
 
 
-def ask(run_folder: Path, question: str) -> None:
+def open_gate(run_folder: Path, question: str) -> None:
     """Say that the run waits; a word for an earlier question is forgotten.
 
     Args:
@@ -66,7 +66,7 @@ def ask(run_folder: Path, question: str) -> None:
         run_folder.mkdir(parents=True, exist_ok=True)
         (run_folder / WORD).unlink(missing_ok=True)
     except OSError as error:
-        raise WordError(f"{run_folder}: cannot be written ({error.strerror})") from None
+        raise GateError(f"{run_folder}: cannot be written ({error.strerror})") from None
     asked = Question(
         id=secrets.token_hex(8),
         run=run_folder.name,
@@ -78,7 +78,7 @@ def ask(run_folder: Path, question: str) -> None:
     _write(run_folder / WAITING, asked)
 
 
-def wait_for_word(run_folder: Path, timeout: float, poll: float = 0.25) -> Word | None:
+def wait_for_answer(run_folder: Path, timeout: float, poll: float = 0.25) -> GateAnswer | None:
     """Wait for a person's word on what was asked last; other greenlets go on meanwhile.
 
     Args:
@@ -104,14 +104,14 @@ def wait_for_word(run_folder: Path, timeout: float, poll: float = 0.25) -> Word 
     return None
 
 
-def done(run_folder: Path) -> None:
+def close_gate(run_folder: Path) -> None:
     """Say that the run waits no more."""
     for name in (WAITING, WORD):
         with contextlib.suppress(OSError):
             (run_folder / name).unlink()
 
 
-def give(runs: Path, run: str | None, word: Literal["continue", "stop"], who: str) -> Question:
+def answer_gate(runs: Path, run: str | None, word: Literal["continue", "stop"], who: str) -> Question:
     """Give a word to a run that waits.
 
     Args:
@@ -128,15 +128,15 @@ def give(runs: Path, run: str | None, word: Literal["continue", "stop"], who: st
     """
     asked = _chosen(_waiting(runs), run, runs)
     if not _alive(asked):
-        raise WordError(
+        raise GateError(
             f"{asked.run}: its controller has ended (process {asked.pid} is gone), so nobody would hear it; "
             f"go on with deploys/rollout.py --data resume={asked.run}, or back with --data abort={asked.run}"
         )
     folder = runs / asked.run
     before = _word(folder)
     if before is not None and before.question == asked.id:
-        raise WordError(f"{asked.run}: {before.who} said '{before.word}' already, at {before.at}")
-    _write(folder / WORD, Word(question=asked.id, word=word, who=who, at=_now()), anew=True)
+        raise GateError(f"{asked.run}: {before.who} said '{before.word}' already, at {before.at}")
+    _write(folder / WORD, GateAnswer(question=asked.id, word=word, who=who, at=_now()), anew=True)
     return asked
 
 
@@ -146,15 +146,15 @@ def _chosen(waiting: list[Question], run: str | None, runs: Path) -> Question:
         if not named:
             there = any(folder.name.startswith(run) for folder in runs.glob("*")) if runs.is_dir() else False
             problem = "this run does not wait for a word" if there else "no such run"
-            raise WordError(f"{run}: {problem}; {_listed(waiting)}")
+            raise GateError(f"{run}: {problem}; {_listed(waiting)}")
     else:
         named = waiting
         if not named:
-            raise WordError(f"no run waits for a word in {runs}; GOFALLBACK_HOME names another place")
+            raise GateError(f"no run waits for a word in {runs}; GOFALLBACK_HOME names another place")
         alive = [one for one in named if _alive(one)]
         named = alive or named
     if len(named) > 1:
-        raise WordError(f"several runs {'begin so' if run else 'wait'}, name one; {_listed(named)}")
+        raise GateError(f"several runs {'begin so' if run else 'wait'}, name one; {_listed(named)}")
     return named[0]
 
 
@@ -188,9 +188,9 @@ def _question(folder: Path) -> Question | None:
     return found if found.run == folder.name else None
 
 
-def _word(folder: Path) -> Word | None:
+def _word(folder: Path) -> GateAnswer | None:
     try:
-        return Word.model_validate_json((folder / WORD).read_bytes())
+        return GateAnswer.model_validate_json((folder / WORD).read_bytes())
     except (OSError, ValidationError):
         return None
 
@@ -211,9 +211,9 @@ def _write(path: Path, what: Strict, *, anew: bool = False) -> None:
         else:
             part.replace(path)
     except FileExistsError:
-        raise WordError(f"{path.parent.name}: somebody else gave a word just now") from None
+        raise GateError(f"{path.parent.name}: somebody else gave a word just now") from None
     except OSError as error:
-        raise WordError(f"{path}: cannot be written ({error.strerror})") from None
+        raise GateError(f"{path}: cannot be written ({error.strerror})") from None
     finally:
         part.unlink(missing_ok=True)
 

@@ -64,7 +64,7 @@ class FileError(DataError):
     """A file of a release cannot be had; one line."""
 
 
-def gather(service: Service, place: Place) -> dict[str, Extra]:
+def collect_release_files(service: Service, place: Place) -> dict[str, Extra]:
     """Every file that ``files`` of a service names, by its path inside a release.
 
     Raises:

@@ -12,21 +12,21 @@ from pyinfra.api.state import State
 
 from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.rollout import pause, waves
-from gofallback.deploys.rollout.leases import hold
-from gofallback.deploys.rollout.plan import anything, switches
-from gofallback.deploys.rollout.reconnect import told
-from gofallback.deploys.rollout.switch import Switch, put_back, start
+from gofallback.deploys.rollout.leases import ensure_held
+from gofallback.deploys.rollout.plan import changes_anything, switches
+from gofallback.deploys.rollout.reconnect import read_state
+from gofallback.deploys.rollout.switch import Switch, roll_back, start
 from gofallback.deploys.rollout.waves import Step
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
-from gofallback.deploys.run.target_state import unwell
+from gofallback.deploys.run.target_state import health_problem
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError
 from gofallback.release.state_parser import StateError
 
 
 @stage("activate", "targets")
-def activate(ctx: Site, host: Host) -> None:
+def activate(ctx: RunContext, host: Host) -> None:
     """Switch wave after wave; between two waves, every target that was switched is looked at again."""
     mine = {switch.service.name: switch for switch in switches(ctx, host)}
     names = tuple(service.name for service in services_in_use(ctx))
@@ -43,14 +43,14 @@ def activate(ctx: Site, host: Host) -> None:
         advance(name=_name(ctx, step), ctx=ctx, step=step, switch=mine.get(step.service), _parallel=parallel)
 
 
-def _name(ctx: Site, step: Step) -> str:
-    several = len(waves.plan(ctx)) > 1
+def _name(ctx: RunContext, step: Step) -> str:
+    several = len(waves.planned_waves(ctx)) > 1
     what = {"switch": step.service, "gate": "gate", "pause": "pause", "look": "look again"}[step.kind]
     return f"{step.wave.name}: {what}" if several else what
 
 
 @operation()
-def advance(ctx: Site, step: Step, switch: Switch | None) -> Generator[FunctionCommand, None, None]:
+def advance(ctx: RunContext, step: Step, switch: Switch | None) -> Generator[FunctionCommand, None, None]:
     """Take one step of the schedule on one target.
 
     + ctx: the run and its hosts
@@ -62,37 +62,37 @@ def advance(ctx: Site, step: Step, switch: Switch | None) -> Generator[FunctionC
             yield FunctionCommand(_go_live, (ctx, step, switch), {})
         else:
             ctx.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
-    elif anything(ctx):
+    elif changes_anything(ctx):
         yield FunctionCommand(pause.pause if step.kind == "pause" else _gate, (ctx, step), {})
 
 
-def _go_live(state: State, host: Host, ctx: Site, step: Step, switch: Switch) -> bool:
+def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Switch) -> bool:
     name = switch.service.name
-    reason = waves.halt(ctx)
+    reason = waves.stop_reason(ctx)
     if switch.how == "confirm":  # it is live already; where the run is stopped it goes back with the others
         if reason is None:
-            waves.begin(ctx, step.wave)
+            waves.begin_wave(ctx, step.wave)
         return True
     if reason is not None:
         ctx.leave(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
-    bad = waves.fallen_here(ctx, host)
+    bad = waves.failed_outcome(ctx, host)
     if bad is not None:
         ctx.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
         return True
-    waves.begin(ctx, step.wave)
-    if not hold(state, host, ctx):
+    waves.begin_wave(ctx, step.wave)
+    if not ensure_held(state, host, ctx):
         return _lost_with_its_lease(ctx, host)
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
     sha256 = switch.sha256 or ctx.run.outcome(host.name, name).sha256
     if start(state, host, ctx, replace(switch, sha256=sha256)):
         return True
     # One service failed: the others that this run switched here go back, as later operations leave this host out.
-    put_back(state, host, ctx, ctx.services(host), f"{name} on {host.name}")
+    roll_back(state, host, ctx, ctx.services(host), f"{name} on {host.name}")
     return _any_lost(ctx, host)
 
 
-def _lost_with_its_lease(ctx: Site, host: Host) -> bool:
+def _lost_with_its_lease(ctx: RunContext, host: Host) -> bool:
     """What was switched here before cannot be confirmed; unless somebody took over, it is waited for at the end."""
     if lease.fenced(host) is None:
         for service in ctx.services(host):
@@ -101,28 +101,28 @@ def _lost_with_its_lease(ctx: Site, host: Host) -> bool:
     return _any_lost(ctx, host)
 
 
-def _any_lost(ctx: Site, host: Host) -> bool:
+def _any_lost(ctx: RunContext, host: Host) -> bool:
     """A target that failed is left out of what follows, and would not be waited for either."""
     return any(ctx.run.outcome(host.name, service.name).lost for service in ctx.services(host))
 
 
-def _gate(state: State, host: Host, ctx: Site, step: Step) -> bool:
+def _gate(state: State, host: Host, ctx: RunContext, step: Step) -> bool:
     """Is the release well still on a target that has it? Its own gate was passed, other waves may have changed that."""
-    if waves.halt(ctx) is not None or waves.fallen_here(ctx, host) is not None:
+    if waves.stop_reason(ctx) is not None or waves.failed_outcome(ctx, host) is not None:
         return True
     mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
     if not mine:
         return True
     try:
-        found = told(state, host, ctx)
+        found = read_state(state, host, ctx)
     except (BrokenError, StateError) as error:
         for service in mine:
             ctx.lose(host, service.name, str(error))
         return True
     for service in mine:
-        reason = unwell(found, service, ctx.run.outcome(host.name, service.name).release)
+        reason = health_problem(found, service, ctx.run.outcome(host.name, service.name).release)
         if reason is not None:
             ctx.run.blame(host.name, service.name, reason)
             host.log_styled(f"{service.name}: gate of {step.wave.name}: {reason}", fg="red")
-            return put_back(state, host, ctx, ctx.services(host), reason)
+            return roll_back(state, host, ctx, ctx.services(host), reason)
     return True

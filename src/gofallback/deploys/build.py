@@ -13,17 +13,17 @@ from pyinfra.api.state import State
 
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import plan
-from gofallback.deploys.rollout.waves import stopped
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.rollout.waves import skip_if_stopped
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
-from gofallback.gomod.stamps import unheard
+from gofallback.gomod.stamps import unused_stamps
 from gofallback.operations.build import build as build_job
 from gofallback.operations.remote import fail
 
 
 @stage("build", "builders")
-def build(ctx: Site, host: Host) -> None:
+def build(ctx: RunContext, host: Host) -> None:
     """Build what the store does not have."""
     if not ctx.builds(host):
         return
@@ -31,14 +31,14 @@ def build(ctx: Site, host: Host) -> None:
     if not lacking:
         host.log("every artifact is in the store; nothing to build")
     for spec in lacking:
-        twin = ", to be compared with what another builder built" if plan.second(ctx, spec) == host.name else ""
+        twin = ", to be compared with what another builder built" if plan.second_builder(ctx, spec) == host.name else ""
         host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
     for line in _without_effect(ctx, host, lacking):
         host.log_styled(line, fg="yellow", log_func=logger.warning)
     binaries(name="binaries", ctx=ctx)
 
 
-def _without_effect(ctx: Site, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
+def _without_effect(ctx: RunContext, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
     programs = {(spec.service, spec.commit, spec.binary): spec for spec in lacking}  # alike on every platform
     return [
         f"{spec.what}: no Go file of {spec.package} names {variable.removeprefix('main.')}, so {variable} is stamped "
@@ -46,12 +46,12 @@ def _without_effect(ctx: Site, host: Host, lacking: Sequence[BuildSpec]) -> list
         for service, found in (plan.checkouts(ctx, host) if programs else [])
         for (name, commit, _), spec in programs.items()
         if (name, commit) == (service.name, found.commit)
-        for variable in unheard(found.mirror, spec)
+        for variable in unused_stamps(found.mirror, spec)
     ]
 
 
 @operation()
-def binaries(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def binaries(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """All binaries that the store does not have, and those that a twin builds as well; on all builders at once.
 
     + ctx: the run and its hosts
@@ -62,8 +62,8 @@ def binaries(ctx: Site) -> Generator[FunctionCommand, None, None]:
         ctx.host.noop("every artifact is in the store")
 
 
-def _binaries(state: State, host: Host, ctx: Site) -> bool:
-    if stopped(ctx, host):
+def _binaries(state: State, host: Host, ctx: RunContext) -> bool:
+    if skip_if_stopped(ctx, host):
         return False
     away = [name for name in ctx.run.twins if name not in {one.name for one in ctx.active(ctx.twins)}]
     if away and host is ctx.builder:

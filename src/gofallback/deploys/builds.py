@@ -10,23 +10,24 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import Site, cli_parameters
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
-from gofallback.gobuild.detached import Listed
+from gofallback.gobuild.detached import ListedJob
 from gofallback.operations.detached_helper import cancel, list_jobs
+from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.report import screen
 
 
 @stage("builds", "builders")
-def builds(ctx: Site, host: Host) -> None:
+def builds(ctx: RunContext, host: Host) -> None:
     """Ask one builder; the last one tells all."""
-    rows: dict[str, list[Listed] | str] = ctx.memo.setdefault("builds", {})
+    rows: dict[str, list[ListedJob] | str] = ctx.memo.setdefault("builds", {})
     rows[host.name] = _jobs(ctx, host)
     if len(rows) == len(ctx.builders):
         _show(ctx, {builder.name: rows[builder.name] for builder in ctx.builders})
 
 
-def _jobs(ctx: Site, host: Host) -> list[Listed] | str:
+def _jobs(ctx: RunContext, host: Host) -> list[ListedJob] | str:
     root, wanted = ctx.fleet(host).builder.root, ctx.run.options.cancel
     before = list_jobs(ctx.state, host, root)
     if isinstance(before, str) or not wanted or cli_parameters().get("dry"):
@@ -40,7 +41,7 @@ def _jobs(ctx: Site, host: Host) -> list[Listed] | str:
     return list_jobs(ctx.state, host, root) if ids else before
 
 
-def _show(ctx: Site, rows: dict[str, list[Listed] | str]) -> None:
+def _show(ctx: RunContext, rows: dict[str, list[ListedJob] | str]) -> None:
     lost = dict.fromkeys(ctx.unreachable_builders, "cannot be reached")
     troubles = {name: found for name, found in {**rows, **lost}.items() if isinstance(found, str)}
     known = {name: found for name, found in rows.items() if not isinstance(found, str)}
@@ -59,7 +60,7 @@ def _show(ctx: Site, rows: dict[str, list[Listed] | str]) -> None:
     sys.exit(1 if troubles else 0)
 
 
-def _told(ctx: Site, known: dict[str, list[Listed]]) -> str:
+def _told(ctx: RunContext, known: dict[str, list[ListedJob]]) -> str:
     running = [job for found in known.values() for job in found if job.state == "running"]
     if cli_parameters().get("dry"):
         wanted = [job for job in running if ctx.run.options.cancel in ("all", job.id)]
@@ -68,7 +69,7 @@ def _told(ctx: Site, known: dict[str, list[Listed]]) -> str:
     return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
 
 
-def _lines(known: dict[str, list[Listed]]) -> Iterator[str]:
+def _lines(known: dict[str, list[ListedJob]]) -> Iterator[str]:
     """A line for each job, what runs first; lines of one job are not broken, so that they can be searched."""
     for name, found in known.items():
         for job in sorted(found, key=lambda one: (one.state != "running", -one.started)):
@@ -77,13 +78,13 @@ def _lines(known: dict[str, list[Listed]]) -> Iterator[str]:
             yield f"[{name}] nothing was built there lately"
 
 
-def _stands(job: Listed) -> str:
+def _stands(job: ListedJob) -> str:
     if job.ended <= job.started:
         return f"{job.words()}, begun {_time(job.started)}"
     return f"{job.words()} after {job.ended - job.started:.0f} s, begun {_time(job.started)}"
 
 
-def _row(name: str, job: Listed) -> dict[str, Any]:
+def _row(name: str, job: ListedJob) -> dict[str, Any]:
     return {
         "host": name,
         "id": job.id,

@@ -11,14 +11,14 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys.rollout import switch, waves
-from gofallback.deploys.rollout.plan import anything
-from gofallback.deploys.rollout.reconnect import PATIENCE, asked, told
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.rollout.plan import changes_anything
+from gofallback.deploys.rollout.reconnect import PATIENCE, read_state, read_state_over
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
-from gofallback.deploys.run.target_state import unwell
+from gofallback.deploys.run.target_state import health_problem
 from gofallback.model import Service
 from gofallback.operations.target import lease
-from gofallback.operations.target.channel import BrokenError, Second
+from gofallback.operations.target.channel import BrokenError, SecondConnection
 from gofallback.release.state import TargetState
 from gofallback.release.state_parser import StateError
 from gofallback.rollout import decide
@@ -29,7 +29,7 @@ _GRACE = 15.0
 
 
 @stage("confirm", "targets")
-def confirm(ctx: Site, host: Host) -> None:
+def confirm(ctx: RunContext, host: Host) -> None:
     """Look at every target once more over a new connection; then all are confirmed, or all go back."""
     look(name="look again", ctx=ctx)
     verdict(name="the whole fleet", ctx=ctx)
@@ -37,7 +37,7 @@ def confirm(ctx: Site, host: Host) -> None:
 
 
 @operation()
-def look(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def look(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """Ask one target, over a new connection, whether the release is live and healthy; if not, it goes back.
 
     + ctx: the run and its hosts
@@ -47,7 +47,7 @@ def look(ctx: Site) -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
-def verdict(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def verdict(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """Confirm what this run switched on one target, or put it back when too much failed anywhere.
 
     + ctx: the run and its hosts
@@ -57,16 +57,16 @@ def verdict(ctx: Site) -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
-def lost(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def lost(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """Wait for a target that was lost on the way: it goes back by itself when its window lapses.
 
     + ctx: the run and its hosts
     """
-    if anything(ctx):
+    if changes_anything(ctx):
         yield FunctionCommand(_lost, (ctx,), {})
 
 
-def _concerned(ctx: Site) -> bool:
+def _concerned(ctx: RunContext) -> bool:
     outcomes = [ctx.run.outcome(ctx.host.name, service.name) for service in ctx.services(ctx.host)]
     for outcome in outcomes:
         if outcome.state == "unchanged":
@@ -74,7 +74,7 @@ def _concerned(ctx: Site) -> bool:
     return any(outcome.state != "unchanged" for outcome in outcomes)
 
 
-def _switched(ctx: Site, host: Host) -> list[Service]:
+def _switched(ctx: RunContext, host: Host) -> list[Service]:
     """Services whose release is live here because of this run, and not lost."""
     mine = []
     for service in ctx.services(host):
@@ -84,10 +84,10 @@ def _switched(ctx: Site, host: Host) -> list[Service]:
     return mine
 
 
-def _look(state: State, host: Host, ctx: Site) -> bool:
+def _look(state: State, host: Host, ctx: RunContext) -> bool:
     """The release is judged by what the target says now, not by what this run remembers."""
     mine = _switched(ctx, host)
-    if not mine or waves.halt(ctx) is not None:
+    if not mine or waves.stop_reason(ctx) is not None:
         return True
     try:
         found = _ask(state, host, ctx)
@@ -98,25 +98,25 @@ def _look(state: State, host: Host, ctx: Site) -> bool:
     for service in mine:
         outcome, now = ctx.run.outcome(host.name, service.name), found.services[service.name]
         settled = outcome.state == "confirmed"  # a rollback: written down already, and not undone
-        reason = now.unwell(outcome.release) if settled else unwell(found, service, outcome.release)
+        reason = now.unwell(outcome.release) if settled else health_problem(found, service, outcome.release)
         outcome.live, outcome.healthy = now.current, reason is None
         if reason is None:
             continue
         if settled:
             return ctx.fail(host, service.name, f"not confirmed: {reason}")
         ctx.run.blame(host.name, service.name, reason)
-        return switch.put_back(state, host, ctx, ctx.services(host), f"not confirmed: {reason}")
+        return switch.roll_back(state, host, ctx, ctx.services(host), f"not confirmed: {reason}")
     return True
 
 
-def _ask(state: State, host: Host, ctx: Site) -> TargetState:
+def _ask(state: State, host: Host, ctx: RunContext) -> TargetState:
     """What the target says now; over a connection of its own where something is to be confirmed."""
-    if switch.window(ctx, host) == 0:
-        return told(state, host, ctx)
+    if switch.confirm_window(ctx, host) == 0:
+        return read_state(state, host, ctx)
     end = time.monotonic() + PATIENCE
     while True:
         try:
-            return asked(_connection(state, host, ctx).run, host, ctx, ctx.services(host))
+            return read_state_over(_connection(state, host, ctx).run, host, ctx, ctx.services(host))
         except BrokenError:
             ctx.memo.pop(f"second:{host.name}", None)
             if time.monotonic() > end:
@@ -124,23 +124,23 @@ def _ask(state: State, host: Host, ctx: Site) -> TargetState:
             time.sleep(0.5)
 
 
-def _connection(state: State, host: Host, ctx: Site) -> Second:
+def _connection(state: State, host: Host, ctx: RunContext) -> SecondConnection:
     key = f"second:{host.name}"
     if key not in ctx.memo:
-        second = Second(state, host)
+        second = SecondConnection(state, host)
         second.__enter__()
         ctx.memo[key] = second
-    kept: Second = ctx.memo[key]
+    kept: SecondConnection = ctx.memo[key]
     return kept
 
 
-def decision(ctx: Site) -> Decision:
+def decision(ctx: RunContext) -> Decision:
     """What becomes of the provisional targets; decided once, when every target was looked at."""
     with ctx.lock:
         if "decision" not in ctx.memo:
-            for wave in waves.plan(ctx):
-                waves.end(ctx, wave)
-            made = decide.decide(waves.standing(ctx), waves.halt(ctx), waves.strategy(ctx).revert)
+            for wave in waves.planned_waves(ctx):
+                waves.end_wave(ctx, wave)
+            made = decide.decide(waves.target_status(ctx), waves.stop_reason(ctx), waves.strategy(ctx).revert)
             if made.confirm or made.back:
                 ctx.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
             if made.reason:
@@ -150,10 +150,10 @@ def decision(ctx: Site) -> Decision:
         return kept
 
 
-def _verdict(state: State, host: Host, ctx: Site) -> bool:
+def _verdict(state: State, host: Host, ctx: RunContext) -> bool:
     made = decision(ctx)
     if host.name in made.back:
-        return switch.put_back(state, host, ctx, ctx.services(host), made.reason)
+        return switch.roll_back(state, host, ctx, ctx.services(host), made.reason)
     if host.name not in made.confirm:
         return True
     mine = [one for one in _switched(ctx, host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
@@ -167,7 +167,7 @@ def _verdict(state: State, host: Host, ctx: Site) -> bool:
     return all(results) or any(ctx.run.outcome(host.name, service.name).lost for service in mine)
 
 
-def _lost(state: State, host: Host, ctx: Site) -> bool:
+def _lost(state: State, host: Host, ctx: RunContext) -> bool:
     """Until the target is seen again, or its time is up. What it says then counts, whatever was thought before."""
     _close(ctx, host)
     missing = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).lost]
@@ -179,8 +179,8 @@ def _lost(state: State, host: Host, ctx: Site) -> bool:
     end = time.monotonic() + patience
     while missing and time.monotonic() < end:
         try:
-            with Second(state, host) as second:
-                found = asked(second.run, host, ctx, missing)
+            with SecondConnection(state, host) as second:
+                found = read_state_over(second.run, host, ctx, missing)
         except (BrokenError, StateError):
             time.sleep(1.0)
             continue
@@ -192,14 +192,14 @@ def _lost(state: State, host: Host, ctx: Site) -> bool:
     return not missing and states <= {"confirmed", "unchanged"}
 
 
-def _patience(ctx: Site, host: Host, missing: list[Service]) -> float:
+def _patience(ctx: RunContext, host: Host, missing: list[Service]) -> float:
     """Seconds until a target that was lost must have gone back, since it was lost; and a little to see it."""
-    alone = switch.window(ctx, host) + max(one.health.start_deadline for one in missing) + _GRACE
+    alone = switch.confirm_window(ctx, host) + max(one.health.start_deadline for one in missing) + _GRACE
     since = min(ctx.run.outcome(host.name, one.name).lost_since for one in missing)
     return max(_GRACE, alone - (ctx.run.elapsed - since))
 
 
-def _close(ctx: Site, host: Host) -> None:
+def _close(ctx: RunContext, host: Host) -> None:
     second = ctx.memo.pop(f"second:{host.name}", None)
     if second is not None:
         second.__exit__(None, None, None)

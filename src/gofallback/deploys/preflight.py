@@ -8,12 +8,14 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError, PyinfraError
 from pyinfra.api.host import Host
 
-from gofallback.deploys.building.cleanup import after_run
+from gofallback.deploys.building.cleanup import wipe_after_run
 from gofallback.deploys.checks import readiness
 from gofallback.deploys.rollout.leases import lease
-from gofallback.deploys.run.context import Site, cli_parameters, current_host, site
-from gofallback.deploys.run.journal import identify, learn
+from gofallback.deploys.run.context import RunContext, current_host
+from gofallback.deploys.run.journal import identify, record_late_outcomes
+from gofallback.deploys.run.setup import run_context
 from gofallback.errors import GofallbackError
+from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.pyinfra_patches.refusal import refusal
 from gofallback.pyinfra_patches.screen import quiet
 
@@ -28,9 +30,9 @@ def preflight(command: Command) -> None:
         command: name of the deploy file; decides which hosts the run needs.
     """
     host = current_host()
-    ctx: Site | None = None
+    ctx: RunContext | None = None
     try:
-        ctx = site(command)
+        ctx = run_context(command)
         quiet(ctx.state, cli_parameters())
         ctx.run.options.check(command)
         _whole_run(ctx)
@@ -41,14 +43,14 @@ def preflight(command: Command) -> None:
         raise refusal(DeployError, str(error)) from None
 
 
-def _whole_run(ctx: Site) -> None:
+def _whole_run(ctx: RunContext) -> None:
     """The first host's plan checks the whole run; the others wait for what comes out, good or bad."""
     with ctx.lock:
         if "checked" not in ctx.memo:
             try:
                 if ctx.run.command not in ("status", "builds"):
                     identify(ctx)
-                readiness.whole_run(ctx)
+                readiness.check_run(ctx)
                 ctx.memo["checked"] = None
             except (GofallbackError, PyinfraError) as error:
                 ctx.memo["checked"] = error
@@ -56,12 +58,12 @@ def _whole_run(ctx: Site) -> None:
             raise ctx.memo["checked"]
 
 
-def _host(ctx: Site, host: Host) -> None:
+def _host(ctx: RunContext, host: Host) -> None:
     if host in ctx.targets and ctx.run.command not in readiness.ONLY_BUILDERS:
-        readiness.target(ctx, host)
-        learn(ctx, host)
+        readiness.check_target(ctx, host)
+        record_late_outcomes(ctx, host)
         if ctx.run.command in readiness.CHANGES_TARGETS:
             lease(name="lease", ctx=ctx)
     if ctx.builds(host):
-        readiness.builder(ctx, host)
-        after_run(ctx, host)
+        readiness.check_builder(ctx, host)
+        wipe_after_run(ctx, host)

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
 from gofallback.deploys.building import plan, production
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
@@ -23,7 +23,7 @@ class ProvisionError(GofallbackError):
 
 
 @stage("provision", "builders")
-def provision(ctx: Site, host: Host) -> None:
+def provision(ctx: RunContext, host: Host) -> None:
     """Provision the builder of this run; every builder when the run has chosen none."""
     if ctx.run.builder is not None and not ctx.builds(host):
         return

@@ -11,13 +11,13 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys.releasing import plan, pull
-from gofallback.deploys.releasing.desired import Wanted
-from gofallback.deploys.releasing.provenance_gate import problem, refuse_unproven
-from gofallback.deploys.releasing.vulnerability_gate import problem as vulnerable
+from gofallback.deploys.releasing.desired import DesiredRelease
+from gofallback.deploys.releasing.provenance_gate import refuse_unproven, reject_reason
 from gofallback.deploys.releasing.vulnerability_gate import refuse_vulnerable
-from gofallback.deploys.rollout.plan import from_targets
-from gofallback.deploys.rollout.waves import halt, in_order
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.releasing.vulnerability_gate import reject_reason as vulnerable
+from gofallback.deploys.rollout.plan import needs_no_artifact
+from gofallback.deploys.rollout.waves import in_order, stop_reason
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.deploys.run.target_state import state_of
 from gofallback.deploys.verify import refuse_incompatible
@@ -30,11 +30,11 @@ UPLOADS = ("user", "upload", "repair")
 
 
 @stage("release", "targets")
-def release(ctx: Site, host: Host) -> None:
+def release(ctx: RunContext, host: Host) -> None:
     """Upload what is missing; prove on the first target that the binary runs there."""
-    if from_targets(ctx):
+    if needs_no_artifact(ctx):
         return  # everything is there already
-    wanted = plan.wanted(ctx, host)
+    wanted = plan.desired_releases(ctx, host)
     if ctx.run.command == "rollout":
         refuse_incompatible(ctx, [host])
     changed = [want for want in wanted if plan.changes(ctx, host, want)]
@@ -42,26 +42,26 @@ def release(ctx: Site, host: Host) -> None:
     there = [ctx.run.artifacts.get(spec.key) for want in changed for spec in want.programs]
     refuse_vulnerable(ctx, host, [one for one in there if one is not None])
     for want in host.loop(wanted):
-        plan.tell(ctx, host, want)
+        plan.show_changes(ctx, host, want)
         if sends(ctx, host, want):
-            pull.check(ctx, host, want)
+            pull.check_pull_store(ctx, host, want)
         put(name=f"{want.service.name} {want.files.id}", ctx=ctx, want=want)
         if want.service.smoke and first_to_get(ctx, host, want):
             smoke(name=f"{want.service.name} smoke test", ctx=ctx, want=want)
 
 
-def sends(ctx: Site, host: Host, want: Wanted) -> bool:
+def sends(ctx: RunContext, host: Host, want: DesiredRelease) -> bool:
     """Whether anything of a release has to come to a target."""
     return any(step.kind in UPLOADS for step in plan.changes(ctx, host, want))
 
 
-def first_to_get(ctx: Site, host: Host, want: Wanted) -> bool:
+def first_to_get(ctx: RunContext, host: Host, want: DesiredRelease) -> bool:
     """Whether a target is the first, of those with its platform, that gets a new release of a service."""
     platform = state_of(ctx, host).platform
     for other in in_order(ctx):
         if state_of(ctx, other).platform != platform:
             continue
-        for theirs in plan.wanted(ctx, other):
+        for theirs in plan.desired_releases(ctx, other):
             live = state_of(ctx, other).services[theirs.service.name].current
             if theirs.service.name == want.service.name and live != theirs.files.id:
                 return other is host
@@ -69,7 +69,7 @@ def first_to_get(ctx: Site, host: Host, want: Wanted) -> bool:
 
 
 @operation()
-def put(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+def put(ctx: RunContext, want: DesiredRelease) -> Generator[FunctionCommand, None, None]:
     """Bring one release to one target.
 
     + ctx: the run and its hosts
@@ -82,10 +82,10 @@ def put(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
         host.noop(f"{want.service.name}: release {want.files.id} is there")
 
 
-def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
+def _put(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> bool:
     run = ctx.run
     outcome = run.outcome(host.name, want.service.name)
-    reason = halt(ctx)
+    reason = stop_reason(ctx)
     if reason is not None:
         return ctx.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
     programs = [run.artifacts[spec.key] for spec in want.programs if spec.key in run.artifacts]
@@ -93,7 +93,7 @@ def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
         return ctx.leave(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = programs[0].manifest.sha256
     try:
-        against = problem(ctx, host, programs) or vulnerable(ctx, host, programs)
+        against = reject_reason(ctx, host, programs) or vulnerable(ctx, host, programs)
     except (GofallbackError, OSError) as error:
         against = str(error)
     if against is not None:
@@ -105,7 +105,7 @@ def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
     upload = plan.upload(ctx, host, want, programs)
     if upload is not None:
         try:
-            upload = pull.through_store(ctx, host, want, upload, programs[:-1])
+            upload = pull.with_pull_sources(ctx, host, want, upload, programs[:-1])
         except PublishError as error:
             return ctx.fail(host, want.service.name, str(error))
     sent = put_release(
@@ -114,7 +114,7 @@ def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
         lambda: upload,
         sudo=ctx.fleet(host).target.sudo,
         tell=lambda why: ctx.note_failure(host, want.service.name, why),
-        pushed=pull.fallback(ctx, host, want),
+        pushed=pull.push_fallback(ctx, host, want),
     )
     if sent:
         ctx.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)
@@ -122,7 +122,7 @@ def _put(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
 
 
 @operation()
-def smoke(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
+def smoke(ctx: RunContext, want: DesiredRelease) -> Generator[FunctionCommand, None, None]:
     """Run the service's smoke command on the target, in a locked-down transient unit, before anything is switched.
 
     + ctx: the run and its hosts
@@ -135,7 +135,7 @@ def smoke(ctx: Site, want: Wanted) -> Generator[FunctionCommand, None, None]:
         yield FunctionCommand(_smoke, (ctx, want), {})
 
 
-def _smoke(state: State, host: Host, ctx: Site, want: Wanted) -> bool:
+def _smoke(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> bool:
     return smoke_test(
         state,
         host,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 
 
 @stage("report")
-def report(ctx: Site, host: Host) -> None:
+def report(ctx: RunContext, host: Host) -> None:
     """Stands for the end of the flow in a deploy file; `_finish.at_end` does it."""

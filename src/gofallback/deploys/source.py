@@ -12,8 +12,8 @@ from pyinfra.api.state import State
 
 from gofallback.deploys.building import plan
 from gofallback.deploys.building.modules import delivery, way_of
-from gofallback.deploys.rollout.waves import stopped
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.rollout.waves import skip_if_stopped
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.gobuild import agent_source
@@ -27,7 +27,7 @@ from gofallback.source.model import ResolvedSource
 
 
 @stage("source", "builders")
-def source(ctx: Site, host: Host) -> None:
+def source(ctx: RunContext, host: Host) -> None:
     """Bring what is to be built; nothing when every artifact is in the store."""
     if not ctx.builds(host):
         return
@@ -39,7 +39,7 @@ def source(ctx: Site, host: Host) -> None:
 
 
 @operation()
-def checkout(ctx: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
+def checkout(ctx: RunContext, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
     """The commit of one service on the builder.
 
     + ctx: the run and its hosts
@@ -49,8 +49,8 @@ def checkout(ctx: Site, service: Service, found: ResolvedSource) -> Generator[Fu
     yield FunctionCommand(_checkout, (ctx, service, found), {})
 
 
-def _checkout(state: State, host: Host, ctx: Site, service: Service, found: ResolvedSource) -> bool:
-    if stopped(ctx, host):
+def _checkout(state: State, host: Host, ctx: RunContext, service: Service, found: ResolvedSource) -> bool:
+    if skip_if_stopped(ctx, host):
         return False
     try:
         # Read now, not when planning: provisioning has just decided where git.exe is.
@@ -68,7 +68,7 @@ def _checkout(state: State, host: Host, ctx: Site, service: Service, found: Reso
 
 
 @operation()
-def module_files(ctx: Site, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
+def module_files(ctx: RunContext, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
     """The modules of one service on the builder, where the controller brings them.
 
     + ctx: the run and its hosts
@@ -82,8 +82,8 @@ def module_files(ctx: Site, service: Service, found: ResolvedSource) -> Generato
         ctx.host.noop(f"{service.name}: {WAYS[way]}")
 
 
-def _module_files(state: State, host: Host, ctx: Site, service: Service, source: ResolvedSource) -> bool:
-    if stopped(ctx, host):
+def _module_files(state: State, host: Host, ctx: RunContext, service: Service, source: ResolvedSource) -> bool:
+    if skip_if_stopped(ctx, host):
         return False
     try:
         work = delivery(ctx, host, service, source)
@@ -93,7 +93,7 @@ def _module_files(state: State, host: Host, ctx: Site, service: Service, source:
 
 
 @operation()
-def agent_sources(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def agent_sources(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """The sources of gofallback's own agent on the builder.
 
     + ctx: the run and its hosts
@@ -104,7 +104,7 @@ def agent_sources(ctx: Site) -> Generator[FunctionCommand, None, None]:
         ctx.host.noop("every artifact of the agent is in the store")
 
 
-def _agent_sources(state: State, host: Host, ctx: Site) -> bool:
+def _agent_sources(state: State, host: Host, ctx: RunContext) -> bool:
     files = agent_source.agent_files()
     scratch = ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}"
     root = ctx.fleet(host).builder.root

@@ -13,10 +13,11 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.deploys.checks.approval_status import approval_rows, freeze_rows
-from gofallback.deploys.run.context import Site, cli_parameters
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.deploys.run.target_state import state_of
 from gofallback.model import DataError, Service, Strict
+from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.release import templates
 from gofallback.release.drift import changed_by_hand, live_units
 from gofallback.release.render import render
@@ -26,7 +27,7 @@ from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_ta
 
 
 @stage("status", "targets")
-def status(ctx: Site, host: Host) -> None:
+def status(ctx: RunContext, host: Host) -> None:
     """Gather the rows of one target; the last one prints the table."""
     rows: dict[str, list[StatusRow]] = ctx.memo.setdefault("status", {})
     try:
@@ -39,7 +40,7 @@ def status(ctx: Site, host: Host) -> None:
         _show(ctx, [row for target_host in ctx.targets for row in rows[target_host.name]])
 
 
-def _show(ctx: Site, rows: list[StatusRow]) -> None:
+def _show(ctx: RunContext, rows: list[StatusRow]) -> None:
     rows += [
         StatusRow(host=name, service="-", condition="unknown", reason="cannot be reached")
         for name in ctx.unreachable_targets

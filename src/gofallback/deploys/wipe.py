@@ -11,13 +11,13 @@ from pyinfra.api.state import State
 
 from gofallback.builder.wipe import anything
 from gofallback.deploys.building.cleanup import wipe_builder
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.facts.builder import builder_state
 
 
 @stage("wipe", "builders")
-def wipe(ctx: Site, host: Host) -> None:
+def wipe(ctx: RunContext, host: Host) -> None:
     """Remove everything below `builder.root` that gofallback has made."""
     settings = ctx.fleet(host).builder
     stays = ", ".join(settings.wipe.keep) or "nothing"
@@ -26,7 +26,7 @@ def wipe(ctx: Site, host: Host) -> None:
 
 
 @operation()
-def builder(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def builder(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """Everything of ours below the root of one builder.
 
     + ctx: the run and its hosts
@@ -39,5 +39,5 @@ def builder(ctx: Site) -> Generator[FunctionCommand, None, None]:
     yield FunctionCommand(_wipe, (ctx,), {})
 
 
-def _wipe(state: State, host: Host, ctx: Site) -> bool:
+def _wipe(state: State, host: Host, ctx: RunContext) -> bool:
     return wipe_builder(ctx, host)

@@ -20,7 +20,7 @@ class SourceError(GofallbackError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class SourceRequest:
     """What stays the same while one service is resolved."""
 
     service: str
@@ -34,7 +34,7 @@ class Asked:
         return SourceError(f"{self.service}: {text}")
 
 
-def update(asked: Asked, mirror: Mirror, *, wanted: str, key: str) -> None:
+def update(asked: SourceRequest, mirror: Mirror, *, wanted: str, key: str) -> None:
     """Fetch, unless a full SHA is asked for and is there, or the run is offline."""
     fetched = mirror.fetched_at
     where = f"{key} {mirror.url}"
@@ -71,7 +71,7 @@ def unreachable_commit(mirror: Mirror, sha: str) -> str | None:
     return mirror.commit(sha)
 
 
-def refuse_shallow(asked: Asked, repository: str) -> None:
+def refuse_shallow(asked: SourceRequest, repository: str) -> None:
     """git fetches nothing from a shallow clone and says so to nobody: the mirror would keep what it had."""
     path = local_path(repository)
     if path is None or asked.offline:
@@ -87,7 +87,7 @@ def refuse_shallow(asked: Asked, repository: str) -> None:
         )
 
 
-def refuse_local_changes(asked: Asked, repository: str) -> None:
+def refuse_local_changes(asked: SourceRequest, repository: str) -> None:
     """A build of a commit must not look like a build of what lies in somebody's working tree."""
     path = local_path(repository)
     if path is None or not (Path(path) / ".git").exists():
@@ -105,7 +105,7 @@ def refuse_local_changes(asked: Asked, repository: str) -> None:
         )
 
 
-def age(asked: Asked, fetched: datetime) -> str:
+def age(asked: SourceRequest, fetched: datetime) -> str:
     """How long ago, in words."""
     return ago((asked.now() - fetched).total_seconds())
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gofallback.git.fetch import (
-    Asked,
     SourceError,
+    SourceRequest,
     age,
     refuse_local_changes,
     refuse_shallow,
@@ -51,7 +51,7 @@ def resolve(
     Raises:
         SourceError: no such ref, no reachable remote, no mirror, or local changes that no commit holds.
     """
-    asked = Asked(service.name, mirrors, offline, now, say)
+    asked = SourceRequest(service.name, mirrors, offline, now, say)
     source = service.source
     refuse_shallow(asked, source.repository)
     refuse_local_changes(asked, source.repository)
@@ -93,7 +93,7 @@ def at_commit(service: Service, commit: str, mirrors: Path) -> Repository:
     Raises:
         SourceError: nobody has the commit.
     """
-    asked = Asked(service.name, mirrors, False, _utc, lambda _: None)
+    asked = SourceRequest(service.name, mirrors, False, _utc, lambda _: None)
     url = service.source.repository
     mirror = Mirror(mirrors / mirror_name(url), url)
     try:
@@ -148,7 +148,7 @@ def refs_file(source: Repository) -> str:
         raise SourceError(f"{source.repository}: git cannot read the mirror {source.mirror} ({why(error)})") from None
 
 
-def _commit(asked: Asked, mirror: Mirror, ref: str) -> str:
+def _commit(asked: SourceRequest, mirror: Mirror, ref: str) -> str:
     refs = mirror.refs()
     try:
         commit = choose(ref, refs)

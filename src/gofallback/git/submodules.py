@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gofallback.git.fetch import Asked, unreachable_commit, update
+from gofallback.git.fetch import SourceRequest, unreachable_commit, update
 from gofallback.git.git_command import GitError
 from gofallback.git.mirror import Mirror
 from gofallback.source import tree
@@ -16,7 +16,7 @@ _DEPTH = 8
 
 
 def submodules(
-    asked: Asked, above: Mirror, commit: str, entries: list[tree.Entry], *, prefix: str, depth: int
+    asked: SourceRequest, above: Mirror, commit: str, entries: list[tree.Entry], *, prefix: str, depth: int
 ) -> tuple[Submodule, ...]:
     """Every submodule of a commit, and theirs, each with its mirror brought up to date.
 
@@ -44,7 +44,7 @@ def submodules(
 
 
 def _submodule(
-    asked: Asked, above: Mirror, entry: tree.Entry, urls: dict[str, str], prefix: str, depth: int
+    asked: SourceRequest, above: Mirror, entry: tree.Entry, urls: dict[str, str], prefix: str, depth: int
 ) -> Submodule:
     path = f"{prefix}{entry.path}"
     key = f"submodule {path}:"
@@ -61,7 +61,7 @@ def _submodule(
     return Submodule(repository=url, commit=entry.sha, mirror=mirror.path, path=path, submodules=below)
 
 
-def _submodule_url(asked: Asked, base: str, url: str | None, key: str) -> str:
+def _submodule_url(asked: SourceRequest, base: str, url: str | None, key: str) -> str:
     """Only addresses that the superproject's own kind allows: a remote must not point git at this machine's files."""
     if url is None:
         raise asked.error(f"{key} .gitmodules does not say where it comes from; add its url there")

@@ -23,7 +23,7 @@ How = Literal["exit", "timeout", "cancelled", "failed", "dead"]
 
 
 @dataclass(frozen=True)
-class Kept:
+class DetachedJob:
     """What makes a command one that is kept."""
 
     id: str
@@ -77,7 +77,7 @@ def request(
 
 
 @dataclass(frozen=True)
-class Standing:
+class JobState:
     """How a job stands, as its builder tells it."""
 
     instance: str
@@ -101,7 +101,7 @@ class Ended:
 
     lines: tuple[tuple[str, str], ...]
     """Stream (``stdout``, ``stderr``) and line."""
-    standing: Standing | None
+    standing: JobState | None
     """None: it is not known; `lost` says why."""
     lost: str = ""
     """Why the builder was given up; the command may go on there."""
@@ -133,8 +133,8 @@ class Answer:
         self._rest = b""
         self.offset = 0
         """Bytes of the job's log that have been read: where to go on."""
-        self.begun: Standing | None = None
-        self.ended: Standing | None = None
+        self.begun: JobState | None = None
+        self.ended: JobState | None = None
 
     def again(self) -> None:
         """A new connection begins: half a frame of the old one comes once more."""
@@ -161,15 +161,15 @@ class Answer:
 
     def _frame(self, kind: str, body: bytes, size: int) -> None:
         if kind == "h":
-            self.begun = read_standing(body.decode(errors="replace"))
+            self.begun = read_job_state(body.decode(errors="replace"))
         elif kind == "x":
-            self.ended = read_standing(body.decode(errors="replace"))
+            self.ended = read_job_state(body.decode(errors="replace"))
         else:
             self.offset += size
             self._take("stdout" if kind == "o" else "stderr", body)
 
 
-def read_standing(text: str) -> Standing:
+def read_job_state(text: str) -> JobState:
     """Read the status of a job.
 
     Raises:
@@ -178,7 +178,7 @@ def read_standing(text: str) -> Standing:
     fields = dict(line.partition(" ")[::2] for line in text.splitlines())
     try:
         started, ended = int(fields["started"]), int(fields["ended"])
-        return Standing(
+        return JobState(
             instance=fields["instance"],
             how=fields["how"],
             code=int(fields["code"]),
@@ -192,7 +192,7 @@ def read_standing(text: str) -> Standing:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedJob:
     """One job in a builder's list."""
 
     id: str
@@ -214,7 +214,7 @@ class Listed:
         return told.get(self.how, self.how or "unknown")
 
 
-def read_list(lines: Iterable[str]) -> list[Listed]:
+def read_list(lines: Iterable[str]) -> list[ListedJob]:
     """Read what ``list`` and ``cancel`` print; other lines are left out."""
     found = []
     for line in lines:
@@ -222,6 +222,6 @@ def read_list(lines: Iterable[str]) -> list[Listed]:
         if len(fields) == 10 and fields[0] == "@job":
             number = [int(field) if field.lstrip("-").isdigit() else 0 for field in fields]
             found.append(
-                Listed(fields[1], fields[2], fields[3], number[4], number[5] / 1000, number[6] / 1000, fields[9])
+                ListedJob(fields[1], fields[2], fields[3], number[4], number[5] / 1000, number[6] / 1000, fields[9])
             )
     return found

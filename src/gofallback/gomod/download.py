@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from gofallback.controller.downloads import sha256_of
 from gofallback.gobuild.modules import ModuleFiles, Sum, h1, proxy_name, receipt
 from gofallback.gomod import go_command
-from gofallback.gomod.run import ModuleError, Wanted, objects
+from gofallback.gomod.run import ModuleError, ModuleRequest, objects
 from gofallback.gomod.run import go as run_go
 from gofallback.report.style import size_text
 
@@ -65,7 +65,7 @@ class ModuleSet:
         return receipt((file.name, file.size) for file in self.files)
 
 
-def gather(wanted: Wanted, say: Callable[[str], None]) -> ModuleSet:
+def download_modules(wanted: ModuleRequest, say: Callable[[str], None]) -> ModuleSet:
     """Every file of every module that the commit needs, in the controller's cache.
 
     Args:
@@ -139,7 +139,7 @@ def _zip_hash(path: Path) -> str:
     return h1(names)
 
 
-def _known(wanted: Wanted) -> ModuleSet | None:
+def _known(wanted: ModuleRequest) -> ModuleSet | None:
     """What an earlier run wrote down for the same module files, if all of it is still there."""
     try:
         listed = json.loads(wanted.record.read_text())
@@ -151,7 +151,7 @@ def _known(wanted: Wanted) -> ModuleSet | None:
     return None
 
 
-def _remember(wanted: Wanted, found: ModuleSet) -> None:
+def _remember(wanted: ModuleRequest, found: ModuleSet) -> None:
     wanted.record.parent.mkdir(parents=True, exist_ok=True)
     listed = [{"name": file.name, "size": file.size, "hash": file.hash} for file in found.files]
     fresh = wanted.record.with_suffix(f".{secrets.token_hex(4)}")
@@ -169,7 +169,7 @@ def _export(files: ModuleFiles, folder: Path) -> None:
     (folder / files.directory).mkdir(parents=True, exist_ok=True)
 
 
-def _download(wanted: Wanted, go: go_command.Go, export: Path, say: Callable[[str], None]) -> ModuleSet:
+def _download(wanted: ModuleRequest, go: go_command.Go, export: Path, say: Callable[[str], None]) -> ModuleSet:
     listed = run_go(wanted, go, export, ["list", "-m", "-json", "all"], say)
     sums = wanted.files.sums
     named = {(one.path, one.version) for one in sums if not one.gomod}
@@ -192,7 +192,7 @@ def _download(wanted: Wanted, go: go_command.Go, export: Path, say: Callable[[st
     raise ModuleError(f"{wanted.label}: {damaged[0]} does not keep what is written to it; is the disk damaged?")
 
 
-def _cached(wanted: Wanted, module: tuple[str, str]) -> bool:
+def _cached(wanted: ModuleRequest, module: tuple[str, str]) -> bool:
     return (wanted.downloads / proxy_name(*module, "zip")).is_file()
 
 
@@ -204,7 +204,9 @@ def _modules(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
             yield module["Path"], (real["Path"], real["Version"])
 
 
-def _collect(wanted: Wanted, sums: set[Sum], modules: set[tuple[str, str]], fetched: set[tuple[str, str]]) -> ModuleSet:
+def _collect(
+    wanted: ModuleRequest, sums: set[Sum], modules: set[tuple[str, str]], fetched: set[tuple[str, str]]
+) -> ModuleSet:
     """The files of ``modules``, and each go.mod that go.sum names: go reads those of modules it builds nothing of."""
     found: dict[str, ModuleFile] = {}
 

@@ -40,7 +40,7 @@ class ModuleError(GofallbackError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ModuleRequest:
     """Whose modules, and how they may be got."""
 
     label: str
@@ -84,7 +84,9 @@ def objects(text: str) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def go(wanted: Wanted, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]) -> str:
+def go(
+    wanted: ModuleRequest, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]
+) -> str:
     """Run go in the module files of the commit; its standard output.
 
     Args:
@@ -117,7 +119,7 @@ def go(wanted: Wanted, program: go_command.Go, export: Path, arguments: list[str
 
 
 def _run(
-    wanted: Wanted, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]
+    wanted: ModuleRequest, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]
 ) -> go_command.Said:
     own = environment(wanted, export)
     with handles(wanted.private.logins, own) as given:
@@ -137,7 +139,7 @@ def _run(
     return go_command.Said(done.code, "", f"{hidden['repository']}: {told.err or hidden.group(0)}", done.timed_out)
 
 
-def environment(wanted: Wanted, export: Path) -> dict[str, str]:
+def environment(wanted: ModuleRequest, export: Path) -> dict[str, str]:
     """What go on the controller sees: the user's own environment, data, and what keeps go.sum the last word.
 
     Args:

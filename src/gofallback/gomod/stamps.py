@@ -12,7 +12,7 @@ _MAIN = "main."
 _BARE_WORDS = ("-ahowF", "--no-line-number", "--no-column", "--no-color", "--no-recurse-submodules")
 
 
-def unheard(mirror: Path, spec: BuildSpec) -> list[str]:
+def unused_stamps(mirror: Path, spec: BuildSpec) -> list[str]:
     """The variables of package main that a spec stamps, and that are no word of any of its Go files.
 
     ``-X`` "is only effective if the variable is declared in the source code", and an unknown one is no error

@@ -15,7 +15,7 @@ from gofallback.builder.paths import Layout, join, name
 from gofallback.builder.shell import shell_of
 from gofallback.facts.builder import builder_state, forget
 from gofallback.gobuild.plan import AGENT
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 from gofallback.operations.stale_files import new_mark
 
 
@@ -48,7 +48,7 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
         sh.delete(f"{temporary}.tar"),
         sh.if_there(join(final, "go.mod"), sh.say("@done")),
     ]
-    answer = ask(state, host, sh.script(steps))
+    answer = run_command(state, host, sh.script(steps))
     if "@done" in (one.strip() for one in answer.out):
         return True
     return fail(host, f"{AGENT}: its sources cannot be unpacked into {final}: {answer.last()}; run again")

@@ -23,7 +23,7 @@ from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget
 from gofallback.facts.windows import read_hash
 from gofallback.model import ToolchainPin
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 
 Delivery = Literal["push", "pull"]
 LONG = 1800.0
@@ -126,9 +126,9 @@ def _pull(state: State, host: Host, job: Job) -> bool:
     shell = job.shell
     sweep = shell.delete_parts(job.archive)
     line = shell.script([sweep, shell.download(job.pin.url, part, job.archive)])
-    answer = ask(state, host, line, timeout=LONG, env=job.environment)
+    answer = run_command(state, host, line, timeout=LONG, env=job.environment)
     if not answer.ok:
-        ask(state, host, sweep)
+        run_command(state, host, sweep)
         trouble = f"{downloader(job.root)} on the builder: {answer.last()}{disk_hint(state, host, job)}"
         return fail(
             host,
@@ -145,7 +145,7 @@ def _verify(state: State, host: Host, job: Job) -> bool:
         return True
     if found is None:
         return fail(host, f"{job.label}: {hasher(job.root)} tells no SHA-256 of {job.archive}; nothing was unpacked")
-    ask(state, host, job.shell.delete(job.archive))
+    run_command(state, host, job.shell.delete(job.archive))
     return fail(
         host,
         f"{job.label}: sha256 of {job.archive} is {found}, pinned is {job.pin.sha256}; nothing was unpacked, the "
@@ -155,7 +155,7 @@ def _verify(state: State, host: Host, job: Job) -> bool:
 
 def _hash(state: State, host: Host, job: Job) -> str | None:
     return read_hash(
-        list(ask(state, host, job.shell.script([job.shell.hash(job.archive)], always=True), timeout=600).out)
+        list(run_command(state, host, job.shell.script([job.shell.hash(job.archive)], always=True), timeout=600).out)
     )
 
 
@@ -182,7 +182,7 @@ def _space_needed(local: Path) -> int:
 
 def disk_hint(state: State, host: Host, job: Job) -> str:
     """How to go on when the disk is what is wrong; else nothing."""
-    free = read_free(list(ask(state, host, job.shell.free(job.root)).out))
+    free = read_free(list(run_command(state, host, job.shell.free(job.root)).out))
     if free is None or free > _NEARLY_FULL:
         return ""
     return f" (the disk is full: {job.root} has {_megabytes(free)} free; make room and run again)"

@@ -29,7 +29,7 @@ from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code
 from gofallback.operations.gocmd import Command, explain
 from gofallback.operations.job import Job, run_with_modules
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
@@ -120,7 +120,7 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
             shell.show(join(out, MANIFEST)),
             shell.measure(join(out, spec.file_name)),
         ]
-    answer = ask(state, host, shell.script(steps, always=True), timeout=_HASH_TIMEOUT)
+    answer = run_command(state, host, shell.script(steps, always=True), timeout=_HASH_TIMEOUT)
     manifests, measured = read_manifests(answer.out), read_measured(answer.out)
     return {
         spec.key: Built(manifests[spec.key], join(job.out(spec), spec.file_name), reused=True)
@@ -225,7 +225,7 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
     for attempt in range(_MOVE_ATTEMPTS):
         if attempt:
             gevent.sleep(float(attempt))
-        answer = ask(state, host, line)
+        answer = run_command(state, host, line)
         if "@done" in (one.strip() for one in answer.out):
             return Built(manifest, join(out, spec.file_name), reused=False)
     fail(

@@ -17,7 +17,7 @@ from gofallback.builder.paths import Layout, inside, join
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
 from gofallback.facts.builder import builder_state, forget
-from gofallback.operations.remote import ask, fail
+from gofallback.operations.remote import fail, run_command
 
 Steps = Generator[FunctionCommand, None, None]
 
@@ -86,7 +86,7 @@ def make_folders(state: State, host: Host, paths: list[str]) -> bool:
     forget(host)
     shell = shell_of(paths[0])
     steps = [*(shell.make(path) for path in paths), shell.check_folders(paths)]
-    answer = ask(state, host, shell.script(steps, always=True))
+    answer = run_command(state, host, shell.script(steps, always=True))
     missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
     if not answer.ok or missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -107,7 +107,7 @@ def remove(state: State, host: Host, paths: list[str], root: str) -> bool:
     for path in paths:
         aside = join(Layout(root).tmp, f"removed-{secrets.token_hex(4)}")
         shell = shell_of(root)
-        answer = ask(state, host, shell.script([shell.remove_aside(path, aside)], always=True), timeout=600)
+        answer = run_command(state, host, shell.script([shell.remove_aside(path, aside)], always=True), timeout=600)
         if not answer.ok or "@there" in answer.out:
             return fail(host, f"{path} cannot be removed: {_why(answer.err)}; does a program on the host use it?")
     return True

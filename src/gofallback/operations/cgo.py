@@ -19,7 +19,7 @@ from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
 from gofallback.facts.windows import read_hash
 from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model.builder import Builder
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 
 _LONG = 1800.0
 """Seconds for what may take long: unpacking, reading every file again."""
@@ -85,18 +85,20 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
     trouble = send(state, host, local, archive)
     if trouble:
         return fail(host, f"{label}: {archive}: {trouble}; run the same command again")
-    got = read_hash(list(ask(state, host, shell.hash(archive), timeout=_LONG).out))
+    got = read_hash(list(run_command(state, host, shell.hash(archive), timeout=_LONG).out))
     if got != wanted:
-        ask(state, host, shell.script(clean, always=True))
+        run_command(state, host, shell.script(clean, always=True))
         return fail(host, f"{label}: {archive} has sha256 {got or 'none'}, should have {wanted}; run again")
-    unpacked = ask(state, host, shell.then(shell.make(fresh), shell.unpack(archive, fresh)), timeout=_LONG)
+    unpacked = run_command(state, host, shell.then(shell.make(fresh), shell.unpack(archive, fresh)), timeout=_LONG)
     if not unpacked.ok:
-        ask(state, host, shell.script(clean, always=True), timeout=_LONG)
+        run_command(state, host, shell.script(clean, always=True), timeout=_LONG)
         return fail(
             host, f"{label}: unpacking {archive} failed: {unpacked.first()}; is its disk full? nothing was changed"
         )
-    ask(state, host, shell.script([shell.settle(fresh, folder, [LIST]), shell.prune(folder, _KEPT)]), timeout=_LONG)
-    ask(state, host, shell.script(clean, always=True), timeout=_LONG)
+    run_command(
+        state, host, shell.script([shell.settle(fresh, folder, [LIST]), shell.prune(folder, _KEPT)]), timeout=_LONG
+    )
+    run_command(state, host, shell.script(clean, always=True), timeout=_LONG)
     if _found(state, host, folder, sysroot) != "whole":
         return fail(host, f"{label}: {folder} is not what was sent; does something else write there? run again")
     host.log(f"{label}: sent {sysroot.count} files, {size / 1e6:.0f} MB, in {time.monotonic() - began:.1f} s: {folder}")
@@ -105,7 +107,7 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
 
 def _found(state: State, host: Host, folder: str, sysroot: Sysroot) -> str:
     """``whole``, ``damaged`` or ``missing``: one round trip, every file is looked at."""
-    answer = ask(state, host, check_line(folder), timeout=_LONG)
+    answer = run_command(state, host, check_line(folder), timeout=_LONG)
     return read_check(answer.out, folder, sysroot)
 
 
@@ -164,7 +166,7 @@ def compiler_ready(state: State, host: Host, cgo: CgoSpec, environment: Mapping[
         return True
     shell = shell_of(environment["GOCACHE"])
     line, env = shell.prepared(shell.command([cgo.cc, "-dumpfullversion"]), {"PATH": environment["PATH"]})
-    answer = ask(state, host, line, env=env)
+    answer = run_command(state, host, line, env=env)
     said = answer.out[-1].strip() if answer.ok and answer.out else ""
     if not said:
         return fail(

@@ -25,7 +25,7 @@ from gofallback.builder.paths import Layout
 from gofallback.connectors.channel import RemoteOutput
 from gofallback.connectors.connection import LostConnectionError
 from gofallback.connectors.ssh import LineConnector
-from gofallback.gobuild.detached import ATTACHED, MISSING, Answer, Ended, Kept, ProtocolError, Standing, request
+from gofallback.gobuild.detached import ATTACHED, MISSING, Answer, DetachedJob, Ended, JobState, ProtocolError, request
 from gofallback.operations.detached_helper import cancel, guarded, install, last_words
 from gofallback.windows.quoting import COMMAND_LIMIT
 
@@ -48,14 +48,14 @@ class _Builder:
 
 
 _BUILDERS: WeakKeyDictionary[Host, _Builder] = WeakKeyDictionary()
-_RUNNING: dict[tuple[Host, str], tuple[Kept, str]] = {}
+_RUNNING: dict[tuple[Host, str], tuple[DetachedJob, str]] = {}
 """Jobs that this program has started and follows: host and id to job and label. See `end_running`."""
 
 
 _LEAVING = Event()
 
 
-def leaving() -> None:
+def stop_following() -> None:
     """The program was told to stop: that its connections end now is no news."""
     _LEAVING.set()
 
@@ -69,7 +69,7 @@ def fits(host: Host, line: str) -> bool:
 class Work:
     """One command to keep."""
 
-    kept: Kept
+    kept: DetachedJob
     label: str
     line: str
     environment: Mapping[str, str]
@@ -81,7 +81,7 @@ class Work:
     secrets: tuple[str, ...] = ()
 
 
-def run_kept(state: State, host: Host, work: Work) -> Ended | None:
+def run_detached(state: State, host: Host, work: Work) -> Ended | None:
     """Run a command through the helper and follow it to its end, over as many connections as that takes.
 
     Returns:
@@ -241,7 +241,7 @@ class _Follower:
         if (self.host, self.work.kept.id) in _RUNNING:
             cancel(self.state, self.host, self.work.kept.root, self.work.kept.id)
         instance = self.answer.begun.instance if self.answer.begun else ""
-        return self._end(Standing(instance=instance, how="timeout", code=1, seconds=self.work.timeout))
+        return self._end(JobState(instance=instance, how="timeout", code=1, seconds=self.work.timeout))
 
     def _install(self) -> None:
         pauses = list(_LOST)
@@ -261,7 +261,7 @@ class _Follower:
     def _forget(self) -> None:
         _RUNNING.pop((self.host, self.work.kept.id), None)
 
-    def _end(self, standing: Standing | None, lost: str = "") -> Ended:
+    def _end(self, standing: JobState | None, lost: str = "") -> Ended:
         self._forget()
         for stream in self.streams.values():
             stream.end()

@@ -17,9 +17,9 @@ from gofallback.builder.shell import shell_of
 from gofallback.connectors.channel import RemoteOutput
 from gofallback.connectors.connection import LostConnectionError
 from gofallback.gobuild import agent_source
-from gofallback.gobuild.detached import KEEPER, MISSING, Kept, Listed, keeper_name, read_list
+from gofallback.gobuild.detached import KEEPER, MISSING, DetachedJob, ListedJob, keeper_name, read_list
 from gofallback.operations.agent import send_sources
-from gofallback.operations.remote import ask
+from gofallback.operations.remote import run_command
 
 _COMPILE_TIMEOUT = 300.0
 _OURS = frozenset(
@@ -69,7 +69,7 @@ def compiling(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str], scratch: Path) -> str | None:
+def install(state: State, host: Host, kept: DetachedJob, environment: Mapping[str, str], scratch: Path) -> str | None:
     """Bring the helper's sources and let the builder's Go compile them, beside; one rename puts the program in place.
 
     Args:
@@ -93,7 +93,7 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
     host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
     trouble = send_sources(state, host, sources, local, f"{temporary}.tar")
     if trouble:
-        if ask(state, host, shell.say("@up")).lost:
+        if run_command(state, host, shell.say("@up")).lost:
             raise LostConnectionError(trouble)
         return f"{KEEPER}: {trouble}"
     flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
@@ -111,7 +111,7 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
         ]
     )
     line, variables = shell.prepared(line, compiling(environment))
-    answer = ask(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
+    answer = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
     if "@done" in (one.strip() for one in answer.out):
         return None
     if answer.lost:
@@ -119,12 +119,12 @@ def install(state: State, host: Host, kept: Kept, environment: Mapping[str, str]
     return f"{KEEPER} cannot be compiled there: {answer.last()}"
 
 
-def list_jobs(state: State, host: Host, root: str) -> list[Listed] | str:
+def list_jobs(state: State, host: Host, root: str) -> list[ListedJob] | str:
     """The jobs that a builder knows; one line when it cannot be asked. A builder without the helper has none."""
     return _listed(state, host, root, ["list"])
 
 
-def cancel(state: State, host: Host, root: str, job: str) -> list[Listed] | str:
+def cancel(state: State, host: Host, root: str, job: str) -> list[ListedJob] | str:
     """End a job, or ``all``, with every process of theirs.
 
     Returns:
@@ -133,11 +133,11 @@ def cancel(state: State, host: Host, root: str, job: str) -> list[Listed] | str:
     return _listed(state, host, root, ["cancel"], job)
 
 
-def _listed(state: State, host: Host, root: str, words: list[str], *more: str) -> list[Listed] | str:
+def _listed(state: State, host: Host, root: str, words: list[str], *more: str) -> list[ListedJob] | str:
     program = keeper_program(root)
     shell, jobs = shell_of(root), Layout(root).jobs
     line = shell.script([shell.unless_there(program, "exit 0"), shell.command([program, *words, jobs, *more])])
-    answer = ask(state, host, line, timeout=_LIST_TIMEOUT)
+    answer = run_command(state, host, line, timeout=_LIST_TIMEOUT)
     if not answer.ok:
         return answer.first()
     return read_list(answer.out)

@@ -19,7 +19,7 @@ from gofallback.gobuild import generated, plan
 from gofallback.gobuild.generated import Changes, GeneratedError
 from gofallback.operations.gocmd import Command, Result, explain, run
 from gofallback.operations.job import Job, run_with_modules
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 
 _FILES, _INDEX, _OVERLAY = "files", "index", "overlay.json"
 
@@ -44,7 +44,9 @@ def generated_code(state: State, host: Host, job: Job, spec: BuildSpec) -> Itera
     try:
         yield _generate(state, host, job, spec, folder)
     finally:
-        ask(state, host, job.shell.remove(folder))  # what stays after a broken connection goes before the next time
+        run_command(
+            state, host, job.shell.remove(folder)
+        )  # what stays after a broken connection goes before the next time
 
 
 def _generate(state: State, host: Host, job: Job, spec: BuildSpec, folder: str) -> Job | None:

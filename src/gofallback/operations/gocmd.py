@@ -18,10 +18,10 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.builder.shell import shell_of
-from gofallback.gobuild.detached import Ended, Kept
+from gofallback.gobuild.detached import DetachedJob, Ended
 from gofallback.gobuild.failure import Failure, Step, classify
-from gofallback.operations.detached import Work, run_kept
-from gofallback.operations.remote import TROUBLE, heard
+from gofallback.operations.detached import Work, run_detached
+from gofallback.operations.remote import CONNECTION_ERRORS, heartbeat
 from gofallback.redact import redact
 
 _LOCKED = (1.0, 3.0, 8.0)
@@ -47,7 +47,7 @@ class Command:
     root: str
     """The builder's root; its shape tells the shell."""
     step: Step = "build"
-    kept: Kept | None = None
+    kept: DetachedJob | None = None
     """How the builder keeps it; None: it ends with its connection."""
     stdin: bytes = b""
     """What it reads; never written to a disk, nor are its variables when it is kept."""
@@ -76,7 +76,7 @@ def run(state: State, host: Host, command: Command) -> Result:
     its tree on Windows; elsewhere at the next line that it cannot print, and what it writes until then has the same
     bytes), and go's cache has what was done.
     """
-    with heard(state, host, command.label):
+    with heartbeat(state, host, command.label):
         return _until_it_ends(state, host, command)
 
 
@@ -113,7 +113,7 @@ def _kept(state: State, host: Host, command: Command) -> Result | None:
         secrets=command.secrets,
     )
     began = time.monotonic()
-    ended = run_kept(state, host, work)
+    ended = run_detached(state, host, work)
     if ended is None:
         return None
     failure = _failure(command, ended)
@@ -157,7 +157,7 @@ def _once(state: State, host: Host, command: Command) -> Result:
     except TimeoutError as error:
         output = getattr(error, "output", None)  # our connectors keep what was said until then
         failure = classify("", 1, True, step=command.step, seconds=command.timeout)
-    except TROUBLE as error:
+    except CONNECTION_ERRORS as error:
         text = str(error) or type(error).__name__
         failure = _lost(text)
     else:

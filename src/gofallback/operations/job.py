@@ -15,7 +15,7 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.sysroot import Sysroot
-from gofallback.gobuild.detached import Kept, job_id
+from gofallback.gobuild.detached import DetachedJob, job_id
 from gofallback.gobuild.environment import go_environment
 from gofallback.gobuild.failure import Step
 from gofallback.gobuild.modules import Modules
@@ -135,7 +135,7 @@ class Job:
             kept=self.kept(spec, step),
         )
 
-    def kept(self, spec: BuildSpec, step: Step) -> Kept | None:
+    def kept(self, spec: BuildSpec, step: Step) -> DetachedJob | None:
         """How the builder keeps a command of this job: one for each output and step, whoever asks.
 
         None of a service with generated code: that is made in the commit's tree, which every run makes anew. What is
@@ -144,7 +144,7 @@ class Job:
         if not self.builder.detached or spec.generate:
             return None
         product = join(self.temporary(spec), spec.file_name) if step == "build" else ""
-        return Kept(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
+        return DetachedJob(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
         """Every variable of a go command; see `gofallback.build.environment.go_environment`."""

@@ -24,7 +24,7 @@ from gofallback.builder.paths import Layout, join, os_of, separator
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.facts.builder import builder_state, forget
 from gofallback.gomod.download import ModuleFile, ModuleSet, check
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 from gofallback.operations.stale_files import new_mark
 from gofallback.report.style import size_text
 
@@ -84,7 +84,7 @@ def modules(label: str, found: ModuleSet, root: str, scratch: str) -> Generator[
     yield FunctionCommand(deliver, (Delivery(label, found, root, Path(scratch)),), {})
 
 
-class Again:
+class ModuleResend:
     """Sends a set anew, once, however many builds find at the same time that it is damaged on their builder.
 
     Args:
@@ -111,7 +111,9 @@ def deliver(state: State, host: Host, work: Delivery) -> bool:
     shell = shell_of(work.root)
     listed = shell.unless_there(work.receipt, shell.if_there(work.folder, shell.list_files(work.folder)))
     checked = [shell.if_there(work.receipt, step) for step in _checked(shell, work)]
-    answer = ask(state, host, shell.script([*checked, listed, shell.say("@end")], always=True), timeout=_LOOK_TIMEOUT)
+    answer = run_command(
+        state, host, shell.script([*checked, listed, shell.say("@end")], always=True), timeout=_LOOK_TIMEOUT
+    )
     lines = [line.strip() for line in answer.out]
     if "@end" not in lines:
         return fail(
@@ -175,9 +177,9 @@ def _bring(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFil
         steps += [shell.or_end(shell.unpack(remote, work.folder), "unpack"), shell.delete(remote)]
     steps.append(shell.say("@done"))
     forget(host)
-    answer = ask(state, host, shell.script(steps), timeout=_UNPACK_TIMEOUT)
+    answer = run_command(state, host, shell.script(steps), timeout=_UNPACK_TIMEOUT)
     if "@done" not in (line.strip() for line in answer.out):
-        ask(state, host, shell.delete(remote))
+        run_command(state, host, shell.delete(remote))
         return fail(
             host,
             f"{work.label}: the modules cannot be unpacked into {work.folder}: {answer.first()}; see whether its disk "

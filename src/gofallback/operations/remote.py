@@ -20,14 +20,14 @@ from gofallback.errors import GofallbackError
 from gofallback.report.style import seconds_text
 
 #: What a connector may raise when a command ends without an exit status.
-TROUBLE = (OSError, EOFError, SSHException, PyinfraError, GofallbackError)
+CONNECTION_ERRORS = (OSError, EOFError, SSHException, PyinfraError, GofallbackError)
 
-BEAT = 60.0
+HEARTBEAT = 60.0
 """Seconds between two lines about a command that takes long: go, and a removal, say nothing meanwhile."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     """What a command gave back."""
 
     ok: bool
@@ -46,7 +46,9 @@ class Answer:
         return next((line.strip() for line in (*self.err, *self.out) if line.strip()), default)
 
 
-def ask(state: State, host: Host, text: str, *, timeout: float = 120, env: Mapping[str, str] | None = None) -> Answer:
+def run_command(
+    state: State, host: Host, text: str, *, timeout: float = 120, env: Mapping[str, str] | None = None
+) -> CommandResult:
     """Run one command line on a host.
 
     Args:
@@ -65,11 +67,11 @@ def ask(state: State, host: Host, text: str, *, timeout: float = 120, env: Mappi
             _env=dict(env or {}),
         )
     except TimeoutError:
-        return Answer(False, err=(f"no end after {timeout:g} s",))
-    except TROUBLE as error:
-        return Answer(False, err=(str(error) or type(error).__name__,))
+        return CommandResult(False, err=(f"no end after {timeout:g} s",))
+    except CONNECTION_ERRORS as error:
+        return CommandResult(False, err=(str(error) or type(error).__name__,))
     lost = bool(getattr(output, "lost", False))
-    return Answer(bool(ok), tuple(output.stdout_lines), tuple(output.stderr_lines), lost)
+    return CommandResult(bool(ok), tuple(output.stdout_lines), tuple(output.stderr_lines), lost)
 
 
 def send(state: State, host: Host, local: Path, remote: str) -> str | None:
@@ -78,7 +80,7 @@ def send(state: State, host: Host, local: Path, remote: str) -> str | None:
         done = host.put_file(str(local), remote, print_output=state.print_output, print_input=state.print_input)
     except TimeoutError as error:
         return f"timed out: {error}"
-    except TROUBLE as error:
+    except CONNECTION_ERRORS as error:
         return str(error) or type(error).__name__
     return None if done else "the upload failed; see the line above"
 
@@ -90,13 +92,13 @@ def fail(host: Host, text: str) -> bool:
 
 
 @contextlib.contextmanager
-def heard(state: State, host: Host, label: str) -> Iterator[None]:
+def heartbeat(state: State, host: Host, label: str) -> Iterator[None]:
     """Say from time to time that a command is at work; with -vvv its own output says it."""
     began = time.monotonic()
 
     def beat() -> None:
         while True:
-            gevent.sleep(BEAT)
+            gevent.sleep(HEARTBEAT)
             host.log(f"{label}: at work, {seconds_text(time.monotonic() - began)} so far")
 
     teller = None if state.print_output else gevent.spawn(beat)

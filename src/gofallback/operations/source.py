@@ -29,7 +29,7 @@ from gofallback.facts.builder import builder_state, forget
 from gofallback.git.fetch import SourceError
 from gofallback.git.resolve import bundle, refs_file
 from gofallback.gobuild.environment import GIT_CONFIG, git_environment, git_programs
-from gofallback.operations.remote import Answer, ask, fail, send
+from gofallback.operations.remote import CommandResult, fail, run_command, send
 from gofallback.operations.stale_files import new_mark, sweep
 from gofallback.report.style import size_text
 from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
@@ -105,7 +105,9 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
         if look.heads and not _is_clean(look, where):
             # At once, before another run that saw the same can have put a good one in its place.
             shell = shell_of(work.root)
-            ask(state, host, shell.script([shell.remove_aside(work.tree, work.beside("changed", ""))]), timeout=600)
+            run_command(
+                state, host, shell.script([shell.remove_aside(work.tree, work.beside("changed", ""))]), timeout=600
+            )
         if not look.configured and not _put(state, host, GIT_CONFIG, lines.configuration, work):
             return False
         sweep(state, host, work.root)
@@ -114,7 +116,7 @@ def deliver(state: State, host: Host, work: Checkout) -> bool:
             return False
         refreshed = present and _refresh(state, host, work, lines, where)
         if not refreshed and not _make_tree(state, host, work, lines, where):
-            ask(state, host, shell_of(work.root).remove(work.temporary))
+            run_command(state, host, shell_of(work.root).remove(work.temporary))
             return False
     except SourceError as error:
         return fail(host, str(error))
@@ -163,7 +165,7 @@ def _fill_mirrors(
     return True
 
 
-def _damaged(answer: Answer) -> bool:
+def _damaged(answer: CommandResult) -> bool:
     """Whether git itself refused a mirror; a broken connection or a full disk says nothing of it."""
     return not answer.ok and any(line.startswith("@failed mirror") for line in answer.out) and not _full(answer)
 
@@ -186,7 +188,7 @@ def _receive(
     have: tuple[str, ...],
     *,
     anew: bool = False,
-) -> Answer | None:
+) -> CommandResult | None:
     """Upload and take in; None: an upload failed and was reported."""
     remote = work.beside(place.name, ".bundle")
     local = work.scratch / name(remote)
@@ -202,19 +204,19 @@ def _receive(
         local.unlink(missing_ok=True)
     shell = shell_of(work.root)
     if not _put(state, host, refs, f"{remote}.refs", work):
-        ask(state, host, shell.delete(remote))
+        run_command(state, host, shell.delete(remote))
         return None
     steps = lines.receive(place, remote if made else None, f"{remote}.refs", work.beside("mirror", ".git"), anew=anew)
     answer = _git(state, host, work, steps, _TIMEOUT)
     if not answer.ok:
-        ask(state, host, shell.script([shell.delete(remote), shell.delete(f"{remote}.refs")]))
+        run_command(state, host, shell.script([shell.delete(remote), shell.delete(f"{remote}.refs")]))
     return answer
 
 
 def _clone(state: State, host: Host, work: Checkout, lines: GitOnBuilder, place: Place) -> bool:
     environment = {**REMOTE_ENVIRONMENT, **git_programs(work.root, work.git)}
     line, environment = lines.shell.prepared(lines.fetch(place, work.beside("mirror", ".git")), environment)
-    answer = ask(state, host, line, timeout=_TIMEOUT, env=environment)
+    answer = run_command(state, host, line, timeout=_TIMEOUT, env=environment)
     if answer.ok:
         return True
     cause, remedy = explain("\n".join(answer.err))
@@ -240,7 +242,7 @@ def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnBuilder, wh
         return True
     for pause in range(_MOVE_ATTEMPTS):
         gevent.sleep(float(pause))
-        if read_look(ask(state, host, lines.settle(work.tree, work.temporary)).out).done:
+        if read_look(run_command(state, host, lines.settle(work.tree, work.temporary)).out).done:
             return True
     return fail(
         host,
@@ -253,7 +255,7 @@ def _others(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where
     look = read_look(_git(state, host, work, lines.look(where, work.tree)).out)
     if not look.complete or not _is_clean(look, where) or not _refresh(state, host, work, lines, where):
         return False
-    ask(state, host, lines.shell.remove(work.temporary))
+    run_command(state, host, lines.shell.remove(work.temporary))
     host.log(f"{_label(work)}: another run has brought the tree meanwhile")
     return True
 
@@ -278,13 +280,13 @@ def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bo
     return trouble is None or fail(host, f"{_label(work)}: {remote}: {trouble}")
 
 
-def _git(state: State, host: Host, work: Checkout, line: str, timeout: float = 120) -> Answer:
+def _git(state: State, host: Host, work: Checkout, line: str, timeout: float = 120) -> CommandResult:
     """A line with git in it: under our settings, whatever the login has."""
     line, environment = shell_of(work.root).prepared(line, git_environment(work.root, work.git))
-    return ask(state, host, line, timeout=timeout, env=environment)
+    return run_command(state, host, line, timeout=timeout, env=environment)
 
 
-def _git_words(answer: Answer, root: str) -> str:
+def _git_words(answer: CommandResult, root: str) -> str:
     text = "\n".join(answer.err)
     if (
         os_of(root) == "windows"
@@ -298,7 +300,7 @@ def _git_words(answer: Answer, root: str) -> str:
     return f"{lines[-1] if lines else answer.last()}; run again, with -vvv for all of git's output"
 
 
-def _full(answer: Answer) -> bool:
+def _full(answer: CommandResult) -> bool:
     text = "\n".join(answer.err)
     return "not enough space" in text.lower() or "No space left" in text
 

@@ -18,7 +18,7 @@ from pyinfra.api.state import State
 from gofallback.builder.paths import Layout, join
 from gofallback.builder.shell import shell_of
 from gofallback.facts.builder import builder_state
-from gofallback.operations.remote import ask
+from gofallback.operations.remote import run_command
 
 _LEFT_OVER = re.compile(
     r".*-(?P<began>[0-9a-f]{8})[0-9a-f]{4}(?P<file>(?:\.bundle|\.refs|\.tar|\.gofallback-part)*)(?:\.git)?"
@@ -35,7 +35,7 @@ def new_mark() -> str:
     return f"{int(time.time()):08x}{secrets.token_hex(2)}"
 
 
-def left_over(names: Iterable[str], now: float) -> list[str]:
+def stale_names(names: Iterable[str], now: float) -> list[str]:
     """Of the names in a builder's `tmp` those that a run has left a day ago or more.
 
     Args:
@@ -49,11 +49,11 @@ def left_over(names: Iterable[str], now: float) -> list[str]:
 def sweep(state: State, host: Host, root: str) -> None:
     """Remove what killed runs have left in `tmp`; costs no round trip where nothing is."""
     try:
-        old = left_over(builder_state(host, root).leftovers, time.time())
+        old = stale_names(builder_state(host, root).leftovers, time.time())
     except PyinfraError:
         return
     if old:
         shell, folder = shell_of(root), Layout(root).tmp
         files = [one for one in old if (match := _LEFT_OVER.fullmatch(one)) and match["file"]]
         steps = [shell.delete(join(folder, one)) if one in files else shell.remove(join(folder, one)) for one in old]
-        ask(state, host, shell.script(steps, always=True), timeout=600)
+        run_command(state, host, shell.script(steps, always=True), timeout=600)

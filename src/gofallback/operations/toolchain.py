@@ -27,7 +27,7 @@ from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin
 from gofallback.operations.archive import LONG, Delivery, Job, deliver, disk_hint, forget_archive
 from gofallback.operations.msi import msi_line, read_msi
-from gofallback.operations.remote import ask, fail
+from gofallback.operations.remote import fail, run_command
 
 _MOVE_ATTEMPTS = 6
 """An antivirus keeps new programs open for some seconds, and Windows renames no folder with an open file in it."""
@@ -68,7 +68,7 @@ def toolchain(
 def tidy(state: State, host: Host, job: Job) -> bool:
     """Step: remove the archive and what attempts at this toolchain have left; what is in use stays."""
     forget(host)
-    ask(state, host, job.shell.script([_sweep(job), forget_archive(job)], always=True), timeout=600)
+    run_command(state, host, job.shell.script([_sweep(job), forget_archive(job)], always=True), timeout=600)
     return True
 
 
@@ -80,18 +80,18 @@ def unpack(state: State, host: Host, job: Job) -> bool:
     """Step: unpack beside, ask the program for its version, mark, rename into place."""
     began = time.monotonic()
     forget(host)
-    ask(state, host, _sweep(job), timeout=600)
+    run_command(state, host, _sweep(job), timeout=600)
     shell = job.shell
-    answer = ask(
+    answer = run_command(
         state, host, shell.then(shell.make(job.unpacked), shell.unpack(job.archive, job.unpacked)), timeout=LONG
     )
     if not answer.ok:
         # tar goes on after an error and ends with "Error exit delayed": the first line tells what happened.
         reason = f"{answer.first()}{disk_hint(state, host, job)}"
-        ask(state, host, _sweep(job), timeout=600)
+        run_command(state, host, _sweep(job), timeout=600)
         return fail(host, f"{job.label}: unpacking {job.archive} failed: {reason}; nothing was installed")
     if not _right_version(state, host, job, job.home) or not _settle(state, host, job):
-        ask(state, host, _sweep(job), timeout=600)
+        run_command(state, host, _sweep(job), timeout=600)
         return False
     host.log(f"{job.label}: unpacked and checked in {time.monotonic() - began:.1f} s: {job.final}")
     return True
@@ -101,7 +101,7 @@ def _right_version(state: State, host: Host, job: Job, home: str) -> bool:
     path = program(job.pin.tool, home)
     line = job.shell.command([path, "--version" if job.pin.tool == "git" else "version"])
     # GOTOOLCHAIN=local: a go.work above the folder must not make go fetch another Go.
-    answer = ask(state, host, line, env={"GOTOOLCHAIN": "local"})
+    answer = run_command(state, host, line, env={"GOTOOLCHAIN": "local"})
     version = read_version(job.pin.tool, "\n".join(answer.out))
     if version is not None and same_version(job.pin.tool, version, job.pin.version):
         return True
@@ -116,7 +116,7 @@ def _settle(state: State, host: Host, job: Job) -> bool:
     proofs = [program(pin.tool, job.final).removeprefix(job.final)[1:], MARKER]
     move = shell.script([shell.settle(job.home, job.final, proofs, mark=mark, aside=old)], always=True)
     for attempt in range(_MOVE_ATTEMPTS):
-        answer = ask(state, host, move)
+        answer = run_command(state, host, move)
         if "@done" in (line.strip() for line in answer.out):
             tidy(state, host, job)
             return _confirmed(host, job)
@@ -133,7 +133,7 @@ def install(state: State, host: Host, job: Job) -> bool:
     began = time.monotonic()
     forget(host)
     log = join(Layout(job.root).tmp, f"msi-{toolchain_name(job.pin.tool, job.pin.version)}.log")
-    answer = ask(state, host, msi_line(job.archive, job.final, log), timeout=LONG)
+    answer = run_command(state, host, msi_line(job.archive, job.final, log), timeout=LONG)
     trouble = read_msi(answer.out) or (None if answer.ok else answer.last())
     if trouble:
         return fail(host, f"{job.label}: msiexec: {trouble}{disk_hint(state, host, job)}; its log there: {log}")
@@ -141,7 +141,7 @@ def install(state: State, host: Host, job: Job) -> bool:
         return False
     pin = job.pin
     mark = job.shell.write(join(job.final, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
-    ask(state, host, job.shell.script([mark, forget_archive(job), job.shell.delete(log)]))
+    run_command(state, host, job.shell.script([mark, forget_archive(job), job.shell.delete(log)]))
     if not _confirmed(host, job):
         return False
     host.log(f"{job.label}: installed and checked in {time.monotonic() - began:.1f} s: {job.final}")

@@ -18,7 +18,7 @@ from gofallback.controller.downloads import sha256_of
 from gofallback.facts.builder import forget
 from gofallback.facts.windows import Children, Directory, Exists, FileSha256, read_hash
 from gofallback.operations.builder import make_folders, refuse_outside, remove
-from gofallback.operations.remote import ask, fail, send
+from gofallback.operations.remote import fail, run_command, send
 
 Steps = Generator[FunctionCommand, None, None]
 
@@ -65,9 +65,9 @@ def send_checked(state: State, host: Host, local: Path, dest: str, wanted: str) 
         return fail(host, f"{dest}: upload failed: {trouble}")
     if local.stat().st_size == 0:
         return True
-    found = read_hash(list(ask(state, host, certutil(dest), timeout=600).out))
+    found = read_hash(list(run_command(state, host, certutil(dest), timeout=600).out))
     if found != wanted:
-        ask(state, host, Cmd().delete(dest))
+        run_command(state, host, Cmd().delete(dest))
         return fail(host, f"{dest}: sha256 is {found or 'not to be had'}, sent was {wanted}; removed it, run again")
     return True
 

@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 
 from gofallback.builder.wipe import Contents, doomed, left, look, read, removal
 from gofallback.operations.detached_helper import list_jobs
-from gofallback.operations.remote import ask, heard
+from gofallback.operations.remote import heartbeat, run_command
 
 _LOOK, _REMOVE = 300.0, 1800.0
 """Seconds: some 100,000 files are listed in half a minute, and removed in some minutes of a busy disk."""
@@ -81,8 +81,8 @@ def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
     names = doomed(before, keep)
     if not names:
         return _judged(before, before, keep, idle=True)
-    with heard(state, host, f"wipe of {root}"):
-        answer = ask(state, host, removal(root, names, secrets.token_hex(4)), timeout=_REMOVE)
+    with heartbeat(state, host, f"wipe of {root}"):
+        answer = run_command(state, host, removal(root, names, secrets.token_hex(4)), timeout=_REMOVE)
     after, trouble = _look(state, host, root)
     if after is None:
         return Wiped(before, problem=trouble)
@@ -93,7 +93,7 @@ def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
 
 
 def _look(state: State, host: Host, root: str) -> tuple[Contents | None, str]:
-    answer = ask(state, host, look(root), timeout=_LOOK)
+    answer = run_command(state, host, look(root), timeout=_LOOK)
     found = read(root, answer.out) if answer.ok else None
     return found, f"what lies below {root} cannot be listed: {answer.last()}; run deploys/wipe.py again"
 

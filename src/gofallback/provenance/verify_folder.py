@@ -47,7 +47,7 @@ class Verdict:
     attestation: Result
 
 
-def several(path: Path) -> list[Path]:
+def artifact_folders(path: Path) -> list[Path]:
     """What there is to verify in a folder that is no artifact's own: folders of artifacts, or published binaries."""
     if not path.is_dir():
         return []
@@ -68,7 +68,7 @@ def _published(manifest: Path) -> Path:
     return manifest.with_name(manifest.name.removesuffix(f".{MANIFEST}") + (".exe" if windows else ""))
 
 
-def judge(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> Verdict:
+def verify_folder(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> Verdict:
     """Judge a binary, or the main one of an artifact's or a release's folder, by what lies beside it.
 
     Args:

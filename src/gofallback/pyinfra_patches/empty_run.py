@@ -22,7 +22,7 @@ GIVEN: dict[str, Any] = {}
 """pyinfra's own parameters; empty under its API, and where the project has no config.py that asks for it."""
 
 
-def refuse_nobody() -> None:
+def refuse_empty_run() -> None:
     """For a project's config.py, which pyinfra reads before it looks at the inventory.
 
     A misspelt inventory or `--limit` then ends the command with one line and the exit status of a refused run. No
@@ -34,7 +34,7 @@ def refuse_nobody() -> None:
         atexit.register(_end)
 
 
-def nobody(given: Mapping[str, Any], inventory: Inventory) -> str | None:
+def empty_run_reason(given: Mapping[str, Any], inventory: Inventory) -> str | None:
     """Why a command line leaves no host to work on; None where it leaves one.
 
     Args:
@@ -47,10 +47,10 @@ def nobody(given: Mapping[str, Any], inventory: Inventory) -> str | None:
         return f"the inventory {name} {found}; give a file such as inventories/production.py"
     if given.get("exclude") and not hosts_left(given, inventory):
         return f"--exclude {' '.join(given['exclude'])}: no host is left; {_known(inventory)}"
-    return misspelt(given, inventory)
+    return misspelt_limit(given, inventory)
 
 
-def misspelt(given: Mapping[str, Any], inventory: Inventory) -> str | None:
+def misspelt_limit(given: Mapping[str, Any], inventory: Inventory) -> str | None:
     """The `--limit` that matches nothing: pyinfra only warns, and works on fewer hosts than somebody meant."""
     for pattern in given.get("limit") or ():
         if not _matched([pattern], inventory):
@@ -87,7 +87,7 @@ def _end() -> None:
         return  # it could not be read, and that was said
     if hosts_left(GIVEN, inventory):
         return
-    logger.error(f"--> refused: {nobody(GIVEN, inventory)}; nothing was changed")
+    logger.error(f"--> refused: {empty_run_reason(GIVEN, inventory)}; nothing was changed")
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -20,7 +20,7 @@ _NOTHING = re.compile(r"\[[^\]]+\]\s+(Skipped|No changes)$")
 _HEADING = "--> Starting operation:"
 _NOISE = frozenset({"--> Skipping change detection"})
 #: Seconds after which an operation that has said nothing yet is announced all the same.
-PATIENCE = 1.0
+HEADING_DELAY = 1.0
 
 
 class Quiet(logging.Filter):
@@ -35,7 +35,7 @@ class Quiet(logging.Filter):
         text = _COLOUR.sub("", record.getMessage()).strip()
         if text.startswith(_HEADING):
             self._heading = record
-            gevent.spawn_later(PATIENCE, self._announce, record)
+            gevent.spawn_later(HEADING_DELAY, self._announce, record)
             return False
         if text in _NOISE or _NOTHING.match(text):
             return False

@@ -16,9 +16,9 @@ from gofallback.rollout.waves import Wave
 
 #: What a rollout knows about one target. `waiting`: its turn has not come. `lost`: it does not answer, and goes back by
 #: itself when its window lapses.
-Standing = Literal["waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"]
+TargetStatus = Literal["waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"]
 #: Each of these uses up some of the budget.
-FALLEN: frozenset[Standing] = frozenset({"reverted", "failed", "lost"})
+FAILED_STATUSES: frozenset[TargetStatus] = frozenset({"reverted", "failed", "lost"})
 Revert = Literal["all", "failed", "none"]
 
 
@@ -42,12 +42,12 @@ def allowance(budget: Budget, total: int) -> int:
     return min(limits, default=0)
 
 
-def fallen(standing: Mapping[str, Standing]) -> list[str]:
+def failed_targets(standing: Mapping[str, TargetStatus]) -> list[str]:
     """Targets that used up some of the budget, in order."""
-    return [host for host, how in standing.items() if how in FALLEN]
+    return [host for host, how in standing.items() if how in FAILED_STATUSES]
 
 
-def stop(standing: Mapping[str, Standing], waves: Sequence[Wave], budget: Budget) -> str | None:
+def stop(standing: Mapping[str, TargetStatus], waves: Sequence[Wave], budget: Budget) -> str | None:
     """Why nothing more may be switched; None: go on.
 
     Args:
@@ -55,7 +55,7 @@ def stop(standing: Mapping[str, Standing], waves: Sequence[Wave], budget: Budget
         waves: from `waves.plan`.
         budget: group data.
     """
-    bad = fallen(standing)
+    bad = failed_targets(standing)
     canaries = {host for wave in waves if wave.canary for host in wave.hosts}
     dead = [host for host in bad if host in canaries]
     if dead:
@@ -67,7 +67,7 @@ def stop(standing: Mapping[str, Standing], waves: Sequence[Wave], budget: Budget
     return names if not allowed else f"{len(bad)} of {len(standing)} targets failed, the budget is {allowed}: {names}"
 
 
-def decide(standing: Mapping[str, Standing], stopped: str | None, revert: Revert) -> Decision:
+def decide(standing: Mapping[str, TargetStatus], stopped: str | None, revert: Revert) -> Decision:
     """What becomes of every provisional target.
 
     Args:

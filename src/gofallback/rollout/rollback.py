@@ -35,7 +35,7 @@ class NeverReleasedError(CandidateError):
 
 
 @dataclass(frozen=True)
-class Back:
+class RollbackGoal:
     """What one target goes back to."""
 
     release: str
@@ -47,7 +47,7 @@ class Back:
     """False: it is live, healthy and confirmed there already."""
 
 
-def fleet_back(states: Mapping[str, ServiceState], named: str | None = None) -> dict[str, Back]:
+def rollback_goals(states: Mapping[str, ServiceState], named: str | None = None) -> dict[str, RollbackGoal]:
     """The release every target goes back to, for one service.
 
     What is to be left is that live release which came to the fleet last. The goal is what was good most recently where
@@ -70,13 +70,13 @@ def fleet_back(states: Mapping[str, ServiceState], named: str | None = None) -> 
         service = next((state.name for state in states.values()), "service")
         raise NeverReleasedError(f"{service}: no target has any release of the service; deploys/rollout.py sends one")
     chosen = _last_good(mine) if named is None else _named(mine, named)
-    return {host: _back(mine[host], folder) for host, folder in chosen.items()}
+    return {host: _goal(mine[host], folder) for host, folder in chosen.items()}
 
 
-def _back(state: ServiceState, folder: str) -> Back:
+def _goal(state: ServiceState, folder: str) -> RollbackGoal:
     found = version_of(state.releases[folder])
     needed = not (state.current == folder and state.unsettled is None and healthy(state))
-    return Back(folder, found.sha256, found.commit, needed)
+    return RollbackGoal(folder, found.sha256, found.commit, needed)
 
 
 def _arrivals(states: Mapping[str, ServiceState]) -> dict[str, str]:

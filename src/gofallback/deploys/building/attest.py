@@ -11,7 +11,7 @@ from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import manifest_text
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.facts.builder import builder_state
 from gofallback.provenance import ProvenanceError, twin
 from gofallback.provenance.attest import attestations
@@ -20,7 +20,7 @@ from gofallback.provenance.names import Checkout
 from gofallback.provenance.statement import Materials, Tool
 
 
-def attested(ctx: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
+def sign_attestations(ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
     """File name to content, for the artifact's folder; signed with the controller's key.
 
     Args:
@@ -36,7 +36,7 @@ def attested(ctx: Site, host: Host, manifest: Manifest, info: BinaryInfo) -> dic
     return attestations(manifest, manifest_text(manifest), info, _materials(ctx, host, manifest.spec), signer)
 
 
-def said_by(ctx: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
+def sign_twin_attestation(ctx: RunContext, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
     """The word of a second builder that made the same bytes, signed with the controller's key.
 
     Args:
@@ -54,7 +54,7 @@ def said_by(ctx: Site, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
     return twin.make(theirs, info.build, _materials(ctx, host, theirs.spec), signer)
 
 
-def _materials(ctx: Site, host: Host, spec: BuildSpec) -> Materials:
+def _materials(ctx: RunContext, host: Host, spec: BuildSpec) -> Materials:
     source = ctx.run.sources.get(spec.service)
     tools = tuple(_tools(ctx, host, spec))
     if source is None:  # our own agent
@@ -68,7 +68,7 @@ def _materials(ctx: Site, host: Host, spec: BuildSpec) -> Materials:
     )
 
 
-def _tools(ctx: Site, host: Host, spec: BuildSpec) -> Iterator[Tool]:
+def _tools(ctx: RunContext, host: Host, spec: BuildSpec) -> Iterator[Tool]:
     """Go, Git and the C compiler: the pin they were unpacked from, or that they were on the builder before."""
     fleet = ctx.fleet(host)
     if fleet.toolchain is None:

@@ -8,12 +8,14 @@ from pathlib import Path
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot, SysrootError
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
 from gofallback.model import Service, Toolchain
 
 
-def asked(ctx: Site, service: Service, platform: str, toolchain: Toolchain, glibc: Iterable[str]) -> CgoSpec | None:
+def cgo_for(
+    ctx: RunContext, service: Service, platform: str, toolchain: Toolchain, glibc: Iterable[str]
+) -> CgoSpec | None:
     """What decides the bytes of a service's binaries for one platform; None: it has no C.
 
     Args:
@@ -46,22 +48,22 @@ def asked(ctx: Site, service: Service, platform: str, toolchain: Toolchain, glib
     return spec.model_copy(update={"sysroot": found.digest})
 
 
-def cache(ctx: Site) -> Path:
+def sysroot_cache(ctx: RunContext) -> Path:
     """Folder of packed sysroots on the controller."""
     return ctx.run.home.downloads / "sysroots"
 
 
-def _sysroot(ctx: Site, path: str, platform: str, where: str) -> Sysroot:
+def _sysroot(ctx: RunContext, path: str, platform: str, where: str) -> Sysroot:
     """Read once a run, whoever asks: its files may be many."""
     named = path.replace("{platform}", platform.replace("/", "-")).replace("{triple}", gnu_triple(platform))
     with ctx.lock:
         known: dict[str, Sysroot] = ctx.memo.setdefault("sysroots", {})
         if named not in known:
-            known[named] = sysroots.read(Path(named).expanduser(), cache(ctx), where=where)
+            known[named] = sysroots.read(Path(named).expanduser(), sysroot_cache(ctx), where=where)
         return known[named]
 
 
-def sysroots_for(ctx: Site, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
+def sysroots_for(ctx: RunContext, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
     """The sysroots of what is built, by their names. One that is nowhere is left out, and why is a note of the run.
 
     What runs in production may have been built with another sysroot than group data names today: its manifest has the
@@ -80,7 +82,7 @@ def sysroots_for(ctx: Site, service: Service | None, specs: Iterable[BuildSpec])
         for spec in specs:
             digest = spec.cgo.sysroot if spec.cgo else ""
             if digest and digest not in found and digest not in missed:
-                at_hand = _at_hand(ctx, service, spec, digest)
+                at_hand = _available_sysroot(ctx, service, spec, digest)
                 if at_hand is None:
                     missed.add(digest)
                 else:
@@ -88,11 +90,11 @@ def sysroots_for(ctx: Site, service: Service | None, specs: Iterable[BuildSpec])
         return found
 
 
-def _at_hand(ctx: Site, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
+def _available_sysroot(ctx: RunContext, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
     """The sysroot of that name: the one that group data names, else the one the controller once packed."""
     instead = []
     cgo = service.build.cgo if service else None
-    packed = cache(ctx) / f"{digest}.tar"
+    packed = sysroot_cache(ctx) / f"{digest}.tar"
     try:
         if cgo is not None and cgo.sysroot is not None:
             now = _sysroot(ctx, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
@@ -103,7 +105,7 @@ def _at_hand(ctx: Site, service: Service | None, spec: BuildSpec, digest: str) -
         instead.append(str(error))
     try:
         if packed.is_file():
-            kept = sysroots.read(packed, cache(ctx), where=str(packed))
+            kept = sysroots.read(packed, sysroot_cache(ctx), where=str(packed))
             if kept.digest == digest:
                 return kept
             instead.append(f"{packed} holds another ({kept.digest[:12]}): somebody changed it, remove it")

@@ -9,16 +9,16 @@ from pyinfra import logger
 from pyinfra.api.host import Host
 
 from gofallback.builder.wipe import OURS, Contents
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.facts.builder import forget
-from gofallback.operations.remote import TROUBLE
+from gofallback.operations.remote import CONNECTION_ERRORS
 from gofallback.operations.wipe import Wiped, wipe
 
 #: Runs that build; the others put nothing on a builder that would not be wanted there.
 BUILDS = frozenset({"fallback", "drill", "faithful"})
 
 
-def wipe_builder(ctx: Site, host: Host, *, patient: bool = False) -> bool:
+def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
     """Wipe one builder; say it, note it, and keep the listings. False: something is left that should not be.
 
     Args:
@@ -38,11 +38,11 @@ def wipe_builder(ctx: Site, host: Host, *, patient: bool = False) -> bool:
     else:
         host.log(line)
     ctx.run.note(line)
-    _prove(ctx, host, done)
+    _record_listings(ctx, host, done)
     return well
 
 
-def after_run(ctx: Site, host: Host) -> None:
+def wipe_after_run(ctx: RunContext, host: Host) -> None:
     """Let a builder be wiped when the run is over, however it ended, if its group data says so.
 
     A host that failed gets no further operation, and one whose run was stopped none at all: so it happens just before
@@ -56,7 +56,7 @@ def after_run(ctx: Site, host: Host) -> None:
         try:
             if ctx.run.executed and host.connected:
                 ctx.run.wiped[host.name] = wipe_builder(ctx, host, patient=True)
-        except TROUBLE as error:
+        except CONNECTION_ERRORS as error:
             ctx.run.wiped[host.name] = False
             ctx.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
         finally:
@@ -65,7 +65,7 @@ def after_run(ctx: Site, host: Host) -> None:
     host.disconnect = wiped_first  # type: ignore[method-assign]
 
 
-def _prove(ctx: Site, host: Host, done: Wiped) -> None:
+def _record_listings(ctx: RunContext, host: Host, done: Wiped) -> None:
     """The listings as a file of the run, and their sums in the journal."""
     text = f"before, below {ctx.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
     path = ctx.run.home.run(ctx.run.id) / f"wiped-{host.name}.txt"

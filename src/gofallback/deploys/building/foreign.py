@@ -11,10 +11,11 @@ from pyinfra.context import ctx_host
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.errors import ArtifactError
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.building.comparison import fetch, record_folder
-from gofallback.deploys.building.untrusted import HARMLESS, harmless, odd_fields
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.building.comparison import fetch_file, record_folder
+from gofallback.deploys.building.untrusted import SAFE_SETTINGS, invalid_fields, is_safe_setting
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import RefusedError
 from gofallback.git import resolve
 from gofallback.gobuild import plan
 from gofallback.model import Service
@@ -23,7 +24,7 @@ from gofallback.source.model import ResolvedSource
 from gofallback.source.refs import FULL_SHA
 
 
-def spec_of(ctx: Site, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
+def recover_spec(ctx: RunContext, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
     """What has to be built to get a target's program again, and its SHA-256 there; None: not there, said in a note.
 
     Raises:
@@ -40,7 +41,7 @@ def spec_of(ctx: Site, host: Host, service: Service, path: str) -> tuple[BuildSp
     return known[digest], digest
 
 
-def _hash(ctx: Site, host: Host, path: str) -> str | None:
+def _hash(ctx: RunContext, host: Host, path: str) -> str | None:
     try:
         code, lines = run(ctx.state, host, f"sha256sum -- {shlex.quote(path)}", sudo=ctx.fleet(host).target.sudo)
     except BrokenError:
@@ -48,11 +49,11 @@ def _hash(ctx: Site, host: Host, path: str) -> str | None:
     return lines[-1].split()[0].removeprefix("\\") if code == 0 and lines else None
 
 
-def _fetched(ctx: Site, host: Host, path: str, digest: str) -> BinaryInfo:
+def _fetched(ctx: RunContext, host: Host, path: str, digest: str) -> BinaryInfo:
     local = record_folder(ctx) / f"{Path(path).name}-{digest[:12]}.{host.name}"
     local.parent.mkdir(parents=True, exist_ok=True)
     with ctx_host.use(host):
-        problem = fetch(host, path, local)
+        problem = fetch_file(host, path, local)
     if problem:
         raise RefusedError(f"{problem}; nothing was changed")
     try:
@@ -61,7 +62,7 @@ def _fetched(ctx: Site, host: Host, path: str, digest: str) -> BinaryInfo:
         raise RefusedError(f"{host.name}: {path}: {error}; --data binary=... names the program itself") from None
 
 
-def _recovered(ctx: Site, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
+def _recovered(ctx: RunContext, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
     build, name = info.build, f"{host.name}: {path}"
     if build is None:
         raise RefusedError(f"{name}: has no Go build info, so nobody can tell what it was built from")
@@ -80,7 +81,7 @@ def _recovered(ctx: Site, host: Host, service: Service, info: BinaryInfo, path: 
     # `--data binary` may name a further binary of the service
     meant = next((spec for spec in planned if spec.binary == Path(path).name), None)
     meant = meant or next(spec for spec in planned if spec.binary == service.binary)
-    told = {key: value for key, value in build.settings.items() if key in HARMLESS}
+    told = {key: value for key, value in build.settings.items() if key in SAFE_SETTINGS}
     tags = tuple(sorted({tag for tag in build.settings.get("-tags", "").split(",") if tag}))
     found = meant.model_copy(
         update={
@@ -90,8 +91,8 @@ def _recovered(ctx: Site, host: Host, service: Service, info: BinaryInfo, path: 
             "environment": tuple(sorted((dict(meant.environment) | told).items())),
         }
     )
-    odd = next(odd_fields(found, service.name, platform), None)
-    odd = odd or next((key for key, value in told.items() if not harmless(key, value)), None)
+    odd = next(invalid_fields(found, service.name, platform), None)
+    odd = odd or next((key for key, value in told.items() if not is_safe_setting(key, value)), None)
     if odd is not None:  # it becomes a part of a path or of a command on the builder
         value = told.get(odd) or getattr(found, odd)
         raise RefusedError(f"{name}: names {str(value)!r:.80} as its {odd}, which cannot be; nothing was changed")
@@ -103,7 +104,7 @@ def _recovered(ctx: Site, host: Host, service: Service, info: BinaryInfo, path: 
     return found
 
 
-def source_at(ctx: Site, service: Service, commit: str) -> ResolvedSource:
+def source_at(ctx: RunContext, service: Service, commit: str) -> ResolvedSource:
     """A service's source at a commit that was built earlier.
 
     Raises:

@@ -6,18 +6,18 @@ from gevent.lock import RLock
 from pyinfra.api.host import Host
 
 from gofallback.builder.paths import Layout
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.modules import ModuleFiles, Modules, Way, builder_environment, choose
 from gofallback.gomod import go_command
-from gofallback.gomod.download import ModuleSet, gather
+from gofallback.gomod.download import ModuleSet, download_modules
 from gofallback.gomod.files import module_files
-from gofallback.gomod.run import Wanted
+from gofallback.gomod.run import ModuleRequest
 from gofallback.model import Service, ToolchainPin
-from gofallback.operations.modules import Again, Delivery
+from gofallback.operations.modules import Delivery, ModuleResend
 from gofallback.source.model import ResolvedSource
 
 
-def way_of(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Way:
+def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Way:
     """Where the modules of a service come from when this host builds this commit of it.
 
     Raises:
@@ -37,14 +37,14 @@ def way_of(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> W
     return known[name]
 
 
-def modules_of(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Modules:
+def modules_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Modules:
     """What go on this host is told about the modules of a service."""
     way = way_of(ctx, host, service, source)
     folder = Layout(ctx.fleet(host).builder.root).modules
     return Modules(way, builder_environment(way, service.build.private, folder))
 
 
-def files_of(ctx: Site, service: Service, source: ResolvedSource) -> ModuleFiles:
+def files_of(ctx: RunContext, service: Service, source: ResolvedSource) -> ModuleFiles:
     """The module files of the commit that is built."""
     known: dict[tuple[str, str], ModuleFiles] = ctx.memo.setdefault("module files", {})
     name = (service.name, source.commit)
@@ -53,7 +53,7 @@ def files_of(ctx: Site, service: Service, source: ResolvedSource) -> ModuleFiles
     return known[name]
 
 
-def gathered(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
+def downloaded_modules(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
     """The modules of a commit, on the controller; fetched once, however many builders want them.
 
     Raises:
@@ -66,11 +66,11 @@ def gathered(ctx: Site, host: Host, service: Service, source: ResolvedSource) ->
     known: dict[tuple[str, str], ModuleSet] = ctx.memo.setdefault("modules", {})
     with held:
         if name not in known:
-            known[name] = gather(_wanted(ctx, host, service, source), host.log)
+            known[name] = download_modules(_wanted(ctx, host, service, source), host.log)
         return known[name]
 
 
-def delivery(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Delivery:
+def delivery(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Delivery:
     """The modules of a commit for one builder.
 
     Raises:
@@ -78,22 +78,22 @@ def delivery(ctx: Site, host: Host, service: Service, source: ResolvedSource) ->
     """
     return Delivery(
         label=f"{service.name} {source.version}",
-        found=gathered(ctx, host, service, source),
+        found=downloaded_modules(ctx, host, service, source),
         root=ctx.fleet(host).builder.root,
         scratch=ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}",
     )
 
 
-def again(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Again | None:
+def resend_modules(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleResend | None:
     """Sends them once more, where the controller brings them."""
     if way_of(ctx, host, service, source) != "controller":
         return None
-    return Again(lambda: delivery(ctx, host, service, source))
+    return ModuleResend(lambda: delivery(ctx, host, service, source))
 
 
-def _wanted(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> Wanted:
+def _wanted(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleRequest:
     home, files = ctx.run.home, files_of(ctx, service, source)
-    return Wanted(
+    return ModuleRequest(
         label=f"{service.name} {source.version}",
         files=files,
         folder=home.modules,
@@ -107,6 +107,6 @@ def _wanted(ctx: Site, host: Host, service: Service, source: ResolvedSource) -> 
     )
 
 
-def _pins(ctx: Site, host: Host) -> list[ToolchainPin]:
+def _pins(ctx: RunContext, host: Host) -> list[ToolchainPin]:
     table = ctx.fleet(host).toolchain
     return table.pins if table else []

@@ -9,10 +9,11 @@ from pyinfra.api.host import Host
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import program
 from gofallback.deploys.building import cgo, production, twin
-from gofallback.deploys.building.modules import again, modules_of
+from gofallback.deploys.building.modules import modules_of, resend_modules
 from gofallback.deploys.building.specs import all_specs, services_in_use, source_of
-from gofallback.deploys.releasing.provenance_gate import agreed
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.releasing.provenance_gate import twin_confirms
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.facts.builder import builder_state
 from gofallback.gobuild.modules import Modules
 from gofallback.gobuild.plan import AGENT, generator
@@ -22,7 +23,7 @@ from gofallback.operations.job import Job
 from gofallback.source.model import ResolvedSource
 
 
-def missing(ctx: Site) -> list[BuildSpec]:
+def missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
     """Specs without an artifact in the store; those that have one are noted in the run. Worked out once."""
     with ctx.lock:
         if "missing" not in ctx.memo:
@@ -39,57 +40,60 @@ def missing(ctx: Site) -> list[BuildSpec]:
         return found
 
 
-def unconfirmed(ctx: Site) -> list[BuildSpec]:
+def needs_second_build(ctx: RunContext) -> list[BuildSpec]:
     """What a second builder has to build as well, in the store or not (`trust.twin`). Worked out once."""
     with ctx.lock:
         if "unconfirmed" not in ctx.memo:
-            ctx.memo["unconfirmed"] = list(_unconfirmed(ctx)) if twin.demanded(ctx) else []
+            ctx.memo["unconfirmed"] = list(_needs_second_build(ctx)) if twin.twin_required(ctx) else []
         found: list[BuildSpec] = ctx.memo["unconfirmed"]
         return found
 
 
-def _unconfirmed(ctx: Site) -> Iterator[BuildSpec]:
-    lacking = {spec.key for spec in missing(ctx)}
+def _needs_second_build(ctx: RunContext) -> Iterator[BuildSpec]:
+    lacking = {spec.key for spec in missing_artifacts(ctx)}
     for spec in all_specs(ctx):
         stored = None if spec.key in lacking else ctx.run.artifacts.get(spec.key)
-        if stored is None or not agreed(ctx, stored):
+        if stored is None or not twin_confirms(ctx, stored):
             yield spec
 
 
-def second(ctx: Site, spec: BuildSpec) -> str | None:
+def second_builder(ctx: RunContext, spec: BuildSpec) -> str | None:
     """The builder of this run whose word is the second one: not the one that built, or builds, the artifact."""
     stored = ctx.run.artifacts.get(spec.key)
-    first = stored.manifest.builder if stored and spec not in missing(ctx) else ctx.run.builder
+    first = stored.manifest.builder if stored and spec not in missing_artifacts(ctx) else ctx.run.builder
     others = [name for name in (*ctx.run.twins, ctx.run.builder) if name not in (None, first)]
-    wanted = twin.wish(ctx)
+    wanted = twin.twin_policy(ctx)
     return next((name for name in others if name and first and wanted.agreed(first, name)), None)
 
 
-def refuse_alone(ctx: Site) -> None:
+def require_second_builder(ctx: RunContext) -> None:
     """Where a second builder's word is required, there has to be one that can give it.
 
     Raises:
         RefusedError: there is none.
     """
-    lacking = [spec for spec in unconfirmed(ctx) if second(ctx, spec) is None]
+    lacking = [spec for spec in needs_second_build(ctx) if second_builder(ctx, spec) is None]
     if lacking:
         away = f" ({', '.join(ctx.unreachable_builders)} cannot be reached)" if ctx.unreachable_builders else ""
         first = lacking[0]
         raise RefusedError(
-            f"{twin.wish(ctx).why}: no second builder is there{away} to build {first.service} {first.version} "
+            f"{twin.twin_policy(ctx).why}: no second builder is there{away} to build {first.service} {first.version} "
             f"{first.platform} too; nothing was changed: mend it, or go on with --data twin=false and a reason"
         )
 
 
-def to_build(ctx: Site, host: Host) -> list[BuildSpec]:
+def to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
     """What one builder builds in this run: the artifacts that are missing, or the second build of any."""
-    own = list(missing(ctx)) if host is ctx.builder else []
+    own = list(missing_artifacts(ctx)) if host is ctx.builder else []
     if host is ctx.builder:
         own += [spec for spec in production.specs(ctx) if spec not in own]
-    return [*own, *(spec for spec in unconfirmed(ctx) if spec not in own and second(ctx, spec) == host.name)]
+    return [
+        *own,
+        *(spec for spec in needs_second_build(ctx) if spec not in own and second_builder(ctx, spec) == host.name),
+    ]
 
 
-def checkouts(ctx: Site, host: Host) -> list[tuple[Service, ResolvedSource]]:
+def checkouts(ctx: RunContext, host: Host) -> list[tuple[Service, ResolvedSource]]:
     """The commits a builder needs: of each service that it builds, and of what runs in production."""
     commits = {(spec.service, spec.commit) for spec in to_build(ctx, host)}
     if ctx.run.command == "faithful":
@@ -101,12 +105,12 @@ def checkouts(ctx: Site, host: Host) -> list[tuple[Service, ResolvedSource]]:
     return [*wanted, *((one, found) for one, found in old if (one.name, found.commit) not in there)]
 
 
-def builds_agent(ctx: Site, host: Host) -> bool:
+def builds_agent(ctx: RunContext, host: Host) -> bool:
     """Whether a builder builds our own agent."""
     return any(spec.service == AGENT for spec in to_build(ctx, host))
 
 
-def git_program(ctx: Site, host: Host) -> str:
+def git_program(ctx: RunContext, host: Host) -> str:
     """Path of git's program on the builder, as it is or as provisioning will put it."""
     fleet = ctx.fleet(host)
     assert fleet.toolchain is not None  # preflight and provisioning refuse a builder without one
@@ -115,13 +119,13 @@ def git_program(ctx: Site, host: Host) -> str:
     return program("git", state.toolchain_path("git", version, use_installed=fleet.builder.use_installed))
 
 
-def jobs(ctx: Site, host: Host) -> list[Job]:
+def jobs(ctx: RunContext, host: Host) -> list[Job]:
     """One job for each service and Go version, the agent's last."""
     fleet = ctx.fleet(host)
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(ctx)}
     anew = {
-        spec.key for spec in (*unconfirmed(ctx), *production.specs(ctx))
+        spec.key for spec in (*needs_second_build(ctx), *production.specs(ctx))
     }  # to be compared: nothing of an earlier day
     grouped: dict[tuple[str, str, str, bool, tuple[str, ...]], list[BuildSpec]] = {}
     for spec in to_build(ctx, host):
@@ -133,7 +137,7 @@ def jobs(ctx: Site, host: Host) -> list[Job]:
     for (name, version, commit, fresh, _), specs in grouped.items():
         service, source = services.get(name), sources.get((name, commit))
         # what is built a second time, or to be compared, was vetted and tested where it was built first
-        first = host is ctx.builder and any(spec in missing(ctx) for spec in specs)
+        first = host is ctx.builder and any(spec in missing_artifacts(ctx) for spec in specs)
         made.append(
             Job(
                 specs=tuple(specs),
@@ -147,16 +151,16 @@ def jobs(ctx: Site, host: Host) -> list[Job]:
                 test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(ctx, host, service, source) if service and source else Modules(),
-                again=again(ctx, host, service, source) if service and source else None,
+                again=resend_modules(ctx, host, service, source) if service and source else None,
                 cores=state.cores,
                 sysroots=cgo.sysroots_for(ctx, service, specs),
-                packed=cgo.cache(ctx),
+                packed=cgo.sysroot_cache(ctx),
             )
         )
     return made
 
 
-def built_by(ctx: Site, name: str) -> list[Built]:
+def built_by(ctx: RunContext, name: str) -> list[Built]:
     """What one builder has built so far in this run, or had from an earlier one."""
     every: dict[str, list[Built]] = ctx.memo.setdefault("built", {})
     return every.setdefault(name, [])

@@ -14,10 +14,10 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import foreign
 from gofallback.deploys.building.specs import services_in_use
-from gofallback.deploys.building.untrusted import doubt
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.building.untrusted import manifest_problem
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
-from gofallback.errors import GofallbackError
+from gofallback.errors import GofallbackError, RefusedError
 from gofallback.model import Service
 from gofallback.operations.target.channel import BrokenError, run
 from gofallback.provenance import PROVENANCE
@@ -29,7 +29,7 @@ MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveBinary:
     """One binary of a release that is live on a target."""
 
     host: Host
@@ -42,24 +42,24 @@ class Live:
     """As its manifest says."""
 
 
-def asked(ctx: Site) -> bool:
+def comparison_requested(ctx: RunContext) -> bool:
     """Whether this run compares the builder with what runs in production."""
     return ctx.run.command == "faithful" or ctx.run.options.faithful
 
 
-def live(ctx: Site) -> list[Live]:
+def live_binaries(ctx: RunContext) -> list[LiveBinary]:
     """Every binary that is live on a target of this run and can be built again; worked out once.
 
     What cannot is a note of the run: a comparison that leaves something out must say so.
     """
     with ctx.lock:
         if "live" not in ctx.memo:
-            ctx.memo["live"] = _live_programs(ctx) if asked(ctx) else []
-        found: list[Live] = ctx.memo["live"]
+            ctx.memo["live"] = _all_live_binaries(ctx) if comparison_requested(ctx) else []
+        found: list[LiveBinary] = ctx.memo["live"]
         return found
 
 
-def _live_programs(ctx: Site) -> list[Live]:
+def _all_live_binaries(ctx: RunContext) -> list[LiveBinary]:
     found = [one for host in ctx.targets for one in _of_host(ctx, host)]
     if ctx.run.command == "faithful":  # elsewhere they get nothing either
         for name in ctx.unreachable_targets:
@@ -67,19 +67,19 @@ def _live_programs(ctx: Site) -> list[Live]:
     return found
 
 
-def specs(ctx: Site) -> list[BuildSpec]:
+def specs(ctx: RunContext) -> list[BuildSpec]:
     """What the builder has to build for the comparison, each once."""
-    return list({one.spec.key: one.spec for one in live(ctx)}.values())
+    return list({one.spec.key: one.spec for one in live_binaries(ctx)}.values())
 
 
-def toolchains(ctx: Site) -> list[tuple[str, str]]:
+def toolchains(ctx: RunContext) -> list[tuple[str, str]]:
     """What each release was built with, as (tool, version): its Go, and its Zig where it has C."""
     known = specs(ctx)
     zigs = {spec.cgo.version for spec in known if spec.cgo and spec.cgo.compiler == "zig"}
     return sorted({("go", spec.go_version) for spec in known} | {("zig", version) for version in zigs})
 
 
-def checkouts(ctx: Site) -> list[tuple[Service, ResolvedSource]]:
+def checkouts(ctx: RunContext) -> list[tuple[Service, ResolvedSource]]:
     """The commits that run in production, each once.
 
     Raises:
@@ -87,26 +87,26 @@ def checkouts(ctx: Site) -> list[tuple[Service, ResolvedSource]]:
     """
     with ctx.lock:
         if "live sources" not in ctx.memo:
-            wanted = {(known.service.name, known.spec.commit): known.service for known in live(ctx)}
+            wanted = {(known.service.name, known.spec.commit): known.service for known in live_binaries(ctx)}
             ctx.memo["live sources"] = [(one, foreign.source_at(ctx, one, key[1])) for key, one in wanted.items()]
         found: list[tuple[Service, ResolvedSource]] = ctx.memo["live sources"]
         return found
 
 
-def refuse_nothing(ctx: Site) -> None:
+def require_comparable(ctx: RunContext) -> None:
     """There has to be something to compare with; and all of it, where something is to be shipped on the strength of it.
 
     Raises:
         RefusedError: no target runs anything that can be built again, or one runs something that cannot.
     """
-    if asked(ctx) and not live(ctx):
+    if comparison_requested(ctx) and not live_binaries(ctx):
         names = ", ".join(service.name for service in services_in_use(ctx))
         why = f" ({'; '.join(ctx.run.notes[-2:])})" if ctx.run.notes else ""
         raise RefusedError(
             f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
             "builder with; nothing was changed"
         )
-    if asked(ctx) and ctx.run.uncompared and ctx.run.command != "faithful":
+    if comparison_requested(ctx) and ctx.run.uncompared and ctx.run.command != "faithful":
         raise RefusedError(
             f"--data faithful=true: not everything that runs can be compared ({'; '.join(ctx.run.uncompared)}; why is "
             "in the notes); nothing was changed: leave those out with --limit or --data service=..., or see what "
@@ -114,22 +114,22 @@ def refuse_nothing(ctx: Site) -> None:
         )
 
 
-def _brought_by_others(ctx: Site, host: Host, path: str) -> list[Live]:
+def _foreign_binaries(ctx: RunContext, host: Host, path: str) -> list[LiveBinary]:
     services = ctx.services(host)
     if len(services_in_use(ctx)) != 1:
         raise RefusedError(f"--data binary={path}: of which service? name it with --data service=...")
     made = []
     for service in services:
-        recovered = foreign.spec_of(ctx, host, service, path)
+        recovered = foreign.recover_spec(ctx, host, service, path)
         if recovered is not None:
-            made.append(Live(host, service, path, path, *recovered))
+            made.append(LiveBinary(host, service, path, path, *recovered))
     return made
 
 
-def _of_host(ctx: Site, host: Host) -> list[Live]:
+def _of_host(ctx: RunContext, host: Host) -> list[LiveBinary]:
     if ctx.run.options.binary is not None:
-        return _brought_by_others(ctx, host, ctx.run.options.binary)
-    found: list[Live] = []
+        return _foreign_binaries(ctx, host, ctx.run.options.binary)
+    found: list[LiveBinary] = []
     for service in ctx.services(host):
         state = state_of(ctx, host).services[service.name]
         if state.current is None:
@@ -138,7 +138,7 @@ def _of_host(ctx: Site, host: Host) -> list[Live]:
         release = state.releases.get(state.current)
         folder = f"{service.home}/releases/{state.current}"
         raw = _json(release.manifest if release else None)
-        main = _believed(ctx, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
+        main = _trusted_manifest(ctx, host, service, _manifest(raw), f"{folder}/{PROVENANCE}")
         main = main or _stored(ctx, service, state.current, state.hashes.get(f"bin/{service.binary}"))
         if main is None:
             ctx.run.leave_uncompared(
@@ -146,35 +146,37 @@ def _of_host(ctx: Site, host: Host) -> list[Live]:
                 "no manifest of ours that can be believed is there or in the store",
             )
             continue
-        found.append(_live(host, service, state.current, folder, main))
+        found.append(_live_binary(host, service, state.current, folder, main))
         for path in sorted({*contents_of(raw), *state.hashes}):  # also what nothing speaks of may run
             name = path.removeprefix("bin/")
             if not path.startswith("bin/") or name == main.spec.binary:
                 continue
             further = _manifest(_json(_read(ctx, host, f"{folder}/{name}.{MANIFEST}")))
-            further = _believed(ctx, host, service, further, f"{folder}/{name}.{PROVENANCE}")
+            further = _trusted_manifest(ctx, host, service, further, f"{folder}/{name}.{PROVENANCE}")
             if further is None or further.spec.binary != name:
                 ctx.run.leave_uncompared(
                     f"{path} of {state.current} on {host.name}", "it has no manifest that can be believed"
                 )
             else:
-                found.append(_live(host, service, state.current, folder, further))
+                found.append(_live_binary(host, service, state.current, folder, further))
     return found
 
 
-def _believed(ctx: Site, host: Host, service: Service, manifest: Manifest | None, proof: str) -> Manifest | None:
+def _trusted_manifest(
+    ctx: RunContext, host: Host, service: Service, manifest: Manifest | None, proof: str
+) -> Manifest | None:
     """A target's manifest, unless building what it says could harm the builder; that is a note."""
     if manifest is None:
         return None
-    why = doubt(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
+    why = manifest_problem(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
     if why is not None:
         ctx.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
     return manifest if why is None else None
 
 
-def _live(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> Live:
+def _live_binary(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> LiveBinary:
     path = f"{folder}/bin/{manifest.spec.binary}"
-    return Live(host, service, release, path, manifest.spec, manifest.sha256)
+    return LiveBinary(host, service, release, path, manifest.spec, manifest.sha256)
 
 
 def _json(content: bytes | None) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def _manifest(raw: dict[str, Any]) -> Manifest | None:
         return None
 
 
-def _stored(ctx: Site, service: Service, release: str, sha256: str | None) -> Manifest | None:
+def _stored(ctx: RunContext, service: Service, release: str, sha256: str | None) -> Manifest | None:
     """The manifest of the store's artifact with exactly these bytes."""
     try:
         there = ctx.run.store.by_version(service.name, version_of(release))
@@ -203,7 +205,7 @@ def _stored(ctx: Site, service: Service, release: str, sha256: str | None) -> Ma
     return next((one.manifest for one in there if one.manifest.sha256 == sha256), None)
 
 
-def _read(ctx: Site, host: Host, path: str) -> bytes | None:
+def _read(ctx: RunContext, host: Host, path: str) -> bytes | None:
     try:
         code, lines = run(ctx.state, host, f"cat {shlex.quote(path)}", sudo=ctx.fleet(host).target.sudo)
     except BrokenError:

@@ -7,8 +7,9 @@ from pyinfra.api.host import Host
 
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import cgo
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import RefusedError
 from gofallback.git.resolve import resolve as resolve_ref
 from gofallback.gobuild import agent_source, plan
 from gofallback.gobuild.plan import AGENT
@@ -16,13 +17,13 @@ from gofallback.model import Service, Toolchain
 from gofallback.source.model import ResolvedSource
 
 
-def source_of(ctx: Site, service: Service) -> ResolvedSource:
+def source_of(ctx: RunContext, service: Service) -> ResolvedSource:
     """The exact commit of a service; the first caller resolves it and prints it, the others wait."""
     with ctx.lock:
         return resolve(ctx, service)
 
 
-def resolve(ctx: Site, service: Service) -> ResolvedSource:
+def resolve(ctx: RunContext, service: Service) -> ResolvedSource:
     """The same for a caller that sees to it that nobody else resolves this service."""
     if service.name not in ctx.run.sources:
         asked = service
@@ -42,7 +43,7 @@ def _say(line: str) -> None:
     click.echo(f"    {line}", err=True)
 
 
-def go_version(ctx: Site, service: Service) -> str:
+def go_version(ctx: RunContext, service: Service) -> str:
     """Toolchain version that builds a service.
 
     Raises:
@@ -51,7 +52,7 @@ def go_version(ctx: Site, service: Service) -> str:
     return service.build.go or toolchain_of(ctx).go
 
 
-def toolchain_of(ctx: Site) -> Toolchain:
+def toolchain_of(ctx: RunContext) -> Toolchain:
     """What the builder has to have.
 
     Raises:
@@ -65,7 +66,7 @@ def toolchain_of(ctx: Site) -> Toolchain:
     return toolchain
 
 
-def services_in_use(ctx: Site) -> list[Service]:
+def services_in_use(ctx: RunContext) -> list[Service]:
     """Every service that some reachable target runs, by name; builds need one meaning of it.
 
     In a rehearsal without targets: every service of the builder's data, for the platforms that it lists.
@@ -86,12 +87,12 @@ def services_in_use(ctx: Site) -> list[Service]:
     return [found[name][0] for name in sorted(found)]
 
 
-def specs_for(ctx: Site, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
+def specs_for(ctx: RunContext, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
     """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
     known = ctx.run.specs.setdefault(service.name, {})
     further = ctx.run.further.setdefault(service.name, {})
     every = [
-        spec.model_copy(update={"cgo": cgo.asked(ctx, service, spec.platform, toolchain_of(ctx), glibc)})
+        spec.model_copy(update={"cgo": cgo.cgo_for(ctx, service, spec.platform, toolchain_of(ctx), glibc)})
         for spec in plan.specs(service, source_of(ctx, service), go_version(ctx, service), platforms)
         for glibc in [_glibc(ctx, service, spec.platform) if service.build.cgo else []]
     ]
@@ -103,14 +104,14 @@ def specs_for(ctx: Site, service: Service, platforms: list[str]) -> dict[str, Bu
     return known
 
 
-def _glibc(ctx: Site, service: Service, platform: str) -> list[str]:
+def _glibc(ctx: RunContext, service: Service, platform: str) -> list[str]:
     """glibc of every target of the run that gets a service and has that platform."""
     own = [h for h in ctx.targets if any(one.name == service.name for one in ctx.services(h))]
     told = [state_of(ctx, host) for host in own]
     return [state.libc_version for state in told if state.platform == platform and state.libc == "glibc"]
 
 
-def agent_for(ctx: Site, service: Service, platform: str) -> BuildSpec:
+def agent_for(ctx: RunContext, service: Service, platform: str) -> BuildSpec:
     """The agent for a platform, built by the same toolchain as the service."""
     known = ctx.run.specs.setdefault(AGENT, {})
     if platform not in known:
@@ -118,7 +119,7 @@ def agent_for(ctx: Site, service: Service, platform: str) -> BuildSpec:
     return known[platform]
 
 
-def all_specs(ctx: Site) -> list[BuildSpec]:
+def all_specs(ctx: RunContext) -> list[BuildSpec]:
     """Everything the run builds or finds in the store: services, then agents; equal ones once."""
     specs: dict[str, BuildSpec] = {}
     agents: dict[str, BuildSpec] = {}

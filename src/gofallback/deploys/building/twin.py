@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import RefusedError, Site, members
+from gofallback.deploys.run.context import RunContext, members
+from gofallback.errors import RefusedError
 
 #: Deploys that build or ship what a second builder may have to confirm.
 COMMANDS = frozenset({"fallback", "rollout", "drill"})
 
 
 @dataclass(frozen=True)
-class Wish:
+class TwinPolicy:
     """What is asked for."""
 
     required: bool = False
@@ -31,55 +32,55 @@ class Wish:
         return second is not None and (self.name is None or self.name in (first, second))
 
 
-def wish(ctx: Site) -> Wish:
+def twin_policy(ctx: RunContext) -> TwinPolicy:
     """What ``--data twin`` asks for, else what ``trust.twin`` of the targets does; the strictest of them."""
     asked = ctx.run.options.twin
     if asked is True:
-        return Wish(required=True, why="--data twin=true")
+        return TwinPolicy(required=True, why="--data twin=true")
     if isinstance(asked, str):
-        return Wish(required=True, name=asked, why=f"--data twin={asked}")
-    data = _of_data(ctx)
-    return Wish() if asked is False else data
+        return TwinPolicy(required=True, name=asked, why=f"--data twin={asked}")
+    data = _policy_of_data(ctx)
+    return TwinPolicy() if asked is False else data
 
 
-def _of_data(ctx: Site) -> Wish:
+def _policy_of_data(ctx: RunContext) -> TwinPolicy:
     fleets, names = [ctx.fleet(host) for host in ctx.judges], _named(ctx)
     required = any(fleet.trust.twin == "required" for fleet in fleets)
     if not required and not names:
-        return Wish()
-    return Wish(required=required, name=names[0] if names else None, why="trust.twin")
+        return TwinPolicy()
+    return TwinPolicy(required=required, name=names[0] if names else None, why="trust.twin")
 
 
-def _named(ctx: Site) -> list[str]:
+def _named(ctx: RunContext) -> list[str]:
     """The builders that group data names as the twin."""
     return sorted({name for host in ctx.judges if (name := ctx.fleet(host).trust.twin_name)})
 
 
-def askers(ctx: Site) -> list[Host]:
+def hosts_requiring_twin(ctx: RunContext) -> list[Host]:
     """The hosts that ask for a second builder's word: each has to trust the key that signed it."""
     asking = [host for host in ctx.judges if ctx.fleet(host).trust.twin != "off"]
     return asking if asking and ctx.run.options.twin is None else ctx.judges
 
 
-def demanded(ctx: Site) -> bool:
+def twin_required(ctx: RunContext) -> bool:
     """Whether nothing is shipped without a second builder's word."""
-    return ctx.run.command in COMMANDS and (wish(ctx).required or bool(ctx.run.twins))
+    return ctx.run.command in COMMANDS and (twin_policy(ctx).required or bool(ctx.run.twins))
 
 
-def choose(ctx: Site) -> None:
+def select_twin(ctx: RunContext) -> None:
     """Set the run's twin, if one is wanted and there is one.
 
     Raises:
         RefusedError: the builder that is named does not exist, targets name several, or a rule is set aside without a
             reason.
     """
-    _set_aside(ctx)
+    _record_override(ctx)
     if ctx.run.options.twin is None and len(_named(ctx)) > 1:
         raise RefusedError(
             f"trust.twin: targets of this run name {' and '.join(_named(ctx))}; one build is for all of them: "
             "name one, or say which with --data twin=..."
         )
-    wanted = wish(ctx)
+    wanted = twin_policy(ctx)
     known = [host.name for host in members(ctx.state, "builders")]
     if wanted.name is not None and wanted.name not in known:
         raise RefusedError(
@@ -99,17 +100,17 @@ def choose(ctx: Site) -> None:
         ctx.run.note(f"{wanted.why}: {wanted.name} cannot confirm what {ctx.run.builder} builds: {why}")
 
 
-def _most_unlike(ctx: Site, others: list[Host]) -> Host:
+def _most_unlike(ctx: RunContext, others: list[Host]) -> Host:
     """Of another system, if there is one: the less two builders share, the more their agreement says."""
     assert ctx.builder is not None
     own = ctx.fleet(ctx.builder).builder
     return next((host for host in others if ctx.fleet(host).builder.os != own.os), others[0])
 
 
-def _set_aside(ctx: Site) -> None:
+def _record_override(ctx: RunContext) -> None:
     """``--data twin=false`` against group data that requires one is an exception: it needs a reason and is told."""
     options = ctx.run.options
-    if options.twin is not False or not _of_data(ctx).required:
+    if options.twin is not False or not _policy_of_data(ctx).required:
         return
     if not options.reason:
         raise RefusedError(

@@ -10,8 +10,8 @@ from pyinfra.api.host import Host
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.releasing.provenance_gate import trusted
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.releasing.provenance_gate import trusted_keys
+from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.plan import package_argument
 from gofallback.model import Service
 from gofallback.model.base import one_line, relative_inside
@@ -20,7 +20,7 @@ from gofallback.provenance import ProvenanceError, envelope, statement
 from gofallback.source.refs import FULL_SHA
 
 #: Go's variables that change the bytes, run nothing, and stand in the build info (cmd/go/internal/load, setBuildInfo).
-HARMLESS = (
+SAFE_SETTINGS = (
     *("GOAMD64", "GOARM", "GOARM64", "GO386", "GOMIPS", "GOMIPS64", "GOPPC64", "GORISCV64"),
     *("GOEXPERIMENT", "GOFIPS140"),
 )
@@ -34,7 +34,9 @@ _FORMS = {
 _TAG, _VARIABLE, _VALUE = r"[A-Za-z0-9_.]+", r"[\w./-]+\.\w+", r"[A-Za-z0-9_.,=-]*"
 
 
-def doubt(ctx: Site, host: Host, service: Service, platform: str, manifest: Manifest, proof: str) -> str | None:
+def manifest_problem(
+    ctx: RunContext, host: Host, service: Service, platform: str, manifest: Manifest, proof: str
+) -> str | None:
     """Why a target's manifest is not built again, in a few words; None: it may be.
 
     What only names things has to have their form. What could run a program on the builder (its environment for go,
@@ -51,16 +53,16 @@ def doubt(ctx: Site, host: Host, service: Service, platform: str, manifest: Mani
     spec = manifest.spec
     if manifest.key != spec.key:
         return "its key is not that of its build"
-    odd = next(odd_fields(spec, service.name, platform), None)
+    odd = next(invalid_fields(spec, service.name, platform), None)
     if odd is not None:
         return f"{odd} {str(getattr(spec, odd))!r:.80} cannot be"
-    asks = next(_asks(spec, service), None)
+    asks = next(_code_execution_risks(spec, service), None)
     if asks is None or ctx.run.store.find(service.name, spec.key) is not None:
         return None
     return None if _signed(ctx, host, manifest, proof) else f"{asks}, and no trusted key signed that"
 
 
-def odd_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
+def invalid_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
     """Names of fields that no build of this service has: of another form than group data may give them."""
     if spec.service != service:
         yield "service"
@@ -81,15 +83,15 @@ def odd_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
         yield "stamp"
 
 
-def harmless(name: str, value: str) -> bool:
+def is_safe_setting(name: str, value: str) -> bool:
     """Whether a variable of go's environment changes bytes only, and can stand in a command."""
-    return name in HARMLESS and re.fullmatch(_VALUE, value) is not None
+    return name in SAFE_SETTINGS and re.fullmatch(_VALUE, value) is not None
 
 
-def _asks(spec: BuildSpec, service: Service) -> Iterator[str]:
+def _code_execution_risks(spec: BuildSpec, service: Service) -> Iterator[str]:
     """What could run a program, and is not what group data says."""
     for name, value in spec.environment:
-        if not harmless(name, value) and service.build.environment.get(name) != value:
+        if not is_safe_setting(name, value) and service.build.environment.get(name) != value:
             yield f"it asks for {name!r:.40} in go's environment, which group data does not"
     if not set(spec.generate) <= set(service.build.generate):
         yield "it asks for generators, which group data does not"
@@ -111,13 +113,13 @@ def _one_line(value: str) -> bool:
         return False
 
 
-def _signed(ctx: Site, host: Host, manifest: Manifest, proof: str) -> bool:
+def _signed(ctx: RunContext, host: Host, manifest: Manifest, proof: str) -> bool:
     """Whether a trusted key signed for exactly this manifest's build."""
     fleet = ctx.fleet(host)
     try:
         code, lines = run(ctx.state, host, f"cat {shlex.quote(proof)}", sudo=fleet.target.sudo)
         sealed = envelope.unseal("\n".join(lines).encode())
-        if code or not envelope.signers(sealed, trusted(ctx, fleet.trust)):
+        if code or not envelope.signers(sealed, trusted_keys(ctx, fleet.trust)):
             return False
         made = statement.read(sealed.payload)
     except (BrokenError, ProvenanceError):

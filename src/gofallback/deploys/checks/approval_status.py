@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gofallback.approval.digest import ApprovalError, release_of
 from gofallback.approval.requester import Requester, find_requester
-from gofallback.approval.tally import Desk, Tally
+from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.controller.store import StoreError
-from gofallback.deploys.checks.approvals import demands, frozen
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.checks.approvals import active_freezes, approval_rules
+from gofallback.deploys.run.context import RunContext
 from gofallback.model.approval import Approval
 from gofallback.report.fleet import ApprovalRow, FreezeRow, StatusRow
 
@@ -19,18 +19,18 @@ from gofallback.report.fleet import ApprovalRow, FreezeRow, StatusRow
 _MOST_VERSIONS = 3
 
 
-def freeze_rows(ctx: Site) -> list[FreezeRow]:
+def freeze_rows(ctx: RunContext) -> list[FreezeRow]:
     """The environments that are frozen now."""
     return [
         FreezeRow(environment=environment, name=on.name, until=on.until.isoformat() if on.until else None, text=str(on))
-        for environment, on in frozen(ctx, datetime.now(UTC))
+        for environment, on in active_freezes(ctx, datetime.now(UTC))
     ]
 
 
-def approval_rows(ctx: Site, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
+def approval_rows(ctx: RunContext, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
     """How the newest versions that are not live everywhere stand, where approvals are demanded."""
     made = []
-    for environment, rules, service in demands(ctx):
+    for environment, rules, service in approval_rules(ctx):
         hosts = {host.name for host in ctx.targets if ctx.fleet(host).environment == environment}
         live = {row.version for row in rows if row.service == service.name and row.host in hosts}
         for version in _newer(ctx, service.name, live):
@@ -38,7 +38,7 @@ def approval_rows(ctx: Site, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
     return made
 
 
-def _newer(ctx: Site, service: str, live: set[str | None]) -> Iterator[str]:
+def _newer(ctx: RunContext, service: str, live: set[str | None]) -> Iterator[str]:
     """Versions of the store that were built after the one that is live everywhere."""
     for version in ctx.run.store.versions(service)[:_MOST_VERSIONS]:
         if live == {version}:
@@ -46,7 +46,7 @@ def _newer(ctx: Site, service: str, live: set[str | None]) -> Iterator[str]:
         yield version
 
 
-def _row(ctx: Site, environment: str, rules: Approval, service: str, version: str) -> ApprovalRow:
+def _row(ctx: RunContext, environment: str, rules: Approval, service: str, version: str) -> ApprovalRow:
     try:
         tally = _tally(ctx, environment, rules, service, version)
     except (ApprovalError, StoreError) as error:
@@ -67,8 +67,8 @@ def _row(ctx: Site, environment: str, rules: Approval, service: str, version: st
     )
 
 
-def _tally(ctx: Site, environment: str, rules: Approval, service: str, version: str) -> Tally:
-    desk = Desk(Path.cwd(), environment, rules)
+def _tally(ctx: RunContext, environment: str, rules: Approval, service: str, version: str) -> Tally:
+    desk = ApprovalPolicy(Path.cwd(), environment, rules)
     # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
     claimed = ctx.run.options.requester
     requester = find_requester(desk.signers(), claimed, (), ()) if claimed else Requester()

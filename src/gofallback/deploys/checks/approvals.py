@@ -13,14 +13,16 @@ import click
 from gofallback.approval.digest import ApprovalError, Release, release_of
 from gofallback.approval.keygen import keys_at_hand, uncommitted
 from gofallback.approval.requester import Requester, find_requester
-from gofallback.approval.tally import Desk, Tally
+from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.deploys.building.specs import services_in_use, specs_for
 from gofallback.deploys.releasing.stored import stored_of
-from gofallback.deploys.run.context import RefusedError, Site, cli_parameters
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import RefusedError
 from gofallback.model import Service
 from gofallback.model.approval import Approval
 from gofallback.model.freeze import FreezeOnce, FreezeWeekly, Frozen, active
+from gofallback.pyinfra_patches.flags import cli_parameters
 
 #: Commands that bring a release. What goes back, or changes no service, is never in the way of safety.
 BRINGS_RELEASE = frozenset({"fallback", "rollout"})
@@ -38,7 +40,7 @@ _PROTECTED = {
 }
 
 
-def permit(ctx: Site) -> None:
+def require_permission(ctx: RunContext) -> None:
     """Refuse a run that must not begin; keep for journal and report what let it begin.
 
     Approvals that counted go to ``run.approvals``, rules that were set aside to ``run.overrides``. A ``--dry`` run is
@@ -50,14 +52,14 @@ def permit(ctx: Site) -> None:
     options = ctx.run.options
     if ctx.run.command not in BRINGS_RELEASE or options.abort:
         return
-    _rules_from_group_data(ctx)
+    _refuse_rule_overrides(ctx)
     glass = options.break_glass
     if glass is not None and len(glass.strip()) < SHORTEST_REASON:
         raise RefusedError(
             f"--data break_glass={glass}: should say why, in at least {SHORTEST_REASON} characters; "
             "it is kept in the journal and in the report"
         )
-    problems = [*_frozen(ctx), *_unapproved(ctx)]
+    problems = [*_freeze_problems(ctx), *_approval_problems(ctx)]
     if glass is not None and not ctx.run.overrides:
         ctx.run.note("break_glass was given, but nothing stood in the way")
     if not problems:
@@ -69,7 +71,7 @@ def permit(ctx: Site) -> None:
     raise RefusedError("\n".join(problems))
 
 
-def _rules_from_group_data(ctx: Site) -> None:
+def _refuse_rule_overrides(ctx: RunContext) -> None:
     """What protects an environment is changed where changes are reviewed, not by whoever it holds up."""
     given = ctx.state.inventory.get_override_data()
     rules = any(ctx.fleet(host).approval or ctx.fleet(host).freeze for host in ctx.targets)
@@ -80,7 +82,7 @@ def _rules_from_group_data(ctx: Site) -> None:
             )
 
 
-def frozen(ctx: Site, now: datetime) -> Iterator[tuple[str, Frozen]]:
+def active_freezes(ctx: RunContext, now: datetime) -> Iterator[tuple[str, Frozen]]:
     """The environments of this run's targets in which a freeze is on."""
     every: dict[str, list[FreezeOnce | FreezeWeekly]] = {}
     for host in ctx.targets:
@@ -92,11 +94,13 @@ def frozen(ctx: Site, now: datetime) -> Iterator[tuple[str, Frozen]]:
             yield environment, found
 
 
-def _frozen(ctx: Site) -> Iterator[str]:
+def _freeze_problems(ctx: RunContext) -> Iterator[str]:
     options, now = ctx.run.options, datetime.now(UTC)
-    for environment, found in frozen(ctx, now):
+    for environment, found in active_freezes(ctx, now):
         if options.override_freeze is not None or options.break_glass is not None:
-            _set_aside(ctx, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or "")
+            _record_override(
+                ctx, "freeze", f"{environment}: {found}", options.override_freeze or options.break_glass or ""
+            )
             continue
         yield (
             f"{environment} is frozen: {found}; wait, or go on with --data override_freeze='why' (audited). "
@@ -106,31 +110,31 @@ def _frozen(ctx: Site) -> Iterator[str]:
         ctx.run.note("override_freeze was given, but no freeze is on")
 
 
-def _unapproved(ctx: Site) -> Iterator[str]:
+def _approval_problems(ctx: RunContext) -> Iterator[str]:
     if ctx.run.options.resume:
         return  # it ends what was permitted when it began, with what lies on the targets
-    for environment, rules, service in demands(ctx):
+    for environment, rules, service in approval_rules(ctx):
         glass = ctx.run.options.break_glass
         try:
-            tally = _count(ctx, environment, rules, service)
+            tally = _tally(ctx, environment, rules, service)
         except ApprovalError as error:
             if glass is None:
                 yield f"{service.name} for {environment}: {error}"
             else:
-                _set_aside(ctx, "break-glass", f"{service.name} for {environment}: {error}", glass)
+                _record_override(ctx, "break-glass", f"{service.name} for {environment}: {error}", glass)
             continue
-        _keep(ctx, tally)
+        _record_approvals(ctx, tally)
         if tally.enough:
             continue
         what = f"{tally.release.service} {tally.release.version} for {environment}"
         if glass is not None:
-            _set_aside(ctx, "break-glass", f"{what}: {tally.had()}", glass)
+            _record_override(ctx, "break-glass", f"{what}: {tally.had()}", glass)
             continue
         way = f"gofallback approve {tally.release.version} --environment {environment}"
         yield "\n".join([f"{what}: {tally.line()}; each of them: {way}", *(f"    {line}" for line in tally.refused)])
 
 
-def demands(ctx: Site) -> Iterator[tuple[str, Approval, Service]]:
+def approval_rules(ctx: RunContext) -> Iterator[tuple[str, Approval, Service]]:
     """Each service in each environment whose rules ask for approvals; of several rules all count."""
     seen: list[tuple[str, Approval, str]] = []
     for service in services_in_use(ctx):
@@ -143,9 +147,9 @@ def demands(ctx: Site) -> Iterator[tuple[str, Approval, Service]]:
             yield fleet.environment, fleet.approval, service
 
 
-def _count(ctx: Site, environment: str, rules: Approval, service: Service) -> Tally:
-    desk = Desk(Path.cwd(), environment, rules)
-    release = _about_to_go(ctx, service, environment, rules)
+def _tally(ctx: RunContext, environment: str, rules: Approval, service: Service) -> Tally:
+    desk = ApprovalPolicy(Path.cwd(), environment, rules)
+    release = _release_to_approve(ctx, service, environment, rules)
     requester = _requester(ctx, desk)
     ctx.run.note(f"requested by {requester}")
     if uncommitted(desk.project, rules.signers):
@@ -156,7 +160,7 @@ def _count(ctx: Site, environment: str, rules: Approval, service: Service) -> Ta
     return tally
 
 
-def _about_to_go(ctx: Site, service: Service, environment: str, rules: Approval) -> Release:
+def _release_to_approve(ctx: RunContext, service: Service, environment: str, rules: Approval) -> Release:
     """What this run brings, as one release.
 
     Raises:
@@ -184,7 +188,7 @@ def _about_to_go(ctx: Site, service: Service, environment: str, rules: Approval)
     return release_of(service.name, version, stored, keys)
 
 
-def _requester(ctx: Site, desk: Desk) -> Requester:
+def _requester(ctx: RunContext, desk: ApprovalPolicy) -> Requester:
     if "keys at hand" not in ctx.memo:
         files = {Path(str(key)).expanduser() for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
         ctx.memo["keys at hand"] = keys_at_hand(files)
@@ -192,14 +196,14 @@ def _requester(ctx: Site, desk: Desk) -> Requester:
     return find_requester(desk.signers(), ctx.run.options.requester, ctx.memo["keys at hand"], users)
 
 
-def _keep(ctx: Site, tally: Tally) -> None:
+def _record_approvals(ctx: RunContext, tally: Tally) -> None:
     for one in tally.accepted:
         row = {"principal": one.principal, "key": one.key, "at": one.at, "expires": one.expires, "file": one.file}
         about = {"service": tally.release.service, "version": tally.release.version, "digest": tally.release.digest}
         ctx.run.approvals.append({**row, **about, "environment": tally.environment, "why": one.reason})
 
 
-def _set_aside(ctx: Site, kind: str, what: str, why: str) -> None:
+def _record_override(ctx: RunContext, kind: str, what: str, why: str) -> None:
     """Loud on the screen; the journal, the report and the targets' journals get it from the run."""
     ctx.run.overrides.append({"kind": kind, "what": what, "why": why})
     word = "GLASS BROKEN" if ctx.run.options.break_glass else "FREEZE OVERRIDDEN"

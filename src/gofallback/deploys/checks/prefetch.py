@@ -13,14 +13,14 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
 from gofallback.deploys.building.specs import resolve, services_in_use
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
 from gofallback.model import Service
 
 
-def gather(ctx: Site, *, sources: bool) -> None:
+def prefetch(ctx: RunContext, *, sources: bool) -> None:
     """Ask every target that takes part, the builder in use, and the repositories.
 
     Args:

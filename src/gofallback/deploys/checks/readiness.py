@@ -11,19 +11,21 @@ from gofallback.builder.messages import MAKE_ROOM
 from gofallback.connectors.winssh import WinSSHConnector
 from gofallback.deploys.building import plan, production, twin
 from gofallback.deploys.building.specs import all_specs, services_in_use
-from gofallback.deploys.checks.approvals import permit
-from gofallback.deploys.checks.prefetch import gather
+from gofallback.deploys.checks.approvals import require_permission
+from gofallback.deploys.checks.prefetch import prefetch
 from gofallback.deploys.releasing.desired import check_files
 from gofallback.deploys.rollout import etcd_lease, waves
-from gofallback.deploys.run.context import RefusedError, Site, cli_parameters
-from gofallback.deploys.run.journal import writable
+from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.journal import journal_problem
 from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import RefusedError
 from gofallback.facts.builder import builder_state
 from gofallback.lease.holder import in_the_way
 from gofallback.lease.script import HEARTBEAT
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
-from gofallback.pyinfra_patches.empty_run import GIVEN, misspelt
+from gofallback.pyinfra_patches.empty_run import GIVEN, misspelt_limit
+from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.release.prerequisites import preconditions, requirements
 from gofallback.release.state import Holder
 
@@ -33,7 +35,7 @@ ONLY_BUILDERS = frozenset({"standby", "builds", "wipe"})
 NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
 
 
-def whole_run(ctx: Site) -> None:
+def check_run(ctx: RunContext) -> None:
     """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
     _pyinfra_options(ctx)
     _reachable(ctx)
@@ -42,29 +44,29 @@ def whole_run(ctx: Site) -> None:
     if builds and ctx.builders:
         _choose_builder(ctx)
     if ctx.run.command in twin.COMMANDS:
-        twin.choose(ctx)
+        twin.select_twin(ctx)
     if ctx.run.command in NEEDS_TARGETS and not services_in_use(ctx):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(ctx.run.options.service) or 'any service'}")
     _platforms(ctx)
     if ctx.run.command in CHANGES_TARGETS:
-        waves.check(ctx)
+        waves.check_strategy(ctx)
         etcd_lease.check(ctx)
     if ctx.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
-        problem = writable(ctx)
+        problem = journal_problem(ctx)
         if problem:
             raise RefusedError(problem)
-    gather(ctx, sources=builds and ctx.run.command != "faithful")
-    production.refuse_nothing(ctx)
+    prefetch(ctx, sources=builds and ctx.run.command != "faithful")
+    production.require_comparable(ctx)
     if builds and not ctx.builders:
-        _do_without_builder(ctx)
+        _require_stored_artifacts(ctx)
     if ctx.run.command in twin.COMMANDS and builds:
-        plan.refuse_alone(ctx)
+        plan.require_second_builder(ctx)
     if ctx.run.command == "drill":
         check_files(ctx)
-    permit(ctx)
+    require_permission(ctx)
 
 
-def _pyinfra_options(ctx: Site) -> None:
+def _pyinfra_options(ctx: RunContext) -> None:
     given = cli_parameters()
     for name, flag in (("no_wait", "--no-wait"), ("serial", "--serial"), ("fail_percent", "--fail-percent")):
         if given.get(name) is not None and given[name] is not False:
@@ -72,18 +74,18 @@ def _pyinfra_options(ctx: Site) -> None:
                 f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
                 "budget are group data: `rollout: {canary, waves, budget}`"
             )
-    if trouble := misspelt(GIVEN, ctx.state.inventory):
+    if trouble := misspelt_limit(GIVEN, ctx.state.inventory):
         raise RefusedError(trouble)
 
 
-def _reachable(ctx: Site) -> None:
+def _reachable(ctx: RunContext) -> None:
     command, run = ctx.run.command, ctx.run
     if command not in ONLY_BUILDERS:
         # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
         lost = set(ctx.unreachable_builders)
         ctx.state.failed_hosts -= {host for host in ctx.state.failed_hosts if host.name in lost}
     if command in ONLY_BUILDERS and not ctx.builders:
-        raise RefusedError(_nobody("builders", ctx.unreachable_builders))
+        raise RefusedError(_no_hosts_reason("builders", ctx.unreachable_builders))
     if command not in NEEDS_TARGETS:
         return
     if ctx.unreachable_targets and not run.options.skip_unreachable and command != "status":
@@ -94,10 +96,10 @@ def _reachable(ctx: Site) -> None:
     if ctx.unreachable_targets:
         run.note(f"left out, cannot be reached: {', '.join(ctx.unreachable_targets)}")
     if not ctx.targets and (command != "drill" or ctx.unreachable_targets):
-        raise RefusedError(_nobody("targets", ctx.unreachable_targets))
+        raise RefusedError(_no_hosts_reason("targets", ctx.unreachable_targets))
 
 
-def _connectors(ctx: Site) -> None:
+def _connectors(ctx: RunContext) -> None:
     """A Linux host behind @winssh would get the words of cmd.exe, and answer with its shell's errors."""
     linux = [*ctx.targets, *(host for host in ctx.builders if ctx.fleet(host).builder.os == "linux")]
     for host in linux:
@@ -108,7 +110,7 @@ def _connectors(ctx: Site) -> None:
             )
 
 
-def _platforms(ctx: Site) -> None:
+def _platforms(ctx: RunContext) -> None:
     """A rehearsal without targets builds what group data lists."""
     if ctx.run.command != "drill" or ctx.targets:
         return
@@ -120,7 +122,7 @@ def _platforms(ctx: Site) -> None:
             )
 
 
-def _nobody(group: str, unreachable: list[str]) -> str:
+def _no_hosts_reason(group: str, unreachable: list[str]) -> str:
     if unreachable:
         return f"none of the {group} can be reached: {', '.join(unreachable)}"
     return (
@@ -128,30 +130,30 @@ def _nobody(group: str, unreachable: list[str]) -> str:
     )
 
 
-def _choose_builder(ctx: Site) -> None:
+def _choose_builder(ctx: RunContext) -> None:
     ctx.run.builder = _first_trusted(ctx)
     if ctx.unreachable_builders:
         ctx.run.note(f"builder {', '.join(ctx.unreachable_builders)} cannot be reached; {ctx.run.builder} builds")
 
 
-def _first_trusted(ctx: Site) -> str:
+def _first_trusted(ctx: RunContext) -> str:
     """The first that every target lets build (`trust.builders`); the first of all where none is: that is told later."""
     allowed = [set(ctx.fleet(host).trust.builders) for host in ctx.targets if ctx.fleet(host).trust.builders]
     names = [host.name for host in ctx.builders]
     return next((name for name in names if all(name in some for some in allowed)), names[0])
 
 
-def _do_without_builder(ctx: Site) -> None:
-    if production.asked(ctx):
-        raise RefusedError(f"{_nobody('builders', ctx.unreachable_builders)}; there is none to be judged")
+def _require_stored_artifacts(ctx: RunContext) -> None:
+    if production.comparison_requested(ctx):
+        raise RefusedError(f"{_no_hosts_reason('builders', ctx.unreachable_builders)}; there is none to be judged")
     missing = [spec for spec in all_specs(ctx) if ctx.run.store.find(spec.service, spec.key) is None]
     if missing:
         what = f"{missing[0].what} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
-        raise RefusedError(f"{_nobody('builders', ctx.unreachable_builders)}; {what}")
+        raise RefusedError(f"{_no_hosts_reason('builders', ctx.unreachable_builders)}; {what}")
     ctx.run.note("no builder can be reached; every artifact was in the store")
 
 
-def target(ctx: Site, host: Host) -> None:
+def check_target(ctx: RunContext, host: Host) -> None:
     """One target: what it is, what it has, who is at work there."""
     if ctx.run.command == "status":
         return
@@ -172,7 +174,7 @@ def _refuse(host: Host, problems: list[str]) -> None:
         raise RefusedError(f"{host.name}: {'; '.join(problems)}; nothing was changed")
 
 
-def _wait_for_lost_run(ctx: Site, host: Host, service: Service) -> None:
+def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
     """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
 
     A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
@@ -187,18 +189,18 @@ def _wait_for_lost_run(ctx: Site, host: Host, service: Service) -> None:
             told = True
         gevent.sleep(0.5)
         held = state_of(ctx, host, refresh=True).services[service.name].lease
-        if held is not None and _alive(before, held):
+        if held is not None and _is_renewed(before, held):
             return
 
 
-def _alive(before: Holder, now: Holder) -> bool:
+def _is_renewed(before: Holder, now: Holder) -> bool:
     """Whether the lease was renewed, or taken anew, between two looks."""
     if before.run_id != now.run_id or before.number != now.number:
         return True
     return now.silent is not None and (before.silent is None or now.silent < before.silent)
 
 
-def builder(ctx: Site, host: Host) -> None:
+def check_builder(ctx: RunContext, host: Host) -> None:
     """The builder in use: its disk, if anything is to be built."""
     if not plan.to_build(ctx, host):
         return

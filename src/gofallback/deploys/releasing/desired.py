@@ -8,10 +8,10 @@ from pathlib import Path
 from pyinfra.api.host import Host
 
 from gofallback.artifact.spec import BuildSpec
-from gofallback.controller.release_files import Place, gather
+from gofallback.controller.release_files import Place, collect_release_files
 from gofallback.deploys.building.specs import agent_for, specs_for
 from gofallback.deploys.releasing.stored import stored_agent, stored_of
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.git import resolve
 from gofallback.model import Service
@@ -22,7 +22,7 @@ from gofallback.source.model import Repository
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DesiredRelease:
     """One release of one service on one target."""
 
     service: Service
@@ -44,18 +44,18 @@ class Wanted:
         return self.binary.commit
 
 
-def wanted_from_source(ctx: Site, host: Host) -> list[Wanted]:
+def desired_from_source(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     """The releases that a build of this run puts on a target."""
     platform = state_of(ctx, host).platform
     wanted = []
     for service in ctx.services(host):
         binary = specs_for(ctx, service, [platform])[platform]
         programs = (binary, *ctx.run.further[service.name][platform])
-        wanted.append(_wanted(ctx, host, service, programs, agent_for(ctx, service, platform)))
+        wanted.append(_desired(ctx, host, service, programs, agent_for(ctx, service, platform)))
     return wanted
 
 
-def wanted_from_store(ctx: Site, host: Host) -> list[Wanted]:
+def desired_from_store(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     """The releases that stored artifacts put on a target (rollout.py).
 
     Raises:
@@ -73,11 +73,13 @@ def wanted_from_store(ctx: Site, host: Host) -> list[Wanted]:
             ctx.run.specs.setdefault(spec.service, {})[spec.platform] = spec
         specs = tuple(stored.manifest.spec for stored in further)
         ctx.run.further.setdefault(service.name, {})[platform] = specs
-        wanted.append(_wanted(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
+        wanted.append(_desired(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
     return wanted
 
 
-def _wanted(ctx: Site, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec) -> Wanted:
+def _desired(
+    ctx: RunContext, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec
+) -> DesiredRelease:
     binary, *further = programs
     files = render(
         service,
@@ -86,12 +88,12 @@ def _wanted(ctx: Site, host: Host, service: Service, programs: tuple[BuildSpec, 
         agent_key=agent.key,
         templates=templates.load(Path.cwd()),
         further={spec.binary: spec.key for spec in further},
-        extras=_extras(ctx, service, binary, ctx.fleet(host).environment),
+        extras=_extra_files(ctx, service, binary, ctx.fleet(host).environment),
     )
-    return Wanted(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
+    return DesiredRelease(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
 
 
-def check_files(ctx: Site) -> None:
+def check_files(ctx: RunContext) -> None:
     """A rehearsal finds a file that cannot be had, though it brings none.
 
     Raises:
@@ -100,10 +102,10 @@ def check_files(ctx: Site) -> None:
     for host in ctx.targets:
         platform = state_of(ctx, host).platform
         for service in ctx.services(host):
-            _extras(ctx, service, specs_for(ctx, service, [platform])[platform], ctx.fleet(host).environment)
+            _extra_files(ctx, service, specs_for(ctx, service, [platform])[platform], ctx.fleet(host).environment)
 
 
-def _extras(ctx: Site, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
+def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
     """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
 
     Raises:
@@ -118,6 +120,6 @@ def _extras(ctx: Site, service: Service, binary: BuildSpec, environment: str) ->
             source: Repository | None = ctx.run.sources.get(service.name)
             if source is None and any(one.repository is not None for one in service.files.values()):
                 source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
-            ctx.memo[key] = gather(service, Place(source, Path.cwd(), ctx.run.home.files, context))
+            ctx.memo[key] = collect_release_files(service, Place(source, Path.cwd(), ctx.run.home.files, context))
         found: dict[str, Extra] = ctx.memo[key]
         return found

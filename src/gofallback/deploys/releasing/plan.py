@@ -11,8 +11,8 @@ import click
 from pyinfra.api.host import Host
 
 from gofallback.controller.store import MANIFEST, Stored
-from gofallback.deploys.releasing.desired import Wanted, wanted_from_source, wanted_from_store
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.releasing.desired import DesiredRelease, desired_from_source, desired_from_store
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.provenance.attest import beside
 from gofallback.redact import names_secret, redact
@@ -25,20 +25,20 @@ from gofallback.release.upload_plan import LocalProgram, upload_for
 _VARIABLE = re.compile(r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]+)=\".")
 
 
-def wanted(ctx: Site, host: Host) -> list[Wanted]:
+def desired_releases(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     """The releases that this run puts on a target; worked out once."""
     key = f"wanted:{host.name}"
     with ctx.lock:
         if key not in ctx.memo:
-            make = wanted_from_store if ctx.run.command == "rollout" else wanted_from_source
+            make = desired_from_store if ctx.run.command == "rollout" else desired_from_source
             ctx.memo[key] = make(ctx, host)
             for want in ctx.memo[key]:
-                _note(ctx, host, want)
-        found: list[Wanted] = ctx.memo[key]
+                _record_desired(ctx, host, want)
+        found: list[DesiredRelease] = ctx.memo[key]
         return found
 
 
-def _note(ctx: Site, host: Host, want: Wanted) -> None:
+def _record_desired(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     outcome = ctx.run.outcome(host.name, want.service.name)
     found = state_of(ctx, host).services[want.service.name]
     outcome.release, outcome.commit = want.files.id, want.commit
@@ -52,12 +52,12 @@ def _note(ctx: Site, host: Host, want: Wanted) -> None:
         outcome.state = "unchanged"
 
 
-def stored_binary(ctx: Site, want: Wanted) -> Stored | None:
+def stored_binary(ctx: RunContext, want: DesiredRelease) -> Stored | None:
     """The artifact of a wanted release, if it exists by now."""
     return ctx.run.artifacts.get(want.binary.key)
 
 
-def changes(ctx: Site, host: Host, want: Wanted) -> list[Step]:
+def changes(ctx: RunContext, host: Host, want: DesiredRelease) -> list[Step]:
     """Every change on one target; empty: nothing to do."""
     stored = stored_binary(ctx, want)
     found = state_of(ctx, host).services[want.service.name]
@@ -66,7 +66,7 @@ def changes(ctx: Site, host: Host, want: Wanted) -> list[Step]:
     return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
 
 
-def tell(ctx: Site, host: Host, want: Wanted) -> None:
+def show_changes(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     """Say every change, host by host; with --diff also the text of what changes."""
     for step in changes(ctx, host, want):
         host.log(f"{want.service.name}: {step.text}")
@@ -87,7 +87,7 @@ def _coloured(line: str) -> str:
     return click.style(line, fg={"+": "green", "-": "red"}.get(line[:1]))
 
 
-def upload(ctx: Site, host: Host, want: Wanted, programs: Sequence[Stored]) -> Upload | None:
+def upload(ctx: RunContext, host: Host, want: DesiredRelease, programs: Sequence[Stored]) -> Upload | None:
     """What has to be sent to a target; None: it is all there.
 
     Args:
@@ -128,7 +128,7 @@ def _beside_further(further: Sequence[Stored]) -> dict[str, bytes]:
     return found
 
 
-def _manifest(want: Wanted, binary: Stored, further: Sequence[Stored], agent: Stored) -> bytes:
+def _manifest(want: DesiredRelease, binary: Stored, further: Sequence[Stored], agent: Stored) -> bytes:
     """manifest.json of a release: the main binary's manifest, and what lies beside it.
 
     `contents` is there only where there is something: a release of one binary has the manifest it always had.

@@ -12,8 +12,9 @@ from pyinfra.api.host import Host
 
 from gofallback.controller.store import Stored
 from gofallback.deploys.building import twin
-from gofallback.deploys.releasing.desired import Wanted
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.releasing.desired import DesiredRelease
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.model.trust import Trust
 from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance import twin as attestation
@@ -21,7 +22,7 @@ from gofallback.provenance.keys import PUBLIC, TrustedKey, read_public
 from gofallback.provenance.policy import keys_of, unproven
 
 
-def trusted(ctx: Site, trust: Trust) -> list[TrustedKey]:
+def trusted_keys(ctx: RunContext, trust: Trust) -> list[TrustedKey]:
     """Whose signatures count for this data; read once a run.
 
     Raises:
@@ -34,16 +35,16 @@ def trusted(ctx: Site, trust: Trust) -> list[TrustedKey]:
     return known[name]
 
 
-def problem(ctx: Site, host: Host, stored: Iterable[Stored]) -> str | None:
+def reject_reason(ctx: RunContext, host: Host, stored: Iterable[Stored]) -> str | None:
     """Why one of these artifacts may not be sent to a target; None: they may, or `trust.provenance` only warns.
 
     Raises:
         ProvenanceError: a key cannot be read.
     """
     trust, artifacts = ctx.fleet(host).trust, list(stored)
-    demanded, named = twin.demanded(ctx), ctx.run.command == "rollout" and twin.wish(ctx).name
+    demanded, named = twin.twin_required(ctx), ctx.run.command == "rollout" and twin.twin_policy(ctx).name
     for one in artifacts if demanded or named else ():
-        alone = unconfirmed(ctx, one, host)
+        alone = missing_confirmation(ctx, one, host)
         if alone is not None and demanded:
             return alone
         if alone is not None:
@@ -51,7 +52,7 @@ def problem(ctx: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     if trust.provenance == "off":
         return None
     for one in artifacts:
-        found = _asked(ctx, trust, one)
+        found = _unproven_reason(ctx, trust, one)
         if found is None:
             continue
         if trust.provenance == "required":
@@ -60,11 +61,11 @@ def problem(ctx: Site, host: Host, stored: Iterable[Stored]) -> str | None:
     return None
 
 
-def _word(ctx: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
+def _twin_attestation(ctx: RunContext, stored: Stored, host: Host) -> tuple[str | None, str]:
     """The builder that, besides the artifact's own, made the same bytes, or why nobody whom a host trusts says so."""
     try:
         content = (stored.path.parent / TWIN).read_bytes()
-        return attestation.read(content, stored.manifest, trusted(ctx, ctx.fleet(host).trust)), ""
+        return attestation.read(content, stored.manifest, trusted_keys(ctx, ctx.fleet(host).trust)), ""
     except FileNotFoundError:
         return None, f"only {stored.manifest.builder} is known to have built them"
     except OSError as error:
@@ -73,7 +74,7 @@ def _word(ctx: Site, stored: Stored, host: Host) -> tuple[str | None, str]:
         return None, f"{TWIN} beside it {error} (keys of {host.name})"
 
 
-def agreed(ctx: Site, stored: Stored, host: Host | None = None) -> bool:
+def twin_confirms(ctx: RunContext, stored: Stored, host: Host | None = None) -> bool:
     """Whether the second builder's word is there that was asked for.
 
     Args:
@@ -82,21 +83,21 @@ def agreed(ctx: Site, stored: Stored, host: Host | None = None) -> bool:
         host: a target; None: all of the run. Each counts the keys that it trusts itself; one that asks for no twin
             gets what those that do have accepted.
     """
-    wanted, askers = twin.wish(ctx), twin.askers(ctx)
+    wanted, askers = twin.twin_policy(ctx), twin.hosts_requiring_twin(ctx)
     return all(
-        wanted.agreed(stored.manifest.builder, _word(ctx, stored, one)[0])
+        wanted.agreed(stored.manifest.builder, _twin_attestation(ctx, stored, one)[0])
         for one in ([host] if host in askers else askers)
     )
 
 
-def unconfirmed(ctx: Site, stored: Stored, host: Host) -> str | None:
+def missing_confirmation(ctx: RunContext, stored: Stored, host: Host) -> str | None:
     """Why an artifact lacks the word of a second builder for a target; None: it has it."""
-    if agreed(ctx, stored, host):
+    if twin_confirms(ctx, stored, host):
         return None
-    wanted, spec, own = twin.wish(ctx), stored.manifest.spec, stored.manifest.builder
+    wanted, spec, own = twin.twin_policy(ctx), stored.manifest.spec, stored.manifest.builder
     whose, known = wanted.name or "a second builder", ""
-    for asker in dict.fromkeys((host, *twin.askers(ctx))):
-        other, why = _word(ctx, stored, asker)
+    for asker in dict.fromkeys((host, *twin.hosts_requiring_twin(ctx))):
+        other, why = _twin_attestation(ctx, stored, asker)
         if not wanted.agreed(own, other):
             known = why or f"only {own} and {other} are known to have built them"
             break
@@ -106,7 +107,7 @@ def unconfirmed(ctx: Site, stored: Stored, host: Host) -> str | None:
     )
 
 
-def _asked(ctx: Site, trust: Trust, stored: Stored) -> str | None:
+def _unproven_reason(ctx: RunContext, trust: Trust, stored: Stored) -> str | None:
     """Once for all targets, as long as no file of the artifact changes."""
     known: dict[object, str | None] = ctx.memo.setdefault("proven", {})
     files = sorted(stored.path.parent.iterdir()) if stored.path.parent.is_dir() else []
@@ -114,11 +115,11 @@ def _asked(ctx: Site, trust: Trust, stored: Stored) -> str | None:
     seen = tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)
     name = (stored.manifest.sha256, tuple(trust.keys), tuple(trust.builders), seen)
     if name not in known:
-        known[name] = unproven(stored, trust, trusted(ctx, trust))
+        known[name] = unproven(stored, trust, trusted_keys(ctx, trust))
     return known[name]
 
 
-def refuse_unproven(ctx: Site, host: Host, wanted: Iterable[Wanted]) -> None:
+def refuse_unproven(ctx: RunContext, host: Host, wanted: Iterable[DesiredRelease]) -> None:
     """While planning: what is in the store has to be proven, and what will be built has to be provable.
 
     Raises:
@@ -129,16 +130,16 @@ def refuse_unproven(ctx: Site, host: Host, wanted: Iterable[Wanted]) -> None:
         wants = list(wanted)
         there = [ctx.run.artifacts.get(spec.key) for want in wants for spec in want.programs]
         known = [one for one in there if one is not None]
-        if ctx.run.command != "rollout" and twin.demanded(ctx):  # their second builder is at work in this run
-            known = [one for one in known if agreed(ctx, one)]
-        found = problem(ctx, host, known)
+        if ctx.run.command != "rollout" and twin.twin_required(ctx):  # their second builder is at work in this run
+            known = [one for one in known if twin_confirms(ctx, one)]
+        found = reject_reason(ctx, host, known)
         if found is None and len(known) < len(there):
-            found = _unprovable(ctx, host, builds=None in there)
+            found = _unprovable_reason(ctx, host, builds=None in there)
     if found is not None:
         raise RefusedError(f"{found}; nothing was changed")
 
 
-def _unprovable(ctx: Site, host: Host, *, builds: bool) -> str | None:
+def _unprovable_reason(ctx: RunContext, host: Host, *, builds: bool) -> str | None:
     """Why what this run signs could never be shipped to a target: known before an hour of building.
 
     Args:
@@ -147,7 +148,7 @@ def _unprovable(ctx: Site, host: Host, *, builds: bool) -> str | None:
         builds: an artifact is built; else only the second builder's word is missing, which this controller signs too.
     """
     trust = ctx.fleet(host).trust
-    demanded = twin.demanded(ctx) and host in twin.askers(ctx)
+    demanded = twin.twin_required(ctx) and host in twin.hosts_requiring_twin(ctx)
     if trust.provenance != "required" and not demanded:
         return None
     own = ctx.run.builder
@@ -159,7 +160,7 @@ def _unprovable(ctx: Site, host: Host, *, builds: bool) -> str | None:
     if not trust.keys:
         return None
     public = ctx.run.home.keys / PUBLIC
-    known = {one.fingerprint for one in trusted(ctx, trust)}
+    known = {one.fingerprint for one in trusted_keys(ctx, trust)}
     if not public.exists() or read_public(public).fingerprint not in known:
         what = "what this controller builds" if builds else "the word of the second builder"
         return (

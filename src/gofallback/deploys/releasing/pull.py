@@ -10,8 +10,9 @@ from gevent.lock import RLock
 from pyinfra.api.host import Host
 
 from gofallback.controller.store import Stored
-from gofallback.deploys.releasing.desired import Wanted
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.releasing.desired import DesiredRelease
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.model.publish import PublishStore
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item, public_name
@@ -25,7 +26,7 @@ _TELL = 5.0
 _MB = 1_000_000
 
 
-def check(ctx: Site, host: Host, want: Wanted) -> None:
+def check_pull_store(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     """While planning: what a target pulls with is there, and not missing an hour later.
 
     Raises:
@@ -48,7 +49,7 @@ def check(ctx: Site, host: Host, want: Wanted) -> None:
         ctx.run.note(f"cannot pull from {name}, so binaries are pushed: {problem}")
 
 
-def _unusable(store: PublishStore, want: Wanted) -> str | None:
+def _unusable(store: PublishStore, want: DesiredRelease) -> str | None:
     try:
         check_readable(store, want.service.name, want.files.version)
     except PublishError as error:
@@ -56,7 +57,9 @@ def _unusable(store: PublishStore, want: Wanted) -> str | None:
     return None
 
 
-def through_store(ctx: Site, host: Host, want: Wanted, upload: Upload, binaries: Sequence[Stored]) -> Upload:
+def with_pull_sources(
+    ctx: RunContext, host: Host, want: DesiredRelease, upload: Upload, binaries: Sequence[Stored]
+) -> Upload:
     """The upload as the target's data wants it to come: with a source for each of its binaries where it pulls.
 
     Args:
@@ -89,14 +92,14 @@ def through_store(ctx: Site, host: Host, want: Wanted, upload: Upload, binaries:
     return replace(upload, programs=tuple(replace(one, source=sources.get(one.local)) for one in upload.programs))
 
 
-def fallback(ctx: Site, host: Host, want: Wanted) -> Callable[[str], None] | None:
+def push_fallback(ctx: RunContext, host: Host, want: DesiredRelease) -> Callable[[str], None] | None:
     """What hears why a target that pulls was pushed to; None: it is not to be."""
     if ctx.fleet(host).target.pull_fallback == "none":
         return None
     return lambda why: ctx.run.note(f"{host.name}: {want.service.name} was pushed, as it {why}")
 
 
-def _store(ctx: Site, host: Host) -> tuple[str, PublishStore]:
+def _store(ctx: RunContext, host: Host) -> tuple[str, PublishStore]:
     fleet = ctx.fleet(host)
     name = fleet.publish.chosen(fleet.target.pull_from) if fleet.publish else None
     if fleet.publish is None or name is None:  # parse_fleet has refused this
@@ -104,7 +107,7 @@ def _store(ctx: Site, host: Host) -> tuple[str, PublishStore]:
     return name, fleet.publish.stores[name]
 
 
-def _published(ctx: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
+def _published(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
     """The file as it lies in the store: the first target that comes sends it, the others wait and hear the same."""
     locks = ctx.memo.setdefault("publishing", {})
     key = f"published:{store.url}:{stored.path}"
@@ -118,7 +121,7 @@ def _published(ctx: Site, host: Host, name: str, store: PublishStore, stored: St
     return done
 
 
-def _publish(ctx: Site, host: Host, name: str, store: PublishStore, stored: Stored) -> Item | str:
+def _publish(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> Item | str:
     spec, began = stored.manifest.spec, time.monotonic()
     try:
         item = Item.of(stored.path, public_name(stored, stored.path.name))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from gofallback.controller.store import Stored
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
+from gofallback.errors import RefusedError
 from gofallback.gobuild import agent_source
 from gofallback.gobuild.plan import AGENT
 from gofallback.model import Service
 
 
-def stored_of(ctx: Site, service: Service, platform: str) -> list[Stored]:
+def stored_of(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
     """The artifacts of the version asked for, the main binary's first; hashed once a run.
 
     Raises:
@@ -22,7 +23,7 @@ def stored_of(ctx: Site, service: Service, platform: str) -> list[Stored]:
     return found
 
 
-def _of_version(ctx: Site, service: Service, platform: str) -> list[Stored]:
+def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
     store, version = ctx.run.store, ctx.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
@@ -59,7 +60,7 @@ def _of_version(ctx: Site, service: Service, platform: str) -> list[Stored]:
     return made
 
 
-def stored_agent(ctx: Site, platform: str) -> Stored:
+def stored_agent(ctx: RunContext, platform: str) -> Stored:
     """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
     key = f"agent:{platform}"
     if key not in ctx.memo:
@@ -68,7 +69,7 @@ def stored_agent(ctx: Site, platform: str) -> Stored:
     return found
 
 
-def _newest_agent(ctx: Site, platform: str) -> Stored:
+def _newest_agent(ctx: RunContext, platform: str) -> Stored:
     store, today = ctx.run.store, agent_source.agent_digest()
     every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
     fitting = [found for found in every if found.manifest.platform == platform]

@@ -9,14 +9,14 @@ import click
 
 from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.rollout.waves import strategy
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.errors import GofallbackError
 
 if TYPE_CHECKING:
     from gofallback.etcd.lease import EtcdLease
 
 
-def check(ctx: Site) -> None:
+def check(ctx: RunContext) -> None:
     """Refuse a run whose lease in etcd a living run has, or whose etcd does not answer.
 
     Raises:
@@ -27,7 +27,7 @@ def check(ctx: Site) -> None:
         lease.check()
 
 
-def take(ctx: Site) -> str | None:
+def take(ctx: RunContext) -> str | None:
     """Take the lease, once for all targets; why there is none, or None. It is watched, and given back at the end."""
     with ctx.lock:
         if "etcd" not in ctx.memo:
@@ -36,7 +36,7 @@ def take(ctx: Site) -> str | None:
         return problem
 
 
-def _take(ctx: Site) -> str | None:
+def _take(ctx: RunContext) -> str | None:
     lease = _lease(ctx)
     if lease is None:
         return None
@@ -55,7 +55,7 @@ def _take(ctx: Site) -> str | None:
     return None
 
 
-def _lease(ctx: Site) -> EtcdLease | None:
+def _lease(ctx: RunContext) -> EtcdLease | None:
     url = strategy(ctx).lease
     if url == "targets":
         return None

@@ -16,36 +16,36 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys.rollout import etcd_lease
-from gofallback.deploys.rollout.plan import anything
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.rollout.plan import changes_anything
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.operations.target import lease as target
 from gofallback.release.state import TargetState
 
 
-def needed(ctx: Site, host: Host) -> bool:
+def lease_needed(ctx: RunContext, host: Host) -> bool:
     """Whether this run takes the lease of a target: of each one, if it changes any.
 
     Two runs that change different targets, such as a rollout and the abort of another one, would else both call the
     other's targets unchanged.
     """
-    return anything(ctx) and bool(ctx.services(host))
+    return changes_anything(ctx) and bool(ctx.services(host))
 
 
 @operation()
-def lease(ctx: Site) -> Generator[FunctionCommand, None, None]:
+def lease(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """Take the lease of every service this run handles on a target.
 
     + ctx: the run and its hosts
     """
     host = ctx.host
-    if needed(ctx, host):
+    if lease_needed(ctx, host):
         yield FunctionCommand(_first, (ctx,), {})
     else:
         host.noop("nothing changes, so no lease is taken")
 
 
-def hold(state: State, host: Host, ctx: Site) -> bool:
+def ensure_held(state: State, host: Host, ctx: RunContext) -> bool:
     """Step: the lease is still ours. One that was lost with its connection is taken again, if nobody was faster."""
     if target.is_held(host):
         return True
@@ -54,20 +54,20 @@ def hold(state: State, host: Host, ctx: Site) -> bool:
         host.log_styled(f"lease: lost with its connection ({lost}), taken again", fg="yellow")
     problem = _take(state, host, ctx)
     if problem is not None:
-        _tell(ctx, host, problem)
+        _report_no_lease(ctx, host, problem)
     return problem is None
 
 
-def _first(state: State, host: Host, ctx: Site) -> bool:
+def _first(state: State, host: Host, ctx: RunContext) -> bool:
     _watch(ctx)
     problem = etcd_lease.take(ctx) or _take(state, host, ctx)
     if problem is not None:
         ctx.run.refused = ctx.run.refused or f"{host.name}: {problem}"
-        _tell(ctx, host, problem)
+        _report_no_lease(ctx, host, problem)
     return problem is None
 
 
-def _watch(ctx: Site) -> None:
+def _watch(ctx: RunContext) -> None:
     """A run that another one took over from on any target switches nothing more on any."""
 
     def overtaken() -> str | None:
@@ -80,12 +80,12 @@ def _watch(ctx: Site) -> None:
             ctx.memo.setdefault("watch", []).append(overtaken)
 
 
-def _take(state: State, host: Host, ctx: Site) -> str | None:
+def _take(state: State, host: Host, ctx: RunContext) -> str | None:
     """Why there is no lease; None: there is."""
     return acquire(state, host, ctx) or _changed_since_planned(host, ctx)
 
 
-def acquire(state: State, host: Host, ctx: Site) -> str | None:
+def acquire(state: State, host: Host, ctx: RunContext) -> str | None:
     """Take, or take again, the leases of a target; why they could not be had, or None."""
     fleet, said = ctx.fleet(host), list[str]()
     taken = target.acquire(
@@ -104,7 +104,7 @@ def acquire(state: State, host: Host, ctx: Site) -> str | None:
     return None if taken else said[0]
 
 
-def _tell(ctx: Site, host: Host, why: str) -> None:
+def _report_no_lease(ctx: RunContext, host: Host, why: str) -> None:
     host.log_styled(f"lease: {why}", fg="red")
     for service in ctx.services(host):
         outcome = ctx.run.outcome(host.name, service.name)
@@ -113,10 +113,10 @@ def _tell(ctx: Site, host: Host, why: str) -> None:
         ctx.run.blame(host.name, service.name, why)
 
 
-def _changed_since_planned(host: Host, ctx: Site) -> str | None:
+def _changed_since_planned(host: Host, ctx: RunContext) -> str | None:
     """The plan is as old as the question whether to go on: another run may have been here since."""
     try:
-        found = _at_rest(host, ctx)
+        found = _settled_state(host, ctx)
     except PyinfraError as error:
         return str(error)
     for service in ctx.services(host):
@@ -129,7 +129,7 @@ def _changed_since_planned(host: Host, ctx: Site) -> str | None:
     return None
 
 
-def _at_rest(host: Host, ctx: Site) -> TargetState:
+def _settled_state(host: Host, ctx: RunContext) -> TargetState:
     """What a target tells, once it has ended what a run that was taken over had begun there.
 
     That run is fenced and begins nothing more; what it began ends by itself, one way or the other.

@@ -10,24 +10,24 @@ from pyinfra.api.state import State
 
 from gofallback.controller import manual_gate
 from gofallback.deploys.rollout import waves
-from gofallback.deploys.rollout.reconnect import keep_leases
+from gofallback.deploys.rollout.reconnect import retake_lost_leases
 from gofallback.deploys.rollout.waves import Step
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 
 #: Seconds between two looks whether the run still may go on.
 _LOOK = 0.5
 
 
-def pause(state: State, host: Host, ctx: Site, step: Step) -> bool:
+def pause(state: State, host: Host, ctx: RunContext, step: Step) -> bool:
     """Step: the first target to come here waits for the whole run; the others wait for it."""
     with ctx.lock:
         done = ctx.memo.setdefault("paused", set())
         if step.wave.number in done:
             return True
         done.add(step.wave.number)
-        waves.end(ctx, step.wave)
+        waves.end_wave(ctx, step.wave)
         wanted = waves.strategy(ctx).pause
-        if waves.halt(ctx) is not None or not _more(ctx):
+        if waves.stop_reason(ctx) is not None or not _more(ctx):
             return True
         if wanted == "ask":
             _ask(state, host, ctx, step)
@@ -39,33 +39,33 @@ def pause(state: State, host: Host, ctx: Site, step: Step) -> bool:
     return True
 
 
-def _more(ctx: Site) -> bool:
+def _more(ctx: RunContext) -> bool:
     return any(outcome.state == "planned" for outcome in ctx.run.outcomes.values())
 
 
-def _wait(state: State, ctx: Site, seconds: float) -> None:
+def _wait(state: State, ctx: RunContext, seconds: float) -> None:
     end = ctx.run.elapsed + seconds
-    while (left := end - ctx.run.elapsed) > 0 and waves.halt(ctx) is None:
-        keep_leases(state, ctx)
+    while (left := end - ctx.run.elapsed) > 0 and waves.stop_reason(ctx) is None:
+        retake_lost_leases(state, ctx)
         gevent.sleep(min(_LOOK, left))
 
 
-def _heard(state: State, ctx: Site, folder: Path, seconds: float) -> manual_gate.Word | None:
+def _heard(state: State, ctx: RunContext, folder: Path, seconds: float) -> manual_gate.GateAnswer | None:
     """A person's word; None when none came in time, or when the run may not go on whatever is said."""
     end, said = ctx.run.elapsed + seconds, None
-    while said is None and (left := end - ctx.run.elapsed) > 0 and waves.halt(ctx) is None:
-        keep_leases(state, ctx)
-        said = manual_gate.wait_for_word(folder, min(_LOOK, left))
+    while said is None and (left := end - ctx.run.elapsed) > 0 and waves.stop_reason(ctx) is None:
+        retake_lost_leases(state, ctx)
+        said = manual_gate.wait_for_answer(folder, min(_LOOK, left))
     return said
 
 
-def _ask(state: State, host: Host, ctx: Site, step: Step) -> None:
+def _ask(state: State, host: Host, ctx: RunContext, step: Step) -> None:
     limit = waves.strategy(ctx).pause_timeout
     folder = ctx.run.home.run(ctx.run.id)
     ctx.run.tell("pause", wave=step.wave.name, ask=True, timeout=limit)
     try:
-        manual_gate.ask(folder, f"{step.wave.name} passed; go on with the next wave?")
-    except manual_gate.WordError as error:
+        manual_gate.open_gate(folder, f"{step.wave.name} passed; go on with the next wave?")
+    except manual_gate.GateError as error:
         ctx.memo["stop"] = f"{error}, after {step.wave.name}"
         ctx.run.cause = ctx.run.cause or ctx.memo["stop"]
         return
@@ -77,12 +77,12 @@ def _ask(state: State, host: Host, ctx: Site, step: Step) -> None:
     try:
         said = _heard(state, ctx, folder, limit)
     finally:
-        manual_gate.done(folder)
+        manual_gate.close_gate(folder)
     if said is not None and said.word == "continue":
         ctx.run.tell("continued", wave=step.wave.name, by=said.who)
         host.log(f"{said.who} said go on")
         return
-    if said is None and waves.halt(ctx) is not None:
+    if said is None and waves.stop_reason(ctx) is not None:
         return
     reason = f"{said.who} said stop" if said else f"nobody said go on within {limit} s (rollout.pause_timeout)"
     ctx.memo["stop"] = f"{reason}, after {step.wave.name}"

@@ -7,10 +7,11 @@ from pyinfra.api.host import Host
 
 from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.releasing import plan
-from gofallback.deploys.releasing.desired import Wanted
+from gofallback.deploys.releasing.desired import DesiredRelease
 from gofallback.deploys.rollout.switch import Switch
-from gofallback.deploys.run.context import RefusedError, Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
+from gofallback.errors import RefusedError
 from gofallback.journal import read
 from gofallback.model import Service
 from gofallback.release.state import ServiceState
@@ -22,13 +23,13 @@ from gofallback.runid import base_of
 _SWITCHES = ("switch", "restart", "upload", "repair")
 
 
-def from_targets(ctx: Site) -> bool:
+def needs_no_artifact(ctx: RunContext) -> bool:
     """Whether the run needs nothing but what is on the targets."""
     options = ctx.run.options
     return ctx.run.command == "rollback" or bool(options.resume or options.abort)
 
 
-def anything(ctx: Site) -> bool:
+def changes_anything(ctx: RunContext) -> bool:
     """Whether this run changes anything on any target, as planned: when it is executed, a target may be gone."""
     with ctx.lock:
         if "anything" not in ctx.memo:
@@ -37,21 +38,21 @@ def anything(ctx: Site) -> bool:
         return found
 
 
-def changes(ctx: Site, host: Host) -> bool:
+def changes(ctx: RunContext, host: Host) -> bool:
     """Whether this run changes anything on a target."""
-    if from_targets(ctx):
+    if needs_no_artifact(ctx):
         return any(switch.needed for switch in switches(ctx, host))
-    return any(plan.changes(ctx, host, want) for want in plan.wanted(ctx, host))
+    return any(plan.changes(ctx, host, want) for want in plan.desired_releases(ctx, host))
 
 
-def switches(ctx: Site, host: Host) -> list[Switch]:
+def switches(ctx: RunContext, host: Host) -> list[Switch]:
     """What becomes of each service of a target; worked out once.
 
     Raises:
         RefusedError: the fleet cannot get there.
     """
-    if not from_targets(ctx):
-        return [_from_artifact(ctx, host, want) for want in plan.wanted(ctx, host)]
+    if not needs_no_artifact(ctx):
+        return [_from_artifact(ctx, host, want) for want in plan.desired_releases(ctx, host)]
     with ctx.lock:
         if "switches" not in ctx.memo:
             ctx.memo["switches"] = _all(ctx)
@@ -59,7 +60,7 @@ def switches(ctx: Site, host: Host) -> list[Switch]:
         return mine
 
 
-def _all(ctx: Site) -> dict[str, list[Switch]]:
+def _all(ctx: RunContext) -> dict[str, list[Switch]]:
     """By target, over all services. Those this is not about are left out, unless it is about none at all."""
     found: dict[str, list[Switch]] = {}
     strange: dict[str, str] = {}
@@ -78,11 +79,11 @@ def _all(ctx: Site) -> dict[str, list[Switch]]:
         raise RefusedError("; ".join(strange.values()))
     for name, why in strange.items():
         ctx.run.note(f"{why}; {name} is left as it is")
-        _leave(ctx, name)
+        _skip_service(ctx, name)
     return found
 
 
-def _leave(ctx: Site, service: str) -> None:
+def _skip_service(ctx: RunContext, service: str) -> None:
     """A service that this is not about: what is not brought to its end counts, what needs no way back does not."""
     resumed = ctx.run.options.resume
     if not resumed:
@@ -93,12 +94,12 @@ def _leave(ctx: Site, service: str) -> None:
             ctx.leave(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
 
 
-def _from_artifact(ctx: Site, host: Host, want: Wanted) -> Switch:
+def _from_artifact(ctx: RunContext, host: Host, want: DesiredRelease) -> Switch:
     needed = any(step.kind in _SWITCHES for step in plan.changes(ctx, host, want))
     return Switch(want.service, want.files.id, None, "activate" if needed else "nothing")
 
 
-def _of_service(ctx: Site, service: Service) -> list[tuple[Switch, str]]:
+def _of_service(ctx: RunContext, service: Service) -> list[tuple[Switch, str]]:
     """One service over all targets, each with its name."""
     hosts = [host for host in ctx.targets if any(one.name == service.name for one in ctx.services(host))]
     states = {host.name: state_of(ctx, host).services[service.name] for host in hosts}
@@ -115,12 +116,12 @@ def _of_service(ctx: Site, service: Service) -> list[tuple[Switch, str]]:
             )
             continue
         switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id, found.of or "")
-        _note(ctx, host, switch, found, state)
+        _record_switch(ctx, host, switch, found, state)
         made.append((switch, host.name))
     return made
 
 
-def _continued(ctx: Site, service: Service, states: dict[str, ServiceState]) -> dict[str, Continue]:
+def _continued(ctx: RunContext, service: Service, states: dict[str, ServiceState]) -> dict[str, Continue]:
     options = ctx.run.options
     if options.resume or options.abort:
         run_id = str(options.resume or options.abort)
@@ -129,14 +130,14 @@ def _continued(ctx: Site, service: Service, states: dict[str, ServiceState]) -> 
         for note in found.notes:
             ctx.run.note(note)
         return found.hosts
-    goal = rollback.fleet_back(states, options.release)
+    goal = rollback.rollback_goals(states, options.release)
     return {
         host: Continue(one.release, one.sha256, one.commit, "activate" if one.needed else "nothing", "")
         for host, one in goal.items()
     }
 
 
-def _journalled(ctx: Site, run_id: str, service: str) -> dict[str, str] | None:
+def _journalled(ctx: RunContext, run_id: str, service: str) -> dict[str, str] | None:
     """The release each target was to get, as the run's own journal says, if this controller has it."""
     path = ctx.run.home.journal(base_of(run_id))  # a continuation's own plan may be that of an abort
     if not path.is_file():
@@ -148,7 +149,7 @@ def _journalled(ctx: Site, run_id: str, service: str) -> dict[str, str] | None:
     return None
 
 
-def _note(ctx: Site, host: Host, switch: Switch, found: Continue, state: ServiceState) -> None:
+def _record_switch(ctx: RunContext, host: Host, switch: Switch, found: Continue, state: ServiceState) -> None:
     outcome = ctx.run.outcome(host.name, switch.service.name)
     outcome.release, outcome.previous, outcome.live = found.release, state.current, state.current
     outcome.sha256, outcome.commit = found.sha256, found.commit
@@ -156,13 +157,13 @@ def _note(ctx: Site, host: Host, switch: Switch, found: Continue, state: Service
         outcome.state, outcome.healthy = "unchanged", state.health is None or state.health.healthy
         host.log(f"{switch.service.name}: {found.release or 'nothing'} is live")
     elif switch.how == "confirm":
-        outcome.state, outcome.run_id, outcome.previous = "provisional", switch.run_id, _before(state)
+        outcome.state, outcome.run_id, outcome.previous = "provisional", switch.run_id, _previous_release(state)
         host.log(f"{switch.service.name}: {found.release} is live and waits to be confirmed")
     else:
         outcome.run_id = switch.run_id if switch.how == "revert" else None
         host.log(f"{switch.service.name}: {state.current or 'nothing'} -> {found.release or 'nothing'}")
 
 
-def _before(state: ServiceState) -> str | None:
+def _previous_release(state: ServiceState) -> str | None:
     previous = (state.outcome or {}).get("previous")
     return str(previous) if previous else None

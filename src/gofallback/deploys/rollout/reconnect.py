@@ -12,7 +12,7 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from gofallback.deploys.rollout.leases import acquire
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.facts.target import forget
 from gofallback.model import Service
 from gofallback.operations.target import lease
@@ -24,7 +24,7 @@ from gofallback.release.state import TargetState
 PATIENCE = 10.0
 
 
-def told(state: State, host: Host, ctx: Site) -> TargetState:
+def read_state(state: State, host: Host, ctx: RunContext) -> TargetState:
     """What a target says now. One that can be reached again is not lost because its connection broke.
 
     Not by a fact of pyinfra's: where that has no answer, the host is failed and left out of all that follows, also of
@@ -36,15 +36,17 @@ def told(state: State, host: Host, ctx: Site) -> TargetState:
     """
     over = partial(run, state, host)
     try:
-        return asked(over, host, ctx, ctx.services(host))
+        return read_state_over(over, host, ctx, ctx.services(host))
     except BrokenError:
         if not _connected(host):
             raise
-    _take_again(state, host, ctx)
-    return asked(over, host, ctx, ctx.services(host))
+    _retake_lease(state, host, ctx)
+    return read_state_over(over, host, ctx, ctx.services(host))
 
 
-def asked(over: Callable[..., tuple[int, list[str]]], host: Host, ctx: Site, services: list[Service]) -> TargetState:
+def read_state_over(
+    over: Callable[..., tuple[int, list[str]]], host: Host, ctx: RunContext, services: list[Service]
+) -> TargetState:
     """What a target says of services over one connection: `Second.run`, or `channel.run` for the host's own.
 
     Raises:
@@ -65,7 +67,7 @@ def _connected(host: Host) -> bool:
     return False
 
 
-def keep_leases(state: State, ctx: Site) -> None:
+def retake_lost_leases(state: State, ctx: RunContext) -> None:
     """Take leases again that were lost with their connections, where a release waits to be confirmed.
 
     Without news of the run such a target goes back by itself. One that cannot be reached is asked again next time.
@@ -73,10 +75,10 @@ def keep_leases(state: State, ctx: Site) -> None:
     waiting = {name for (name, _), one in ctx.run.outcomes.items() if one.state == "provisional" and not one.lost}
     lost = [host for host in ctx.targets if host.name in waiting and lease.lost(host) and not lease.fenced(host)]
     if lost:
-        gevent.joinall([gevent.spawn(_take_again, state, host, ctx) for host in lost])
+        gevent.joinall([gevent.spawn(_retake_lease, state, host, ctx) for host in lost])
 
 
-def _take_again(state: State, host: Host, ctx: Site) -> None:
+def _retake_lease(state: State, host: Host, ctx: RunContext) -> None:
     if lease.lost(host) is None or lease.fenced(host) is not None:
         return
     with ctx_host.use(host):

@@ -10,13 +10,13 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.state import Outcome, Run
 from gofallback.deploys.run.target_state import state_of
 from gofallback.model import Service
 from gofallback.operations.target import activate as target
 from gofallback.operations.target import lease
-from gofallback.operations.target.channel import Second
+from gofallback.operations.target.channel import SecondConnection
 from gofallback.release.activation import ActivationOutcome, Order
 
 #: Begins what stands in the report when the run ends while a target is at work.
@@ -49,7 +49,7 @@ class Switch:
         return self.how != "nothing"
 
 
-def start(state: State, host: Host, ctx: Site, switch: Switch) -> bool:
+def start(state: State, host: Host, ctx: RunContext, switch: Switch) -> bool:
     """Step: start an activation, follow it, and keep what became of it.
 
     Returns:
@@ -58,10 +58,10 @@ def start(state: State, host: Host, ctx: Site, switch: Switch) -> bool:
     """
     run, name = ctx.run, switch.service.name
     outcome = run.outcome(host.name, name)
-    outcome.reason = begun(window(ctx, host))
+    outcome.reason = begun(confirm_window(ctx, host))
     run.tell("intended", host=host.name, service=name, release=switch.release, previous=outcome.previous)
     if switch.how == "revert":
-        keep(run, outcome, switch, _take_back(state, host, ctx, switch))
+        record_outcome(run, outcome, switch, _take_back(state, host, ctx, switch))
         good = outcome.state == "confirmed"
         said = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
         host.log_styled(f"{name}: {said}", fg="green" if good else "red")
@@ -70,48 +70,48 @@ def start(state: State, host: Host, ctx: Site, switch: Switch) -> bool:
             state,
             host,
             lambda: _activate(state, host, ctx, switch),
-            lambda found: keep(run, outcome, switch, found),
+            lambda found: record_outcome(run, outcome, switch, found),
         )
     if not good and not outcome.lost:
         run.blame(host.name, name, outcome.reason or outcome.state)
     return good or outcome.lost
 
 
-def _order(ctx: Site, host: Host, service: Service, release: str | None, run_id: str) -> Order:
+def _order(ctx: RunContext, host: Host, service: Service, release: str | None, run_id: str) -> Order:
     number = lease.number(host, service.name)
     return Order(service.name, service.home, release or "", run_id, ctx.run.who, number)
 
 
-def _take_back(state: State, host: Host, ctx: Site, switch: Switch) -> ActivationOutcome:
+def _take_back(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
     service, run = switch.service, ctx.run
     return target.revert(
         state,
         host,
         _order(ctx, host, service, switch.of or switch.release, switch.run_id),
-        timeout=patience(ctx, host),
+        timeout=activation_timeout(ctx, host),
         sudo=ctx.fleet(host).target.sudo,
         reason=run.why or f"taken back by run {run.id}",
-        silence=silence(ctx, host, service),
+        silence=reconnect_window(ctx, host, service),
     )
 
 
-def _activate(state: State, host: Host, ctx: Site, switch: Switch) -> ActivationOutcome:
+def _activate(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
     service, fleet, run = switch.service, ctx.fleet(host), ctx.run
     return target.activate(
         state,
         host,
         _order(ctx, host, service, switch.release, run.id),
-        timeout=patience(ctx, host),
+        timeout=activation_timeout(ctx, host),
         sha256=switch.sha256,
         sudo=fleet.target.sudo,
-        window=window(ctx, host),
+        window=confirm_window(ctx, host),
         reason=run.why,
         keep_failed=fleet.rollout.revert == "none",
-        silence=silence(ctx, host, service),
+        silence=reconnect_window(ctx, host, service),
     )
 
 
-def patience(ctx: Site, host: Host) -> float:
+def activation_timeout(ctx: RunContext, host: Host) -> float:
     """Seconds one target is waited for: a rollback has one deadline for all of it."""
     rollout = ctx.fleet(host).rollout
     if ctx.run.command != "rollback":
@@ -120,15 +120,15 @@ def patience(ctx: Site, host: Host) -> float:
     return max(_LEAST, min(left, rollout.activate_timeout))
 
 
-def window(ctx: Site, host: Host) -> float:
+def confirm_window(ctx: RunContext, host: Host) -> float:
     """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
     back = ctx.run.command == "rollback" or ctx.run.options.abort is not None
     return 0.0 if back else float(ctx.fleet(host).rollout.confirm_window)
 
 
-def silence(ctx: Site, host: Host, service: Service) -> float:
+def reconnect_window(ctx: RunContext, host: Host, service: Service) -> float:
     """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
-    return window(ctx, host) + 2 * service.health.start_deadline + _MARGIN
+    return confirm_window(ctx, host) + 2 * service.health.start_deadline + _MARGIN
 
 
 def begun(seconds: float) -> str:
@@ -138,7 +138,7 @@ def begun(seconds: float) -> str:
     return f"{BEGUN}; the target ends it alone, and goes back {seconds:g} s after it was well, as nobody confirms it"
 
 
-def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
+def record_outcome(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
     """What the target said becomes the outcome. Where it refused, what ran before runs on."""
     outcome.release = switch.release or None
     if found.state not in ("refused", "unknown"):
@@ -160,14 +160,14 @@ def keep(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -
         run.became(outcome, "failed", found.reason if found.state == "failed" else f"{found.state}: {found.reason}")
 
 
-def confirm(state: State, host: Host, ctx: Site, service: Service, via: Second) -> bool:
+def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: SecondConnection) -> bool:
     """Step: tell a target, over a new connection, that its release stays."""
     outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
     found = target.confirm(
         state,
         host,
         _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
-        timeout=min(patience(ctx, host), silence(ctx, host, service)),
+        timeout=min(activation_timeout(ctx, host), reconnect_window(ctx, host, service)),
         sudo=fleet.target.sudo,
         head=ctx.run.journal.head,
         via=via,
@@ -188,7 +188,7 @@ def confirm(state: State, host: Host, ctx: Site, service: Service, via: Second) 
     return False
 
 
-def put_back(state: State, host: Host, ctx: Site, services: Iterable[Service], reason: str) -> bool:
+def roll_back(state: State, host: Host, ctx: RunContext, services: Iterable[Service], reason: str) -> bool:
     """Back to what was live before this run, where that is not confirmed yet.
 
     Args:
@@ -205,29 +205,29 @@ def put_back(state: State, host: Host, ctx: Site, services: Iterable[Service], r
     for service in services:
         outcome = ctx.run.outcome(host.name, service.name)
         if outcome.state == "provisional" and not outcome.lost:
-            _put_back(state, host, ctx, service, reason)
+            _roll_back_service(state, host, ctx, service, reason)
             taken.append(outcome)
     return not taken or any(outcome.lost for outcome in taken)
 
 
-def _put_back(state: State, host: Host, ctx: Site, service: Service, reason: str) -> None:
+def _roll_back_service(state: State, host: Host, ctx: RunContext, service: Service, reason: str) -> None:
     outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
     host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
     found = target.revert(
         state,
         host,
         _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
-        timeout=patience(ctx, host),
+        timeout=activation_timeout(ctx, host),
         sudo=fleet.target.sudo,
         reason=reason,
-        silence=silence(ctx, host, service),
+        silence=reconnect_window(ctx, host, service),
     )
     if found.state == "unknown":
         outcome.lose(ctx.run.elapsed - found.silent)
         ctx.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
         return
     if found.state == "refused":  # fenced: what runs there now is another run's doing
-        _ask(ctx, host, outcome)
+        _read_back(ctx, host, outcome)
     else:
         outcome.live, outcome.healthy = found.live, found.healthy
     if found.state == "reverted":
@@ -237,7 +237,7 @@ def _put_back(state: State, host: Host, ctx: Site, service: Service, reason: str
         host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
 
 
-def _ask(ctx: Site, host: Host, outcome: Outcome) -> None:
+def _read_back(ctx: RunContext, host: Host, outcome: Outcome) -> None:
     outcome.healthy = None
     try:
         found = state_of(ctx, host, refresh=True).services[outcome.service]

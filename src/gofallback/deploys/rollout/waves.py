@@ -8,12 +8,13 @@ from typing import Literal
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import RefusedError, Site, members
+from gofallback.deploys.run.context import RunContext, members
 from gofallback.deploys.run.state import Outcome, WaveTiming
+from gofallback.errors import RefusedError
 from gofallback.etcd.url import EtcdUrl
 from gofallback.model.rollout import Rollout
 from gofallback.rollout import decide, waves
-from gofallback.rollout.decide import Standing
+from gofallback.rollout.decide import TargetStatus
 from gofallback.rollout.waves import Member, Wave, WaveError
 
 #: Nobody goes first on the way back: every second on a bad release counts.
@@ -30,12 +31,12 @@ class Step:
     service: str = ""
 
 
-def strategy(ctx: Site) -> Rollout:
+def strategy(ctx: RunContext) -> Rollout:
     """How this run goes over the fleet."""
     return ctx.fleet(ctx.targets[0]).rollout if ctx.targets else Rollout()
 
 
-def check(ctx: Site) -> None:
+def check_strategy(ctx: RunContext) -> None:
     """Refuse waves that cannot be made.
 
     Raises:
@@ -50,7 +51,7 @@ def check(ctx: Site) -> None:
                     "one rollout has one strategy, set it for all targets alike"
                 )
     try:
-        plan(ctx)
+        planned_waves(ctx)
     except WaveError as error:
         raise RefusedError(str(error)) from None
 
@@ -59,7 +60,7 @@ def _told(value: object) -> str:
     return str(EtcdUrl.parse(value)) if isinstance(value, str) and "://" in value else str(value)  # no password
 
 
-def plan(ctx: Site) -> tuple[Wave, ...]:
+def planned_waves(ctx: RunContext) -> tuple[Wave, ...]:
     """The waves of this run; worked out once."""
     if "waves" not in ctx.memo:
         found: tuple[Wave, ...]
@@ -74,17 +75,17 @@ def plan(ctx: Site) -> tuple[Wave, ...]:
     return kept
 
 
-def at_once(ctx: Site) -> bool:
+def at_once(ctx: RunContext) -> bool:
     """Whether all targets are switched together."""
     return ctx.run.command in _AT_ONCE or ctx.run.options.abort is not None
 
 
-def _concerned(ctx: Site) -> list[Host]:
+def _concerned(ctx: RunContext) -> list[Host]:
     """Targets with a service of this run: one without any is nobody's canary, and no part of a percentage."""
     return [host for host in ctx.targets if ctx.services(host)]
 
 
-def _reachable(ctx: Site) -> Rollout:
+def _reachable(ctx: RunContext) -> Rollout:
     """The strategy; where no named canary can be reached, the first target that can goes first in their place."""
     wanted, names = strategy(ctx), {host.name for host in ctx.targets}
     if not isinstance(wanted.canary, list) or names & {*wanted.canary}:
@@ -96,12 +97,12 @@ def _reachable(ctx: Site) -> Rollout:
     return wanted.model_copy(update={"canary": 1})
 
 
-def _member(ctx: Site, host: Host) -> Member:
+def _member(ctx: RunContext, host: Host) -> Member:
     target = ctx.fleet(host).target
     return Member(host.name, target.labels, target.canary)
 
 
-def schedule(ctx: Site, services: tuple[str, ...]) -> list[Step]:
+def schedule(ctx: RunContext, services: tuple[str, ...]) -> list[Step]:
     """Every wave's switches, its gate, the pause after it and a look then: the same list for every target.
 
     Args:
@@ -109,7 +110,7 @@ def schedule(ctx: Site, services: tuple[str, ...]) -> list[Step]:
         services: names of all services of the run, in order.
     """
     steps: list[Step] = []
-    order = plan(ctx)
+    order = planned_waves(ctx)
     for wave in order:
         steps += [Step("switch", wave, service) for service in services]
         if wave is not order[-1]:
@@ -119,36 +120,36 @@ def schedule(ctx: Site, services: tuple[str, ...]) -> list[Step]:
     return steps
 
 
-def in_order(ctx: Site) -> list[Host]:
+def in_order(ctx: RunContext) -> list[Host]:
     """All targets that have a service of this run, by wave."""
     by_name = {host.name: host for host in ctx.targets}
-    return [by_name[name] for wave in plan(ctx) for name in wave.hosts]
+    return [by_name[name] for wave in planned_waves(ctx) for name in wave.hosts]
 
 
-def standing(ctx: Site) -> dict[str, Standing]:
+def target_status(ctx: RunContext) -> dict[str, TargetStatus]:
     """Where every target of the run stands, all of its services together."""
-    return {host.name: _standing(ctx, host) for host in in_order(ctx)}
+    return {host.name: _status_of(ctx, host) for host in in_order(ctx)}
 
 
-def _standing(ctx: Site, host: Host) -> Standing:
+def _status_of(ctx: RunContext, host: Host) -> TargetStatus:
     outcomes = [outcome for (name, _), outcome in ctx.run.outcomes.items() if name == host.name]
     if any(outcome.lost for outcome in outcomes):
         return "lost"
     states = {outcome.state for outcome in outcomes}
-    bad: Standing
+    bad: TargetStatus
     for bad in ("failed", "reverted"):
         if bad in states:
             return bad
     if host not in ctx.state.active_hosts:
         return "failed"
-    good: Standing
+    good: TargetStatus
     for good in ("provisional", "untouched", "confirmed", "unchanged"):
         if good in states and "planned" not in states:
             return good
     return "waiting"
 
 
-def halt(ctx: Site) -> str | None:
+def stop_reason(ctx: RunContext) -> str | None:
     """Why nothing more may be switched; None while all is well.
 
     A builder that failed stops everything: there is nothing to switch to. Targets that failed stop it past the budget,
@@ -161,36 +162,36 @@ def halt(ctx: Site) -> str | None:
         return str(ctx.memo["stop"])
     found = None if at_once(ctx) and _begun(ctx) else _past_budget(ctx)
     if found is None:
-        return _outside(ctx)
-    allowed = decide.allowance(strategy(ctx).budget, len(standing(ctx)))
+        return _watched_reason(ctx)
+    allowed = decide.allowance(strategy(ctx).budget, len(target_status(ctx)))
     if ctx.run.cause and allowed and "decision" not in ctx.memo:  # that has made it the cause itself
         return f"{found}; first: {ctx.run.cause}"
     return ctx.run.cause or found
 
 
-def _begun(ctx: Site) -> bool:
-    return bool(plan(ctx)) and ctx.run.waves[0].state != "waiting"
+def _begun(ctx: RunContext) -> bool:
+    return bool(planned_waves(ctx)) and ctx.run.waves[0].state != "waiting"
 
 
-def _past_budget(ctx: Site) -> str | None:
-    return decide.stop(standing(ctx), plan(ctx), strategy(ctx).budget)
+def _past_budget(ctx: RunContext) -> str | None:
+    return decide.stop(target_status(ctx), planned_waves(ctx), strategy(ctx).budget)
 
 
-def _outside(ctx: Site) -> str | None:
+def _watched_reason(ctx: RunContext) -> str | None:
     """A lease that was lost, and the like."""
     watch: list[Callable[[], str | None]] = ctx.memo.get("watch", [])
     return next((reason for look in watch if (reason := look()) is not None), None)
 
 
-def stopped(ctx: Site, host: Host) -> bool:
+def skip_if_stopped(ctx: RunContext, host: Host) -> bool:
     """Whether the builder need not work, because a target has failed already; says so."""
-    reason = halt(ctx)
+    reason = stop_reason(ctx)
     if reason is not None:
         host.log_styled(f"nothing is built, because of {reason}", fg="yellow")
     return reason is not None
 
 
-def fallen_here(ctx: Site, host: Host) -> Outcome | None:
+def failed_outcome(ctx: RunContext, host: Host) -> Outcome | None:
     """What went wrong on this target already; it is left out of what follows."""
     for (name, _), outcome in ctx.run.outcomes.items():
         if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted")):
@@ -198,21 +199,21 @@ def fallen_here(ctx: Site, host: Host) -> Outcome | None:
     return None
 
 
-def begin(ctx: Site, wave: Wave) -> None:
+def begin_wave(ctx: RunContext, wave: Wave) -> None:
     """The first switch of a wave: note when."""
     timing = ctx.run.waves[wave.number]
     if timing.state == "waiting":
-        for earlier in plan(ctx)[: wave.number]:
-            end(ctx, earlier)
+        for earlier in planned_waves(ctx)[: wave.number]:
+            end_wave(ctx, earlier)
         timing.state, timing.start = "begun", ctx.run.elapsed
         ctx.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
 
 
-def end(ctx: Site, wave: Wave) -> None:
+def end_wave(ctx: RunContext, wave: Wave) -> None:
     """The gate of a wave: note whether it passed; once."""
     timing = ctx.run.waves[wave.number]
     if timing.state != "begun":
         return
-    reason = halt(ctx) or _past_budget(ctx)
+    reason = stop_reason(ctx) or _past_budget(ctx)
     timing.state, timing.end = ("failed" if reason else "passed"), ctx.run.elapsed
     ctx.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import secrets
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import click
 from gevent.lock import RLock
 from pyinfra.api.exceptions import NoGroupError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
-from pyinfra.context import ctx_host, ctx_state
+from pyinfra.context import ctx_host
 
-from gofallback.controller.paths import Home
-from gofallback.deploys.run.journal import begin
-from gofallback.deploys.run.options import Options, parse_options
 from gofallback.deploys.run.state import Run
-from gofallback.deploys.run.timing import Timing
-from gofallback.errors import GofallbackError
-from gofallback.git import git_command
-from gofallback.model import Fleet, Service, parse_fleet
-from gofallback.pyinfra_patches.order import in_program_order
-from gofallback.pyinfra_patches.speed import know_deploy_file
-from gofallback.redact import hide, secrets_in
+from gofallback.model import Fleet, Service
 from gofallback.release.state import ServiceState
 from gofallback.rollout.records import became
-from gofallback.runid import base_of
-
-FLEET_KEYS = frozenset(
-    {
-        *("environment", "services", "service_overrides", "toolchain", "builder", "target"),
-        *("rollout", "approval", "freeze", "publish", "trust", "vulnerabilities"),
-    }
-)
-
-
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}(-\w+)?")
-_EXPECTED = (
-    "expected the id of a run, such as 20261122T031244Z-9f3a; deploys/status.py shows it where one is unfinished"
-)
-
-
-class RefusedError(GofallbackError):
-    """The run must not begin: nothing has been changed anywhere."""
 
 
 @dataclass
-class Site:
+class RunContext:
     """A run together with pyinfra's view of it."""
 
     run: Run
@@ -154,32 +122,10 @@ class Site:
         return [host for host in hosts if host in self.state.active_hosts]
 
 
-_SITES: WeakKeyDictionary[State, Site] = WeakKeyDictionary()
-_MAKING = RLock()
-
-
 def current_host() -> Host:
     """The host whose deploy file is being executed."""
     host: Host = ctx_host.get()
     return host
-
-
-def site(command: str | None = None) -> Site:
-    """The site of the current pyinfra state.
-
-    Args:
-        command: name of the deploy; given once, by preflight, which makes the site.
-
-    Raises:
-        DataError: group data or ``--data`` that cannot be used.
-    """
-    state: State = ctx_state.get()
-    with _MAKING:
-        if state not in _SITES:
-            if command is None:
-                raise RefusedError("a deploy has to begin with preflight(...)")
-            _SITES[state] = _make(state, command)
-        return _SITES[state]
 
 
 def members(state: State, group: str) -> list[Host]:
@@ -188,88 +134,3 @@ def members(state: State, group: str) -> list[Host]:
     except NoGroupError:
         return []
     return [host for host in state.inventory if host in members]
-
-
-def _group(state: State, name: str) -> list[Host]:
-    return [host for host in members(state, name) if state.is_host_in_limit(host)]
-
-
-def _make(state: State, command: str) -> Site:
-    for host in state.inventory:
-        hide(secrets_in(host.data.dict()))
-    options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
-    hosts = {role: _group(state, role) for role in ("builders", "targets")}
-    # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
-    fleets = {host.name: _fleet(host) for host in (*members(state, "builders"), *hosts["targets"])}
-    for fleet in fleets.values():
-        git_command.withhold(
-            name for service in fleet.services.values() for name in service.build.private.variables_named
-        )
-    run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
-    made = Site(run=run, state=state)
-    for host in hosts["builders"]:
-        _sort(host, state, made.builders, made.unreachable_builders)
-    for host in hosts["targets"]:
-        _sort(host, state, made.targets, made.unreachable_targets)
-    _check_services(made, hosts["targets"])
-    state.add_callback_handler(Timing(run, lambda: begin(made)))
-    in_program_order(state)
-    know_deploy_file(state.current_deploy_filename)
-    # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either
-    # way the targets that were switched would not be put back (pyinfra 3.10, State.fail_hosts).
-    state.should_raise_failed_hosts = lambda _: False
-    from gofallback.deploys.run.finish import at_end  # here: it needs Site
-
-    at_end(made, json_mode=_json_mode())
-    return made
-
-
-def _run_id(options: Options) -> str:
-    """Empty: a new one. A run that goes on with another has that one's id and a suffix of its own.
-
-    Raises:
-        RefusedError: what was given is no run's id.
-    """
-    if options.resume and options.abort:
-        raise RefusedError("--data resume and --data abort: one of them; a run goes on, or is taken back")
-    earlier = options.resume or options.abort
-    if not earlier:
-        return ""
-    if not _RUN_ID.fullmatch(earlier):
-        raise RefusedError(f"--data {'resume' if options.resume else 'abort'}={earlier}: {_EXPECTED}")
-    return f"{base_of(earlier)}-r{secrets.token_hex(2)}"
-
-
-def _sort(host: Host, state: State, reachable: list[Host], unreachable: list[str]) -> None:
-    if host in state.activated_hosts:
-        reachable.append(host)
-    else:
-        unreachable.append(host.name)
-
-
-def _fleet(host: Host) -> Fleet:
-    # The keys of others too: parse_fleet tells a misspelt one from them. `--data` stands among them (service=hello).
-    return parse_fleet({key: value for key, value in host.data.dict().items() if key not in Options.model_fields})
-
-
-def _check_services(made: Site, targets: list[Host]) -> None:
-    known = sorted({name for host in targets for name in made.run.fleets[host.name].services})
-    for name in made.run.options.service:
-        if name not in known:
-            raise RefusedError(f"--data service={name}: no such service; known: {', '.join(known) or 'none'}")
-
-
-def _json_mode() -> bool:
-    return bool(cli_parameters().get("json_output"))
-
-
-def cli_parameters() -> dict[str, Any]:
-    """pyinfra's own command line options; empty under its API."""
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        return dict(context.params)
-    # click keeps its context per thread, and under gevent a greenlet counts as a thread of its own.
-    flags = {"--no-wait": "no_wait", "--serial": "serial", "--json": "json_output", "--dry": "dry"}
-    flags["--fail-percent"] = "fail_percent"
-    given = {argument.partition("=")[0] for argument in sys.argv}
-    return {name: True for flag, name in flags.items() if flag in given}

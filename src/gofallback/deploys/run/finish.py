@@ -18,22 +18,22 @@ import gevent
 import pyinfra
 
 from gofallback.deploys.rollout.switch import BEGUN, begun
-from gofallback.deploys.run.context import cli_parameters
 from gofallback.deploys.run.report import to_report
 from gofallback.deploys.run.state import Outcome, Run
-from gofallback.operations.detached import end_running, leaving
+from gofallback.operations.detached import end_running, stop_following
+from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.report import html, markdown, screen, table
 from gofallback.report import model as records
 from gofallback.report.rows import JournalRow
 
 if TYPE_CHECKING:
-    from gofallback.deploys.run.context import Site
+    from gofallback.deploys.run.context import RunContext
 
 _BAD = ("failed", "reverted")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def at_end(ctx: Site, *, json_mode: bool) -> None:
+def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
     """See to it that the run's end is recorded and told truly, however it comes.
 
     pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli.main), and SIGTERM and SIGHUP end it without a word: here each ends the
@@ -45,7 +45,7 @@ def at_end(ctx: Site, *, json_mode: bool) -> None:
         nonlocal code
         code = 128 + number
         ctx.run.stopped = ctx.run.stopped or signal.Signals(number).name
-        leaving()
+        stop_following()
         for greenlet in list(ctx.state.pool.greenlets):
             greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
         # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.
@@ -57,7 +57,7 @@ def at_end(ctx: Site, *, json_mode: bool) -> None:
                 signal.signal(number, signal.SIG_IGN)
         try:
             if code:
-                _builds(ctx, hung_up=code == 128 + signal.SIGHUP)
+                _end_running_builds(ctx, hung_up=code == 128 + signal.SIGHUP)
             report = finish(ctx, json_mode)
         except Exception:
             # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
@@ -77,7 +77,7 @@ def at_end(ctx: Site, *, json_mode: bool) -> None:
                 signal.signal(number, stop)
 
 
-def _builds(ctx: Site, *, hung_up: bool) -> None:
+def _end_running_builds(ctx: RunContext, *, hung_up: bool) -> None:
     """What this run began on a builder outlives it unless it is ended; whoever lost a terminal wants it to go on."""
 
     def say(line: str, bad: bool) -> None:
@@ -88,19 +88,19 @@ def _builds(ctx: Site, *, hung_up: bool) -> None:
     end_running(say, leave=hung_up or ctx.run.options.leave_builds)
 
 
-def finish(ctx: Site, json_mode: bool) -> records.Report | None:
+def finish(ctx: RunContext, json_mode: bool) -> records.Report | None:
     """Write the run's records and print its table; None when the run has nothing to tell."""
     run = ctx.run
     if run.command in ("status", "builds") or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
         return None
     order = {host.name: number for number, host in enumerate(ctx.state.inventory)}
     trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts}
-    settle(run, failed={host.name for host in ctx.state.failed_hosts})
-    _leave_out(ctx)
+    close_outcomes(run, failed={host.name for host in ctx.state.failed_hosts})
+    _add_unreachable(ctx)
     failed = bool(ctx.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
     failed = failed or not all(run.wiped.values())
     report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(ctx))
-    report = _ended(run, report)
+    report = _with_journal_end(run, report)
     folder = run.home.run(run.id)
     # With --json standard output belongs to pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
@@ -113,7 +113,7 @@ def finish(ctx: Site, json_mode: bool) -> records.Report | None:
     return report
 
 
-def _ended(run: Run, report: records.Report) -> records.Report:
+def _with_journal_end(run: Run, report: records.Report) -> records.Report:
     """The journal's last line, and what the report knows of it."""
     if run.journal.path is None:
         return report
@@ -136,7 +136,7 @@ def _write(folder: Path, report: records.Report) -> str | None:
     return None
 
 
-def settle(run: Run, *, failed: Collection[str]) -> None:
+def close_outcomes(run: Run, *, failed: Collection[str]) -> None:
     """Say of every outcome that was never decided why not.
 
     Args:
@@ -145,7 +145,7 @@ def settle(run: Run, *, failed: Collection[str]) -> None:
     """
     for outcome in run.outcomes.values():
         if outcome.state == "provisional":
-            _put_off(run, outcome)
+            _extend_deadline(run, outcome)
         if outcome.state != "planned":
             continue
         if (outcome.reason or "").startswith(BEGUN):
@@ -173,7 +173,7 @@ def _begun(run: Run, outcome: Outcome) -> None:
     run.became(outcome, "provisional" if goes_back else "failed", outcome.reason)
 
 
-def _put_off(run: Run, outcome: Outcome) -> None:
+def _extend_deadline(run: Run, outcome: Outcome) -> None:
     """The window began anew with every renewal since it was told: at the latest now."""
     try:
         told = datetime.fromisoformat(outcome.deadline)
@@ -187,7 +187,7 @@ def _last_stage(run: Run, host: str) -> str:
     return next((span.stage for span in reversed(run.spans) if span.host == host and span.ok is not True), "a stage")
 
 
-def _leave_out(ctx: Site) -> None:
+def _add_unreachable(ctx: RunContext) -> None:
     """Targets that were never reached get their rows too."""
     if not ctx.run.executed:
         return
@@ -200,6 +200,6 @@ def _leave_out(ctx: Site) -> None:
             ctx.run.became(ctx.run.outcome(name, service.name), "untouched", "cannot be reached, left out")
 
 
-def _changed(ctx: Site) -> bool:
+def _changed(ctx: RunContext) -> bool:
     metas = [data.operation_meta for operations in ctx.state.ops.values() for data in operations.values()]
     return any(meta.is_complete() and meta.did_change() for meta in metas)

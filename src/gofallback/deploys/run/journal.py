@@ -13,7 +13,7 @@ from gofallback.runid import base_of, same_run
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
 
-    from gofallback.deploys.run.context import Site
+    from gofallback.deploys.run.context import RunContext
     from gofallback.deploys.run.state import Run
     from gofallback.report.rows import ScanRow
 
@@ -21,7 +21,7 @@ _OPEN = frozenset({"intended", "provisional"})
 _CLOSED = frozenset({"confirmed", "reverted", "failed"})
 
 
-def begin(ctx: Site) -> None:
+def open_journal(ctx: RunContext) -> None:
     """Open the journal and write what this run is about; once, when its first operation is executed."""
     run = ctx.run
     path = run.home.journal(run.id)
@@ -32,7 +32,7 @@ def begin(ctx: Site) -> None:
     if run.options.resume or run.options.abort:
         event = "resumed" if run.options.resume else "aborted"
     try:
-        run.journal.write(event, **_about(ctx))
+        run.journal.write(event, **_run_plan(ctx))
     except JournalError as error:
         run.note(str(error))
         return
@@ -50,7 +50,7 @@ def tell_scan(run: Run, scan: ScanRow) -> None:
     run.tell("vulnerabilities", **scan.model_dump(mode="json", exclude_defaults=True))
 
 
-def _about(ctx: Site) -> dict[str, Any]:
+def _run_plan(ctx: RunContext) -> dict[str, Any]:
     run = ctx.run
     options = {key: value for key, value in run.options.model_dump().items() if value not in (None, False, ())}
     return {
@@ -76,13 +76,13 @@ def _about(ctx: Site) -> dict[str, Any]:
     }
 
 
-def identify(ctx: Site) -> None:
+def identify(ctx: RunContext) -> None:
     """Learn who runs this, before anything is executed: it asks programs, and other hosts would go on meanwhile."""
     keys = {str(key) for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
-    ctx.run.identity = identity.gather(sorted(keys), project=Path.cwd())
+    ctx.run.identity = identity.read_identity(sorted(keys), project=Path.cwd())
 
 
-def writable(ctx: Site) -> str | None:
+def journal_problem(ctx: RunContext) -> str | None:
     """Why the journal could not be kept; None: it can. Asked before anything is executed."""
     folder = ctx.run.home.journal(ctx.run.id).parent
     try:
@@ -100,7 +100,7 @@ def writable(ctx: Site) -> str | None:
     return None
 
 
-def learn(ctx: Site, host: Host) -> None:
+def record_late_outcomes(ctx: RunContext, host: Host) -> None:
     """What a target says of an earlier run that lost sight of it goes into that run's journal, as `seen`."""
     from gofallback.deploys.run.target_state import state_of
 

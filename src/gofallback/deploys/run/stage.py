@@ -10,11 +10,12 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.exceptions import DeployError
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import Site, current_host, site
+from gofallback.deploys.run.context import RunContext, current_host
+from gofallback.deploys.run.setup import run_context
 from gofallback.errors import GofallbackError
 from gofallback.pyinfra_patches.refusal import refusal
 
-StageBody = Callable[[Site, Host], None]
+StageBody = Callable[[RunContext, Host], None]
 
 
 def stage(name: str, group: str | None = None) -> Callable[[StageBody], Callable[[], None]]:
@@ -31,7 +32,7 @@ def stage(name: str, group: str | None = None) -> Callable[[StageBody], Callable
             host = current_host()
             if group is not None and group not in host.groups:
                 return
-            ctx = site()
+            ctx = run_context()
             try:
                 body(ctx, host)
             except GofallbackError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import Site
+from gofallback.deploys.run.context import RunContext
 from gofallback.facts.target import target_state
 from gofallback.model import Service
 from gofallback.release.state import TargetState
@@ -14,7 +14,7 @@ from gofallback.release.state import TargetState
 _LEAST_FREE = 256 * 1024
 
 
-def state_of(ctx: Site, host: Host, *, refresh: bool = False) -> TargetState:
+def state_of(ctx: RunContext, host: Host, *, refresh: bool = False) -> TargetState:
     """What a target told last, or with ``refresh`` tells now.
 
     A target that is gone while the run is executed does not end the whole run: what it told last stays.
@@ -31,7 +31,7 @@ def state_of(ctx: Site, host: Host, *, refresh: bool = False) -> TargetState:
     return told[host.name]
 
 
-def unwell(found: TargetState, service: Service, release: str | None) -> str | None:
+def health_problem(found: TargetState, service: Service, release: str | None) -> str | None:
     """Why a target's release cannot stay, by what it tells now; None: it can.
 
     A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.

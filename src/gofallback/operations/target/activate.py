@@ -14,7 +14,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.operations.target.channel import BrokenError, Channel, Second, alive, reconnect, run
+from gofallback.operations.target.channel import BrokenError, Channel, SecondConnection, alive, reconnect, run
 from gofallback.operations.target.lease import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome, Order
@@ -113,7 +113,7 @@ def confirm(
     timeout: float,
     sudo: bool = True,
     head: str = "",
-    via: Second | None = None,
+    via: SecondConnection | None = None,
 ) -> ActivationOutcome:
     """Confirm a provisional release on one target; `unknown` when the target cannot be reached. Never raises.
 

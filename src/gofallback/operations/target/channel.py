@@ -44,7 +44,14 @@ class Channel:
     """
 
     def __init__(
-        self, state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0, via: Second | None = None
+        self,
+        state: State,
+        host: Host,
+        command: str,
+        *,
+        sudo: bool,
+        timeout: float = 10.0,
+        via: SecondConnection | None = None,
     ) -> None:
         full = make_unix_command_for_host(state, host, StringCommand(command), _sudo=sudo).get_raw_value()
         self._connector: Any = via.connector if via else host.connector
@@ -176,7 +183,7 @@ class Channel:
         return bool(self._channel.exit_status_ready() or self._channel.recv_ready() or self._channel.eof_received)
 
 
-class Second:
+class SecondConnection:
     """A further connection to a host beside the one pyinfra has: same address, credentials and options.
 
     A new TCP connection and a new authentication show what the first one cannot: that the host can still be reached by
@@ -192,7 +199,7 @@ class Second:
         self.connector: Any = type(host.connector)(state, host)
         """Like the host's, with a connection of its own."""
 
-    def __enter__(self) -> Second:
+    def __enter__(self) -> SecondConnection:
         """Connect.
 
         Raises:
@@ -227,7 +234,7 @@ class Second:
 
 
 def run(
-    state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0, via: Second | None = None
+    state: State, host: Host, command: str, *, sudo: bool, timeout: float = 10.0, via: SecondConnection | None = None
 ) -> tuple[int, list[str]]:
     """Run a command to its end: exit status, output lines.
 

@@ -1,0 +1,20 @@
+"""pyinfra's own command line options, wherever they are asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+
+def cli_parameters() -> dict[str, Any]:
+    """pyinfra's own command line options; empty under its API."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        return dict(context.params)
+    # click keeps its context per thread, and under gevent a greenlet counts as a thread of its own.
+    flags = {"--no-wait": "no_wait", "--serial": "serial", "--json": "json_output", "--dry": "dry"}
+    flags["--fail-percent"] = "fail_percent"
+    given = {argument.partition("=")[0] for argument in sys.argv}
+    return {name: True for flag, name in flags.items() if flag in given}
