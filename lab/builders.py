@@ -127,11 +127,11 @@ class Builder(Host):
             cgroup=self.cgroup.unified,
         )
         ssh = made.drive_c / "ProgramData/ssh"
-        ctx, there = (self._keys, ssh) if self._keys.exists() else (ssh, self._keys)  # the key outlives `reset`
+        source, there = (self._keys, ssh) if self._keys.exists() else (ssh, self._keys)  # the key outlives `reset`
         part = there if there is ssh else self.dir / ".keys"
         part.mkdir(exist_ok=True)
         for name in KEY_FILES:
-            shutil.copy2(ctx / name, part / name)
+            shutil.copy2(source / name, part / name)
         if part != there:
             part.rename(there)
 

@@ -188,24 +188,24 @@ def _typed(value: object, where: Sequence[str | int], code: str) -> str:
 def _path(loc: Sequence[str | int], data: object) -> tuple[list[str | int], bool]:
     """The key path as a user wrote it: pydantic adds the tag of a union, and ``[key]`` for a key of a mapping."""
     parts: list[str | int] = []
-    ctx: Any = data
+    node: Any = data
     for index, part in enumerate(loc):
         last = index == len(loc) - 1
         if part == "[key]":
             return parts, True
-        if part in _TAGS and not (isinstance(ctx, dict) and part in ctx):
+        if part in _TAGS and not (isinstance(node, dict) and part in node):
             continue
-        if isinstance(ctx, dict):
-            if part not in ctx and not last:
+        if isinstance(node, dict):
+            if part not in node and not last:
                 continue
             parts.append(part)
-            ctx = ctx.get(part)
-        elif isinstance(ctx, list) and isinstance(part, int) and part < len(ctx):
+            node = node.get(part)
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             parts.append(part)
-            ctx = ctx[part]
+            node = node[part]
         else:
             parts.append(part)
-            ctx = None
+            node = None
     return parts, False
 
 
@@ -223,15 +223,15 @@ def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
 
 def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Keys of the model that ``loc`` (of pydantic, tags included) leads to."""
-    ctx = [model]
+    models = [model]
     for part in loc:
-        tagged = [found for found in ctx if _is_tagged(found, part)]
-        fields = [found.model_fields[str(part)] for found in ctx if str(part) in found.model_fields]
-        if len(ctx) > 1 and tagged:
-            ctx = tagged
+        tagged = [found for found in models if _is_tagged(found, part)]
+        fields = [found.model_fields[str(part)] for found in models if str(part) in found.model_fields]
+        if len(models) > 1 and tagged:
+            models = tagged
         elif fields:
-            ctx = [found for field in fields for found in models_of(field.annotation)]
-    return sorted({field.alias or key for found in ctx for key, field in found.model_fields.items()})
+            models = [found for field in fields for found in models_of(field.annotation)]
+    return sorted({field.alias or key for found in models for key, field in found.model_fields.items()})
 
 
 Explained = tuple[list[str | int], str, str]
@@ -266,11 +266,11 @@ def _no_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel],
 
 
 def _union(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
-    ctx = [model]
+    models = [model]
     for part in loc:
-        fields = [found.model_fields[str(part)] for found in ctx if str(part) in found.model_fields]
-        ctx = [found for field in fields for found in models_of(field.annotation)] or ctx
-    return ctx
+        fields = [found.model_fields[str(part)] for found in models if str(part) in found.model_fields]
+        models = [found for field in fields for found in models_of(field.annotation)] or models
+    return models
 
 
 _SPECIAL: dict[str, Explainer] = {

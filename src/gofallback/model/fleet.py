@@ -216,11 +216,11 @@ def _validate(
 
 def _origin(path: list[str | int], overrides: Mapping[str, Any]) -> list[str | int]:
     """Where a key of a service was written: in the service itself, or in service_overrides."""
-    ctx: Any = overrides
+    node: Any = overrides
     for part in path[1:]:
-        if not isinstance(ctx, Mapping) or part not in ctx:
+        if not isinstance(node, Mapping) or part not in node:
             return path
-        ctx = ctx[part]
-        if not isinstance(ctx, Mapping):
+        node = node[part]
+        if not isinstance(node, Mapping):
             return ["service_overrides", *path[1:]]
     return path
