@@ -6,5 +6,5 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-golden` rewrites tests/unit/golden from what is rendered now; look at `git diff` after it."""
+    """`--update-golden` rewrites tests/unit/release/golden from what is rendered now; look at `git diff` after it."""
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files from what is rendered now")

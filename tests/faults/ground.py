@@ -20,11 +20,12 @@ from lab.etcd import Etcd
 from lab.linux.host import LinuxHost
 from lab.stock import stock
 from tests.faults.model import CellError, Command
-from tests.lab.fleet import PYINFRA, ROOT, Running
+from tests.lab.fleet import PYINFRA, Running
+from tests.paths import PROJECT
 
 SERVICE = "hello"
 VERSIONS = ("v1.0.0", "v1.1.0")
-INVENTORY = ROOT / "tests" / "lab" / "fleet_inventory.py"
+INVENTORY = PROJECT / "tests" / "lab" / "fleet_inventory.py"
 WINDOW, TTL = 8, 6
 ROLLOUT: dict[str, Any] = {
     "canary": 1,

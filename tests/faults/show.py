@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from tests.faults.faults import FAULTS
 from tests.faults.model import INVARIANTS, MOMENTS, Cell
+from tests.paths import PROJECT
 
-DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCS = PROJECT / "docs" / "faults.md"
 MARKS = "<!-- matrix: written by `make faults` -->", "<!-- end of matrix -->"
 _COLOURS = {"done": "green", "reverted": "yellow", "partly": "magenta", "refused": "cyan", "failed": "red"}
 

@@ -18,10 +18,10 @@ from gofallback.release import render, templates
 from lab import Host
 from lab.cache import cache_dir
 from lab.windows import pins, trees
+from tests.paths import PROJECT
 
-ROOT = Path(__file__).parents[2]
-AGENT_SOURCE = ROOT / "src/gofallback/agent"
-HELLO_SOURCE = ROOT / "lab/example/hello"
+AGENT_SOURCE = PROJECT / "src/gofallback/agent"
+HELLO_SOURCE = PROJECT / "lab/example/hello"
 FLAGS = ["-trimpath", "-buildvcs=false"]
 QUICK: dict[str, Any] = {
     "check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"},
@@ -114,7 +114,11 @@ class AgentTarget:
     def release(self, name: str, data: Service | None = None, program: str = "hello") -> str:
         """Put a release's folder there, rendered by the product."""
         files = render.render(
-            data or service(), version=name, artifact_key="a" * 64, agent_key="b" * 64, templates=templates.load(ROOT)
+            data or service(),
+            version=name,
+            artifact_key="a" * 64,
+            agent_key="b" * 64,
+            templates=templates.load(PROJECT),
         )
         folder = f"/opt/hello/releases/{name}"
         for path, file in files.files.items():

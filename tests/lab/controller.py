@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.paths import PROJECT
 
 
 class Controller:
@@ -30,7 +30,7 @@ class Controller:
         self.name = name
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.controller", json.dumps([name, data, config or {}])],
-            cwd=ROOT,
+            cwd=PROJECT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

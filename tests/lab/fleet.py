@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lab import Lab
+from tests.paths import PROJECT
 
-ROOT = Path(__file__).parents[2]
 PYINFRA = Path(sys.executable).with_name("pyinfra")
 #: Quick clocks, so that a bad day does not take a day.
 QUICK = {"start_deadline": 10, "interval": 0.1, "minimum_healthy": 1.5, "timeout": 1}
@@ -42,7 +42,7 @@ class Result:
 class Running:
     """A command that is still at work."""
 
-    def __init__(self, argv: list[str], env: dict[str, str], project: Path = ROOT) -> None:
+    def __init__(self, argv: list[str], env: dict[str, str], project: Path = PROJECT) -> None:
         self.process = subprocess.Popen(
             argv, cwd=project, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -103,7 +103,7 @@ class Fleet:
     lab: Lab
     home: Path
     data: dict[str, Any] = field(default_factory=dict)
-    project: Path = ROOT
+    project: Path = PROJECT
     """The checkout in which the commands are given."""
 
     def start(self, deploy: str, *args: str, data: dict[str, Any] | None = None, home: Path | None = None) -> Running:

@@ -13,7 +13,8 @@ from typing import Any
 
 from lab import Lab
 from lab.example import make_ledger
-from tests.lab.fleet import ROOT, Result, Running
+from tests.lab.fleet import Result, Running
+from tests.paths import PROJECT
 
 PORT = 8090
 SERVICE: dict[str, Any] = {
@@ -72,11 +73,11 @@ class Ledger:
         make_ledger(folder / "repository")
         services = made.root / "group_data" / "services"
         services.mkdir(parents=True)
-        (made.root / "deploys").symlink_to(ROOT / "deploys")
+        (made.root / "deploys").symlink_to(PROJECT / "deploys")
         (made.root / "files").mkdir()
         (made.root / "files" / "motd.txt").write_text("welcome\n")
         (made.root / "inventory.py").write_text(_INVENTORY)
-        (made.root / "group_data" / "all.py").write_text((ROOT / "group_data" / "all.py").read_text())
+        (made.root / "group_data" / "all.py").write_text((PROJECT / "group_data" / "all.py").read_text())
         data = {"source": {"repository": str(folder / "repository")}, **SERVICE}
         (services / "ledger.yml").write_text(json.dumps(data))
         return made
@@ -91,7 +92,7 @@ class Ledger:
             **os.environ,
             "GOFALLBACK_LAB": self.lab.name,
             "GOFALLBACK_HOME": str(self.home),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(PROJECT),
             "PYINFRA_PROGRESS": "off",
         }
 

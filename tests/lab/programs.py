@@ -11,9 +11,9 @@ from pathlib import Path
 from gofallback.release.upload_plan import LocalProgram
 from lab.cache import cache_dir, say
 from lab.windows import trees
+from tests.paths import PROJECT
 
-ROOT = Path(__file__).parents[2]
-SOURCES = {"hello": ROOT / "lab" / "example" / "hello", "gofallback-agent": ROOT / "src" / "gofallback" / "agent"}
+SOURCES = {"hello": PROJECT / "lab" / "example" / "hello", "gofallback-agent": PROJECT / "src" / "gofallback" / "agent"}
 
 
 @cache

@@ -21,7 +21,8 @@ from gofallback.artifact.glibc import version_tuple
 from lab import Lab, gcc, sqlite
 from lab.linux.host import LinuxHost
 from tests.lab.conftest import fresh_name
-from tests.lab.fleet import PYINFRA, ROOT, Result, Running
+from tests.lab.fleet import PYINFRA, Result, Running
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
 
@@ -54,7 +55,7 @@ class Ledger:
             "PYINFRA_PROGRESS": "off",
         }
         inventory = str(Path(__file__).with_name("sums_inventory.py"))
-        return Running([str(PYINFRA), "-y", inventory, "deploys/fallback.py"], env, ROOT).end(1800)
+        return Running([str(PYINFRA), "-y", inventory, "deploys/fallback.py"], env, PROJECT).end(1800)
 
     def refused(self, **build: Any) -> Result:
         """The same, where it must end badly and leave the targets as they are."""

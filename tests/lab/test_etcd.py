@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from gofallback.etcd.lease import EtcdLease, LeaseError
 from lab import Lab
 from lab.etcd import Etcd
 from tests.lab.conftest import fresh_name
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
 
@@ -123,7 +123,7 @@ def test_runs_that_race_never_both_win(etcd: Etcd) -> None:
 
 def test_a_killed_controllers_lease_expires_and_preflight_waits_for_it(etcd: Etcd) -> None:
     command = [sys.executable, "-c", HOLDER, ONE]
-    pipe, root = subprocess.PIPE, Path(__file__).parents[2]
+    pipe, root = subprocess.PIPE, PROJECT
     with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(etcd.url() + "\n")

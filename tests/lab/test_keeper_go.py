@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.agent_target import ROOT, go
+from tests.lab.agent_target import go
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
 
-SOURCE = ROOT / "src/gofallback/keeper"
+SOURCE = PROJECT / "src/gofallback/keeper"
 
 
 def test_the_helper_passes_vet_its_tests_and_gofmt() -> None:

@@ -16,9 +16,9 @@ from lab import Lab
 from lab.builders import Builder
 from tests.lab.conftest import fresh_name
 from tests.lab.machine import ssh, traces
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_reset_gives_back_the_first_day_under_the_same_key(lab: Lab, w1: Builder
 @pytest.mark.parametrize("moment", [0.3, 0.6, 0.9, 1.2])
 def test_a_start_with_windows_killed_at_any_moment_can_be_started_again(lab_name: str, moment: float) -> None:
     words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "1", "--builders", "1"]
-    start = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
     time.sleep(moment)
     start.send_signal(signal.SIGKILL)
     start.wait()

@@ -15,9 +15,9 @@ from lab import Lab, LabError
 from lab.lab import end
 from tests.lab.conftest import fresh_name
 from tests.lab.machine import boot_id, ssh, traces
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -27,7 +27,7 @@ def command(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=PROJECT,
         env={**os.environ, **env},
     )
 
@@ -119,7 +119,7 @@ def test_down_needs_nothing_of_what_was_written_down(lab_name: str) -> None:
 @pytest.mark.parametrize("moment", [0.15, 0.25, 0.35, 0.5, 0.8])
 def test_a_start_killed_at_any_moment_can_be_started_again(lab_name: str, moment: float) -> None:
     words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "3", "--builders", "0"]
-    start = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
     time.sleep(moment)
     start.send_signal(signal.SIGKILL)
     start.wait()
@@ -131,7 +131,7 @@ def test_a_start_killed_at_any_moment_can_be_started_again(lab_name: str, moment
 
 def test_a_start_killed_and_never_repeated_can_be_taken_down(lab_name: str) -> None:
     words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "3", "--builders", "0"]
-    start = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
     time.sleep(0.4)
     start.kill()
     start.wait()
@@ -156,7 +156,7 @@ def test_a_name_in_use_from_another_cache_is_refused_by_name(lab_name: str, tmp_
 
 def test_without_root_the_lab_says_so_in_one_line(tmp_path: Path) -> None:
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "lab", "up"]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=ROOT, env={"HOME": str(tmp_path)})
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=PROJECT, env={"HOME": str(tmp_path)})
     assert done.returncode == 1
     assert done.stderr.startswith("lab: the lab needs root")
     assert done.stderr.count("\n") == 1

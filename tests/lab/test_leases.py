@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from gofallback.release.activation import Order
 from gofallback.release.upload_script import finish
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import Target, hello, wait
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
 
@@ -53,7 +53,7 @@ with connected(Lab.load(name)) as (state, hosts, said):
 def other_controller(target: Target, run_id: str, takeover: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Another run, in a process of its own, and its first word."""
     command = [sys.executable, "-c", HOLDER, target.lab.name, run_id, takeover]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().strip()
         process.kill()

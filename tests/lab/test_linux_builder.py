@@ -23,9 +23,9 @@ from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet
 from tests.lab.provisioned import GO, LINUX_GIT, LINUX_ROOT, Result, linux_fleet, linux_pin, provision
 from tests.lab.test_provisioning import wait_for
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
-REPOSITORY = Path(__file__).resolve().parents[2]
 GO_PROGRAM = f"{LINUX_ROOT}/toolchains/go{GO}/bin/go"
 Run = Callable[[Data], Result]
 
@@ -119,7 +119,7 @@ def test_killed_at_any_moment_the_next_run_ends_the_work(
 ) -> None:
     arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache), "host": "b1"})
     words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
-    killed = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(below(b1), moment)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.fleet import ROOT, Fleet, Result
+from tests.lab.fleet import Fleet, Result
+from tests.paths import PROJECT
 from tests.unit.approvals import Project
 from tests.unit.approvals import project as make_people
 
@@ -42,7 +43,7 @@ def people(tmp_path: Path) -> Project:
     """A checkout of its own with allowed_signers, beside the keys of alice, bob, carol and dave."""
     made = make_people(tmp_path)
     for name in ("deploys", "group_data", "templates", "lab", "config.py"):
-        (made.root / name).symlink_to(ROOT / name)
+        (made.root / name).symlink_to(PROJECT / name)
     return made
 
 

@@ -26,9 +26,9 @@ from lab.builders import Builder
 from tests.lab import go_msi
 from tests.lab.conftest import fresh_name
 from tests.lab.provisioned import GIT, GO, NEWER_GO, ROOT, Result, fleet, pin, provision
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
-REPOSITORY = Path(__file__).resolve().parents[2]
 DISK_MB = 1500
 
 Run = Callable[[Fleet], Result]
@@ -181,7 +181,7 @@ def test_killed_at_any_moment_the_next_run_ends_the_work(
 ) -> None:
     arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache)})
     words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
-    killed = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(root_of(w1), moment)
     killed.send_signal(signal.SIGKILL)
     killed.wait()

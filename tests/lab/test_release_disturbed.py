@@ -25,9 +25,9 @@ from tests.lab.conftest import fresh_name
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import HEALTH, Target, hello, wait
+from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
-ROOT = Path(__file__).parents[2]
 
 
 def slowed(upload: Upload, pipe: Path) -> Upload:
@@ -97,7 +97,7 @@ with connected(Lab.load(name)) as (state, hosts, said):
 def controller(what: str, lab: Lab, pipe: Path) -> subprocess.Popen[str]:
     """Another controller, in a process of its own, that a test can kill."""
     command = [sys.executable, "-c", KILLED, what, lab.name, str(pipe)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_controller_killed_during_the_upload_leaves_no_release_and_the_next_upload_cleans_up(

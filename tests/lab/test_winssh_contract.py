@@ -16,9 +16,10 @@ import pytest
 from gofallback.connectors.winssh import REFUSED
 from gofallback.windows import quoting, text
 from tests.lab.conftest import fresh_name
-from tests.lab.controller import ROOT, Controller
+from tests.lab.controller import Controller
 from tests.lab.ssh_host import REAL_WINDOWS, SshHost, lab_host, real_windows, windows_probe
-from tests.unit.test_windows_quoting import NASTY
+from tests.paths import PROJECT
+from tests.unit.windows.test_quoting import NASTY
 
 pytestmark = pytest.mark.lab
 
@@ -447,7 +448,7 @@ def test_round_trips_and_bytes_are_counted(host: SshHost, windows: Controller) -
 
 def _pyinfra(folder: Path, deploy: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("pyinfra")
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     command = [str(program), "-y", "inventory.py", deploy]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 

@@ -13,7 +13,9 @@ from gofallback.deploys.source import source
 from gofallback.deploys.status import status
 from gofallback.deploys.verify import verify
 from gofallback.deploys.wipe import wipe
-from gofallback.pyinfra_patches import speed as speed
+from gofallback.pyinfra_patches.speed import quicken
+
+quicken()
 
 __all__ = [
     "activate",

@@ -36,6 +36,3 @@ def know_deploy_file(name: str | None) -> None:
     """
     if name:
         inspect.modulesbyfile.setdefault(str(Path(name).absolute()), "__main__")
-
-
-quicken()

@@ -1,0 +1,44 @@
+"""What makes runs quicker must not change what pyinfra finds."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from pyinfra.api import arguments, facts
+
+from gofallback.pyinfra_patches import speed
+from tests.paths import PROJECT
+
+
+def test_pyinfra_still_knows_every_global_argument() -> None:
+    expected = list(get_type_hints(arguments.AllArguments).items())
+    assert arguments.all_global_arguments() == expected
+    assert facts.all_global_arguments() == expected  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("wish", "kept"), [({}, True), ({"PYTHONDONTWRITEBYTECODE": "1"}, False)])
+def test_what_python_has_compiled_is_kept_for_the_next_run_unless_somebody_said_no(
+    tmp_path: Path, wish: dict[str, str], kept: bool
+) -> None:
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**own, "PYTHONPYCACHEPREFIX": str(tmp_path), **wish}
+    pyinfra = Path(sys.executable).with_name("pyinfra")
+    argv = [str(pyinfra), "-y", "inventories/production.py", "deploys/status.py", "--limit", "nobody"]
+    done = subprocess.run(argv, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert bool(list(tmp_path.rglob("gofallback/pyinfra_patches/empty_run*.pyc"))) is kept
+
+
+def test_the_place_of_a_call_in_a_deploy_file_is_still_found(tmp_path: Path) -> None:
+    deploy = tmp_path / "deploy.py"
+    deploy.write_text("# a comment\n\nfound = where()\n")
+    speed.know_deploy_file(str(deploy))
+    space: dict[str, Any] = {"where": lambda: inspect.stack()[1]}
+    exec(compile(deploy.read_text(), str(deploy), "exec"), space)
+    assert (space["found"].filename, space["found"].lineno) == (str(deploy), 3)

@@ -1,0 +1,313 @@
+"""A controller for the property test of rollouts: `deploys/{_lease,activate,confirm}.py`, one message at a time.
+
+Everything that is decided is decided by the product's own code: `rollout.{waves,decide,resume,back}`, the verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gofallback.errors import GofallbackError
+from gofallback.model.rollout import Rollout
+from gofallback.release.state import ServiceState
+from gofallback.report.model import verdict_of
+from gofallback.report.rows import TargetRow
+from gofallback.rollout import decide, waves
+from gofallback.rollout.decide import Decision, TargetStatus
+from gofallback.rollout.records import became
+from gofallback.rollout.resume import abort, resume
+from gofallback.rollout.rollback import rollback_goals
+from gofallback.rollout.waves import Member, Wave
+from tests.unit.rollout.world import GATE, WINDOW, LostError, RefusedError, Target
+
+Kind = Literal["rollout", "rollback", "resume", "abort"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One message to one target."""
+
+    host: str
+    what: Callable[[Target], Any]
+    reads: bool = False
+
+
+#: Asks for a second to pass.
+WAIT = None
+Talk = Generator[Call | None, Any, Any]
+
+
+@dataclass
+class Outcome:
+    """What a controller knows about one target."""
+
+    how: str
+    release: str | None
+    run_id: str
+    then: str | None
+    """What was live when the run was planned."""
+    state: str = "planned"
+    lost: bool = False
+
+
+@dataclass
+class Controller:
+    """One run. `run()` is driven from outside, which may stop it for good at any message."""
+
+    id: str
+    hosts: tuple[str, ...]
+    kind: Kind
+    strategy: Rollout
+    release: str = ""
+    of: str = ""
+    """The run that is resumed or taken back."""
+    takeover: str | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    channels: set[str] = field(default_factory=set)
+    """Targets on which the lease is renewed."""
+    notes: list[str] = field(default_factory=list)
+    verdict: str = ""
+    why: str = ""
+    waves: tuple[Wave, ...] = ()
+    decided: tuple[dict[str, TargetStatus], Decision] | None = None
+    """Where the targets stood at the verdict, and what it was."""
+
+    @property
+    def window(self) -> int:
+        return WINDOW if self.kind in ("rollout", "resume") else 0
+
+    def run(self) -> Talk:
+        try:
+            yield from self._plan()
+            if all(one.how == "nothing" for one in self.outcomes.values()):
+                self.verdict = "unchanged"
+                return
+            yield from self._take_all()
+        except (GofallbackError, LostError, RefusedError) as error:
+            self.verdict, self.why = "refused", str(error)
+        else:
+            if self.kind == "rollout":
+                yield from self._upload()
+            for wave in self.waves:
+                yield from self._wave(wave)
+            yield from self._end()
+        yield from self._give_back()
+        self.verdict = self.verdict or self._verdict()
+
+    # -- before anything changes --------------------------------------------------------------------------------
+
+    def _plan(self) -> Talk:
+        states = {}
+        for host in self.hosts:
+            states[host] = yield from self._ask(host, Target.state)
+        self.outcomes = {host: self._outcome(states[host], *found) for host, found in self._wanted(states).items()}
+        members = [Member(host) for host in self.hosts]
+        together = self.kind in ("rollback", "abort")
+        self.waves = (Wave(0, "all", self.hosts),) if together else waves.plan(members, self.strategy, self.hosts)
+
+    def _wanted(self, states: Mapping[str, ServiceState]) -> dict[str, tuple[str, str | None, str]]:
+        if self.kind in ("resume", "abort"):
+            plan = (resume if self.kind == "resume" else abort)(self.of, "hello", states)
+            self.notes = plan.notes
+            return {host: (one.how, one.release, one.run_id) for host, one in plan.hosts.items()}
+        if self.kind == "rollback":
+            back = rollback_goals(states)
+            return {host: ("activate" if one.needed else "nothing", one.release, self.id) for host, one in back.items()}
+        return {host: (self._needed(state), self.release, self.id) for host, state in states.items()}
+
+    def _needed(self, state: ServiceState) -> str:
+        """As `release.plan.diff` says."""
+        live = state.unwell(self.release) is None and state.unsettled is None
+        return "nothing" if live else "activate"
+
+    def _outcome(self, state: ServiceState, how: str, name: str | None, run_id: str) -> Outcome:
+        mine = run_id if how in ("confirm", "revert") else self.id
+        known = {"nothing": "unchanged", "confirm": "provisional"}.get(how, "planned")
+        return Outcome(how, name, mine, state.current, known)
+
+    def _take_all(self) -> Talk:
+        for host in self.hosts:
+            yield from self._take(host)
+
+    def _take(self, host: str) -> Talk:
+        before = self.numbers.get(host, 0)
+        self.numbers[host] = yield from self._ask(host, lambda at: at.take(self.id, before, self.takeover))
+        self.channels.add(host)
+        now = yield from self._ask(host, Target.state)
+        if now.current != self.outcomes[host].then:
+            raise RefusedError(f"{host}: {now.current} is live, not what was planned from")
+
+    def _upload(self) -> Talk:
+        for host, outcome in self.outcomes.items():
+            try:
+                yield from self._write(host, lambda at, number: at.upload(self.id, number, self.release))
+            except (LostError, RefusedError):
+                outcome.state = "failed"
+
+    # -- wave after wave ----------------------------------------------------------------------------------------
+
+    def _wave(self, wave: Wave) -> Talk:
+        begun = []
+        for host in wave.hosts:
+            outcome = self.outcomes[host]
+            if outcome.state == "planned" and self.window and self.halt() is not None:
+                outcome.state = "untouched"
+            elif outcome.state == "planned" and (yield from self._begin(host, outcome)):
+                begun.append(host)
+        for host in begun:
+            yield from self._follow(host, self.outcomes[host])
+        if wave is not self.waves[-1]:
+            yield from self._look()
+
+    def _begin(self, host: str, outcome: Outcome) -> Talk:
+        """Whether something may have begun there."""
+        try:
+            if host not in self.channels:
+                yield from self._take(host)
+        except (LostError, RefusedError):
+            outcome.state = "untouched" if outcome.how == "revert" else "failed"
+            return False
+        try:
+            if outcome.how == "revert":
+                yield from self._write(host, lambda at, number: at.revert(outcome.run_id, number))
+            else:
+                name, window = str(outcome.release), self.window
+                yield from self._write(host, lambda at, number: at.activate(self.id, number, name, window))
+        except RefusedError:
+            outcome.state = "failed"
+            return False
+        except LostError:
+            pass  # it may have begun
+        return True
+
+    def _follow(self, host: str, outcome: Outcome) -> Talk:
+        silent = 0
+        for _ in range(4 * GATE):  # the way back of a word that was lost would be waited for as long as it is renewed
+            try:
+                state = yield from self._ask(host, Target.state)
+            except LostError:
+                silent += 1
+            else:
+                record = state.outcome or {}
+                begun = record.get("run_id") == outcome.run_id
+                if begun and not (record["state"] == "intended" or (outcome.how == "revert" and state.unsettled)):
+                    self._keep(outcome, str(record["state"]))
+                    return
+                silent += not begun
+            if silent == 4:
+                break
+            yield WAIT
+        outcome.state, outcome.lost = "provisional", True
+
+    def _keep(self, outcome: Outcome, said: str) -> None:
+        if outcome.how == "revert":
+            outcome.state = "confirmed" if said == "reverted" else "failed"
+        else:
+            outcome.state = said
+
+    def _look(self) -> Talk:
+        """The gate of a wave, and the look before the verdict: the same question to every target that has it."""
+        for host, outcome in self.outcomes.items():
+            if outcome.state != "provisional" or outcome.lost or self.halt() is not None:
+                continue
+            try:
+                state = yield from self._ask(host, Target.state)
+            except LostError:
+                outcome.lost = True
+                continue
+            if state.unwell(outcome.release) is not None:
+                yield from self._put_back(host, outcome)
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    def _end(self) -> Talk:
+        yield from self._look()
+        made = decide.decide(self.standing(), self.halt(), self.strategy.revert)
+        self.decided = self.standing(), made
+        for host in made.back:
+            yield from self._put_back(host, self.outcomes[host])
+        for host in made.confirm:
+            yield from self._confirm(host, self.outcomes[host])
+        for host, outcome in self.outcomes.items():
+            if outcome.lost:
+                yield from self._found_again(host, outcome)
+
+    def _put_back(self, host: str, outcome: Outcome) -> Talk:
+        try:
+            said = yield from self._write(host, lambda at, number: at.revert(outcome.run_id, number))
+        except LostError:
+            outcome.lost = True
+        except RefusedError:
+            outcome.state = "failed"
+        else:
+            outcome.state = "reverted" if said == "reverted" else "failed"
+
+    def _confirm(self, host: str, outcome: Outcome) -> Talk:
+        try:
+            said = yield from self._write(host, lambda at, number: at.confirm(outcome.run_id, number))
+        except LostError:
+            self.unheard(outcome)
+        except RefusedError:
+            outcome.state = "failed"
+        else:
+            outcome.state = said if said in ("confirmed", "reverted") else "failed"
+
+    def unheard(self, outcome: Outcome) -> None:
+        outcome.lost = True
+
+    def _found_again(self, host: str, outcome: Outcome) -> Talk:
+        for _ in range(WINDOW + GATE + 6):
+            try:
+                state = yield from self._ask(host, Target.state)
+            except LostError:
+                yield WAIT
+                continue
+            found = became(state, self.id, outcome.release)
+            if found is not None:
+                outcome.state, outcome.lost = found, False
+                return
+            yield WAIT
+
+    def _give_back(self) -> Talk:
+        for host in sorted(self.channels):
+            number = self.numbers[host]
+            with contextlib.suppress(LostError):
+                yield from self._ask(host, lambda at, number=number: at.give_back(self.id, number))  # type: ignore[misc]
+        self.channels.clear()
+
+    # -- what it knows ------------------------------------------------------------------------------------------
+
+    def standing(self) -> dict[str, TargetStatus]:
+        known: dict[str, TargetStatus] = {}
+        for host, one in self.outcomes.items():
+            known[host] = "lost" if one.lost else "waiting" if one.state == "planned" else one.state  # type: ignore[assignment]
+        return known
+
+    def halt(self) -> str | None:
+        return decide.stop(self.standing(), self.waves, self.strategy.budget)
+
+    def _verdict(self) -> str:
+        good = ("confirmed", "unchanged")
+        rows = [
+            TargetRow(
+                host=host,
+                service="hello",
+                outcome=one.state,  # type: ignore[arg-type]
+                health="healthy" if one.state in good and not one.lost else "unknown",
+            )
+            for host, one in self.outcomes.items()
+        ]
+        return verdict_of(rows)
+
+    # -- messages -----------------------------------------------------------------------------------------------
+
+    def _ask(self, host: str, what: Callable[[Target], Any]) -> Talk:
+        return (yield Call(host, what, reads=what is Target.state))
+
+    def _write(self, host: str, what: Callable[[Target, int], Any]) -> Talk:
+        number = self.numbers.get(host, 0)
+        return (yield Call(host, lambda at: what(at, number)))
