@@ -1,6 +1,14 @@
-"""Run ids: `20261122T031244Z-9f3a`, and those of a run's continuations, which append to it: `...-9f3a-r1`. Pure."""
+"""Ids of runs: sortable, unique, and the same base for a run and its continuations."""
 
 from __future__ import annotations
+
+import secrets
+from datetime import datetime
+
+
+def new_run_id(now: datetime) -> str:
+    """Sortable and unique: ``20261122T031244Z-9f3a``."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def base_of(run_id: str) -> str:

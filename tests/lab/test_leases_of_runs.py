@@ -53,7 +53,7 @@ def paused(fleet: Fleet, version: str, *args: str, **rollout: Any) -> tuple[Runn
     """A run that has switched t1 and pauses before t2, and its id."""
     known = {path.name for path in (fleet.home / "runs").iterdir()}
     run = start(fleet, version, *args, **{"canary": 1, "pause": 8, **rollout})
-    run.wait_for("the next wave follows in|waiting for a word")
+    run.wait_for("the next wave follows in|waiting for an answer")
     (run_id,) = {path.name for path in (fleet.home / "runs").iterdir()} - known
     return run, run_id
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gofallback.controller.paths import Home
+from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.state import Run
@@ -70,7 +71,9 @@ def site(
         )
         for name in names
     }
-    run = Run(command=command, home=Home(tmp_path), options=options or Options(), fleets=fleets, builder=builder)
+    run = Run(
+        command=COMMANDS[command], home=Home(tmp_path), options=options or Options(), fleets=fleets, builder=builder
+    )
     targets: list[Any] = [Named(name) for name in names]
     builders: list[Any] = [Named(builder)] if builder else []
     state = SimpleNamespace(active_hosts={*targets, *builders}, inventory=Inventory([*targets, *builders]))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from gofallback.controller.identity import who_runs
 from gofallback.controller.manual_gate import answer_gate
 from gofallback.controller.paths import Home
-from gofallback.deploys.run.state import who_runs
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]

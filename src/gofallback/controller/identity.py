@@ -19,6 +19,11 @@ _PATIENCE = 3.0
 _KEY = re.compile(r"^\d+ (?P<key>SHA256:[A-Za-z0-9+/]+) (?P<comment>.*?) ?\((?P<kind>[A-Z0-9-]+)\)$")
 
 
+def who_runs() -> str:
+    """``user@host`` of the controller, for leases and reports."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 def read_identity(keys: Iterable[str] = (), *, project: Path | None = None) -> Identity:
     """Who runs this process.
 

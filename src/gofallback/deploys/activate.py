@@ -11,8 +11,9 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys.building.specs import services_in_use
-from gofallback.deploys.rollout import pause, waves
+from gofallback.deploys.rollout import waves
 from gofallback.deploys.rollout.leases import ensure_held
+from gofallback.deploys.rollout.pause import pause
 from gofallback.deploys.rollout.plan import changes_anything, switches
 from gofallback.deploys.rollout.reconnect import read_state
 from gofallback.deploys.rollout.switch import Switch, roll_back, start
@@ -23,11 +24,12 @@ from gofallback.deploys.run.target_state import health_problem
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError
 from gofallback.release.state_parser import StateError
+from gofallback.rollout.phases import TargetPhase
 
 
 @stage("activate", "targets")
 def activate(ctx: RunContext, host: Host) -> None:
-    """Switch wave after wave; between two waves, every target that was switched is looked at again."""
+    """Switch wave after wave; between two waves, every target that was switched is checked again."""
     mine = {switch.service.name: switch for switch in switches(ctx, host)}
     names = tuple(service.name for service in services_in_use(ctx))
     reached: set[str] = set()
@@ -63,7 +65,7 @@ def advance(ctx: RunContext, step: Step, switch: Switch | None) -> Generator[Fun
         else:
             ctx.host.noop(f"{switch.service.name}: {switch.release} is live and healthy")
     elif changes_anything(ctx):
-        yield FunctionCommand(pause.pause if step.kind == "pause" else _gate, (ctx, step), {})
+        yield FunctionCommand(pause if step.kind == "pause" else _gate, (ctx, step), {})
 
 
 def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Switch) -> bool:
@@ -74,11 +76,11 @@ def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Swit
             waves.begin_wave(ctx, step.wave)
         return True
     if reason is not None:
-        ctx.leave(host, name, f"nothing was switched here, because of {reason}")
+        ctx.skip(host, name, f"nothing was switched here, because of {reason}")
         return True  # this host did not fail; the one that did makes the exit status
-    bad = waves.failed_outcome(ctx, host)
-    if bad is not None:
-        ctx.leave(host, name, f"{bad.service} {'lost' if bad.lost else bad.state} here before its turn")
+    failed = waves.failed_outcome(ctx, host)
+    if failed is not None:
+        ctx.skip(host, name, f"{failed.service} {failed.phase} here before its turn")
         return True
     waves.begin_wave(ctx, step.wave)
     if not ensure_held(state, host, ctx):
@@ -93,11 +95,11 @@ def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Swit
 
 
 def _lost_with_its_lease(ctx: RunContext, host: Host) -> bool:
-    """What was switched here before cannot be confirmed; unless somebody took over, it is waited for at the end."""
+    """What was switched here before cannot be confirmed; unless another run took over, it is waited for at the end."""
     if lease.fenced(host) is None:
         for service in ctx.services(host):
-            if ctx.run.outcome(host.name, service.name).state == "provisional":
-                ctx.lose(host, service.name, "its lease was lost, and could not be taken again")
+            if ctx.run.outcome(host.name, service.name).phase is TargetPhase.PROVISIONAL:
+                ctx.mark_lost(host, service.name, "its lease was lost, and could not be taken again")
     return _any_lost(ctx, host)
 
 
@@ -107,17 +109,18 @@ def _any_lost(ctx: RunContext, host: Host) -> bool:
 
 
 def _gate(state: State, host: Host, ctx: RunContext, step: Step) -> bool:
-    """Is the release well still on a target that has it? Its own gate was passed, other waves may have changed that."""
+    """Check that the release is still well on a target that has it: later waves may have changed that."""
     if waves.stop_reason(ctx) is not None or waves.failed_outcome(ctx, host) is not None:
         return True
-    mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
+    provisional = TargetPhase.PROVISIONAL
+    mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).phase is provisional]
     if not mine:
         return True
     try:
         found = read_state(state, host, ctx)
     except (BrokenError, StateError) as error:
         for service in mine:
-            ctx.lose(host, service.name, str(error))
+            ctx.mark_lost(host, service.name, str(error))
         return True
     for service in mine:
         reason = health_problem(found, service, ctx.run.outcome(host.name, service.name).release)

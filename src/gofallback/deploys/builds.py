@@ -10,18 +10,21 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.gobuild.detached import ListedJob
 from gofallback.operations.detached_helper import cancel, list_jobs
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.report import screen
 
+_ROWS: Key[dict[str, list[ListedJob] | str]] = Key("jobs of the builders")
+_ENDED: Key[list[str]] = Key("jobs that were ended")
+
 
 @stage("builds", "builders")
 def builds(ctx: RunContext, host: Host) -> None:
     """Ask one builder; the last one tells all."""
-    rows: dict[str, list[ListedJob] | str] = ctx.memo.setdefault("builds", {})
+    rows = ctx.once(_ROWS, dict)
     rows[host.name] = _jobs(ctx, host)
     if len(rows) == len(ctx.builders):
         _show(ctx, {builder.name: rows[builder.name] for builder in ctx.builders})
@@ -37,7 +40,7 @@ def _jobs(ctx: RunContext, host: Host) -> list[ListedJob] | str:
         ended = cancel(ctx.state, host, root, job)
         if isinstance(ended, str):
             return f"{job}: {ended}"
-        ctx.memo["ended"] = ctx.memo.get("ended", 0) + 1
+        ctx.once(_ENDED, list).append(job)
     return list_jobs(ctx.state, host, root) if ids else before
 
 
@@ -55,17 +58,17 @@ def _show(ctx: RunContext, rows: dict[str, list[ListedJob] | str]) -> None:
         for name, trouble in troubles.items():
             console.print(f"{name}: {trouble}", soft_wrap=True, markup=False)
         if ctx.run.options.cancel:
-            console.print(_told(ctx, known), soft_wrap=True, markup=False)
+            console.print(_cancel_summary(ctx, known), soft_wrap=True, markup=False)
     # Nothing is left to execute: as in `status`, pyinfra's question whether to go on is spared.
     sys.exit(1 if troubles else 0)
 
 
-def _told(ctx: RunContext, known: dict[str, list[ListedJob]]) -> str:
+def _cancel_summary(ctx: RunContext, known: dict[str, list[ListedJob]]) -> str:
     running = [job for found in known.values() for job in found if job.state == "running"]
     if cli_parameters().get("dry"):
         wanted = [job for job in running if ctx.run.options.cancel in ("all", job.id)]
         return f"would end {len(wanted)} build(s)"
-    ended = ctx.memo.get("ended", 0)
+    ended = len(ctx.once(_ENDED, list))
     return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
 
 

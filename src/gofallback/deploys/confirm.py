@@ -12,10 +12,11 @@ from pyinfra.api.state import State
 
 from gofallback.deploys.rollout import switch, waves
 from gofallback.deploys.rollout.plan import changes_anything
-from gofallback.deploys.rollout.reconnect import PATIENCE, read_state, read_state_over
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.rollout.reconnect import RETRY_SECONDS, read_state, read_state_over
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.deploys.run.target_state import health_problem
+from gofallback.journal.events import VerdictReached
 from gofallback.model import Service
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError, SecondConnection
@@ -23,6 +24,7 @@ from gofallback.release.state import TargetState
 from gofallback.release.state_parser import StateError
 from gofallback.rollout import decide
 from gofallback.rollout.decide import Decision
+from gofallback.rollout.phases import GOOD, TargetPhase
 
 #: Seconds beyond its window that a lost target is given to go back and to be seen.
 _GRACE = 15.0
@@ -69,19 +71,15 @@ def lost(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
 def _concerned(ctx: RunContext) -> bool:
     outcomes = [ctx.run.outcome(ctx.host.name, service.name) for service in ctx.services(ctx.host)]
     for outcome in outcomes:
-        if outcome.state == "unchanged":
+        if outcome.phase is TargetPhase.UNCHANGED:
             ctx.host.noop(f"{outcome.service}: {outcome.live} is live and healthy")
-    return any(outcome.state != "unchanged" for outcome in outcomes)
+    return any(outcome.phase is not TargetPhase.UNCHANGED for outcome in outcomes)
 
 
 def _switched(ctx: RunContext, host: Host) -> list[Service]:
     """Services whose release is live here because of this run, and not lost."""
-    mine = []
-    for service in ctx.services(host):
-        outcome = ctx.run.outcome(host.name, service.name)
-        if outcome.state in ("provisional", "confirmed") and not outcome.lost:
-            mine.append(service)
-    return mine
+    live = (TargetPhase.PROVISIONAL, TargetPhase.CONFIRMED, TargetPhase.TAKEN_BACK)
+    return [service for service in ctx.services(host) if ctx.run.outcome(host.name, service.name).phase in live]
 
 
 def _look(state: State, host: Host, ctx: RunContext) -> bool:
@@ -93,11 +91,11 @@ def _look(state: State, host: Host, ctx: RunContext) -> bool:
         found = _ask(state, host, ctx)
     except (BrokenError, StateError) as error:
         for service in mine:
-            ctx.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+            ctx.mark_lost(host, service.name, f"cannot be reached for the confirmation: {error}")
         return ctx.run.outcome(host.name, mine[0].name).lost
     for service in mine:
         outcome, now = ctx.run.outcome(host.name, service.name), found.services[service.name]
-        settled = outcome.state == "confirmed"  # a rollback: written down already, and not undone
+        settled = outcome.phase in GOOD  # a rollback: written down already, and not undone
         reason = now.unwell(outcome.release) if settled else health_problem(found, service, outcome.release)
         outcome.live, outcome.healthy = now.current, reason is None
         if reason is None:
@@ -113,41 +111,43 @@ def _ask(state: State, host: Host, ctx: RunContext) -> TargetState:
     """What the target says now; over a connection of its own where something is to be confirmed."""
     if switch.confirm_window(ctx, host) == 0:
         return read_state(state, host, ctx)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_SECONDS
     while True:
         try:
             return read_state_over(_connection(state, host, ctx).run, host, ctx, ctx.services(host))
         except BrokenError:
-            ctx.memo.pop(f"second:{host.name}", None)
+            ctx.second_connections.pop(host.name, None)
             if time.monotonic() > end:
                 raise
             time.sleep(0.5)
 
 
 def _connection(state: State, host: Host, ctx: RunContext) -> SecondConnection:
-    key = f"second:{host.name}"
-    if key not in ctx.memo:
+    if host.name not in ctx.second_connections:
         second = SecondConnection(state, host)
         second.__enter__()
-        ctx.memo[key] = second
-    kept: SecondConnection = ctx.memo[key]
-    return kept
+        ctx.second_connections[host.name] = second
+    return ctx.second_connections[host.name]
+
+
+_DECISION: Key[Decision] = Key("decision")
 
 
 def decision(ctx: RunContext) -> Decision:
-    """What becomes of the provisional targets; decided once, when every target was looked at."""
-    with ctx.lock:
-        if "decision" not in ctx.memo:
-            for wave in waves.planned_waves(ctx):
-                waves.end_wave(ctx, wave)
-            made = decide.decide(waves.target_status(ctx), waves.stop_reason(ctx), waves.strategy(ctx).revert)
-            if made.confirm or made.back:
-                ctx.run.tell("decision", confirm=list(made.confirm), back=list(made.back), reason=made.reason)
-            if made.reason:
-                ctx.run.cause = made.reason  # what stopped it; a failure within the budget before that did not
-            ctx.memo["decision"] = made
-        kept: Decision = ctx.memo["decision"]
-        return kept
+    """What becomes of the provisional targets; decided once, when every target was read again."""
+    return ctx.once(_DECISION, lambda: _decide(ctx))
+
+
+def _decide(ctx: RunContext) -> Decision:
+    for wave in waves.planned_waves(ctx):
+        waves.end_wave(ctx, wave)
+    made = decide.decide(waves.target_phases(ctx), waves.stop_reason(ctx), waves.strategy(ctx).revert)
+    ctx.decision = made
+    if made.confirm or made.back:
+        ctx.run.emit(VerdictReached(confirm=made.confirm, back=made.back, reason=made.reason))
+    if made.reason:
+        ctx.run.cause = made.reason  # what stopped it; a failure within the budget before that did not
+    return made
 
 
 def _verdict(state: State, host: Host, ctx: RunContext) -> bool:
@@ -156,12 +156,13 @@ def _verdict(state: State, host: Host, ctx: RunContext) -> bool:
         return switch.roll_back(state, host, ctx, ctx.services(host), made.reason)
     if host.name not in made.confirm:
         return True
-    mine = [one for one in _switched(ctx, host) if ctx.run.outcome(host.name, one.name).state == "provisional"]
+    provisional = TargetPhase.PROVISIONAL
+    mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).phase is provisional]
     try:
         via = _connection(state, host, ctx)
     except BrokenError as error:
         for service in mine:
-            ctx.lose(host, service.name, f"cannot be reached for the confirmation: {error}")
+            ctx.mark_lost(host, service.name, f"cannot be reached for the confirmation: {error}")
         return True
     results = [switch.confirm(state, host, ctx, service, via) for service in mine]
     return all(results) or any(ctx.run.outcome(host.name, service.name).lost for service in mine)
@@ -173,10 +174,11 @@ def _lost(state: State, host: Host, ctx: RunContext) -> bool:
     missing = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).lost]
     if not missing:
         return True
-    lease.release(state, host)  # where only the connection was bad, its renewals would put the way back off for ever
-    patience = _patience(ctx, host, missing)
-    host.log_styled(f"lost on the way; it ends that by itself, waiting {patience:.0f} s at most to see it", fg="yellow")
-    end = time.monotonic() + patience
+    # Where only the connection was bad, renewals of the lease would put the way back off for ever.
+    lease.release(state, host)
+    limit = _time_left(ctx, host, missing)
+    host.log_styled(f"lost on the way; it ends that by itself, waiting {limit:.0f} s at most to see it", fg="yellow")
+    end = time.monotonic() + limit
     while missing and time.monotonic() < end:
         try:
             with SecondConnection(state, host) as second:
@@ -187,12 +189,11 @@ def _lost(state: State, host: Host, ctx: RunContext) -> bool:
         missing = [one for one in missing if not ctx.found_again(host, one.name, found.services[one.name])]
         if missing:
             time.sleep(1.0)
-    # One that was confirmed, and whose answer alone was lost, has not failed.
-    states = {ctx.run.outcome(host.name, service.name).state for service in ctx.services(host)}
-    return not missing and states <= {"confirmed", "unchanged"}
+    # A target that was confirmed, and whose answer alone was lost, has not failed.
+    return not missing and all(ctx.run.outcome(host.name, service.name).phase in GOOD for service in ctx.services(host))
 
 
-def _patience(ctx: RunContext, host: Host, missing: list[Service]) -> float:
+def _time_left(ctx: RunContext, host: Host, missing: list[Service]) -> float:
     """Seconds until a target that was lost must have gone back, since it was lost; and a little to see it."""
     alone = switch.confirm_window(ctx, host) + max(one.health.start_deadline for one in missing) + _GRACE
     since = min(ctx.run.outcome(host.name, one.name).lost_since for one in missing)
@@ -200,6 +201,6 @@ def _patience(ctx: RunContext, host: Host, missing: list[Service]) -> float:
 
 
 def _close(ctx: RunContext, host: Host) -> None:
-    second = ctx.memo.pop(f"second:{host.name}", None)
+    second = ctx.second_connections.pop(host.name, None)
     if second is not None:
         second.__exit__(None, None, None)

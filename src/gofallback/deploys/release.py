@@ -11,17 +11,17 @@ from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.deploys.releasing import plan, pull
+from gofallback.deploys.releasing.compatibility import refuse_incompatible
 from gofallback.deploys.releasing.desired import DesiredRelease
 from gofallback.deploys.releasing.provenance_gate import refuse_unproven, reject_reason
 from gofallback.deploys.releasing.vulnerability_gate import refuse_vulnerable
 from gofallback.deploys.releasing.vulnerability_gate import reject_reason as vulnerable
-from gofallback.deploys.rollout.plan import needs_no_artifact
 from gofallback.deploys.rollout.waves import in_order, stop_reason
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.deploys.run.target_state import state_of
-from gofallback.deploys.verify import refuse_incompatible
 from gofallback.errors import GofallbackError
+from gofallback.journal.events import ReleaseUploaded
 from gofallback.operations.target.release import put_release
 from gofallback.operations.target.smoke import smoke_test
 from gofallback.publish.errors import PublishError
@@ -32,10 +32,10 @@ UPLOADS = ("user", "upload", "repair")
 @stage("release", "targets")
 def release(ctx: RunContext, host: Host) -> None:
     """Upload what is missing; prove on the first target that the binary runs there."""
-    if needs_no_artifact(ctx):
+    if ctx.run.needs_no_artifact:
         return  # everything is there already
     wanted = plan.desired_releases(ctx, host)
-    if ctx.run.command == "rollout":
+    if ctx.run.command.releases_from == "store":
         refuse_incompatible(ctx, [host])
     changed = [want for want in wanted if plan.changes(ctx, host, want)]
     refuse_unproven(ctx, host, changed)
@@ -87,10 +87,10 @@ def _put(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> boo
     outcome = run.outcome(host.name, want.service.name)
     reason = stop_reason(ctx)
     if reason is not None:
-        return ctx.leave(host, want.service.name, f"nothing was sent here, because of {reason}")
+        return ctx.skip(host, want.service.name, f"nothing was sent here, because of {reason}")
     programs = [run.artifacts[spec.key] for spec in want.programs if spec.key in run.artifacts]
     if len(programs) < len(want.programs):
-        return ctx.leave(host, want.service.name, "there is no artifact to release (see above)")
+        return ctx.skip(host, want.service.name, "there is no artifact to release (see above)")
     outcome.sha256 = programs[0].manifest.sha256
     try:
         against = reject_reason(ctx, host, programs) or vulnerable(ctx, host, programs)
@@ -117,7 +117,7 @@ def _put(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> boo
         pushed=pull.push_fallback(ctx, host, want),
     )
     if sent:
-        ctx.run.tell("uploaded", host=host.name, service=want.service.name, release=want.files.id)
+        ctx.run.emit(ReleaseUploaded(host=host.name, service=want.service.name, release=want.files.id))
     return sent
 
 

@@ -13,7 +13,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.deploys.checks.approval_status import approval_rows, freeze_rows
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.deploys.run.target_state import state_of
 from gofallback.model import DataError, Service, Strict
@@ -25,17 +25,19 @@ from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
 from gofallback.report.fleet import Condition, StatusRow, rules_lines, status_table, version_lines
 
+_ROWS: Key[dict[str, list[StatusRow]]] = Key("rows of status")
+
 
 @stage("status", "targets")
 def status(ctx: RunContext, host: Host) -> None:
     """Gather the rows of one target; the last one prints the table."""
-    rows: dict[str, list[StatusRow]] = ctx.memo.setdefault("status", {})
+    rows = ctx.once(_ROWS, dict)
     try:
         target = state_of(ctx, host)
     except PyinfraError as error:
         rows[host.name] = [StatusRow(host=host.name, service="-", condition="unknown", reason=str(error))]
     else:
-        rows[host.name] = [_row(host, service, target) for service in ctx.services(host)]
+        rows[host.name] = [_row(ctx, host, service, target) for service in ctx.services(host)]
     if len(rows) == len(ctx.targets):
         _show(ctx, [row for target_host in ctx.targets for row in rows[target_host.name]])
 
@@ -60,7 +62,7 @@ def _show(ctx: RunContext, rows: list[StatusRow]) -> None:
     sys.exit(0 if all(row.condition == "healthy" for row in rows) else 1)
 
 
-def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
+def _row(ctx: RunContext, host: Host, service: Service, target: TargetState) -> StatusRow:
     found = target.services[service.name]
     release = found.releases.get(found.current or "")
     manifest = _manifest(release.manifest if release else None)
@@ -79,7 +81,7 @@ def _row(host: Host, service: Service, target: TargetState) -> StatusRow:
         since=since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
         restarts=found.unit.restarts,
         reason=_reason(found),
-        drift=_drift(found, service, manifest) if found.current else [],
+        drift=_drift(found, service, manifest, ctx.project) if found.current else [],
         last_good=found.last_good,
         bad=sorted(found.bad),
         leased_to=_lease(found),
@@ -130,7 +132,7 @@ def _reason(found: ServiceState) -> str:
     return found.health.reason if found.health else "the agent is missing, so nothing was checked"
 
 
-def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any]) -> list[str]:
+def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any], project: Path) -> list[str]:
     """Against the live release, then against what group data says today."""
     said = changed_by_hand(found)
     spec = manifest.get("spec") or {}
@@ -140,7 +142,7 @@ def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any]) -
             version=str(spec.get("version", "")),
             artifact_key=str(manifest.get("key", "")),
             agent_key="",  # names the release's folder only
-            templates=templates.load(Path.cwd()),
+            templates=templates.load(project),
         )
     except DataError as error:
         return [*said, str(error)]

@@ -16,7 +16,7 @@ from pyinfra import logger
 from pyinfra.api.inventory import Inventory
 from pyinfra.context import ctx_inventory
 
-from gofallback.report.model import EXIT_STATUS
+from gofallback.rollout.phases import EXIT_STATUS
 
 GIVEN: dict[str, Any] = {}
 """pyinfra's own parameters; empty under its API, and where the project has no config.py that asks for it."""

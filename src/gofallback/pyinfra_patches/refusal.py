@@ -8,7 +8,7 @@ from typing import cast
 from pyinfra import logger
 from pyinfra.api.exceptions import PyinfraError
 
-from gofallback.report.model import EXIT_STATUS
+from gofallback.rollout.phases import EXIT_STATUS
 
 
 def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:

@@ -14,6 +14,7 @@ from gofallback.release.state_script import ACTIVATING, activation_unit
 from gofallback.release.untrusted_values import seconds
 
 State = Literal["provisional", "confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
+"""The agent's answer; `gofallback.rollout.phases.after_activation` has what each one means for a run."""
 #: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). 0 may be `provisional` too: the record
 #: says which.
 STATES: Mapping[int, State] = {0: "confirmed", 3: "reverted", 4: "failed", 5: "interrupted", 6: "unknown", 2: "refused"}
@@ -48,6 +49,11 @@ class ActivationOutcome:
     run's lease put it off)."""
     silent: float = 0.0
     """While `unknown`: seconds for which the target had not answered when it was given up."""
+
+    @property
+    def ends_alone(self) -> bool:
+        """While `interrupted`: whether the dead-man's switch ends the activation; without a window there is none."""
+        return self.state == "unknown" or self.record.get("confirm") is not None
 
     @property
     def ok(self) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gofallback.report import audit, comparisons, vulnerabilities
-from gofallback.report.model import GOOD_OUTCOMES, Report
+from gofallback.report.model import Report
 from gofallback.report.style import seconds_text, size_text, verdict_words
 from gofallback.report.table import runs_now
 from gofallback.report.timeline import ordered
+from gofallback.rollout.phases import GOOD, TargetPhase
 
 
 def render(report: Report) -> str:
@@ -59,8 +60,8 @@ def _targets(report: Report) -> list[str]:
             row.host,
             row.service,
             row.outcome,
-            row.running or ("-" if row.outcome == "untouched" else "nothing"),
-            row.previous or ("-" if row.outcome == "untouched" else "nothing"),
+            row.running or ("-" if row.outcome is TargetPhase.UNTOUCHED else "nothing"),
+            row.previous or ("-" if row.outcome is TargetPhase.UNTOUCHED else "nothing"),
             row.commit[:12],
             row.sha256[:12],
             row.health,
@@ -69,7 +70,7 @@ def _targets(report: Report) -> list[str]:
         for row in report.targets
     )
     head = ("target", "service", "outcome", "runs now", "before", "commit", "sha256", "health", "seconds")
-    bad = [row for row in report.targets if row.outcome not in GOOD_OUTCOMES]
+    bad = [row for row in report.targets if row.outcome not in GOOD]
     reasons = [
         f"- {_code(row.host)} {row.outcome}: {_cell(row.reason or 'no reason recorded')}; {_cell(runs_now(row))}"
         for row in bad

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -18,13 +17,13 @@ from gofallback.report.rows import (
     Identity,
     JournalRow,
     Offset,
-    Outcome,
     OverrideRow,
     ScanRow,
     SourceRow,
     TargetRow,
     WaveRow,
 )
+from gofallback.rollout.phases import EXIT_STATUS, Verdict
 
 StageName = Literal[
     "inventory",
@@ -42,14 +41,9 @@ StageName = Literal[
 STAGES: tuple[StageName, ...] = get_args(StageName)
 
 Status = Literal["ok", "failed", "reverted", "skipped"]
-Verdict = Literal["done", "unchanged", "reverted", "failed", "refused", "partly"]
 
 #: Exit status 0 only if every host runs the wanted release and is healthy.
 GOOD_VERDICTS: frozenset[Verdict] = frozenset({"done", "unchanged"})
-#: docs/exit-status.md; 1 is left to pyinfra's own errors, 128 and more to signals.
-EXIT_STATUS: dict[Verdict, int] = {"done": 0, "unchanged": 0, "refused": 2, "reverted": 3, "failed": 4, "partly": 5}
-#: Outcomes of a target that runs what the run wanted there.
-GOOD_OUTCOMES: frozenset[Outcome] = frozenset({"confirmed", "unchanged"})
 
 
 class Span(Strict):
@@ -138,35 +132,6 @@ class Report(Strict):
     def at(self, moment: datetime) -> float:
         """Seconds since the run started."""
         return (moment - self.started).total_seconds()
-
-
-def verdict_of(
-    targets: Iterable[TargetRow], *, refused: bool = False, failed: bool = False, changed: bool = False
-) -> Verdict:
-    """The verdict of a run.
-
-    Arguments:
-        targets: outcomes.
-        refused: the run ended before it changed any target.
-        failed: a stage failed although no target's outcome says so.
-        changed: something was changed on a builder; counts where the run had no targets.
-    """
-    rows = list(targets)
-    outcomes = {row.outcome for row in rows}
-    live = [row for row in rows if row.outcome in GOOD_OUTCOMES and row.health != "unhealthy"]
-    if refused and not outcomes - {"untouched", "unchanged"}:
-        return "refused"
-    if len(live) == len(rows):
-        if failed:
-            return "failed"
-        if not rows:
-            return "done" if changed else "unchanged"
-        return "unchanged" if not outcomes - {"unchanged"} else "done"
-    if live:
-        return "partly"
-    if "reverted" in outcomes and not outcomes - {"reverted", "untouched"}:
-        return "reverted"
-    return "failed"
 
 
 def version_of(release: str) -> str:

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 
 from gofallback.model.base import Strict
 from gofallback.redact import redact
+from gofallback.rollout.phases import TargetPhase
 
-Outcome = Literal["confirmed", "provisional", "unchanged", "reverted", "failed", "untouched"]
 Health = Literal["healthy", "unhealthy", "unknown"]
 
 #: Free text: what looks like a secret never gets into a report, not even into its JSON.
@@ -79,7 +79,8 @@ class TargetRow(Strict):
 
     host: str
     service: str
-    outcome: Outcome
+    outcome: Annotated[TargetPhase, Field(strict=False)]
+    """What became of it: a phase of `gofallback.rollout.phases`."""
     release: str = ""
     """The release this run was to bring."""
     commit: str = ""
@@ -88,7 +89,7 @@ class TargetRow(Strict):
     seconds: float = 0.0
     """From the switch to the outcome."""
     reason: Clean = ""
-    """Why it is not `confirmed` or `unchanged`; one line."""
+    """Why the outcome is not a good one; one line."""
     evidence: list[Clean] = Field(default_factory=list)
     """The last journal lines of an activation that failed."""
     previous: str = ""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gofallback.report.model import GOOD_OUTCOMES, Report, StageName, Status, Verdict
-from gofallback.report.rows import Health, Outcome
+from gofallback.report.model import Report, StageName, Status
+from gofallback.report.rows import Health
+from gofallback.rollout.phases import GOOD, TargetPhase, Verdict
 
 #: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
 STAGE_COLOURS: dict[StageName, str] = {
@@ -39,13 +40,17 @@ VERDICT_WORDS: dict[Verdict, str] = {
     "refused": "refused before anything was changed",
     "partly": "some targets run the wanted release, some do not",
 }
-OUTCOME_STYLES: dict[Outcome, str] = {
-    "confirmed": "green",
-    "provisional": "yellow",
-    "unchanged": "cyan",
-    "reverted": "yellow",
-    "failed": "bold red",
-    "untouched": "dim",
+OUTCOME_STYLES: dict[TargetPhase, str] = {
+    TargetPhase.PLANNED: "dim",
+    TargetPhase.SWITCHING: "yellow",
+    TargetPhase.PROVISIONAL: "yellow",
+    TargetPhase.LOST: "bold red",
+    TargetPhase.CONFIRMED: "green",
+    TargetPhase.TAKEN_BACK: "green",
+    TargetPhase.UNCHANGED: "cyan",
+    TargetPhase.REVERTED: "yellow",
+    TargetPhase.FAILED: "bold red",
+    TargetPhase.UNTOUCHED: "dim",
 }
 HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red", "unknown": "dim"}
 
@@ -53,7 +58,7 @@ HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red",
 HOLD_COLOUR = "#d9a8cd"
 WAVE_COLOURS = {"passed": "#66707d", "failed": "#cc3344", "cut off": "#dd7711", "not reached": "#a8adb5"}
 
-_AS_BEFORE = frozenset({"untouched", "unchanged"})
+_AS_BEFORE = frozenset({TargetPhase.UNTOUCHED, TargetPhase.UNCHANGED})
 
 
 def seconds_text(seconds: float) -> str:
@@ -93,7 +98,7 @@ def verdict_words(report: Report) -> str:
     """The verdict in words; a run that was about builders only does not speak of targets."""
     if report.targets and report.verdict == "failed" and not {row.outcome for row in report.targets} - _AS_BEFORE:
         return "no target was switched"
-    if report.targets and report.verdict == "failed" and all(row.outcome in GOOD_OUTCOMES for row in report.targets):
+    if report.targets and report.verdict == "failed" and all(row.outcome in GOOD for row in report.targets):
         return "it did not come to its end; every target runs the wanted release"
     if report.targets:
         return VERDICT_WORDS[report.verdict]

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gofallback.report import audit, comparisons
-from gofallback.report.model import GOOD_OUTCOMES, GOOD_VERDICTS, Report, version_of
+from gofallback.report.model import GOOD_VERDICTS, Report, version_of
 from gofallback.report.rows import TargetRow
 from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text, some, verdict_words
+from gofallback.rollout.phases import GOOD, OPEN, TargetPhase
 
 _DASH = "-"
 #: What the end of a run says of who and why, when anything was given; the rest is in the other forms.
@@ -79,7 +80,7 @@ def _reasons(report: Report) -> list[Text]:
     several = len({row.service for row in report.targets}) > 1
     alike: dict[tuple[str, ...], list[TargetRow]] = {}
     for row in report.targets:
-        if row.outcome not in GOOD_OUTCOMES:
+        if row.outcome not in GOOD:
             alike.setdefault((row.outcome, row.reason, runs_now(row), row.deadline), []).append(row)
     return [_reason(rows, several) for rows in alike.values()]
 
@@ -93,17 +94,17 @@ def _reason(rows: list[TargetRow], several: bool) -> Text:
     if row.reason:
         line.append(f", {row.reason}")
     line.append(f"; {runs_now(row)}")
-    if row.outcome == "provisional" and row.deadline:
+    if row.outcome in OPEN and row.deadline:
         line.append(f"; it goes back by itself at {row.deadline} (the target's clock) unless it is confirmed")
     return line
 
 
 def runs_now(row: TargetRow) -> str:
     """What runs on the target now, in words."""
-    if not row.running and row.outcome in ("provisional", "failed") and row.health == "unknown":
+    if not row.running and row.outcome in (*OPEN, TargetPhase.FAILED) and row.health == "unknown":
         return "what runs there now is not known"
     if not row.running:
-        return "nothing was changed there" if row.outcome == "untouched" else "no release runs there now"
+        return "nothing was changed there" if row.outcome is TargetPhase.UNTOUCHED else "no release runs there now"
     same = " (as before)" if row.running == row.previous else ""
     return f"{row.running} runs there now{same}"
 

@@ -1,24 +1,20 @@
 """When a rollout stops, and what then becomes of every target. Pure.
 
-The rules: a canary may not fail. Other targets may, as many as the budget allows over the whole rollout. Past it
-nothing more is switched, and `rollout.revert` says what happens to the targets that have the release already.
+The rules: a canary may not fail. Other targets may, as many as the budget allows over the whole rollout. Past the
+budget nothing more is switched, and `rollout.revert` says what happens to the targets that have the release already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from gofallback.model.rollout import Budget
+from gofallback.rollout.phases import USES_BUDGET, TargetPhase
 from gofallback.rollout.waves import Wave
 
-#: What a rollout knows about one target. `waiting`: its turn has not come. `lost`: it does not answer, and goes back by
-#: itself when its window lapses.
-TargetStatus = Literal["waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"]
-#: Each of these uses up some of the budget.
-FAILED_STATUSES: frozenset[TargetStatus] = frozenset({"reverted", "failed", "lost"})
 Revert = Literal["all", "failed", "none"]
 
 
@@ -42,50 +38,40 @@ def allowance(budget: Budget, total: int) -> int:
     return min(limits, default=0)
 
 
-def failed_targets(standing: Mapping[str, TargetStatus]) -> list[str]:
+def failed_targets(phases: Mapping[str, TargetPhase]) -> list[str]:
     """Targets that used up some of the budget, in order."""
-    return [host for host, how in standing.items() if how in FAILED_STATUSES]
+    return [host for host, phase in phases.items() if phase in USES_BUDGET]
 
 
-def stop(standing: Mapping[str, TargetStatus], waves: Sequence[Wave], budget: Budget) -> str | None:
+def stop(phases: Mapping[str, TargetPhase], waves: Sequence[Wave], budget: Budget) -> str | None:
     """Why nothing more may be switched; None: go on.
 
     Args:
-        standing: every target of the run.
+        phases: every target of the run, all its services together.
         waves: from `waves.plan`.
         budget: group data.
     """
-    bad = failed_targets(standing)
+    failed = failed_targets(phases)
     canaries = {host for wave in waves if wave.canary for host in wave.hosts}
-    dead = [host for host in bad if host in canaries]
-    if dead:
-        return f"canary {', '.join(dead)} {standing[dead[0]]}"
-    allowed = allowance(budget, len(standing))
-    if len(bad) <= allowed:
+    failed_canaries = [host for host in failed if host in canaries]
+    if failed_canaries:
+        return f"canary {', '.join(failed_canaries)} {phases[failed_canaries[0]]}"
+    allowed = allowance(budget, len(phases))
+    if len(failed) <= allowed:
         return None
-    names = ", ".join(f"{host} {standing[host]}" for host in bad[:3]) + (" and more" if len(bad) > 3 else "")
-    return names if not allowed else f"{len(bad)} of {len(standing)} targets failed, the budget is {allowed}: {names}"
+    names = ", ".join(f"{host} {phases[host]}" for host in failed[:3]) + (" and more" if len(failed) > 3 else "")
+    return names if not allowed else f"{len(failed)} of {len(phases)} targets failed, the budget is {allowed}: {names}"
 
 
-def decide(standing: Mapping[str, TargetStatus], stopped: str | None, revert: Revert) -> Decision:
+def decide(phases: Mapping[str, TargetPhase], stopped: str | None, revert: Revert) -> Decision:
     """What becomes of every provisional target.
 
     Args:
-        standing: every target of the run, each looked at once more over a new connection.
+        phases: every target of the run, each read once more over a new connection.
         stopped: why the rollout stopped; None: it did not.
         revert: `rollout.revert`.
     """
-    provisional = tuple(host for host, how in standing.items() if how == "provisional")
+    provisional = tuple(host for host, phase in phases.items() if phase is TargetPhase.PROVISIONAL)
     if stopped and revert == "all":
         return Decision(back=provisional, reason=stopped)
     return Decision(confirm=provisional, reason=stopped or "")
-
-
-def one_version(versions: Mapping[str, str | None], among: Collection[str] = ()) -> bool:
-    """Whether all these targets run the same.
-
-    Args:
-        versions: what runs, by target.
-        among: only these; default: all.
-    """
-    return len({version for host, version in versions.items() if not among or host in among}) <= 1

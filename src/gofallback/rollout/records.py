@@ -6,15 +6,11 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.rollout.phases import GOOD_RECORDS, TargetPhase
 from gofallback.runid import base_of, same_run
-
-#: A state that says the release was healthy and is meant to stay. `activated`: the word of agents before windows.
-GOOD = frozenset({"confirmed", "activated"})
-#: A state in which the target still goes back by itself.
-UNSETTLED = frozenset({"intended", "running", "provisional"})
 
 
 def records(state: ServiceState) -> list[Mapping[str, Any]]:
@@ -64,28 +60,28 @@ def version_of(found: ReleaseFound) -> Version:
     return Version(found.version or found.id.rpartition("-")[0] or found.id, found.sha256, commit, platform)
 
 
-def became(
-    state: ServiceState, run_id: str, release: str | None
-) -> Literal["confirmed", "reverted", "failed", "untouched"] | None:
-    """What became of a target that a run had lost sight of; None: the target has not decided yet.
+def phase_of_record(state: ServiceState, run_id: str, release: str | None) -> TargetPhase | None:
+    """The phase of a target that a run had lost, by the target's own record; None: not decided yet.
 
-    The record of an earlier part of the same run is not taken for an answer: what the run that is taken back had
-    confirmed there does not say that it was taken back.
+    A record of an earlier part of the same run is no answer: what the run that is taken back had confirmed does not
+    say that it was taken back.
 
     Args:
-        state: what the target tells now.
-        run_id: the run that asks.
-        release: what it wants to be live there.
+        state: what the target reports now.
+        run_id: the run that waits for the target.
+        release: the release that the run wants to be live there.
     """
     record = state.outcome or {}
     if not same_run(str(record.get("run_id") or ""), run_id):
-        return "untouched"
+        return TargetPhase.UNTOUCHED
     if state.unsettled is not None:
         return None
     how = record.get("state")
     if record.get("release") == release:
-        return "confirmed" if how in GOOD else "failed" if how == "failed" else "reverted"
-    return "confirmed" if how == "reverted" and state.current == release else "untouched"
+        if how in GOOD_RECORDS:
+            return TargetPhase.CONFIRMED
+        return TargetPhase.FAILED if how == "failed" else TargetPhase.REVERTED
+    return TargetPhase.TAKEN_BACK if how == "reverted" and state.current == release else TargetPhase.UNTOUCHED
 
 
 def healthy(state: ServiceState) -> bool:
@@ -108,7 +104,9 @@ def when(record: Mapping[str, Any]) -> str:
 
 def lately_good(state: ServiceState) -> list[tuple[str, str]]:
     """Releases that were good here, the newest first, each once, pruned ones too: when (see `when`), and folder."""
-    good = [(when(record), str(record.get("release"))) for record in records(state) if record.get("state") in GOOD]
+    good = [
+        (when(record), str(record.get("release"))) for record in records(state) if record.get("state") in GOOD_RECORDS
+    ]
     if state.last_good and (not good or good[-1][1] != state.last_good):
         good.append((good[-1][0] if good else "", state.last_good))
     if state.outcome and state.outcome.get("previous"):  # it ran before: all that tells it when the history is lost

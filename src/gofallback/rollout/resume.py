@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from gofallback.errors import GofallbackError
 from gofallback.release.state import ServiceState
+from gofallback.rollout.phases import GOOD_RECORDS, OPEN_RECORDS
 from gofallback.rollout.records import (
-    GOOD,
-    UNSETTLED,
     Version,
     folder_for,
     healthy,
@@ -230,7 +229,7 @@ class _Run:
         later: dict[str, list[str]] = {}
         for host, state in self.states.items():
             for record in records(state)[_after(state, self.id) :]:
-                if record.get("state") in GOOD | UNSETTLED:
+                if record.get("state") in GOOD_RECORDS | OPEN_RECORDS:
                     later.setdefault(base_of(str(record.get("run_id"))), []).append(host)
         if later:
             runs = "; ".join(f"run {run} on {names(dict.fromkeys(hosts))}" for run, hosts in later.items())

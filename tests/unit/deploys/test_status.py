@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from gofallback.model import Service
 from gofallback.release.state import ReleaseFound, ServiceState, TargetState
 from gofallback.report.fleet import StatusRow, version_lines
 from tests.unit.services import MINIMAL
-from tests.unit.sites import Named
+from tests.unit.sites import site
 
 RUN = "20261122T031244Z-9f3a"
 
@@ -46,9 +47,11 @@ def test_a_run_that_has_not_ended_is_told_once_with_both_ways_out() -> None:
         (["spec"], None),
     ],
 )
-def test_a_damaged_manifest_ends_in_a_row_and_not_in_a_traceback(manifest: Any, version: str | None) -> None:
+def test_a_damaged_manifest_ends_in_a_row_and_not_in_a_traceback(
+    manifest: Any, version: str | None, tmp_path: Path
+) -> None:
     content = json.dumps(manifest).encode()
     found = ServiceState("hello", "/opt/hello", current="r1", releases={"r1": ReleaseFound("r1", manifest=content)})
     target = TargetState(services={"hello": found})
-    host: Any = Named("t1")
-    assert _row(host, Service(**MINIMAL), target).version == version
+    ctx = site(tmp_path, "t1")
+    assert _row(ctx, ctx.targets[0], Service(**MINIMAL), target).version == version

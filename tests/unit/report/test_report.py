@@ -12,10 +12,12 @@ import pytest
 from rich.console import Console
 
 from gofallback.report import html, markdown, table, timeline
-from gofallback.report.model import Report, Span, Stage, Verdict, verdict_of
-from gofallback.report.rows import Outcome, TargetRow
+from gofallback.report.model import Report, Span, Stage
+from gofallback.report.rows import TargetRow
 from gofallback.report.screen import console, overview, text
 from gofallback.report.style import verdict_words
+from gofallback.rollout.phases import TargetPhase, Verdict
+from gofallback.rollout.phases import verdict as verdict_of
 from tests.unit.reports import COMMIT, NEW, OLD, SHA, bad, good, row
 
 EVIL = "<script>alert('x')</script>"
@@ -281,8 +283,8 @@ def test_a_report_comes_back_from_its_json() -> None:
     assert Report.model_validate_json(bad().model_dump_json()) == bad()
 
 
-def rows(*outcomes: Outcome) -> list[TargetRow]:
-    return [row(f"t{index}", outcome=outcome) for index, outcome in enumerate(outcomes)]
+def rows(*outcomes: str) -> list[TargetRow]:
+    return [row(f"t{index}", outcome=TargetPhase(outcome)) for index, outcome in enumerate(outcomes)]
 
 
 @pytest.mark.parametrize(
@@ -314,7 +316,7 @@ def rows(*outcomes: Outcome) -> list[TargetRow]:
 def test_the_verdict_follows_from_the_targets(
     targets: list[TargetRow], flags: dict[str, bool], verdict: Verdict
 ) -> None:
-    assert verdict_of(targets, **flags) == verdict
+    assert verdict_of([(row.outcome, row.health != "unhealthy") for row in targets], **flags) == verdict
 
 
 def test_each_way_a_run_can_end_has_an_exit_status_of_its_own() -> None:

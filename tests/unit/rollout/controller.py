@@ -13,11 +13,11 @@ from typing import Any, Literal
 from gofallback.errors import GofallbackError
 from gofallback.model.rollout import Rollout
 from gofallback.release.state import ServiceState
-from gofallback.report.model import verdict_of
-from gofallback.report.rows import TargetRow
 from gofallback.rollout import decide, waves
-from gofallback.rollout.decide import Decision, TargetStatus
-from gofallback.rollout.records import became
+from gofallback.rollout.decide import Decision
+from gofallback.rollout.phases import TargetPhase, after_activation
+from gofallback.rollout.phases import verdict as verdict_of
+from gofallback.rollout.records import phase_of_record
 from gofallback.rollout.resume import abort, resume
 from gofallback.rollout.rollback import rollback_goals
 from gofallback.rollout.waves import Member, Wave
@@ -49,8 +49,11 @@ class Outcome:
     run_id: str
     then: str | None
     """What was live when the run was planned."""
-    state: str = "planned"
-    lost: bool = False
+    phase: TargetPhase = TargetPhase.PLANNED
+
+    @property
+    def lost(self) -> bool:
+        return self.phase is TargetPhase.LOST
 
 
 @dataclass
@@ -73,7 +76,7 @@ class Controller:
     verdict: str = ""
     why: str = ""
     waves: tuple[Wave, ...] = ()
-    decided: tuple[dict[str, TargetStatus], Decision] | None = None
+    decided: tuple[dict[str, TargetPhase], Decision] | None = None
     """Where the targets stood at the verdict, and what it was."""
 
     @property
@@ -126,8 +129,8 @@ class Controller:
 
     def _outcome(self, state: ServiceState, how: str, name: str | None, run_id: str) -> Outcome:
         mine = run_id if how in ("confirm", "revert") else self.id
-        known = {"nothing": "unchanged", "confirm": "provisional"}.get(how, "planned")
-        return Outcome(how, name, mine, state.current, known)
+        known = {"nothing": TargetPhase.UNCHANGED, "confirm": TargetPhase.PROVISIONAL}
+        return Outcome(how, name, mine, state.current, known.get(how, TargetPhase.PLANNED))
 
     def _take_all(self) -> Talk:
         for host in self.hosts:
@@ -146,7 +149,7 @@ class Controller:
             try:
                 yield from self._write(host, lambda at, number: at.upload(self.id, number, self.release))
             except (LostError, RefusedError):
-                outcome.state = "failed"
+                outcome.phase = TargetPhase.FAILED
 
     # -- wave after wave ----------------------------------------------------------------------------------------
 
@@ -154,9 +157,9 @@ class Controller:
         begun = []
         for host in wave.hosts:
             outcome = self.outcomes[host]
-            if outcome.state == "planned" and self.window and self.halt() is not None:
-                outcome.state = "untouched"
-            elif outcome.state == "planned" and (yield from self._begin(host, outcome)):
+            if outcome.phase is TargetPhase.PLANNED and self.window and self.halt() is not None:
+                outcome.phase = TargetPhase.UNTOUCHED
+            elif outcome.phase is TargetPhase.PLANNED and (yield from self._begin(host, outcome)):
                 begun.append(host)
         for host in begun:
             yield from self._follow(host, self.outcomes[host])
@@ -169,7 +172,7 @@ class Controller:
             if host not in self.channels:
                 yield from self._take(host)
         except (LostError, RefusedError):
-            outcome.state = "untouched" if outcome.how == "revert" else "failed"
+            outcome.phase = TargetPhase.UNTOUCHED if outcome.how == "revert" else TargetPhase.FAILED
             return False
         try:
             if outcome.how == "revert":
@@ -178,7 +181,7 @@ class Controller:
                 name, window = str(outcome.release), self.window
                 yield from self._write(host, lambda at, number: at.activate(self.id, number, name, window))
         except RefusedError:
-            outcome.state = "failed"
+            outcome.phase = TargetPhase.FAILED
             return False
         except LostError:
             pass  # it may have begun
@@ -201,23 +204,20 @@ class Controller:
             if silent == 4:
                 break
             yield WAIT
-        outcome.state, outcome.lost = "provisional", True
+        outcome.phase = TargetPhase.LOST
 
     def _keep(self, outcome: Outcome, said: str) -> None:
-        if outcome.how == "revert":
-            outcome.state = "confirmed" if said == "reverted" else "failed"
-        else:
-            outcome.state = said
+        outcome.phase = after_activation(said, taking_back=outcome.how == "revert")  # type: ignore[arg-type]
 
     def _look(self) -> Talk:
         """The gate of a wave, and the look before the verdict: the same question to every target that has it."""
         for host, outcome in self.outcomes.items():
-            if outcome.state != "provisional" or outcome.lost or self.halt() is not None:
+            if outcome.phase is not TargetPhase.PROVISIONAL or self.halt() is not None:
                 continue
             try:
                 state = yield from self._ask(host, Target.state)
             except LostError:
-                outcome.lost = True
+                outcome.phase = TargetPhase.LOST
                 continue
             if state.unwell(outcome.release) is not None:
                 yield from self._put_back(host, outcome)
@@ -240,11 +240,11 @@ class Controller:
         try:
             said = yield from self._write(host, lambda at, number: at.revert(outcome.run_id, number))
         except LostError:
-            outcome.lost = True
+            outcome.phase = TargetPhase.LOST
         except RefusedError:
-            outcome.state = "failed"
+            outcome.phase = TargetPhase.FAILED
         else:
-            outcome.state = "reverted" if said == "reverted" else "failed"
+            outcome.phase = TargetPhase.REVERTED if said == "reverted" else TargetPhase.FAILED
 
     def _confirm(self, host: str, outcome: Outcome) -> Talk:
         try:
@@ -252,12 +252,12 @@ class Controller:
         except LostError:
             self.unheard(outcome)
         except RefusedError:
-            outcome.state = "failed"
+            outcome.phase = TargetPhase.FAILED
         else:
-            outcome.state = said if said in ("confirmed", "reverted") else "failed"
+            outcome.phase = TargetPhase(said) if said in ("confirmed", "reverted") else TargetPhase.FAILED
 
     def unheard(self, outcome: Outcome) -> None:
-        outcome.lost = True
+        outcome.phase = TargetPhase.LOST
 
     def _found_again(self, host: str, outcome: Outcome) -> Talk:
         for _ in range(WINDOW + GATE + 6):
@@ -266,9 +266,9 @@ class Controller:
             except LostError:
                 yield WAIT
                 continue
-            found = became(state, self.id, outcome.release)
+            found = phase_of_record(state, self.id, outcome.release)
             if found is not None:
-                outcome.state, outcome.lost = found, False
+                outcome.phase = found
                 return
             yield WAIT
 
@@ -281,27 +281,14 @@ class Controller:
 
     # -- what it knows ------------------------------------------------------------------------------------------
 
-    def standing(self) -> dict[str, TargetStatus]:
-        known: dict[str, TargetStatus] = {}
-        for host, one in self.outcomes.items():
-            known[host] = "lost" if one.lost else "waiting" if one.state == "planned" else one.state  # type: ignore[assignment]
-        return known
+    def standing(self) -> dict[str, TargetPhase]:
+        return {host: one.phase for host, one in self.outcomes.items()}
 
     def halt(self) -> str | None:
         return decide.stop(self.standing(), self.waves, self.strategy.budget)
 
     def _verdict(self) -> str:
-        good = ("confirmed", "unchanged")
-        rows = [
-            TargetRow(
-                host=host,
-                service="hello",
-                outcome=one.state,  # type: ignore[arg-type]
-                health="healthy" if one.state in good and not one.lost else "unknown",
-            )
-            for host, one in self.outcomes.items()
-        ]
-        return verdict_of(rows)
+        return verdict_of([(one.phase, True) for one in self.outcomes.values()])
 
     # -- messages -----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from gofallback.model.rollout import Budget, Rollout
+from gofallback.rollout.phases import GOOD, TargetPhase
 from gofallback.rollout.resume import resume
 from gofallback.runid import base_of
 from tests.unit.rollout.controller import WAIT, Call, Controller, Kind, Talk
@@ -239,7 +240,7 @@ class RolloutMachine(RuleBasedStateMachine):
         if controller.decided is None:
             return
         standing, made = controller.decided
-        bad = [host for host, how in standing.items() if how not in ("provisional", "confirmed", "unchanged")]
+        bad = [host for host, how in standing.items() if how is not TargetPhase.PROVISIONAL and how not in GOOD]
         over = len(bad) > (controller.strategy.budget.count or 0)
         if over and controller.strategy.revert == "all":
             assert not made.confirm, (standing, made)
@@ -255,15 +256,14 @@ class RolloutMachine(RuleBasedStateMachine):
             if any(run != controller.id for _, run in target.writes[one.seen[host] :]):
                 continue
             said = f"{controller.kind} {controller.id} ({controller.verdict}): {host} {outcome}, in truth {target}"
-            if outcome.state in ("confirmed", "unchanged") and not outcome.lost:
+            if outcome.phase in GOOD:
                 assert target.current == outcome.release, said
                 assert target.state().unsettled is None, said
             had = (outcome.then, target.last["previous"])
-            if outcome.state == "reverted" and not outcome.lost and outcome.release not in had:
+            if outcome.phase is TargetPhase.REVERTED and outcome.release not in had:
                 assert target.current != outcome.release, said
             if controller.verdict in ("done", "unchanged"):
-                assert outcome.state in ("confirmed", "unchanged"), said
-                assert not outcome.lost, said
+                assert outcome.phase in GOOD, said
 
     @rule()
     def all_is_over(self) -> None:

@@ -7,17 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gofallback.model.rollout import Budget
-from gofallback.rollout.decide import FAILED_STATUSES, Decision, TargetStatus, allowance, decide, one_version, stop
+from gofallback.rollout.decide import Decision, allowance, decide, stop
+from gofallback.rollout.phases import USES_BUDGET, TargetPhase
 from gofallback.rollout.waves import Wave
 
 CANARY, REST = Wave(0, "canary", ("t1",), canary=True), Wave(1, "wave 1", ("t2", "t3", "t4"))
-STANDINGS: list[TargetStatus] = [
-    "waiting", "provisional", "confirmed", "unchanged", "reverted", "failed", "lost", "untouched"
-]  # fmt: skip
+STANDINGS = list(TargetPhase)
 
 
-def standing(*how: TargetStatus) -> dict[str, TargetStatus]:
-    return {f"t{place}": one for place, one in enumerate(how, 1)}
+def standing(*how: str) -> dict[str, TargetPhase]:
+    return {f"t{place}": TargetPhase(one) for place, one in enumerate(how, 1)}
 
 
 @pytest.mark.parametrize(
@@ -42,26 +41,26 @@ def test_a_percent_that_comes_out_even_is_not_lost_to_floating_point(tenths: int
     assert allowance(Budget(percent=tenths / 10), total) == tenths * total // 1000
 
 
-@pytest.mark.parametrize("how", sorted(FAILED_STATUSES))
-def test_a_canary_may_not_fail_whatever_the_budget(how: TargetStatus) -> None:
-    found = stop(standing(how, "waiting", "waiting", "waiting"), (CANARY, REST), Budget(percent=100))
+@pytest.mark.parametrize("how", sorted(USES_BUDGET))
+def test_a_canary_may_not_fail_whatever_the_budget(how: TargetPhase) -> None:
+    found = stop(standing(how, "planned", "planned", "planned"), (CANARY, REST), Budget(percent=100))
     assert found == f"canary t1 {how}"
 
 
-@pytest.mark.parametrize("how", sorted(FAILED_STATUSES))
-def test_others_may_fail_as_often_as_the_budget_allows_over_the_whole_rollout(how: TargetStatus) -> None:
+@pytest.mark.parametrize("how", sorted(USES_BUDGET))
+def test_others_may_fail_as_often_as_the_budget_allows_over_the_whole_rollout(how: TargetPhase) -> None:
     waves, budget = (CANARY, REST), Budget(count=1)
-    assert stop(standing("provisional", how, "waiting", "waiting"), waves, budget) is None
+    assert stop(standing("provisional", how, "planned", "planned"), waves, budget) is None
     found = stop(standing("provisional", how, "provisional", "failed"), waves, budget)
     assert found == f"2 of 4 targets failed, the budget is 1: t2 {how}, t4 failed"
 
 
 def test_without_a_budget_the_first_failure_is_the_end() -> None:
-    assert stop(standing("provisional", "lost", "waiting", "waiting"), (CANARY, REST), Budget()) == "t2 lost"
+    assert stop(standing("provisional", "lost", "planned", "planned"), (CANARY, REST), Budget()) == "t2 lost"
 
 
-@pytest.mark.parametrize("how", sorted({*STANDINGS} - FAILED_STATUSES))
-def test_targets_that_did_not_fail_use_up_nothing(how: TargetStatus) -> None:
+@pytest.mark.parametrize("how", sorted({*STANDINGS} - USES_BUDGET))
+def test_targets_that_did_not_fail_use_up_nothing(how: TargetPhase) -> None:
     assert stop(standing(how, how, how, how), (CANARY, REST), Budget()) is None
 
 
@@ -81,10 +80,3 @@ def test_past_the_budget_the_policy_says_what_becomes_of_the_others() -> None:
     assert decide(now, "t2 reverted", "all") == Decision(back=("t1",), reason="t2 reverted")
     for revert in ("failed", "none"):
         assert decide(now, "t2 reverted", revert) == Decision(confirm=("t1",), reason="t2 reverted")
-
-
-def test_one_version_is_told_of_those_that_are_asked_about() -> None:
-    versions = {"t1": "v1", "t2": "v1", "t3": None}
-    assert not one_version(versions)
-    assert one_version(versions, ["t1", "t2"])
-    assert one_version({})

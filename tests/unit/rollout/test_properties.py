@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from gofallback.release.state import ServiceState
 from gofallback.rollout import decide, waves
+from gofallback.rollout.phases import TargetPhase
 from tests.unit.rollout.controller import Controller
 from tests.unit.rollout.machine import RolloutMachine
 from tests.unit.rollout.world import Target
@@ -49,11 +50,11 @@ def _confirms_past_the_budget(world: pytest.MonkeyPatch) -> None:
 
 
 def _lets_lost_targets_cost_nothing(world: pytest.MonkeyPatch) -> None:
-    world.setattr(decide, "FAILED_STATUSES", frozenset({"reverted", "failed"}))
+    world.setattr(decide, "USES_BUDGET", frozenset({TargetPhase.REVERTED, TargetPhase.FAILED}))
 
 
 def _takes_silence_for_a_yes(world: pytest.MonkeyPatch) -> None:
-    world.setattr(Controller, "unheard", lambda self, outcome: setattr(outcome, "state", "confirmed"))
+    world.setattr(Controller, "unheard", lambda self, outcome: setattr(outcome, "phase", TargetPhase.CONFIRMED))
 
 
 def _forgets_a_target(world: pytest.MonkeyPatch) -> None:

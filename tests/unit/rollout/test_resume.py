@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gofallback.release.state import ServiceState
-from gofallback.rollout.records import became
+from gofallback.rollout.records import phase_of_record
 from gofallback.rollout.resume import Plan, ResumeError, abort, resume
 from tests.unit.targets import record, release, target
 
@@ -198,10 +198,10 @@ def test_a_history_that_was_lost_leaves_the_record() -> None:
         (CUT_OFF, V2, None),
         (UNTOUCHED, V2, "untouched"),
         (CONFIRMED, V1, "untouched"),  # an abort whose word never arrived: what the run had confirmed is not its answer
-        (REVERTED, V1, "confirmed"),  # an abort whose word did arrive: what it wants is live
+        (REVERTED, V1, "taken-back"),  # an abort whose word did arrive: what it wants is live
     ],
 )
 def test_a_target_that_was_lost_is_taken_at_its_own_word(
     state: ServiceState, wanted: str, expected: str | None
 ) -> None:
-    assert became(state, f"{RUN}-r1", wanted) == expected
+    assert phase_of_record(state, f"{RUN}-r1", wanted) == expected

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot, SysrootError
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.gobuild.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
 from gofallback.model import Service, Toolchain
 
@@ -53,41 +54,33 @@ def sysroot_cache(ctx: RunContext) -> Path:
     return ctx.run.home.downloads / "sysroots"
 
 
+_SYSROOT: Key[Sysroot] = Key("sysroot of a path")
+_BY_DIGEST: Key[Sysroot | None] = Key("sysroot of a digest")
+
+
 def _sysroot(ctx: RunContext, path: str, platform: str, where: str) -> Sysroot:
-    """Read once a run, whoever asks: its files may be many."""
+    """The sysroot that group data names. Read once a run: its files may be many."""
     named = path.replace("{platform}", platform.replace("/", "-")).replace("{triple}", gnu_triple(platform))
-    with ctx.lock:
-        known: dict[str, Sysroot] = ctx.memo.setdefault("sysroots", {})
-        if named not in known:
-            known[named] = sysroots.read(Path(named).expanduser(), sysroot_cache(ctx), where=where)
-        return known[named]
+    return ctx.once(_SYSROOT(named), lambda: sysroots.read(Path(named).expanduser(), sysroot_cache(ctx), where=where))
 
 
 def sysroots_for(ctx: RunContext, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
-    """The sysroots of what is built, by their names. One that is nowhere is left out, and why is a note of the run.
+    """The sysroots of what is built, by their digests. A sysroot that is nowhere is left out, with a note.
 
     What runs in production may have been built with another sysroot than group data names today: its manifest has the
-    name, and only what has exactly that content is taken.
+    digest, and only exactly that content is taken.
 
     Args:
         ctx: the run.
         service: what is built; None: our agent.
         specs: its builds.
     """
-    with ctx.lock:
-        known: dict[str, Sysroot] = ctx.memo.get("sysroots", {})
-        found: dict[str, Sysroot] = ctx.memo.setdefault("sysroots by name", {})
-        found |= {one.digest: one for one in known.values()}
-        missed: set[str] = ctx.memo.setdefault("sysroots missed", set())
-        for spec in specs:
-            digest = spec.cgo.sysroot if spec.cgo else ""
-            if digest and digest not in found and digest not in missed:
-                at_hand = _available_sysroot(ctx, service, spec, digest)
-                if at_hand is None:
-                    missed.add(digest)
-                else:
-                    found[digest] = at_hand
-        return found
+    found = {}
+    for spec in specs:
+        digest = spec.cgo.sysroot if spec.cgo else ""
+        if digest:
+            found[digest] = ctx.once(_BY_DIGEST(digest), partial(_available_sysroot, ctx, service, spec, digest))
+    return {digest: sysroot for digest, sysroot in found.items() if sysroot is not None}
 
 
 def _available_sysroot(ctx: RunContext, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:

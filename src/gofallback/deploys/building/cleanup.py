@@ -11,11 +11,9 @@ from pyinfra.api.host import Host
 from gofallback.builder.wipe import OURS, Contents
 from gofallback.deploys.run.context import RunContext
 from gofallback.facts.builder import forget
+from gofallback.journal.events import BuilderWiped
 from gofallback.operations.remote import CONNECTION_ERRORS
 from gofallback.operations.wipe import Wiped, wipe
-
-#: Runs that build; the others put nothing on a builder that would not be wanted there.
-BUILDS = frozenset({"fallback", "drill", "faithful"})
 
 
 def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
@@ -32,7 +30,7 @@ def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
     line = f"builder {host.name}: {done.line()}"
     well = not done.problem or (done.busy and patient)
     if not well:
-        ctx.run.cause = ctx.run.cause or line
+        ctx.run.set_cause(line)
     if done.problem:
         host.log_styled(line, fg="yellow" if well else "red", log_func=logger.warning if well else logger.error)
     else:
@@ -48,7 +46,7 @@ def wipe_after_run(ctx: RunContext, host: Host) -> None:
     A host that failed gets no further operation, and one whose run was stopped none at all: so it happens just before
     pyinfra lets go of the connection, which it does in the end whatever happened (pyinfra_cli, `_main`).
     """
-    if ctx.fleet(host).builder.wipe.after != "run" or ctx.run.command not in BUILDS:
+    if ctx.fleet(host).builder.wipe.after != "run" or not ctx.run.command.needs_builder:
         return
     disconnect: Callable[[], None] = host.disconnect
 
@@ -74,17 +72,20 @@ def _record_listings(ctx: RunContext, host: Host, done: Wiped) -> None:
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         ctx.run.note(f"{path}: the listing cannot be written ({error.strerror})")
-    ctx.run.tell(
-        "wiped" if not done.problem else "not-wiped",
-        host=host.name,
-        root=ctx.fleet(host).builder.root,
-        before=_sums(done.before),
-        left=_sums(done.after),
-        stuck=list(done.stuck[:100]),
-        foreign=list(done.foreign[:100]),
-        listing=path.name,
-        listing_sha256=hashlib.sha256(text.encode(errors="replace")).hexdigest(),
-        reason=done.problem,
+    ctx.run.emit(
+        BuilderWiped(
+            host=host.name,
+            problem=done.problem,
+            listings={
+                "root": ctx.fleet(host).builder.root,
+                "before": _sums(done.before),
+                "left": _sums(done.after),
+                "stuck": list(done.stuck[:100]),
+                "foreign": list(done.foreign[:100]),
+                "listing": path.name,
+                "listing_sha256": hashlib.sha256(text.encode(errors="replace")).hexdigest(),
+            },
+        )
     )
 
 

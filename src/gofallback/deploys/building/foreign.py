@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 
 from pyinfra.api.host import Host
@@ -11,9 +12,9 @@ from pyinfra.context import ctx_host
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.errors import ArtifactError
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.building.comparison import fetch_file, record_folder
 from gofallback.deploys.building.untrusted import SAFE_SETTINGS, invalid_fields, is_safe_setting
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.comparisons import fetch_file, record_folder
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.git import resolve
@@ -22,6 +23,8 @@ from gofallback.model import Service
 from gofallback.operations.target.channel import BrokenError, run
 from gofallback.source.model import ResolvedSource
 from gofallback.source.refs import FULL_SHA
+
+_SPEC: Key[BuildSpec] = Key("recovered spec")
 
 
 def recover_spec(ctx: RunContext, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
@@ -35,10 +38,8 @@ def recover_spec(ctx: RunContext, host: Host, service: Service, path: str) -> tu
     if digest is None:
         ctx.run.leave_uncompared(f"{path} on {host.name}", "it is not there or cannot be read")
         return None
-    known: dict[str, BuildSpec] = ctx.memo.setdefault("elsewhere", {})
-    if digest not in known:
-        known[digest] = _recovered(ctx, host, service, _fetched(ctx, host, path, digest), path)
-    return known[digest], digest
+    recover = partial(_recovered, ctx, host, service)
+    return ctx.once(_SPEC(digest), lambda: recover(_fetched(ctx, host, path, digest), path)), digest
 
 
 def _hash(ctx: RunContext, host: Host, path: str) -> str | None:
@@ -50,7 +51,7 @@ def _hash(ctx: RunContext, host: Host, path: str) -> str | None:
 
 
 def _fetched(ctx: RunContext, host: Host, path: str, digest: str) -> BinaryInfo:
-    local = record_folder(ctx) / f"{Path(path).name}-{digest[:12]}.{host.name}"
+    local = record_folder(ctx.run) / f"{Path(path).name}-{digest[:12]}.{host.name}"
     local.parent.mkdir(parents=True, exist_ok=True)
     with ctx_host.use(host):
         problem = fetch_file(host, path, local)

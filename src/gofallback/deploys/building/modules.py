@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gevent.lock import RLock
 from pyinfra.api.host import Host
 
 from gofallback.builder.paths import Layout
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.gobuild.modules import ModuleFiles, Modules, Way, builder_environment, choose
 from gofallback.gomod import go_command
 from gofallback.gomod.download import ModuleSet, download_modules
@@ -16,6 +15,10 @@ from gofallback.model import Service, ToolchainPin
 from gofallback.operations.modules import Delivery, ModuleResend
 from gofallback.source.model import ResolvedSource
 
+_WAY: Key[Way] = Key("way of the modules")
+_FILES: Key[ModuleFiles] = Key("module files")
+_MODULES: Key[ModuleSet] = Key("downloaded modules")
+
 
 def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Way:
     """Where the modules of a service come from when this host builds this commit of it.
@@ -23,18 +26,18 @@ def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource
     Raises:
         ModuleFilesError: the mirror cannot be read.
     """
-    known: dict[tuple[str, str, str], Way] = ctx.memo.setdefault("module ways", {})
-    name = (host.name, service.name, source.commit)
-    if name not in known:
+
+    def choose_way() -> Way:
         files = files_of(ctx, service, source)
-        known[name] = choose(
+        return choose(
             service.build.modules,
             files,
             service.build.private,
             [service.build.environment, ctx.fleet(host).builder.environment],
             controller_can=go_command.can(_pins(ctx, host), files.go),
         )
-    return known[name]
+
+    return ctx.once(_WAY(host.name, service.name, source.commit), choose_way)
 
 
 def modules_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Modules:
@@ -46,11 +49,8 @@ def modules_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSo
 
 def files_of(ctx: RunContext, service: Service, source: ResolvedSource) -> ModuleFiles:
     """The module files of the commit that is built."""
-    known: dict[tuple[str, str], ModuleFiles] = ctx.memo.setdefault("module files", {})
-    name = (service.name, source.commit)
-    if name not in known:
-        known[name] = module_files(source, service.build.directory)
-    return known[name]
+    key = _FILES(service.name, source.commit)
+    return ctx.once(key, lambda: module_files(source, service.build.directory))
 
 
 def downloaded_modules(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
@@ -59,15 +59,8 @@ def downloaded_modules(ctx: RunContext, host: Host, service: Service, source: Re
     Raises:
         GofallbackError: they cannot be had.
     """
-    name = (service.name, source.commit)
-    with ctx.lock:
-        locks: dict[tuple[str, str], RLock] = ctx.memo.setdefault("module locks", {})
-        held = locks.setdefault(name, RLock())
-    known: dict[tuple[str, str], ModuleSet] = ctx.memo.setdefault("modules", {})
-    with held:
-        if name not in known:
-            known[name] = download_modules(_wanted(ctx, host, service, source), host.log)
-        return known[name]
+    key = _MODULES(service.name, source.commit)
+    return ctx.once(key, lambda: download_modules(_request(ctx, host, service, source), host.log))
 
 
 def delivery(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Delivery:
@@ -91,7 +84,7 @@ def resend_modules(ctx: RunContext, host: Host, service: Service, source: Resolv
     return ModuleResend(lambda: delivery(ctx, host, service, source))
 
 
-def _wanted(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleRequest:
+def _request(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleRequest:
     home, files = ctx.run.home, files_of(ctx, service, source)
     return ModuleRequest(
         label=f"{service.name} {source.version}",

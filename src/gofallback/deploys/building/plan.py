@@ -11,8 +11,7 @@ from gofallback.builder.paths import program
 from gofallback.deploys.building import cgo, production, twin
 from gofallback.deploys.building.modules import modules_of, resend_modules
 from gofallback.deploys.building.specs import all_specs, services_in_use, source_of
-from gofallback.deploys.releasing.provenance_gate import twin_confirms
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.errors import RefusedError
 from gofallback.facts.builder import builder_state
 from gofallback.gobuild.modules import Modules
@@ -22,38 +21,37 @@ from gofallback.model import Service
 from gofallback.operations.job import Job
 from gofallback.source.model import ResolvedSource
 
+_MISSING: Key[list[BuildSpec]] = Key("missing artifacts")
+_SECOND: Key[list[BuildSpec]] = Key("second builds")
+
 
 def missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
     """Specs without an artifact in the store; those that have one are noted in the run. Worked out once."""
-    with ctx.lock:
-        if "missing" not in ctx.memo:
-            lacking = []
-            # what is built again for a comparison alone is no artifact: it is not kept
-            for spec in all_specs(ctx) if ctx.run.command != "faithful" else ():
-                stored = ctx.run.store.find(spec.service, spec.key)
-                if stored is None:
-                    lacking.append(spec)
-                else:
-                    ctx.run.artifacts[spec.key] = stored
-            ctx.memo["missing"] = lacking
-        found: list[BuildSpec] = ctx.memo["missing"]
-        return found
+    return ctx.once(_MISSING, lambda: _missing_artifacts(ctx))
+
+
+def _missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
+    missing = []
+    # what is built again for a comparison alone is no artifact: it is not kept
+    for spec in () if ctx.run.command.production_only else all_specs(ctx):
+        stored = ctx.run.store.find(spec.service, spec.key)
+        if stored is None:
+            missing.append(spec)
+        else:
+            ctx.run.artifacts[spec.key] = stored
+    return missing
 
 
 def needs_second_build(ctx: RunContext) -> list[BuildSpec]:
     """What a second builder has to build as well, in the store or not (`trust.twin`). Worked out once."""
-    with ctx.lock:
-        if "unconfirmed" not in ctx.memo:
-            ctx.memo["unconfirmed"] = list(_needs_second_build(ctx)) if twin.twin_required(ctx) else []
-        found: list[BuildSpec] = ctx.memo["unconfirmed"]
-        return found
+    return ctx.once(_SECOND, lambda: list(_needs_second_build(ctx)) if twin.twin_required(ctx) else [])
 
 
 def _needs_second_build(ctx: RunContext) -> Iterator[BuildSpec]:
     lacking = {spec.key for spec in missing_artifacts(ctx)}
     for spec in all_specs(ctx):
         stored = None if spec.key in lacking else ctx.run.artifacts.get(spec.key)
-        if stored is None or not twin_confirms(ctx, stored):
+        if stored is None or not twin.twin_confirms(ctx, stored):
             yield spec
 
 
@@ -62,8 +60,8 @@ def second_builder(ctx: RunContext, spec: BuildSpec) -> str | None:
     stored = ctx.run.artifacts.get(spec.key)
     first = stored.manifest.builder if stored and spec not in missing_artifacts(ctx) else ctx.run.builder
     others = [name for name in (*ctx.run.twins, ctx.run.builder) if name not in (None, first)]
-    wanted = twin.twin_policy(ctx)
-    return next((name for name in others if name and first and wanted.agreed(first, name)), None)
+    policy = twin.twin_policy(ctx)
+    return next((name for name in others if name and first and policy.accepts(first, name)), None)
 
 
 def require_second_builder(ctx: RunContext) -> None:
@@ -77,8 +75,9 @@ def require_second_builder(ctx: RunContext) -> None:
         away = f" ({', '.join(ctx.unreachable_builders)} cannot be reached)" if ctx.unreachable_builders else ""
         first = lacking[0]
         raise RefusedError(
-            f"{twin.twin_policy(ctx).why}: no second builder is there{away} to build {first.service} {first.version} "
-            f"{first.platform} too; nothing was changed: mend it, or go on with --data twin=false and a reason"
+            f"{twin.twin_policy(ctx).source}: no second builder is there{away} to build {first.service} "
+            f"{first.version} {first.platform} too; nothing was changed: mend it, or go on with --data twin=false and "
+            "a reason"
         )
 
 
@@ -96,7 +95,7 @@ def to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
 def checkouts(ctx: RunContext, host: Host) -> list[tuple[Service, ResolvedSource]]:
     """The commits a builder needs: of each service that it builds, and of what runs in production."""
     commits = {(spec.service, spec.commit) for spec in to_build(ctx, host)}
-    if ctx.run.command == "faithful":
+    if ctx.run.command.production_only:
         return production.checkouts(ctx)
     new = [(one, source_of(ctx, one)) for one in services_in_use(ctx) if any(one.name == name for name, _ in commits)]
     wanted = [(one, found) for one, found in new if (one.name, found.commit) in commits]
@@ -162,5 +161,4 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
 
 def built_by(ctx: RunContext, name: str) -> list[Built]:
     """What one builder has built so far in this run, or had from an earlier one."""
-    every: dict[str, list[Built]] = ctx.memo.setdefault("built", {})
-    return every.setdefault(name, [])
+    return ctx.run.results.setdefault(name, [])

@@ -15,7 +15,7 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import foreign
 from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.building.untrusted import manifest_problem
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import GofallbackError, RefusedError
 from gofallback.model import Service
@@ -42,9 +42,13 @@ class LiveBinary:
     """As its manifest says."""
 
 
+_LIVE: Key[list[LiveBinary]] = Key("live binaries")
+_SOURCES: Key[list[tuple[Service, ResolvedSource]]] = Key("sources of live binaries")
+
+
 def comparison_requested(ctx: RunContext) -> bool:
     """Whether this run compares the builder with what runs in production."""
-    return ctx.run.command == "faithful" or ctx.run.options.faithful
+    return ctx.run.command.production_only or ctx.run.options.faithful
 
 
 def live_binaries(ctx: RunContext) -> list[LiveBinary]:
@@ -52,16 +56,12 @@ def live_binaries(ctx: RunContext) -> list[LiveBinary]:
 
     What cannot is a note of the run: a comparison that leaves something out must say so.
     """
-    with ctx.lock:
-        if "live" not in ctx.memo:
-            ctx.memo["live"] = _all_live_binaries(ctx) if comparison_requested(ctx) else []
-        found: list[LiveBinary] = ctx.memo["live"]
-        return found
+    return ctx.once(_LIVE, lambda: _all_live_binaries(ctx) if comparison_requested(ctx) else [])
 
 
 def _all_live_binaries(ctx: RunContext) -> list[LiveBinary]:
     found = [one for host in ctx.targets for one in _of_host(ctx, host)]
-    if ctx.run.command == "faithful":  # elsewhere they get nothing either
+    if ctx.run.command.production_only:  # elsewhere they get nothing either
         for name in ctx.unreachable_targets:
             ctx.run.uncompared.append(f"{name}, which cannot be reached")
     return found
@@ -85,12 +85,12 @@ def checkouts(ctx: RunContext) -> list[tuple[Service, ResolvedSource]]:
     Raises:
         SourceError: a commit cannot be had.
     """
-    with ctx.lock:
-        if "live sources" not in ctx.memo:
-            wanted = {(known.service.name, known.spec.commit): known.service for known in live_binaries(ctx)}
-            ctx.memo["live sources"] = [(one, foreign.source_at(ctx, one, key[1])) for key, one in wanted.items()]
-        found: list[tuple[Service, ResolvedSource]] = ctx.memo["live sources"]
-        return found
+
+    def resolve() -> list[tuple[Service, ResolvedSource]]:
+        commits = {(live.service.name, live.spec.commit): live.service for live in live_binaries(ctx)}
+        return [(service, foreign.source_at(ctx, service, commit)) for (_, commit), service in commits.items()]
+
+    return ctx.once(_SOURCES, resolve)
 
 
 def require_comparable(ctx: RunContext) -> None:
@@ -101,12 +101,12 @@ def require_comparable(ctx: RunContext) -> None:
     """
     if comparison_requested(ctx) and not live_binaries(ctx):
         names = ", ".join(service.name for service in services_in_use(ctx))
-        why = f" ({'; '.join(ctx.run.notes[-2:])})" if ctx.run.notes else ""
+        why = f" ({'; '.join(ctx.run.incomparable[-2:])})" if ctx.run.incomparable else ""
         raise RefusedError(
             f"no target runs a release of {names} that can be built again{why}; there is nothing to compare the "
             "builder with; nothing was changed"
         )
-    if comparison_requested(ctx) and ctx.run.uncompared and ctx.run.command != "faithful":
+    if comparison_requested(ctx) and ctx.run.uncompared and not ctx.run.command.production_only:
         raise RefusedError(
             f"--data faithful=true: not everything that runs can be compared ({'; '.join(ctx.run.uncompared)}; why is "
             "in the notes); nothing was changed: leave those out with --limit or --data service=..., or see what "
@@ -133,7 +133,9 @@ def _of_host(ctx: RunContext, host: Host) -> list[LiveBinary]:
     for service in ctx.services(host):
         state = state_of(ctx, host).services[service.name]
         if state.current is None:
-            ctx.run.note(f"{host.name}: no release of {service.name} is live, so there is nothing to compare")
+            ctx.run.note_incomparable(
+                f"{host.name}: no release of {service.name} is live, so there is nothing to compare"
+            )
             continue
         release = state.releases.get(state.current)
         folder = f"{service.home}/releases/{state.current}"
@@ -170,7 +172,7 @@ def _trusted_manifest(
         return None
     why = manifest_problem(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
     if why is not None:
-        ctx.run.note(f"{host.name}: the manifest of {service.name} is not believed: {why}")
+        ctx.run.note_incomparable(f"{host.name}: the manifest of {service.name} is not believed: {why}")
     return manifest if why is None else None
 
 

@@ -7,7 +7,7 @@ from pyinfra.api.host import Host
 
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import cgo
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.git.resolve import resolve as resolve_ref
@@ -16,30 +16,27 @@ from gofallback.gobuild.plan import AGENT
 from gofallback.model import Service, Toolchain
 from gofallback.source.model import ResolvedSource
 
+_SOURCE: Key[ResolvedSource] = Key("source")
+
 
 def source_of(ctx: RunContext, service: Service) -> ResolvedSource:
-    """The exact commit of a service; the first caller resolves it and prints it, the others wait."""
-    with ctx.lock:
-        return resolve(ctx, service)
+    """The exact commit of a service. The first caller resolves and prints it, the others wait."""
+    return ctx.once(_SOURCE(service.name), lambda: ctx.run.sources.get(service.name) or _resolve(ctx, service))
 
 
-def resolve(ctx: RunContext, service: Service) -> ResolvedSource:
-    """The same for a caller that sees to it that nobody else resolves this service."""
-    if service.name not in ctx.run.sources:
-        asked = service
-        if ctx.run.options.ref:
-            asked = service.model_copy(
-                update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})}
-            )
-        found = resolve_ref(asked, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_say)
-        _say(found.line())
-        for note in found.notes:
-            ctx.run.note(note)
-        ctx.run.sources[service.name] = found
-    return ctx.run.sources[service.name]
+def _resolve(ctx: RunContext, service: Service) -> ResolvedSource:
+    wanted = service
+    if ctx.run.options.ref:
+        wanted = service.model_copy(update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})})
+    found = resolve_ref(wanted, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_print)
+    _print(found.line())
+    for note in found.notes:
+        ctx.run.note(note)
+    ctx.run.sources[service.name] = found
+    return found
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     click.echo(f"    {line}", err=True)
 
 
@@ -75,7 +72,7 @@ def services_in_use(ctx: RunContext) -> list[Service]:
         RefusedError: two targets disagree about how a service is built.
     """
     found: dict[str, tuple[Service, Host]] = {}
-    builder = ctx.builder if ctx.run.command == "drill" and not ctx.unreachable_targets else None
+    builder = ctx.builder if ctx.run.command.rehearsal and not ctx.unreachable_targets else None
     for host in ctx.targets or ([builder] if builder else []):
         for service in ctx.services(host):
             first, other = found.setdefault(service.name, (service, host))
@@ -90,7 +87,7 @@ def services_in_use(ctx: RunContext) -> list[Service]:
 def specs_for(ctx: RunContext, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
     """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
     known = ctx.run.specs.setdefault(service.name, {})
-    further = ctx.run.further.setdefault(service.name, {})
+    further = ctx.run.extra_binaries.setdefault(service.name, {})
     every = [
         spec.model_copy(update={"cgo": cgo.cgo_for(ctx, service, spec.platform, toolchain_of(ctx), glibc)})
         for spec in plan.specs(service, source_of(ctx, service), go_version(ctx, service), platforms)
@@ -106,9 +103,8 @@ def specs_for(ctx: RunContext, service: Service, platforms: list[str]) -> dict[s
 
 def _glibc(ctx: RunContext, service: Service, platform: str) -> list[str]:
     """glibc of every target of the run that gets a service and has that platform."""
-    own = [h for h in ctx.targets if any(one.name == service.name for one in ctx.services(h))]
-    told = [state_of(ctx, host) for host in own]
-    return [state.libc_version for state in told if state.platform == platform and state.libc == "glibc"]
+    states = [state_of(ctx, host) for host in ctx.targets_of(service.name)]
+    return [state.libc_version for state in states if state.platform == platform and state.libc == "glibc"]
 
 
 def agent_for(ctx: RunContext, service: Service, platform: str) -> BuildSpec:
@@ -124,9 +120,8 @@ def all_specs(ctx: RunContext) -> list[BuildSpec]:
     specs: dict[str, BuildSpec] = {}
     agents: dict[str, BuildSpec] = {}
     for service in services_in_use(ctx):
-        own = [h for h in ctx.targets if any(s.name == service.name for s in ctx.services(h))]
-        linux = sorted({state_of(ctx, host).platform for host in own})
-        mains, further = specs_for(ctx, service, linux), ctx.run.further[service.name]
+        linux = sorted({state_of(ctx, host).platform for host in ctx.targets_of(service.name)})
+        mains, further = specs_for(ctx, service, linux), ctx.run.extra_binaries[service.name]
         specs |= {spec.key: spec for platform, main in mains.items() for spec in (main, *further[platform])}
         agents |= {spec.key: spec for spec in (agent_for(ctx, service, platform) for platform in linux)}
     return [*specs.values(), *agents.values()]

@@ -1,114 +1,131 @@
-"""The twin: a second builder that builds the same, so that what is shipped is not one machine's word.
+"""The twin build: a second builder makes the same bytes, so that what is shipped does not rest on one machine.
 
-Who it is, is decided before anything is asked; whether it is needed, once it is known what has to be built.
+Which builder it is, is decided before anything is built. Whether it has to build is known with what has to be built.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import RunContext, members
+from gofallback.controller.store import Stored
+from gofallback.deploys.run.context import Key, RunContext, members
 from gofallback.errors import RefusedError
+from gofallback.model.trust import Trust
+from gofallback.provenance import TWIN, ProvenanceError
+from gofallback.provenance import twin as attestation
+from gofallback.provenance.keys import TrustedKey
+from gofallback.provenance.policy import keys_of
 
-#: Deploys that build or ship what a second builder may have to confirm.
-COMMANDS = frozenset({"fallback", "rollout", "drill"})
+_TRUSTED: Key[list[TrustedKey]] = Key("trusted keys")
 
 
 @dataclass(frozen=True)
 class TwinPolicy:
-    """What is asked for."""
+    """Whether a second builder has to confirm the bytes, and which."""
 
     required: bool = False
-    """Without a twin's word nothing is shipped."""
+    """Without the second builder's attestation nothing is shipped."""
     name: str | None = None
-    """Of the builder that shall be it."""
-    why: str = ""
-    """Who asks, for messages."""
+    """Of the builder that has to be the second one; None: any."""
+    source: str = ""
+    """The option or key that set it, for messages."""
 
-    def agreed(self, first: str, second: str | None) -> bool:
-        """Whether the word of a second builder about the bytes of the first is the one that was asked for."""
+    def accepts(self, first: str, second: str | None) -> bool:
+        """Whether the attestation of a second builder about the bytes of the first fulfils the policy."""
         return second is not None and (self.name is None or self.name in (first, second))
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """What a host accepts as confirmed about an artifact's bytes."""
+
+    builder: str | None
+    """The second builder that made the same bytes."""
+    problem: str = ""
+    """Why there is no second builder."""
+
+
 def twin_policy(ctx: RunContext) -> TwinPolicy:
-    """What ``--data twin`` asks for, else what ``trust.twin`` of the targets does; the strictest of them."""
-    asked = ctx.run.options.twin
-    if asked is True:
-        return TwinPolicy(required=True, why="--data twin=true")
-    if isinstance(asked, str):
-        return TwinPolicy(required=True, name=asked, why=f"--data twin={asked}")
+    """``--data twin``, else the strictest ``trust.twin`` of the targets."""
+    option = ctx.run.options.twin
+    if option is True:
+        return TwinPolicy(required=True, source="--data twin=true")
+    if isinstance(option, str):
+        return TwinPolicy(required=True, name=option, source=f"--data twin={option}")
     data = _policy_of_data(ctx)
-    return TwinPolicy() if asked is False else data
+    return TwinPolicy() if option is False else data
 
 
 def _policy_of_data(ctx: RunContext) -> TwinPolicy:
-    fleets, names = [ctx.fleet(host) for host in ctx.judges], _named(ctx)
-    required = any(fleet.trust.twin == "required" for fleet in fleets)
+    names = _named(ctx)
+    required = any(ctx.fleet(host).trust.twin == "required" for host in ctx.policy_hosts)
     if not required and not names:
         return TwinPolicy()
-    return TwinPolicy(required=required, name=names[0] if names else None, why="trust.twin")
+    return TwinPolicy(required=required, name=names[0] if names else None, source="trust.twin")
 
 
 def _named(ctx: RunContext) -> list[str]:
     """The builders that group data names as the twin."""
-    return sorted({name for host in ctx.judges if (name := ctx.fleet(host).trust.twin_name)})
+    return sorted({name for host in ctx.policy_hosts if (name := ctx.fleet(host).trust.twin_name)})
 
 
 def hosts_requiring_twin(ctx: RunContext) -> list[Host]:
-    """The hosts that ask for a second builder's word: each has to trust the key that signed it."""
-    asking = [host for host in ctx.judges if ctx.fleet(host).trust.twin != "off"]
-    return asking if asking and ctx.run.options.twin is None else ctx.judges
+    """The hosts that want a second builder's attestation: each has to trust the key that signed it."""
+    own = [host for host in ctx.policy_hosts if ctx.fleet(host).trust.twin != "off"]
+    return own if own and ctx.run.options.twin is None else ctx.policy_hosts
 
 
 def twin_required(ctx: RunContext) -> bool:
-    """Whether nothing is shipped without a second builder's word."""
-    return ctx.run.command in COMMANDS and (twin_policy(ctx).required or bool(ctx.run.twins))
+    """Whether nothing is shipped without a second builder's attestation."""
+    return ctx.run.command.twin and (twin_policy(ctx).required or bool(ctx.run.twins))
 
 
 def select_twin(ctx: RunContext) -> None:
-    """Set the run's twin, if one is wanted and there is one.
+    """Set the run's twin, if one is wanted and one is reachable.
 
     Raises:
         RefusedError: the builder that is named does not exist, targets name several, or a rule is set aside without a
             reason.
     """
     _record_override(ctx)
-    if ctx.run.options.twin is None and len(_named(ctx)) > 1:
+    names, policy = _named(ctx), twin_policy(ctx)
+    if ctx.run.options.twin is None and len(names) > 1:
         raise RefusedError(
-            f"trust.twin: targets of this run name {' and '.join(_named(ctx))}; one build is for all of them: "
+            f"trust.twin: targets of this run name {' and '.join(names)}; one build is for all of them: "
             "name one, or say which with --data twin=..."
         )
-    wanted = twin_policy(ctx)
     known = [host.name for host in members(ctx.state, "builders")]
-    if wanted.name is not None and wanted.name not in known:
+    if policy.name is not None and policy.name not in known:
         raise RefusedError(
-            f"{wanted.why}: no builder is called {wanted.name}; the group builders has: {', '.join(known) or 'nobody'}"
+            f"{policy.source}: no builder is called {policy.name}; the group builders has: "
+            f"{', '.join(known) or 'nobody'}"
         )
-    if ctx.run.builder is None or not (wanted.required or wanted.name):
+    if ctx.run.builder is None or not (policy.required or policy.name):
         return
     others = [host for host in ctx.builders if host.name != ctx.run.builder]
-    if wanted.name == ctx.run.builder:  # the first one is away, and its twin builds
-        fitting = others if wanted.required else []
+    if policy.name == ctx.run.builder:  # the first one is away, and its twin builds
+        fitting = others if policy.required else []
     else:
-        fitting = [host for host in others if wanted.name in (None, host.name)]
+        fitting = [host for host in others if policy.name in (None, host.name)]
     if fitting:
         ctx.run.twins = (_most_unlike(ctx, fitting).name,)
-    elif not wanted.required:
-        why = "it is the builder" if wanted.name == ctx.run.builder else "it is not there"
-        ctx.run.note(f"{wanted.why}: {wanted.name} cannot confirm what {ctx.run.builder} builds: {why}")
+    elif not policy.required:
+        why = "it is the builder" if policy.name == ctx.run.builder else "it is not there"
+        ctx.run.note(f"{policy.source}: {policy.name} cannot confirm what {ctx.run.builder} builds: {why}")
 
 
 def _most_unlike(ctx: RunContext, others: list[Host]) -> Host:
-    """Of another system, if there is one: the less two builders share, the more their agreement says."""
+    """A builder of another system, if there is one: the less two builders share, the more their agreement proves."""
     assert ctx.builder is not None
     own = ctx.fleet(ctx.builder).builder
     return next((host for host in others if ctx.fleet(host).builder.os != own.os), others[0])
 
 
 def _record_override(ctx: RunContext) -> None:
-    """``--data twin=false`` against group data that requires one is an exception: it needs a reason and is told."""
+    """``--data twin=false`` against group data that requires a twin needs a reason, and is audited."""
     options = ctx.run.options
     if options.twin is not False or not _policy_of_data(ctx).required:
         return
@@ -118,3 +135,61 @@ def _record_override(ctx: RunContext) -> None:
             "(kept in the journal and the report); nothing was changed"
         )
     ctx.run.overrides.append({"kind": "twin", "what": "trust.twin: required", "why": options.reason})
+
+
+def trusted_keys(ctx: RunContext, trust: Trust) -> list[TrustedKey]:
+    """The keys whose signatures this data accepts. Read once a run.
+
+    Raises:
+        ProvenanceError: a key cannot be read.
+    """
+    return ctx.once(_TRUSTED(*trust.keys), lambda: keys_of(trust, ctx.run.home.keys, ctx.project))
+
+
+def _confirmation(ctx: RunContext, stored: Stored, host: Host) -> Confirmation:
+    """The builder that, besides the artifact's own, made the same bytes, by an attestation that a host trusts."""
+    try:
+        content = (stored.path.parent / TWIN).read_bytes()
+        return Confirmation(attestation.read(content, stored.manifest, trusted_keys(ctx, ctx.fleet(host).trust)))
+    except FileNotFoundError:
+        return Confirmation(None, f"only {stored.manifest.builder} is known to have built them")
+    except OSError as error:
+        return Confirmation(None, f"{TWIN} beside it cannot be read ({error.strerror})")
+    except ProvenanceError as error:
+        return Confirmation(None, f"{TWIN} beside it {error} (keys of {host.name})")
+
+
+def twin_confirms(ctx: RunContext, stored: Stored, host: Host | None = None) -> bool:
+    """Whether the attestation that the policy requires is there.
+
+    Args:
+        ctx: the run.
+        stored: the artifact.
+        host: a target; None: all of the run. Each counts the keys that it trusts itself. A target that requires no
+            twin gets what the others have accepted.
+    """
+    policy, requiring = twin_policy(ctx), hosts_requiring_twin(ctx)
+    hosts = [host] if host in requiring else requiring
+    return all(policy.accepts(stored.manifest.builder, _confirmation(ctx, stored, one).builder) for one in hosts if one)
+
+
+def missing_confirmation(ctx: RunContext, stored: Stored, host: Host) -> str | None:
+    """Why an artifact lacks the attestation of a second builder for a target; None: it has it."""
+    if twin_confirms(ctx, stored, host):
+        return None
+    policy, spec, own = twin_policy(ctx), stored.manifest.spec, stored.manifest.builder
+    from_whom, known = policy.name or "a second builder", ""
+    for requiring in dict.fromkeys((host, *hosts_requiring_twin(ctx))):
+        found = _confirmation(ctx, stored, requiring)
+        if not policy.accepts(own, found.builder):
+            known = found.problem or f"only {own} and {found.builder} are known to have built them"
+            break
+    return (
+        f"{spec.what} {spec.version} {spec.platform}: {policy.source or 'the twin'} wants the same bytes from "
+        f"{from_whom}, and {known}; have both build it: deploys/drill.py --data ref={spec.version} --data twin=true"
+    )
+
+
+def confirmed_by_twin(ctx: RunContext, artifacts: Iterable[Stored]) -> list[Stored]:
+    """Those artifacts that have the second builder's attestation."""
+    return [stored for stored in artifacts if twin_confirms(ctx, stored)]

@@ -10,7 +10,7 @@ from pyinfra.api.host import Host
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.releasing.provenance_gate import trusted_keys
+from gofallback.deploys.building.twin import trusted_keys
 from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.plan import package_argument
 from gofallback.model import Service

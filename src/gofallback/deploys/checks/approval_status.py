@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from gofallback.approval.digest import ApprovalError, release_of
 from gofallback.approval.requester import Requester, find_requester
@@ -68,7 +67,7 @@ def _row(ctx: RunContext, environment: str, rules: Approval, service: str, versi
 
 
 def _tally(ctx: RunContext, environment: str, rules: Approval, service: str, version: str) -> Tally:
-    desk = ApprovalPolicy(Path.cwd(), environment, rules)
+    desk = ApprovalPolicy(ctx.project, environment, rules)
     # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
     claimed = ctx.run.options.requester
     requester = find_requester(desk.signers(), claimed, (), ()) if claimed else Requester()

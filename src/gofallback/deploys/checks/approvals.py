@@ -16,7 +16,7 @@ from gofallback.approval.requester import Requester, find_requester
 from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.deploys.building.specs import services_in_use, specs_for
 from gofallback.deploys.releasing.stored import stored_of
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.model import Service
@@ -24,8 +24,6 @@ from gofallback.model.approval import Approval
 from gofallback.model.freeze import FreezeOnce, FreezeWeekly, Frozen, active
 from gofallback.pyinfra_patches.flags import cli_parameters
 
-#: Commands that bring a release. What goes back, or changes no service, is never in the way of safety.
-BRINGS_RELEASE = frozenset({"fallback", "rollout"})
 #: Characters; a reason that says less explains nothing to whoever reads the journal.
 SHORTEST_REASON = 10
 
@@ -40,6 +38,9 @@ _PROTECTED = {
 }
 
 
+_KEYS: Key[frozenset[str]] = Key("keys at hand")
+
+
 def require_permission(ctx: RunContext) -> None:
     """Refuse a run that must not begin; keep for journal and report what let it begin.
 
@@ -50,7 +51,7 @@ def require_permission(ctx: RunContext) -> None:
         RefusedError: a freeze, or approvals that are missing; a line each.
     """
     options = ctx.run.options
-    if ctx.run.command not in BRINGS_RELEASE or options.abort:
+    if not ctx.run.command.brings_release or options.abort:
         return
     _refuse_rule_overrides(ctx)
     glass = options.break_glass
@@ -148,7 +149,7 @@ def approval_rules(ctx: RunContext) -> Iterator[tuple[str, Approval, Service]]:
 
 
 def _tally(ctx: RunContext, environment: str, rules: Approval, service: Service) -> Tally:
-    desk = ApprovalPolicy(Path.cwd(), environment, rules)
+    desk = ApprovalPolicy(ctx.project, environment, rules)
     release = _release_to_approve(ctx, service, environment, rules)
     requester = _requester(ctx, desk)
     ctx.run.note(f"requested by {requester}")
@@ -166,16 +167,15 @@ def _release_to_approve(ctx: RunContext, service: Service, environment: str, rul
     Raises:
         ApprovalError: it is not built yet, so nobody can have approved it.
     """
-    on = [host for host in ctx.targets if any(one.name == service.name for one in ctx.services(host))]
-    platforms = sorted({state_of(ctx, host).platform for host in on})
-    if ctx.run.command == "rollout":
+    platforms = sorted({state_of(ctx, host).platform for host in ctx.targets_of(service.name)})
+    if ctx.run.command.releases_from == "store":
         chosen = [stored.manifest.spec for one in platforms for stored in stored_of(ctx, service, one)]
     else:
-        mains, further = specs_for(ctx, service, platforms), ctx.run.further[service.name]
+        mains, further = specs_for(ctx, service, platforms), ctx.run.extra_binaries[service.name]
         chosen = [spec for one in platforms for spec in (mains[one], *further[one])]
     version = chosen[0].version
     keys = {(spec.platform, spec.binary): spec.key for spec in chosen}
-    if ctx.run.command != "rollout":
+    if ctx.run.command.needs_builder:
         lacking = [spec for spec in chosen if ctx.run.store.find(service.name, spec.key) is None]
         absent = list(dict.fromkeys(spec.platform for spec in lacking))
         if absent:
@@ -189,11 +189,10 @@ def _release_to_approve(ctx: RunContext, service: Service, environment: str, rul
 
 
 def _requester(ctx: RunContext, desk: ApprovalPolicy) -> Requester:
-    if "keys at hand" not in ctx.memo:
-        files = {Path(str(key)).expanduser() for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
-        ctx.memo["keys at hand"] = keys_at_hand(files)
+    files = {Path(str(key)).expanduser() for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
+    keys = ctx.once(_KEYS, lambda: keys_at_hand(files))
     users = {getpass.getuser(), os.environ.get("SUDO_USER", "")} - {""}
-    return find_requester(desk.signers(), ctx.run.options.requester, ctx.memo["keys at hand"], users)
+    return find_requester(desk.signers(), ctx.run.options.requester, keys, users)
 
 
 def _record_approvals(ctx: RunContext, tally: Tally) -> None:

@@ -1,18 +1,19 @@
-"""Asks every host of a run at the same time, once: what it has. Sources are resolved meanwhile.
+"""Reads the state of every host of a run at the same time, once. Sources are resolved meanwhile.
 
-Without this the builder's own plan would ask one target after the other while all others wait.
+Without this the builder's own plan would read one target after the other while all others wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host
 
-from gofallback.deploys.building.specs import resolve, services_in_use
+from gofallback.deploys.building.specs import services_in_use, source_of
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import GofallbackError
@@ -21,7 +22,7 @@ from gofallback.model import Service
 
 
 def prefetch(ctx: RunContext, *, sources: bool) -> None:
-    """Ask every target that takes part, the builder in use, and the repositories.
+    """Read every target that takes part, the builder in use, and the repositories.
 
     Args:
         ctx: the run and its hosts.
@@ -30,40 +31,42 @@ def prefetch(ctx: RunContext, *, sources: bool) -> None:
     Raises:
         GofallbackError, PyinfraError: the first that failed, by the order of the inventory.
     """
-    work: list[Callable[[], object]] = []
     command = ctx.run.command
-    if command == "builds":
-        return  # that stage asks the builders itself, and nobody else
-    if command not in ("standby", "wipe"):
-        work += [_on(host, lambda host=host: state_of(ctx, host)) for host in ctx.targets]  # type: ignore[misc]
-    asked = [host for host in ctx.builders if command in ("standby", "wipe") or ctx.builds(host)]
-    work += [
-        _on(host, lambda host=host: builder_state(host, ctx.fleet(host).builder.root))  # type: ignore[misc]
-        for host in asked
-    ]
+    if command.only_builders and command.read_only:
+        return  # its stage reads the builders itself, and no other host
+    work: list[Callable[[], object]] = []
+    if not command.only_builders:
+        work += [_on(host, partial(state_of, ctx, host)) for host in ctx.targets]
+    builders = [host for host in ctx.builders if command.all_builders or ctx.builds(host)]
+    work += [_on(host, partial(builder_state, host, ctx.fleet(host).builder.root)) for host in builders]
     if sources:
-        shared: dict[str, list[Service]] = {}
+        by_repository: dict[str, list[Service]] = {}
         for service in services_in_use(ctx):
-            shared.setdefault(service.source.repository, []).append(service)
+            by_repository.setdefault(service.source.repository, []).append(service)
         # one mirror a repository: its services take turns
-        work += [lambda group=group: [resolve(ctx, one) for one in group] for group in shared.values()]  # type: ignore[misc]
-    jobs = [gevent.spawn(_caught, one) for one in work]
+        work += [partial(_resolve_all, ctx, services) for services in by_repository.values()]
+    jobs = [gevent.spawn(_error_of, one) for one in work]
     gevent.joinall(jobs)
     errors = [job.value for job in jobs if job.value is not None]
-    # status shows a target that does not tell its state as a row
-    if errors and command != "status":
+    # status shows a target whose state cannot be read as a row
+    if errors and not command.read_only:
         raise errors[0]
 
 
-def _on(host: Host, ask: Callable[[], object]) -> Callable[[], object]:
-    def asked() -> object:
+def _resolve_all(ctx: RunContext, services: list[Service]) -> None:
+    for service in services:
+        source_of(ctx, service)
+
+
+def _on(host: Host, read: Callable[[], object]) -> Callable[[], object]:
+    def read_on_host() -> object:
         with ctx_host.use(host):
-            return ask()
+            return read()
 
-    return asked
+    return read_on_host
 
 
-def _caught(work: Callable[[], object]) -> Exception | None:
+def _error_of(work: Callable[[], object]) -> Exception | None:
     try:
         work()
     except (GofallbackError, PyinfraError) as error:

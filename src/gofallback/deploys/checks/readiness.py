@@ -29,39 +29,37 @@ from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.release.prerequisites import preconditions, requirements
 from gofallback.release.state import Holder
 
-NEEDS_TARGETS = frozenset({"fallback", "rollout", "rollback", "status", "drill", "faithful"})
-CHANGES_TARGETS = frozenset({"fallback", "rollout", "rollback"})
-ONLY_BUILDERS = frozenset({"standby", "builds", "wipe"})
-NEEDS_BUILDER = frozenset({"fallback", "drill", "faithful"})
-
 
 def check_run(ctx: RunContext) -> None:
-    """Once per run: pyinfra's options, reachability, which builder builds; then every host is asked, all at once."""
+    """Once per run: pyinfra's options, hosts that answer, which builder builds; then every host is read, all at once.
+
+    Raises:
+        RefusedError: the run must not begin.
+    """
+    command = ctx.run.command
     _pyinfra_options(ctx)
     _reachable(ctx)
     _connectors(ctx)
-    builds = ctx.run.command in NEEDS_BUILDER
-    if builds and ctx.builders:
+    if command.needs_builder and ctx.builders:
         _choose_builder(ctx)
-    if ctx.run.command in twin.COMMANDS:
+    if command.twin:
         twin.select_twin(ctx)
-    if ctx.run.command in NEEDS_TARGETS and not services_in_use(ctx):
+    if command.needs_targets and not services_in_use(ctx):
         raise RefusedError(f"nothing to do: no target here runs {', '.join(ctx.run.options.service) or 'any service'}")
     _platforms(ctx)
-    if ctx.run.command in CHANGES_TARGETS:
+    if command.changes_targets:
         waves.check_strategy(ctx)
         etcd_lease.check(ctx)
-    if ctx.run.command not in ("status", "builds") and not cli_parameters().get("dry"):
-        problem = journal_problem(ctx)
-        if problem:
-            raise RefusedError(problem)
-    prefetch(ctx, sources=builds and ctx.run.command != "faithful")
+    problem = None if command.read_only or cli_parameters().get("dry") else journal_problem(ctx.run)
+    if problem:
+        raise RefusedError(problem)
+    prefetch(ctx, sources=command.needs_builder and not command.production_only)
     production.require_comparable(ctx)
-    if builds and not ctx.builders:
+    if command.needs_builder and not ctx.builders:
         _require_stored_artifacts(ctx)
-    if ctx.run.command in twin.COMMANDS and builds:
+    if command.twin and command.needs_builder:
         plan.require_second_builder(ctx)
-    if ctx.run.command == "drill":
+    if command.rehearsal:
         check_files(ctx)
     require_permission(ctx)
 
@@ -80,22 +78,22 @@ def _pyinfra_options(ctx: RunContext) -> None:
 
 def _reachable(ctx: RunContext) -> None:
     command, run = ctx.run.command, ctx.run
-    if command not in ONLY_BUILDERS:
+    if not command.only_builders:
         # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
         lost = set(ctx.unreachable_builders)
         ctx.state.failed_hosts -= {host for host in ctx.state.failed_hosts if host.name in lost}
-    if command in ONLY_BUILDERS and not ctx.builders:
+    if command.only_builders and not ctx.builders:
         raise RefusedError(_no_hosts_reason("builders", ctx.unreachable_builders))
-    if command not in NEEDS_TARGETS:
+    if not command.needs_targets:
         return
-    if ctx.unreachable_targets and not run.options.skip_unreachable and command != "status":
+    if ctx.unreachable_targets and not run.options.skip_unreachable and not command.read_only:
         raise RefusedError(
             f"{', '.join(ctx.unreachable_targets)}: cannot be reached (see above); nothing was changed on any host: "
             "mend it, or go on without by --data skip_unreachable=true"
         )
     if ctx.unreachable_targets:
         run.note(f"left out, cannot be reached: {', '.join(ctx.unreachable_targets)}")
-    if not ctx.targets and (command != "drill" or ctx.unreachable_targets):
+    if not ctx.targets and (not command.rehearsal or ctx.unreachable_targets):
         raise RefusedError(_no_hosts_reason("targets", ctx.unreachable_targets))
 
 
@@ -112,7 +110,7 @@ def _connectors(ctx: RunContext) -> None:
 
 def _platforms(ctx: RunContext) -> None:
     """A rehearsal without targets builds what group data lists."""
-    if ctx.run.command != "drill" or ctx.targets:
+    if not ctx.run.command.rehearsal or ctx.targets:
         return
     for service in services_in_use(ctx):
         if not service.build.platforms:
@@ -155,15 +153,16 @@ def _require_stored_artifacts(ctx: RunContext) -> None:
 
 def check_target(ctx: RunContext, host: Host) -> None:
     """One target: what it is, what it has, who is at work there."""
-    if ctx.run.command == "status":
+    if ctx.run.command.read_only:
         return
     state = state_of(ctx, host)
     _refuse(host, requirements(state))
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
-    if ctx.run.command in ("drill", "faithful"):
+    if not ctx.run.command.changes_targets:
         return
-    minimum = 0 if ctx.run.command == "rollback" else ctx.fleet(host).target.minimum_free_mb
+    uploads = ctx.run.command.releases_from != "targets"
+    minimum = ctx.fleet(host).target.minimum_free_mb if uploads else 0
     for service in ctx.services(host):
         _wait_for_lost_run(ctx, host, service)
         _refuse(host, preconditions(state_of(ctx, host), service, 0, minimum, ctx.run.id, ctx.run.options.takeover))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pyinfra.api.host import Host
 
@@ -11,7 +10,7 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.release_files import Place, collect_release_files
 from gofallback.deploys.building.specs import agent_for, specs_for
 from gofallback.deploys.releasing.stored import stored_agent, stored_of
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.git import resolve
 from gofallback.model import Service
@@ -30,13 +29,13 @@ class DesiredRelease:
     binary: BuildSpec
     """The main one, which the unit runs."""
     agent: BuildSpec
-    further: tuple[BuildSpec, ...] = ()
+    extra_binaries: tuple[BuildSpec, ...] = ()
     """The other binaries, by name."""
 
     @property
     def programs(self) -> tuple[BuildSpec, ...]:
         """Everything of it that is built."""
-        return (self.binary, *self.further, self.agent)
+        return (self.binary, *self.extra_binaries, self.agent)
 
     @property
     def commit(self) -> str:
@@ -50,7 +49,7 @@ def desired_from_source(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     wanted = []
     for service in ctx.services(host):
         binary = specs_for(ctx, service, [platform])[platform]
-        programs = (binary, *ctx.run.further[service.name][platform])
+        programs = (binary, *ctx.run.extra_binaries[service.name][platform])
         wanted.append(_desired(ctx, host, service, programs, agent_for(ctx, service, platform)))
     return wanted
 
@@ -72,7 +71,7 @@ def desired_from_store(ctx: RunContext, host: Host) -> list[DesiredRelease]:
             spec = stored.manifest.spec
             ctx.run.specs.setdefault(spec.service, {})[spec.platform] = spec
         specs = tuple(stored.manifest.spec for stored in further)
-        ctx.run.further.setdefault(service.name, {})[platform] = specs
+        ctx.run.extra_binaries.setdefault(service.name, {})[platform] = specs
         wanted.append(_desired(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
     return wanted
 
@@ -86,11 +85,11 @@ def _desired(
         version=binary.version,
         artifact_key=binary.key,
         agent_key=agent.key,
-        templates=templates.load(Path.cwd()),
+        templates=templates.load(ctx.project),
         further={spec.binary: spec.key for spec in further},
         extras=_extra_files(ctx, service, binary, ctx.fleet(host).environment),
     )
-    return DesiredRelease(service=service, files=files, binary=binary, agent=agent, further=tuple(further))
+    return DesiredRelease(service=service, files=files, binary=binary, agent=agent, extra_binaries=tuple(further))
 
 
 def check_files(ctx: RunContext) -> None:
@@ -105,6 +104,9 @@ def check_files(ctx: RunContext) -> None:
             _extra_files(ctx, service, specs_for(ctx, service, [platform])[platform], ctx.fleet(host).environment)
 
 
+_FILES: Key[dict[str, Extra]] = Key("files of a release")
+
+
 def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
     """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
 
@@ -114,12 +116,11 @@ def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environme
     if not service.files:
         return {}
     context = {"version": binary.version, "commit": binary.commit, "environment": environment}
-    key = f"extras:{service.model_dump_json()}:{context}"
-    with ctx.lock:
-        if key not in ctx.memo:
-            source: Repository | None = ctx.run.sources.get(service.name)
-            if source is None and any(one.repository is not None for one in service.files.values()):
-                source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
-            ctx.memo[key] = collect_release_files(service, Place(source, Path.cwd(), ctx.run.home.files, context))
-        found: dict[str, Extra] = ctx.memo[key]
-        return found
+
+    def collect() -> dict[str, Extra]:
+        source: Repository | None = ctx.run.sources.get(service.name)
+        if source is None and any(file.repository is not None for file in service.files.values()):
+            source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
+        return collect_release_files(service, Place(source, ctx.project, ctx.run.home.files, context))
+
+    return ctx.once(_FILES(service.model_dump_json(), *sorted(context.items())), collect)

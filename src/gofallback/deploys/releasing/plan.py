@@ -12,7 +12,7 @@ from pyinfra.api.host import Host
 
 from gofallback.controller.store import MANIFEST, Stored
 from gofallback.deploys.releasing.desired import DesiredRelease, desired_from_source, desired_from_store
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.provenance.attest import beside
 from gofallback.redact import names_secret, redact
@@ -20,22 +20,26 @@ from gofallback.release.contents import contents
 from gofallback.release.plan import Step, diff
 from gofallback.release.upload import Upload
 from gofallback.release.upload_plan import LocalProgram, upload_for
+from gofallback.rollout.phases import TargetPhase
 
 #: A line of an environment file in a diff; only there values stand in quotes.
 _VARIABLE = re.compile(r"(?i)^(?P<name>[-+ ]?[A-Z0-9_]+)=\".")
 
 
+_DESIRED: Key[list[DesiredRelease]] = Key("desired releases")
+
+
 def desired_releases(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     """The releases that this run puts on a target; worked out once."""
-    key = f"wanted:{host.name}"
-    with ctx.lock:
-        if key not in ctx.memo:
-            make = desired_from_store if ctx.run.command == "rollout" else desired_from_source
-            ctx.memo[key] = make(ctx, host)
-            for want in ctx.memo[key]:
-                _record_desired(ctx, host, want)
-        found: list[DesiredRelease] = ctx.memo[key]
+
+    def make() -> list[DesiredRelease]:
+        from_store = ctx.run.command.releases_from == "store"
+        found = desired_from_store(ctx, host) if from_store else desired_from_source(ctx, host)
+        for want in found:
+            _record_desired(ctx, host, want)
         return found
+
+    return ctx.once(_DESIRED(host.name), make)
 
 
 def _record_desired(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
@@ -49,7 +53,7 @@ def _record_desired(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     if found.health is not None and found.current is not None:
         outcome.healthy = found.health.healthy  # of what runs now, also when this run will not come to change it
     if not changes(ctx, host, want):
-        outcome.state = "unchanged"
+        outcome.phase = TargetPhase.UNCHANGED
 
 
 def stored_binary(ctx: RunContext, want: DesiredRelease) -> Stored | None:
@@ -61,7 +65,7 @@ def changes(ctx: RunContext, host: Host, want: DesiredRelease) -> list[Step]:
     """Every change on one target; empty: nothing to do."""
     stored = stored_binary(ctx, want)
     found = state_of(ctx, host).services[want.service.name]
-    artifacts = ((spec.binary, ctx.run.artifacts.get(spec.key)) for spec in want.further)
+    artifacts = ((spec.binary, ctx.run.artifacts.get(spec.key)) for spec in want.extra_binaries)
     further = {name: one.manifest.sha256 for name, one in artifacts if one is not None}
     return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from gevent.lock import RLock
 from pyinfra.api.host import Host
 
 from gofallback.controller.store import Stored
 from gofallback.deploys.releasing.desired import DesiredRelease
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.errors import RefusedError
+from gofallback.journal.events import ArtifactPublished
 from gofallback.model.publish import PublishStore
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item, public_name
@@ -26,6 +28,11 @@ _TELL = 5.0
 _MB = 1_000_000
 
 
+_STORE_PROBLEM: Key[str | None] = Key("problem of a store")
+_TURN: Key[Any] = Key("turn at a store")
+_PUBLISHED: Key[_Published] = Key("published file")
+
+
 def check_pull_store(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     """While planning: what a target pulls with is there, and not missing an hour later.
 
@@ -36,11 +43,7 @@ def check_pull_store(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
     if target.delivery == "push":
         return
     name, store = _store(ctx, host)
-    key = f"pullable:{store.model_dump_json()}"
-    with ctx.lock:
-        if key not in ctx.memo:
-            ctx.memo[key] = _unusable(store, want)
-    problem = ctx.memo[key]
+    problem = ctx.once(_STORE_PROBLEM(store.model_dump_json()), lambda: _unusable(store, want))
     if problem is None:
         host.log(f"{want.service.name}: pulls its binary from {name}")
     elif target.pull_fallback == "none":
@@ -109,34 +112,46 @@ def _store(ctx: RunContext, host: Host) -> tuple[str, PublishStore]:
 
 def _published(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
     """The file as it lies in the store: the first target that comes sends it, the others wait and hear the same."""
-    locks = ctx.memo.setdefault("publishing", {})
-    key = f"published:{store.url}:{stored.path}"
-    with locks.setdefault(store.url, RLock()):  # one file after the other: registries want that of one package
-        if key not in ctx.memo:
-            ctx.memo[key] = _publish(ctx, host, name, store, stored)
-    found = ctx.memo[key]
-    if isinstance(found, str):
-        raise PublishError(found)
-    done: Item = found
-    return done
+    turn = ctx.once(_TURN(store.url), RLock)
+    with turn:  # one file after the other: registries want that of one package
+        found = ctx.once(
+            _PUBLISHED(store.url, stored.path), lambda: _publish_or_problem(ctx, host, name, store, stored)
+        )
+    if found.item is None:
+        raise PublishError(found.problem)
+    return found.item
 
 
-def _publish(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> Item | str:
-    spec, began = stored.manifest.spec, time.monotonic()
+@dataclass(frozen=True)
+class _Published:
+    """A file in the store, or why it is not there: the first failure is everybody's."""
+
+    item: Item | None
+    problem: str = ""
+
+
+def _publish_or_problem(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> _Published:
     try:
-        item = Item.of(stored.path, public_name(stored, stored.path.name))
-        if item.sha256 != stored.manifest.sha256:
-            return f"{stored.path}: changed since it was verified; build it again"
-        opened = open_store(store, spec.service, spec.version)
-        row = Row(item, opened.where(item))
-        publish([row], opened, store, _Watcher(host))
+        return _Published(_publish(ctx, host, name, store, stored))
     except PublishError as error:
-        return f"cannot be published to {name}: {error}"
+        return _Published(None, f"cannot be published to {name}: {error}")
     except OSError as error:
-        return f"{stored.path}: cannot be read ({error.strerror})"
+        return _Published(None, f"{stored.path}: cannot be read ({error.strerror})")
+
+
+def _publish(ctx: RunContext, host: Host, name: str, store: PublishStore, stored: Stored) -> Item:
+    spec, began = stored.manifest.spec, time.monotonic()
+    item = Item.of(stored.path, public_name(stored, stored.path.name))
+    if item.sha256 != stored.manifest.sha256:
+        raise PublishError(f"{stored.path}: changed since it was verified; build it again")
+    opened = open_store(store, spec.service, spec.version)
+    row = Row(item, opened.where(item))
+    publish([row], opened, store, _Watcher(host))
     took = "was there already" if row.state == "there already" else f"sent in {time.monotonic() - began:.1f} s"
     host.log(f"{item.name} {spec.version}: {item.size / _MB:.1f} MB {took}, {name} ({row.checked})")
-    ctx.run.tell("published", service=spec.service, store=name, file=item.name, sha256=item.sha256, state=row.state)
+    ctx.run.emit(
+        ArtifactPublished(service=spec.service, store=name, file=item.name, sha256=item.sha256, state=row.state)
+    )
     return item
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from gofallback.controller.store import Stored
-from gofallback.deploys.run.context import RunContext
+from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.errors import RefusedError
 from gofallback.gobuild import agent_source
 from gofallback.gobuild.plan import AGENT
 from gofallback.model import Service
+
+_STORED: Key[list[Stored]] = Key("stored artifacts")
+_AGENT: Key[Stored] = Key("stored agent")
 
 
 def stored_of(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
@@ -16,15 +19,17 @@ def stored_of(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
     Raises:
         RefusedError: no version was named, or the store lacks one of the binaries.
     """
-    key = f"stored:{service.name}:{platform}"
-    if key not in ctx.memo:
-        ctx.memo[key] = _of_version(ctx, service, platform)
-    found: list[Stored] = ctx.memo[key]
-    return found
+    return ctx.once(_STORED(service.name, platform), lambda: _of_version(ctx, service, platform))
 
 
 def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
-    store, version = ctx.run.store, ctx.run.options.version
+    damaged: list[str] = []
+
+    def note_damaged(line: str) -> None:
+        damaged.append(line)
+        ctx.run.note(line)
+
+    store, version = ArtifactStore(ctx.run.home.artifacts, say=note_damaged), ctx.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
     if version is None:
@@ -35,9 +40,6 @@ def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored
         )
     fitting = [found for found in store.by_version(service.name, version) if found.manifest.platform == platform]
     if not fitting:
-        damaged = [
-            note for note in ctx.run.notes if note.startswith(f"artifact {store.root / service.name / version}/")
-        ]
         if damaged:
             raise RefusedError(f"{damaged[-1]}; build it again: deploys/drill.py --data ref={version}")
         raise RefusedError(
@@ -62,11 +64,7 @@ def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored
 
 def stored_agent(ctx: RunContext, platform: str) -> Stored:
     """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
-    key = f"agent:{platform}"
-    if key not in ctx.memo:
-        ctx.memo[key] = _newest_agent(ctx, platform)
-    found: Stored = ctx.memo[key]
-    return found
+    return ctx.once(_AGENT(platform), lambda: _newest_agent(ctx, platform))
 
 
 def _newest_agent(ctx: RunContext, platform: str) -> Stored:

@@ -9,11 +9,15 @@ import click
 
 from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.rollout.waves import strategy
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.errors import GofallbackError
+from gofallback.journal.events import LeaseTaken, LeaseTakenOver
 
 if TYPE_CHECKING:
     from gofallback.etcd.lease import EtcdLease
+
+
+_PROBLEM: Key[str | None] = Key("problem with the lease in etcd")
 
 
 def check(ctx: RunContext) -> None:
@@ -29,11 +33,7 @@ def check(ctx: RunContext) -> None:
 
 def take(ctx: RunContext) -> str | None:
     """Take the lease, once for all targets; why there is none, or None. It is watched, and given back at the end."""
-    with ctx.lock:
-        if "etcd" not in ctx.memo:
-            ctx.memo["etcd"] = _take(ctx)
-        problem: str | None = ctx.memo["etcd"]
-        return problem
+    return ctx.once(_PROBLEM, lambda: _take(ctx))
 
 
 def _take(ctx: RunContext) -> str | None:
@@ -45,13 +45,20 @@ def _take(ctx: RunContext) -> str | None:
     except GofallbackError as error:
         return str(error)
     atexit.register(lease.release)  # runs before what was registered earlier: the end of the run, which may take long
-    ctx.memo.setdefault("watch", []).append(lease.lost)
+    ctx.watchers.append(lease.lost)
     for taken in lease.takeovers:
         click.secho(f"    {lease.where}: {taken}", fg="red", err=True)
-        said = {"from_run": taken.run_id, "from_who": taken.who, "since": taken.since}
-        ctx.run.tell("takeover", service=taken.service, where=str(lease.where), **said)
+        ctx.run.emit(
+            LeaseTakenOver(
+                service=taken.service,
+                where=str(lease.where),
+                from_run=taken.run_id,
+                from_who=taken.who,
+                since=taken.since,
+            )
+        )
     for service in lease.services:
-        ctx.run.tell("lease", service=service, where=str(lease.where), ttl=lease.ttl)
+        ctx.run.emit(LeaseTaken(service=service, where=str(lease.where), ttl=lease.ttl))
     return None
 
 

@@ -17,10 +17,13 @@ from pyinfra.api.state import State
 
 from gofallback.deploys.rollout import etcd_lease
 from gofallback.deploys.rollout.plan import changes_anything
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.operations.target import lease as target
 from gofallback.release.state import TargetState
+from gofallback.rollout.phases import TargetPhase
+
+_WATCHED: Key[None] = Key("leases are watched")
 
 
 def lease_needed(ctx: RunContext, host: Host) -> bool:
@@ -72,12 +75,9 @@ def _watch(ctx: RunContext) -> None:
 
     def overtaken() -> str | None:
         found = ((host.name, target.fenced(host)) for host in ctx.targets)
-        return next((f"{name}: {words}" for name, words in found if words), None)
+        return next((f"{name}: {reason}" for name, reason in found if reason), None)
 
-    with ctx.lock:
-        if not ctx.memo.get("lease watched"):
-            ctx.memo["lease watched"] = True
-            ctx.memo.setdefault("watch", []).append(overtaken)
+    ctx.once(_WATCHED, lambda: ctx.watchers.append(overtaken))
 
 
 def _take(state: State, host: Host, ctx: RunContext) -> str | None:
@@ -99,7 +99,7 @@ def acquire(state: State, host: Host, ctx: RunContext) -> str | None:
         sudo=fleet.target.sudo,
         quiet=True,
         tell=said.append,
-        tell_event=ctx.run.tell,
+        emit=ctx.run.emit,
     )
     return None if taken else said[0]
 
@@ -108,8 +108,8 @@ def _report_no_lease(ctx: RunContext, host: Host, why: str) -> None:
     host.log_styled(f"lease: {why}", fg="red")
     for service in ctx.services(host):
         outcome = ctx.run.outcome(host.name, service.name)
-        if outcome.state == "planned":
-            ctx.run.became(outcome, "untouched", why)
+        if outcome.phase is TargetPhase.PLANNED:
+            ctx.run.set_phase(outcome, TargetPhase.UNTOUCHED, why)
         ctx.run.blame(host.name, service.name, why)
 
 

@@ -1,4 +1,4 @@
-"""The pause between two waves: so many seconds, or until a person says go on. Every lease is renewed meanwhile."""
+"""The pause between two waves: so many seconds, or until a person answers. Every lease is renewed meanwhile."""
 
 from __future__ import annotations
 
@@ -9,81 +9,80 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.controller import manual_gate
-from gofallback.deploys.rollout import waves
 from gofallback.deploys.rollout.reconnect import retake_lost_leases
-from gofallback.deploys.rollout.waves import Step
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.rollout.waves import Step, end_wave, stop_reason, strategy
+from gofallback.deploys.run.context import Key, RunContext
+from gofallback.journal.events import PauseBegan, PauseEnded
+from gofallback.rollout.phases import TargetPhase
 
-#: Seconds between two looks whether the run still may go on.
-_LOOK = 0.5
+#: Seconds between two checks whether the run still may go on.
+_POLL = 0.5
+_PAUSED: Key[None] = Key("pause after a wave")
 
 
 def pause(state: State, host: Host, ctx: RunContext, step: Step) -> bool:
-    """Step: the first target to come here waits for the whole run; the others wait for it."""
-    with ctx.lock:
-        done = ctx.memo.setdefault("paused", set())
-        if step.wave.number in done:
-            return True
-        done.add(step.wave.number)
-        waves.end_wave(ctx, step.wave)
-        wanted = waves.strategy(ctx).pause
-        if waves.stop_reason(ctx) is not None or not _more(ctx):
-            return True
-        if wanted == "ask":
-            _ask(state, host, ctx, step)
-        else:
-            ctx.run.tell("pause", wave=step.wave.name, seconds=wanted)
-            host.log(f"{step.wave.name} passed; the next wave follows in {wanted:g} s")
-            _wait(state, ctx, float(wanted))
-            ctx.run.tell("continued", wave=step.wave.name)
+    """Step: pause once for the whole run. The first target that gets here waits; the others wait for it."""
+    ctx.once(_PAUSED(step.wave.number), lambda: _pause(state, host, ctx, step))
     return True
 
 
-def _more(ctx: RunContext) -> bool:
-    return any(outcome.state == "planned" for outcome in ctx.run.outcomes.values())
+def _pause(state: State, host: Host, ctx: RunContext, step: Step) -> None:
+    end_wave(ctx, step.wave)
+    seconds = strategy(ctx).pause
+    if stop_reason(ctx) is not None or not _more_to_switch(ctx):
+        return
+    if seconds == "ask":
+        _ask(state, host, ctx, step)
+        return
+    ctx.run.emit(PauseBegan(wave=step.wave.name, seconds=seconds))
+    host.log(f"{step.wave.name} passed; the next wave follows in {seconds:g} s")
+    _wait(state, ctx, float(seconds))
+    ctx.run.emit(PauseEnded(wave=step.wave.name))
+
+
+def _more_to_switch(ctx: RunContext) -> bool:
+    return any(outcome.phase is TargetPhase.PLANNED for outcome in ctx.run.outcomes.values())
 
 
 def _wait(state: State, ctx: RunContext, seconds: float) -> None:
     end = ctx.run.elapsed + seconds
-    while (left := end - ctx.run.elapsed) > 0 and waves.stop_reason(ctx) is None:
+    while (left := end - ctx.run.elapsed) > 0 and stop_reason(ctx) is None:
         retake_lost_leases(state, ctx)
-        gevent.sleep(min(_LOOK, left))
+        gevent.sleep(min(_POLL, left))
 
 
-def _heard(state: State, ctx: RunContext, folder: Path, seconds: float) -> manual_gate.GateAnswer | None:
-    """A person's word; None when none came in time, or when the run may not go on whatever is said."""
-    end, said = ctx.run.elapsed + seconds, None
-    while said is None and (left := end - ctx.run.elapsed) > 0 and waves.stop_reason(ctx) is None:
+def _wait_for_answer(state: State, ctx: RunContext, folder: Path, seconds: float) -> manual_gate.GateAnswer | None:
+    """A person's answer; None when none came in time, or when the run may not go on whatever the answer is."""
+    end, answer = ctx.run.elapsed + seconds, None
+    while answer is None and (left := end - ctx.run.elapsed) > 0 and stop_reason(ctx) is None:
         retake_lost_leases(state, ctx)
-        said = manual_gate.wait_for_answer(folder, min(_LOOK, left))
-    return said
+        answer = manual_gate.wait_for_answer(folder, min(_POLL, left))
+    return answer
 
 
 def _ask(state: State, host: Host, ctx: RunContext, step: Step) -> None:
-    limit = waves.strategy(ctx).pause_timeout
+    limit = strategy(ctx).pause_timeout
     folder = ctx.run.home.run(ctx.run.id)
-    ctx.run.tell("pause", wave=step.wave.name, ask=True, timeout=limit)
+    ctx.run.emit(PauseBegan(wave=step.wave.name, ask=True, timeout=limit))
     try:
         manual_gate.open_gate(folder, f"{step.wave.name} passed; go on with the next wave?")
     except manual_gate.GateError as error:
-        ctx.memo["stop"] = f"{error}, after {step.wave.name}"
-        ctx.run.cause = ctx.run.cause or ctx.memo["stop"]
+        ctx.run.veto(f"{error}, after {step.wave.name}")
         return
     host.log_styled(
-        f"{step.wave.name} passed; waiting for a word, {limit} s at most: "
+        f"{step.wave.name} passed; waiting for an answer, {limit} s at most: "
         f"gofallback continue {ctx.run.id}  (or: gofallback stop {ctx.run.id})",
         fg="cyan",
     )
     try:
-        said = _heard(state, ctx, folder, limit)
+        answer = _wait_for_answer(state, ctx, folder, limit)
     finally:
         manual_gate.close_gate(folder)
-    if said is not None and said.word == "continue":
-        ctx.run.tell("continued", wave=step.wave.name, by=said.who)
-        host.log(f"{said.who} said go on")
+    if answer is not None and answer.word == "continue":
+        ctx.run.emit(PauseEnded(wave=step.wave.name, by=answer.who))
+        host.log(f"{answer.who} answered: continue")
         return
-    if said is None and waves.stop_reason(ctx) is not None:
+    if answer is None and stop_reason(ctx) is not None:
         return
-    reason = f"{said.who} said stop" if said else f"nobody said go on within {limit} s (rollout.pause_timeout)"
-    ctx.memo["stop"] = f"{reason}, after {step.wave.name}"
-    ctx.run.cause = ctx.run.cause or ctx.memo["stop"]
+    reason = f"{answer.who} answered: stop" if answer else f"no answer within {limit} s (rollout.pause_timeout)"
+    ctx.run.veto(f"{reason}, after {step.wave.name}")

@@ -9,38 +9,33 @@ from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.releasing import plan
 from gofallback.deploys.releasing.desired import DesiredRelease
 from gofallback.deploys.rollout.switch import Switch
-from gofallback.deploys.run.context import RunContext
+from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.journal import read
 from gofallback.model import Service
 from gofallback.release.state import ServiceState
 from gofallback.rollout import resume, rollback
+from gofallback.rollout.phases import TargetPhase
 from gofallback.rollout.resume import Continue, ResumeError, UnknownRunError
 from gofallback.rollout.rollback import CandidateError, NeverReleasedError
 from gofallback.runid import base_of
 
-_SWITCHES = ("switch", "restart", "upload", "repair")
+_SWITCH_STEPS = ("switch", "restart", "upload", "repair")
 
 
-def needs_no_artifact(ctx: RunContext) -> bool:
-    """Whether the run needs nothing but what is on the targets."""
-    options = ctx.run.options
-    return ctx.run.command == "rollback" or bool(options.resume or options.abort)
+_CHANGES: Key[bool] = Key("the run changes something")
+_SWITCHES: Key[dict[str, list[Switch]]] = Key("switches from what is on the targets")
 
 
 def changes_anything(ctx: RunContext) -> bool:
     """Whether this run changes anything on any target, as planned: when it is executed, a target may be gone."""
-    with ctx.lock:
-        if "anything" not in ctx.memo:
-            ctx.memo["anything"] = any(changes(ctx, host) for host in ctx.targets)
-        found: bool = ctx.memo["anything"]
-        return found
+    return ctx.once(_CHANGES, lambda: any(changes(ctx, host) for host in ctx.targets))
 
 
 def changes(ctx: RunContext, host: Host) -> bool:
     """Whether this run changes anything on a target."""
-    if needs_no_artifact(ctx):
+    if ctx.run.needs_no_artifact:
         return any(switch.needed for switch in switches(ctx, host))
     return any(plan.changes(ctx, host, want) for want in plan.desired_releases(ctx, host))
 
@@ -51,57 +46,55 @@ def switches(ctx: RunContext, host: Host) -> list[Switch]:
     Raises:
         RefusedError: the fleet cannot get there.
     """
-    if not needs_no_artifact(ctx):
+    if not ctx.run.needs_no_artifact:
         return [_from_artifact(ctx, host, want) for want in plan.desired_releases(ctx, host)]
-    with ctx.lock:
-        if "switches" not in ctx.memo:
-            ctx.memo["switches"] = _all(ctx)
-        mine: list[Switch] = ctx.memo["switches"].get(host.name, [])
-        return mine
+    return ctx.once(_SWITCHES, lambda: _all(ctx)).get(host.name, [])
 
 
 def _all(ctx: RunContext) -> dict[str, list[Switch]]:
-    """By target, over all services. Those this is not about are left out, unless it is about none at all."""
+    """By target, over all services. Services that the run is not about are left out, unless that is all of them."""
     found: dict[str, list[Switch]] = {}
-    strange: dict[str, str] = {}
+    unknown: dict[str, str] = {}
     services = services_in_use(ctx)
     for service in services:
         try:
             for switch, name in _of_service(ctx, service):
                 found.setdefault(name, []).append(switch)
         except (NeverReleasedError, UnknownRunError) as error:
-            strange[service.name] = str(error)
+            unknown[service.name] = str(error)
         except (CandidateError, ResumeError) as error:
             others = ",".join(one.name for one in services if one.name != service.name)
-            alone = f"; without {service.name}: --data service={others}" if others else ""
-            raise RefusedError(f"{error}{alone}") from None
-    if len(strange) == len(services):
-        raise RefusedError("; ".join(strange.values()))
-    for name, why in strange.items():
+            without = f"; without {service.name}: --data service={others}" if others else ""
+            raise RefusedError(f"{error}{without}") from None
+    if len(unknown) == len(services):
+        raise RefusedError("; ".join(unknown.values()))
+    for name, why in unknown.items():
         ctx.run.note(f"{why}; {name} is left as it is")
         _skip_service(ctx, name)
     return found
 
 
 def _skip_service(ctx: RunContext, service: str) -> None:
-    """A service that this is not about: what is not brought to its end counts, what needs no way back does not."""
+    """Leave out a service that the run is not about.
+
+    A resumed run counts its targets as unfinished; a rollback or an abort has nothing to do there, and skips them.
+    """
     resumed = ctx.run.options.resume
     if not resumed:
-        ctx.aside.add(service)
+        ctx.excluded_services.add(service)
         return
-    for host in ctx.targets:
-        if any(one.name == service for one in ctx.services(host)):
-            ctx.leave(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
+    for host in ctx.targets_of(service):
+        ctx.skip(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
 
 
 def _from_artifact(ctx: RunContext, host: Host, want: DesiredRelease) -> Switch:
-    needed = any(step.kind in _SWITCHES for step in plan.changes(ctx, host, want))
+    needed = any(step.kind in _SWITCH_STEPS for step in plan.changes(ctx, host, want))
     return Switch(want.service, want.files.id, None, "activate" if needed else "nothing")
 
 
 def _of_service(ctx: RunContext, service: Service) -> list[tuple[Switch, str]]:
     """One service over all targets, each with its name."""
-    hosts = [host for host in ctx.targets if any(one.name == service.name for one in ctx.services(host))]
+    hosts = ctx.targets_of(service.name)
     states = {host.name: state_of(ctx, host).services[service.name] for host in hosts}
     planned = _continued(ctx, service, states)
     made = []
@@ -109,7 +102,7 @@ def _of_service(ctx: RunContext, service: Service) -> list[tuple[Switch, str]]:
         state, found = states[host.name], planned.get(host.name)
         if found is None:
             continued = ctx.run.options.resume or ctx.run.options.abort
-            ctx.leave(
+            ctx.skip(
                 host,
                 service.name,
                 f"no target of run {continued}" if continued else f"no release of {service.name} was ever brought here",
@@ -154,10 +147,14 @@ def _record_switch(ctx: RunContext, host: Host, switch: Switch, found: Continue,
     outcome.release, outcome.previous, outcome.live = found.release, state.current, state.current
     outcome.sha256, outcome.commit = found.sha256, found.commit
     if switch.how == "nothing":
-        outcome.state, outcome.healthy = "unchanged", state.health is None or state.health.healthy
+        outcome.phase, outcome.healthy = TargetPhase.UNCHANGED, state.health is None or state.health.healthy
         host.log(f"{switch.service.name}: {found.release or 'nothing'} is live")
     elif switch.how == "confirm":
-        outcome.state, outcome.run_id, outcome.previous = "provisional", switch.run_id, _previous_release(state)
+        outcome.phase, outcome.run_id, outcome.previous = (
+            TargetPhase.PROVISIONAL,
+            switch.run_id,
+            _previous_release(state),
+        )
         host.log(f"{switch.service.name}: {found.release} is live and waits to be confirmed")
     else:
         outcome.run_id = switch.run_id if switch.how == "revert" else None

@@ -19,9 +19,10 @@ from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError, reconnect, run
 from gofallback.release import state_parser, state_script
 from gofallback.release.state import TargetState
+from gofallback.rollout.phases import TargetPhase
 
 #: Seconds for which a target that does not answer is tried again.
-PATIENCE = 10.0
+RETRY_SECONDS = 10.0
 
 
 def read_state(state: State, host: Host, ctx: RunContext) -> TargetState:
@@ -31,7 +32,7 @@ def read_state(state: State, host: Host, ctx: RunContext) -> TargetState:
     being waited for (pyinfra 3.10, api/facts.py).
 
     Raises:
-        BrokenError: no answer, and no other connection within `PATIENCE` seconds, or none over that either.
+        BrokenError: no answer, and no other connection within `RETRY_SECONDS` seconds, or none over that either.
         StateError: an answer that makes no sense.
     """
     over = partial(run, state, host)
@@ -54,12 +55,12 @@ def read_state_over(
         StateError: an answer that makes no sense.
     """
     forget(host)
-    _, lines = over(state_script.script(services), sudo=ctx.fleet(host).target.sudo, timeout=PATIENCE)
+    _, lines = over(state_script.script(services), sudo=ctx.fleet(host).target.sudo, timeout=RETRY_SECONDS)
     return state_parser.parse(lines, services)
 
 
 def _connected(host: Host) -> bool:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + RETRY_SECONDS
     while time.monotonic() < end:
         time.sleep(0.5)
         if reconnect(host):
@@ -72,7 +73,8 @@ def retake_lost_leases(state: State, ctx: RunContext) -> None:
 
     Without news of the run such a target goes back by itself. One that cannot be reached is asked again next time.
     """
-    waiting = {name for (name, _), one in ctx.run.outcomes.items() if one.state == "provisional" and not one.lost}
+    provisional = TargetPhase.PROVISIONAL
+    waiting = {name for (name, _), outcome in ctx.run.outcomes.items() if outcome.phase is provisional}
     lost = [host for host in ctx.targets if host.name in waiting and lease.lost(host) and not lease.fenced(host)]
     if lost:
         gevent.joinall([gevent.spawn(_retake_lease, state, host, ctx) for host in lost])

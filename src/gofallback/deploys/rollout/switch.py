@@ -11,16 +11,15 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.deploys.run.context import RunContext
-from gofallback.deploys.run.state import Outcome, Run
+from gofallback.deploys.run.state import Run, TargetOutcome
 from gofallback.deploys.run.target_state import state_of
 from gofallback.model import Service
 from gofallback.operations.target import activate as target
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import SecondConnection
 from gofallback.release.activation import ActivationOutcome, Order
+from gofallback.rollout.phases import GOOD, TargetPhase, after_activation
 
-#: Begins what stands in the report when the run ends while a target is at work.
-BEGUN = "its activation was begun and not followed to the end"
 #: Seconds beyond all that a target does alone, for connecting and for a busy machine.
 _MARGIN = 30.0
 
@@ -50,31 +49,39 @@ class Switch:
 
 
 def start(state: State, host: Host, ctx: RunContext, switch: Switch) -> bool:
-    """Step: start an activation, follow it, and keep what became of it.
+    """Step: start an activation, follow it, and record the target's phase.
 
     Returns:
         False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
-        asked again at the end.
+        read again at the end.
     """
     run, name = ctx.run, switch.service.name
     outcome = run.outcome(host.name, name)
-    outcome.reason = begun(confirm_window(ctx, host))
-    run.tell("intended", host=host.name, service=name, release=switch.release, previous=outcome.previous)
+    outcome.release = switch.release or None
+    run.set_phase(outcome, TargetPhase.SWITCHING, _unfollowed(confirm_window(ctx, host)))
     if switch.how == "revert":
-        record_outcome(run, outcome, switch, _take_back(state, host, ctx, switch))
-        good = outcome.state == "confirmed"
-        said = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
-        host.log_styled(f"{name}: {said}", fg="green" if good else "red")
+        record_outcome(run, outcome, _take_back(state, host, ctx, switch), taking_back=True)
+        good = outcome.phase is TargetPhase.TAKEN_BACK
+        text = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
+        host.log_styled(f"{name}: {text}", fg="green" if good else "red")
     else:
         good = target.activate_step(
             state,
             host,
             lambda: _activate(state, host, ctx, switch),
-            lambda found: record_outcome(run, outcome, switch, found),
+            lambda found: record_outcome(run, outcome, found),
         )
     if not good and not outcome.lost:
-        run.blame(host.name, name, outcome.reason or outcome.state)
+        run.blame(host.name, name, outcome.reason or outcome.phase)
     return good or outcome.lost
+
+
+def _unfollowed(window: float) -> str:
+    """Why a target is still `switching` when the run ends; for a confirm window of so many seconds."""
+    begun = "its activation was begun and not followed to the end; the target ends it alone"
+    if not window:
+        return f"{begun}, deploys/status.py says how"
+    return f"{begun}, and goes back {window:g} s after it was well, as nobody confirms it"
 
 
 def _order(ctx: RunContext, host: Host, service: Service, release: str | None, run_id: str) -> Order:
@@ -114,7 +121,7 @@ def _activate(state: State, host: Host, ctx: RunContext, switch: Switch) -> Acti
 def activation_timeout(ctx: RunContext, host: Host) -> float:
     """Seconds one target is waited for: a rollback has one deadline for all of it."""
     rollout = ctx.fleet(host).rollout
-    if ctx.run.command != "rollback":
+    if not ctx.run.command.all_at_once:
         return rollout.activate_timeout
     left = rollout.rollback_deadline - (ctx.run.elapsed - ctx.run.executing_since)
     return max(_LEAST, min(left, rollout.activate_timeout))
@@ -122,8 +129,7 @@ def activation_timeout(ctx: RunContext, host: Host) -> float:
 
 def confirm_window(ctx: RunContext, host: Host) -> float:
     """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
-    back = ctx.run.command == "rollback" or ctx.run.options.abort is not None
-    return 0.0 if back else float(ctx.fleet(host).rollout.confirm_window)
+    return 0.0 if ctx.run.goes_back else float(ctx.fleet(host).rollout.confirm_window)
 
 
 def reconnect_window(ctx: RunContext, host: Host, service: Service) -> float:
@@ -131,33 +137,37 @@ def reconnect_window(ctx: RunContext, host: Host, service: Service) -> float:
     return confirm_window(ctx, host) + 2 * service.health.start_deadline + _MARGIN
 
 
-def begun(seconds: float) -> str:
-    """What stands in the report when the run ends while a target is at work; for a window of so many seconds."""
-    if not seconds:
-        return f"{BEGUN}; the target ends it alone, deploys/status.py says how"
-    return f"{BEGUN}; the target ends it alone, and goes back {seconds:g} s after it was well, as nobody confirms it"
+def record_outcome(run: Run, outcome: TargetOutcome, found: ActivationOutcome, *, taking_back: bool = False) -> None:
+    """Take over what the target reported. Where it refused, what ran before runs on.
 
-
-def record_outcome(run: Run, outcome: Outcome, switch: Switch, found: ActivationOutcome) -> None:
-    """What the target said becomes the outcome. Where it refused, what ran before runs on."""
-    outcome.release = switch.release or None
+    Args:
+        run: the run.
+        outcome: the service on the target.
+        found: the report of the target's agent.
+        taking_back: the run wanted an earlier release back.
+    """
     if found.state not in ("refused", "unknown"):
         outcome.live, outcome.healthy = found.live, found.healthy
     outcome.seconds += found.seconds
     outcome.evidence = tuple(found.evidence)
-    if found.state == "provisional":
-        outcome.deadline, outcome.deadline_told = found.deadline, run.elapsed
-        run.became(outcome, "provisional")
-    elif found.state == "confirmed" or (switch.how == "revert" and found.state == "reverted"):
-        run.became(outcome, "confirmed")  # what this run wants there is live and healthy
-    elif found.state == "unknown":
-        outcome.live, outcome.healthy = None, None
-        outcome.lose(run.elapsed - found.silent)
-        run.became(outcome, "provisional", f"lost: {found.reason}")
-    elif found.state == "reverted":
-        run.became(outcome, "reverted", found.reason)
+    phase = after_activation(found.state, taking_back=taking_back, ends_alone=found.ends_alone)
+    if phase is TargetPhase.PROVISIONAL:
+        outcome.deadline, outcome.deadline_read = found.deadline, run.elapsed
+    if phase is TargetPhase.LOST:
+        outcome.live = None
+        run.set_lost(outcome, f"{_LOST_BECAUSE[found.state]}: {found.reason}", unheard=found.silent)
+    elif phase in GOOD or phase is TargetPhase.PROVISIONAL:
+        run.set_phase(outcome, phase)
+    elif taking_back and found.state == "confirmed":
+        run.set_phase(
+            outcome, phase, f"{found.release} was confirmed meanwhile and stays; deploys/rollback.py goes back"
+        )
     else:
-        run.became(outcome, "failed", found.reason if found.state == "failed" else f"{found.state}: {found.reason}")
+        plain = found.state in ("failed", "reverted")
+        run.set_phase(outcome, phase, found.reason if plain else f"{found.state}: {found.reason}")
+
+
+_LOST_BECAUSE = {"unknown": "lost", "interrupted": "interrupted, and ended by its dead-man's switch"}
 
 
 def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: SecondConnection) -> bool:
@@ -174,15 +184,15 @@ def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: Se
     )
     if found.state == "confirmed":
         outcome.live, outcome.healthy = found.live or outcome.release, True
-        ctx.run.became(outcome, "confirmed")
+        ctx.run.set_phase(outcome, TargetPhase.CONFIRMED)
         return True
     outcome.live = found.live or outcome.live
     outcome.healthy = found.healthy
-    if found.state == "unknown":
-        outcome.lose(ctx.run.elapsed)
-        ctx.run.became(outcome, "provisional", f"it could not be told that it is confirmed: {found.reason}")
+    phase = after_activation(found.state)
+    if phase is TargetPhase.LOST:
+        ctx.run.set_lost(outcome, f"the confirmation did not reach it: {found.reason}")
     else:
-        ctx.run.became(outcome, "reverted" if found.state == "reverted" else "failed", found.reason)
+        ctx.run.set_phase(outcome, phase, found.reason)
     host.log_styled(f"{service.name}: not confirmed: {found.reason}", fg="red")
     ctx.run.blame(host.name, service.name, outcome.reason or "not confirmed")
     return False
@@ -204,7 +214,7 @@ def roll_back(state: State, host: Host, ctx: RunContext, services: Iterable[Serv
     taken = []
     for service in services:
         outcome = ctx.run.outcome(host.name, service.name)
-        if outcome.state == "provisional" and not outcome.lost:
+        if outcome.phase is TargetPhase.PROVISIONAL:
             _roll_back_service(state, host, ctx, service, reason)
             taken.append(outcome)
     return not taken or any(outcome.lost for outcome in taken)
@@ -222,22 +232,23 @@ def _roll_back_service(state: State, host: Host, ctx: RunContext, service: Servi
         reason=reason,
         silence=reconnect_window(ctx, host, service),
     )
-    if found.state == "unknown":
-        outcome.lose(ctx.run.elapsed - found.silent)
-        ctx.run.became(outcome, "provisional", f"lost on the way back: {found.reason}")
+    phase = after_activation(found.state, ends_alone=found.ends_alone)
+    if phase is TargetPhase.LOST:
+        ctx.run.set_lost(outcome, f"lost on the way back: {found.reason}", unheard=found.silent)
         return
     if found.state == "refused":  # fenced: what runs there now is another run's doing
         _read_back(ctx, host, outcome)
     else:
         outcome.live, outcome.healthy = found.live, found.healthy
-    if found.state == "reverted":
-        ctx.run.became(outcome, "reverted", f"went back, because of {reason}")
+    if phase is TargetPhase.REVERTED:
+        ctx.run.set_phase(outcome, phase, f"went back, because of {reason}")
     else:
-        ctx.run.became(outcome, "failed", f"could not go back to {outcome.previous or 'nothing'}: {found.reason}")
+        text = f"could not go back to {outcome.previous or 'nothing'}: {found.reason}"
+        ctx.run.set_phase(outcome, TargetPhase.FAILED, text)
         host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
 
 
-def _read_back(ctx: RunContext, host: Host, outcome: Outcome) -> None:
+def _read_back(ctx: RunContext, host: Host, outcome: TargetOutcome) -> None:
     outcome.healthy = None
     try:
         found = state_of(ctx, host, refresh=True).services[outcome.service]

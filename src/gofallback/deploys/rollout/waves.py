@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from pyinfra.api.host import Host
 
-from gofallback.deploys.run.context import RunContext, members
-from gofallback.deploys.run.state import Outcome, WaveTiming
+from gofallback.deploys.run.context import Key, RunContext, members
+from gofallback.deploys.run.state import TargetOutcome, WaveTiming
 from gofallback.errors import RefusedError
 from gofallback.etcd.url import EtcdUrl
+from gofallback.journal.events import WaveChanged
 from gofallback.model.rollout import Rollout
 from gofallback.rollout import decide, waves
-from gofallback.rollout.decide import TargetStatus
+from gofallback.rollout.phases import USES_BUDGET, TargetPhase
 from gofallback.rollout.waves import Member, Wave, WaveError
 
-#: Nobody goes first on the way back: every second on a bad release counts.
-_AT_ONCE = frozenset({"rollback"})
+_WAVES: Key[tuple[Wave, ...]] = Key("waves")
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Step:
     """One entry of the schedule that every target goes through in the same order."""
 
     kind: Literal["switch", "gate", "pause", "look"]
-    """`look`: the gate once more, behind a pause: that is what a pause is for."""
+    """`look`: the gate once more after a pause, as a pause is there to let problems show."""
     wave: Wave
     service: str = ""
 
@@ -47,7 +46,7 @@ def check_strategy(ctx: RunContext) -> None:
             first, other = getattr(strategy(ctx), key), getattr(ctx.fleet(host).rollout, key)
             if first != other:
                 raise RefusedError(
-                    f"rollout.{key}: {_told(other)} for {host.name}, {_told(first)} for {ctx.targets[0].name}; "
+                    f"rollout.{key}: {_shown(other)} for {host.name}, {_shown(first)} for {ctx.targets[0].name}; "
                     "one rollout has one strategy, set it for all targets alike"
                 )
     try:
@@ -56,28 +55,24 @@ def check_strategy(ctx: RunContext) -> None:
         raise RefusedError(str(error)) from None
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return str(EtcdUrl.parse(value)) if isinstance(value, str) and "://" in value else str(value)  # no password
 
 
 def planned_waves(ctx: RunContext) -> tuple[Wave, ...]:
     """The waves of this run; worked out once."""
-    if "waves" not in ctx.memo:
+
+    def plan() -> tuple[Wave, ...]:
         found: tuple[Wave, ...]
-        if at_once(ctx):
+        if ctx.run.goes_back:
             found = (Wave(0, "all", tuple(host.name for host in _concerned(ctx))),)
         else:
             everybody = [host.name for host in members(ctx.state, "targets")]
             found = waves.plan([_member(ctx, host) for host in _concerned(ctx)], _reachable(ctx), everybody)
         ctx.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
-        ctx.memo["waves"] = found
-    kept: tuple[Wave, ...] = ctx.memo["waves"]
-    return kept
+        return found
 
-
-def at_once(ctx: RunContext) -> bool:
-    """Whether all targets are switched together."""
-    return ctx.run.command in _AT_ONCE or ctx.run.options.abort is not None
+    return ctx.once(_WAVES, plan)
 
 
 def _concerned(ctx: RunContext) -> list[Host]:
@@ -126,94 +121,97 @@ def in_order(ctx: RunContext) -> list[Host]:
     return [by_name[name] for wave in planned_waves(ctx) for name in wave.hosts]
 
 
-def target_status(ctx: RunContext) -> dict[str, TargetStatus]:
-    """Where every target of the run stands, all of its services together."""
-    return {host.name: _status_of(ctx, host) for host in in_order(ctx)}
+def target_phases(ctx: RunContext) -> dict[str, TargetPhase]:
+    """The phase of every target of the run, all of its services together."""
+    return {host.name: _phase_of(ctx, host) for host in in_order(ctx)}
 
 
-def _status_of(ctx: RunContext, host: Host) -> TargetStatus:
-    outcomes = [outcome for (name, _), outcome in ctx.run.outcomes.items() if name == host.name]
-    if any(outcome.lost for outcome in outcomes):
-        return "lost"
-    states = {outcome.state for outcome in outcomes}
-    bad: TargetStatus
-    for bad in ("failed", "reverted"):
-        if bad in states:
-            return bad
+#: Of several services on one target, the first of these that one of them is in stands for all.
+_WORST_FIRST = (TargetPhase.LOST, TargetPhase.FAILED, TargetPhase.REVERTED)
+_THEN = (
+    TargetPhase.SWITCHING,
+    TargetPhase.PROVISIONAL,
+    TargetPhase.UNTOUCHED,
+    TargetPhase.CONFIRMED,
+    TargetPhase.TAKEN_BACK,
+    TargetPhase.UNCHANGED,
+)
+
+
+def _phase_of(ctx: RunContext, host: Host) -> TargetPhase:
+    phases = {outcome.phase for (name, _), outcome in ctx.run.outcomes.items() if name == host.name}
+    bad = next((phase for phase in _WORST_FIRST if phase in phases), None)
+    if bad is not None:
+        return bad
     if host not in ctx.state.active_hosts:
-        return "failed"
-    good: TargetStatus
-    for good in ("provisional", "untouched", "confirmed", "unchanged"):
-        if good in states and "planned" not in states:
-            return good
-    return "waiting"
+        return TargetPhase.FAILED
+    if TargetPhase.PLANNED in phases:
+        return TargetPhase.PLANNED
+    return next((phase for phase in _THEN if phase in phases), TargetPhase.PLANNED)
 
 
 def stop_reason(ctx: RunContext) -> str | None:
     """Why nothing more may be switched; None while all is well.
 
-    A builder that failed stops everything: there is nothing to switch to. Targets that failed stop it past the budget,
-    whatever they were doing, so that a release which cannot be uploaded somewhere is not switched elsewhere. On the way
-    back nobody who failed keeps the others on what they are to leave, once it has begun.
+    A builder that failed stops everything: there is nothing to switch to. A stage may have objected (`Run.veto`).
+    Targets that failed stop the rest past the budget, whatever they were doing, so that a release which cannot be
+    uploaded to some targets is not switched on others. Once a rollback has begun, failed targets do not stop the rest.
+    Watchers report what happens outside, such as a lost lease.
+
+    Do not ask for `rollback_deadline` here: a fleet whose last wave began in time would be taken back.
     """
     if ctx.builder is not None and ctx.builder not in ctx.state.active_hosts:
         return ctx.run.cause or f"{ctx.builder.name} failed (see above)"
-    if ctx.memo.get("stop"):
-        return str(ctx.memo["stop"])
-    found = None if at_once(ctx) and _begun(ctx) else _past_budget(ctx)
+    if ctx.run.vetoed:
+        return ctx.run.vetoed
+    found = None if ctx.run.goes_back and _has_begun(ctx) else _past_budget(ctx)
     if found is None:
-        return _watched_reason(ctx)
-    allowed = decide.allowance(strategy(ctx).budget, len(target_status(ctx)))
-    if ctx.run.cause and allowed and "decision" not in ctx.memo:  # that has made it the cause itself
+        return next((reason for watcher in ctx.watchers if (reason := watcher()) is not None), None)
+    allowed = decide.allowance(strategy(ctx).budget, len(target_phases(ctx)))
+    if ctx.run.cause and allowed and ctx.decision is None:  # the decision has made it the cause itself
         return f"{found}; first: {ctx.run.cause}"
     return ctx.run.cause or found
 
 
-def _begun(ctx: RunContext) -> bool:
+def _has_begun(ctx: RunContext) -> bool:
     return bool(planned_waves(ctx)) and ctx.run.waves[0].state != "waiting"
 
 
 def _past_budget(ctx: RunContext) -> str | None:
-    return decide.stop(target_status(ctx), planned_waves(ctx), strategy(ctx).budget)
-
-
-def _watched_reason(ctx: RunContext) -> str | None:
-    """A lease that was lost, and the like."""
-    watch: list[Callable[[], str | None]] = ctx.memo.get("watch", [])
-    return next((reason for look in watch if (reason := look()) is not None), None)
+    return decide.stop(target_phases(ctx), planned_waves(ctx), strategy(ctx).budget)
 
 
 def skip_if_stopped(ctx: RunContext, host: Host) -> bool:
-    """Whether the builder need not work, because a target has failed already; says so."""
+    """Whether the builder need not work, because a target has failed already; prints the reason."""
     reason = stop_reason(ctx)
     if reason is not None:
         host.log_styled(f"nothing is built, because of {reason}", fg="yellow")
     return reason is not None
 
 
-def failed_outcome(ctx: RunContext, host: Host) -> Outcome | None:
-    """What went wrong on this target already; it is left out of what follows."""
+def failed_outcome(ctx: RunContext, host: Host) -> TargetOutcome | None:
+    """What went wrong on this target already; the target is left out of what follows."""
     for (name, _), outcome in ctx.run.outcomes.items():
-        if name == host.name and (outcome.lost or outcome.state in ("failed", "reverted")):
+        if name == host.name and outcome.phase in USES_BUDGET:
             return outcome
     return None
 
 
 def begin_wave(ctx: RunContext, wave: Wave) -> None:
-    """The first switch of a wave: note when."""
+    """Note when the first target of a wave is switched."""
     timing = ctx.run.waves[wave.number]
     if timing.state == "waiting":
         for earlier in planned_waves(ctx)[: wave.number]:
             end_wave(ctx, earlier)
         timing.state, timing.start = "begun", ctx.run.elapsed
-        ctx.run.tell("wave", name=wave.name, number=wave.number, state="begun", hosts=list(wave.hosts))
+        ctx.run.emit(WaveChanged(wave=wave.name, number=wave.number, state="begun", hosts=wave.hosts))
 
 
 def end_wave(ctx: RunContext, wave: Wave) -> None:
-    """The gate of a wave: note whether it passed; once."""
+    """Note whether the gate of a wave has passed; once."""
     timing = ctx.run.waves[wave.number]
     if timing.state != "begun":
         return
     reason = stop_reason(ctx) or _past_budget(ctx)
     timing.state, timing.end = ("failed" if reason else "passed"), ctx.run.elapsed
-    ctx.run.tell("wave", name=wave.name, number=wave.number, state=timing.state, reason=reason or "")
+    ctx.run.emit(WaveChanged(wave=wave.name, number=wave.number, state=timing.state, reason=reason or ""))

@@ -1,10 +1,11 @@
-"""The run and the hosts it is about: made once per pyinfra state, shared by every stage."""
+"""One run on its hosts, as every stage gets it: the record of the run, pyinfra's state, and values worked out once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
 from gevent.lock import RLock
 from pyinfra.api.exceptions import NoGroupError
@@ -14,8 +15,25 @@ from pyinfra.context import ctx_host
 
 from gofallback.deploys.run.state import Run
 from gofallback.model import Fleet, Service
-from gofallback.release.state import ServiceState
-from gofallback.rollout.records import became
+from gofallback.operations.target.channel import SecondConnection
+from gofallback.release.state import ServiceState, TargetState
+from gofallback.rollout.decide import Decision
+from gofallback.rollout.phases import TargetPhase
+from gofallback.rollout.records import phase_of_record
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Key(Generic[T]):
+    """Names a value of type ``T`` that a run works out once: ``WAVES: Key[tuple[Wave, ...]] = Key("waves")``."""
+
+    name: str
+    of: tuple[Hashable, ...] = ()
+
+    def __call__(self, *of: Hashable) -> Key[T]:
+        """The value's key for one host, service or the like."""
+        return Key(self.name, of)
 
 
 @dataclass
@@ -24,17 +42,38 @@ class RunContext:
 
     run: Run
     state: State
+    project: Path = field(default_factory=Path.cwd)
+    """The project's folder: its templates, keys and approvals."""
     builders: list[Host] = field(default_factory=list)
     """Reachable hosts of the group ``builders``, in inventory order."""
     targets: list[Host] = field(default_factory=list)
     """Reachable hosts of the group ``targets``, in inventory order."""
     unreachable_targets: list[str] = field(default_factory=list)
     unreachable_builders: list[str] = field(default_factory=list)
-    lock: Any = field(default_factory=RLock)
-    """Held while something is worked out once for all hosts."""
-    aside: set[str] = field(default_factory=set)
+    excluded_services: set[str] = field(default_factory=set)
     """Services of the targets that this run turned out not to be about."""
-    memo: dict[str, Any] = field(default_factory=dict)
+    watchers: list[Callable[[], str | None]] = field(default_factory=list)
+    """Each gives the reason why nothing more may be switched, such as a lost lease, or None."""
+    decision: Decision | None = None
+    """What becomes of the provisional targets, once every target was read again (`confirm`)."""
+    target_states: dict[str, TargetState] = field(default_factory=dict)
+    """Target to its state as it was read last (`run.target_state.state_of`)."""
+    second_connections: dict[str, SecondConnection] = field(default_factory=dict)
+    """Target to the new connection that it is confirmed over."""
+    _values: dict[Key[Any], Any] = field(default_factory=dict)
+    _locks: dict[Key[Any], Any] = field(default_factory=dict)
+
+    def once(self, key: Key[T], make: Callable[[], T]) -> T:
+        """The value of a key, made on first use; whoever comes meanwhile waits for it.
+
+        Args:
+            key: names the value, and whose it is.
+            make: makes it. What it raises is raised, and not kept: the next caller tries again.
+        """
+        with self._locks.setdefault(key, RLock()):
+            if key not in self._values:
+                self._values[key] = make()
+            return cast(T, self._values[key])
 
     def fleet(self, host: Host) -> Fleet:
         """The parsed group data of one host."""
@@ -48,55 +87,19 @@ class RunContext:
         return [
             service
             for name, service in sorted(fleet.services.items())
-            if (wanted is None or name in wanted) and (not chosen or name in chosen) and name not in self.aside
+            if (wanted is None or name in wanted)
+            and (not chosen or name in chosen)
+            and name not in self.excluded_services
         ]
+
+    def targets_of(self, service: str) -> list[Host]:
+        """The reachable targets on which this run handles a service, by its name."""
+        return [host for host in self.targets if any(one.name == service for one in self.services(host))]
 
     @property
     def host(self) -> Host:
         """The host an operation is being planned or executed for."""
         return current_host()
-
-    def note_failure(self, host: Host, service: str, reason: str) -> None:
-        """Keep why a target failed, for journal and report."""
-        self.run.became(self.run.outcome(host.name, service), "failed", reason)
-        self.run.blame(host.name, service, reason)
-
-    def fail(self, host: Host, service: str, reason: str) -> bool:
-        """Note and say that a target failed. Always False: what its step returns."""
-        self.note_failure(host, service, reason)
-        host.log_styled(f"{service}: {reason}", fg="red")
-        return False
-
-    def leave(self, host: Host, service: str, reason: str) -> bool:
-        """Note and say that a target is left as it is because something else failed. Always False."""
-        self.run.became(self.run.outcome(host.name, service), "untouched", reason)
-        host.log_styled(f"{service}: left as it is: {reason}", fg="yellow")
-        return False
-
-    def lose(self, host: Host, service: str, reason: str) -> None:
-        """Note and say that a target does not answer. With a provisional release it goes back by itself."""
-        outcome = self.run.outcome(host.name, service)
-        if outcome.state == "provisional":
-            outcome.lose(self.run.elapsed)
-            self.run.became(outcome, "provisional", reason)
-        outcome.healthy, outcome.reason = None, reason
-        self.run.blame(host.name, service, reason)
-        host.log_styled(f"{service}: {reason}", fg="red")
-
-    def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
-        """A target that was lost tells what became of it. False: it has not decided yet."""
-        outcome = self.run.outcome(host.name, service)
-        state = became(found, outcome.run_id or self.run.id, outcome.release)
-        if state is None:
-            return False
-        outcome.lost, outcome.live = False, found.current
-        outcome.healthy = found.health.healthy if found.health else None
-        reason = str((found.outcome or {}).get("reason") or "") or None
-        if state == "untouched":
-            reason = "it was lost before anything was switched there"
-        self.run.became(outcome, state, reason)
-        host.log_styled(f"{service}: seen again: {outcome.state}, {found.current or 'nothing'} is live", fg="yellow")
-        return True
 
     @property
     def builder(self) -> Host | None:
@@ -105,11 +108,11 @@ class RunContext:
 
     @property
     def twins(self) -> list[Host]:
-        """The builders that build the same beside it, so that two who do not know of one another have to agree."""
+        """The second builders, which build the same without knowing of the first."""
         return [host for host in self.builders if host.name in self.run.twins]
 
     @property
-    def judges(self) -> list[Host]:
+    def policy_hosts(self) -> list[Host]:
         """Hosts whose data says what has to be proven of a binary: the targets; builders where there are none."""
         return self.targets or self.builders
 
@@ -121,6 +124,47 @@ class RunContext:
         """Those that have not failed in this run."""
         return [host for host in hosts if host in self.state.active_hosts]
 
+    def note_failure(self, host: Host, service: str, reason: str) -> None:
+        """Keep why a target failed, for journal and report."""
+        self.run.set_phase(self.run.outcome(host.name, service), TargetPhase.FAILED, reason)
+        self.run.blame(host.name, service, reason)
+
+    def fail(self, host: Host, service: str, reason: str) -> bool:
+        """Note and print that a target failed. Always False: what its step returns."""
+        self.note_failure(host, service, reason)
+        host.log_styled(f"{service}: {reason}", fg="red")
+        return False
+
+    def skip(self, host: Host, service: str, reason: str) -> bool:
+        """Note and print that a target is left as it is because something else failed. Always False."""
+        self.run.set_phase(self.run.outcome(host.name, service), TargetPhase.UNTOUCHED, reason)
+        host.log_styled(f"{service}: left as it is: {reason}", fg="yellow")
+        return False
+
+    def mark_lost(self, host: Host, service: str, reason: str) -> None:
+        """Note and print that a target does not answer. A provisional release there goes back by itself."""
+        outcome = self.run.outcome(host.name, service)
+        if outcome.phase is TargetPhase.PROVISIONAL:
+            self.run.set_lost(outcome, reason)
+        outcome.healthy, outcome.reason = None, reason
+        self.run.blame(host.name, service, reason)
+        host.log_styled(f"{service}: {reason}", fg="red")
+
+    def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
+        """Take over what a lost target reports of itself. False: it has not decided yet."""
+        outcome = self.run.outcome(host.name, service)
+        phase = phase_of_record(found, outcome.run_id or self.run.id, outcome.release)
+        if phase is None:
+            return False
+        outcome.live = found.current
+        outcome.healthy = found.health.healthy if found.health else None
+        reason = str((found.outcome or {}).get("reason") or "") or None
+        if phase is TargetPhase.UNTOUCHED:
+            reason = "it was lost before anything was switched there"
+        self.run.set_phase(outcome, phase, reason)
+        host.log_styled(f"{service}: seen again: {phase}, {found.current or 'nothing'} is live", fg="yellow")
+        return True
+
 
 def current_host() -> Host:
     """The host whose deploy file is being executed."""
@@ -129,6 +173,7 @@ def current_host() -> Host:
 
 
 def members(state: State, group: str) -> list[Host]:
+    """The hosts of an inventory group, in inventory order; none where there is no such group."""
     try:
         members = set(state.inventory.get_group(group))
     except NoGroupError:

@@ -9,32 +9,31 @@ import signal
 import sys
 import traceback
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import gevent
 import pyinfra
 
-from gofallback.deploys.rollout.switch import BEGUN, begun
 from gofallback.deploys.run.report import to_report
-from gofallback.deploys.run.state import Outcome, Run
+from gofallback.deploys.run.state import Run, TargetOutcome
+from gofallback.journal.events import RunEnded
 from gofallback.operations.detached import end_running, stop_following
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.report import html, markdown, screen, table
-from gofallback.report import model as records
+from gofallback.report.model import Report
 from gofallback.report.rows import JournalRow
+from gofallback.rollout.phases import FAILED_HERE, OPEN, TargetPhase
 
 if TYPE_CHECKING:
     from gofallback.deploys.run.context import RunContext
 
-_BAD = ("failed", "reverted")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
-    """See to it that the run's end is recorded and told truly, however it comes.
+    """See to it that the run's end is recorded and reported truly, however it comes.
 
     pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli.main), and SIGTERM and SIGHUP end it without a word: here each ends the
     run in order, with the shell's exit status for it (128 and its number).
@@ -57,7 +56,7 @@ def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
                 signal.signal(number, signal.SIG_IGN)
         try:
             if code:
-                _end_running_builds(ctx, hung_up=code == 128 + signal.SIGHUP)
+                _end_running_builds(ctx.run, hung_up=code == 128 + signal.SIGHUP)
             report = finish(ctx, json_mode)
         except Exception:
             # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
@@ -77,47 +76,58 @@ def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
                 signal.signal(number, stop)
 
 
-def _end_running_builds(ctx: RunContext, *, hung_up: bool) -> None:
-    """What this run began on a builder outlives it unless it is ended; whoever lost a terminal wants it to go on."""
+def _end_running_builds(run: Run, *, hung_up: bool) -> None:
+    """End what this run began on a builder, which would outlive it; whoever lost a terminal wants it to go on."""
 
-    def say(line: str, bad: bool) -> None:
-        ctx.run.note(line)
+    def report(line: str, bad: bool) -> None:
+        run.note(line)
         with contextlib.suppress(OSError):
             click.secho(line, fg="red" if bad else "yellow", err=True)
 
-    end_running(say, leave=hung_up or ctx.run.options.leave_builds)
+    end_running(report, leave=hung_up or run.options.leave_builds)
 
 
-def finish(ctx: RunContext, json_mode: bool) -> records.Report | None:
-    """Write the run's records and print its table; None when the run has nothing to tell."""
+def finish(ctx: RunContext, json_mode: bool) -> Report | None:
+    """Write the run's records and print its table; None when the run has nothing to report."""
     run = ctx.run
-    if run.command in ("status", "builds") or not (run.executed or (run.refused and not cli_parameters().get("dry"))):
+    planned_only = not run.executed and (run.refused is None or bool(cli_parameters().get("dry")))
+    if run.command.read_only or planned_only:
         return None
-    order = {host.name: number for number, host in enumerate(ctx.state.inventory)}
-    trips = {host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts}
     close_outcomes(run, failed={host.name for host in ctx.state.failed_hosts})
-    _add_unreachable(ctx)
-    failed = bool(ctx.state.failed_hosts) or (run.executed and not run.complete) or run.stopped is not None
-    failed = failed or not all(run.wiped.values())
-    report = to_report(run, failed=failed, order=order, round_trips=trips, changed=_changed(ctx))
-    report = _with_journal_end(run, report)
+    if run.executed:
+        _add_unreachable(ctx)
+    report = _with_journal_end(run, to_report(run, **_as_pyinfra_saw_it(ctx)))
     folder = run.home.run(run.id)
     # With --json standard output belongs to pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
     with contextlib.suppress(OSError):  # a terminal that is gone (SIGHUP) is no reason to lose the records
-        trouble = _write(folder, report)
+        problem = _write(folder, report)
         if run.executed:
             console.print()
             console.print(table.render(report) if report.verdict == "unchanged" else screen.overview(report))
-        console.print(trouble or f"report: {folder / 'report.html'}", soft_wrap=True)
+        console.print(problem or f"report: {folder / 'report.html'}", soft_wrap=True)
     return report
 
 
-def _with_journal_end(run: Run, report: records.Report) -> records.Report:
+def _as_pyinfra_saw_it(ctx: RunContext) -> Any:
+    run = ctx.run
+    metas = [data.operation_meta for operations in ctx.state.ops.values() for data in operations.values()]
+    stopped_early = run.stopped is not None or (run.executed and not run.complete)
+    return {
+        "failed": bool(ctx.state.failed_hosts) or stopped_early or not all(run.wiped.values()),
+        "order": {host.name: number for number, host in enumerate(ctx.state.inventory)},
+        "round_trips": {
+            host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts
+        },
+        "changed": any(meta.is_complete() and meta.did_change() for meta in metas),
+    }
+
+
+def _with_journal_end(run: Run, report: Report) -> Report:
     """The journal's last line, and what the report knows of it."""
     if run.journal.path is None:
         return report
-    run.tell("ended", verdict=report.verdict, exit=report.exit_status, reason=report.reason)
+    run.emit(RunEnded(verdict=report.verdict, exit=report.exit_status, reason=report.reason))
     notes = [*report.notes]
     if run.journal.waiting:
         notes.append(f"{run.journal.path}: the last {run.journal.waiting} lines could not be written")
@@ -125,7 +135,7 @@ def _with_journal_end(run: Run, report: records.Report) -> records.Report:
     return report.model_copy(update={"journal": stands, "notes": notes})
 
 
-def _write(folder: Path, report: records.Report) -> str | None:
+def _write(folder: Path, report: Report) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -137,50 +147,35 @@ def _write(folder: Path, report: records.Report) -> str | None:
 
 
 def close_outcomes(run: Run, *, failed: Collection[str]) -> None:
-    """Say of every outcome that was never decided why not.
+    """Give every target a phase and a reason that can stand in the report.
 
     Args:
         run: the run, at its end.
         failed: names of hosts that failed.
     """
     for outcome in run.outcomes.values():
-        if outcome.state == "provisional":
-            _extend_deadline(run, outcome)
-        if outcome.state != "planned":
-            continue
-        if (outcome.reason or "").startswith(BEGUN):
-            _begun(run, outcome)
-            continue
-        others = [one for one in run.outcomes.values() if one.host == outcome.host and one.state in _BAD]
-        if others:
-            run.became(outcome, "untouched", f"{others[0].service} {others[0].state} here before its turn")
-        elif outcome.host in failed:
-            run.became(outcome, "failed", f"{_last_stage(run, outcome.host)} failed here, see its output")
-        elif run.refused:
-            run.became(outcome, "untouched", "the run was refused")
-        elif run.stopped:
-            run.became(outcome, "untouched", f"the run was stopped ({run.stopped})")
-        else:
-            run.became(outcome, "untouched", "the run ended before its turn")
+        if outcome.phase in OPEN:
+            outcome.extend_deadline(run.elapsed)
+        if outcome.phase is TargetPhase.SWITCHING:
+            # Nobody has seen the end of it. A later run will: `record_late_outcomes`.
+            outcome.live, outcome.healthy = None, None
+            run.set_phase(outcome, TargetPhase.SWITCHING, outcome.reason, event="switching")
+        elif outcome.phase is TargetPhase.PLANNED:
+            run.set_phase(outcome, *_never_switched(run, outcome, failed))
 
 
-def _begun(run: Run, outcome: Outcome) -> None:
-    """A target at work whose end nobody has seen: with a window it goes back, and a later run will see that it did."""
-    outcome.live, outcome.healthy = None, None
-    goes_back = outcome.reason != begun(0)
-    if goes_back:
-        outcome.lose(run.elapsed)
-    run.became(outcome, "provisional" if goes_back else "failed", outcome.reason)
-
-
-def _extend_deadline(run: Run, outcome: Outcome) -> None:
-    """The window began anew with every renewal since it was told: at the latest now."""
-    try:
-        told = datetime.fromisoformat(outcome.deadline)
-    except ValueError:
-        return  # nothing was told
-    put_off = told + timedelta(seconds=max(0.0, run.elapsed - outcome.deadline_told))
-    outcome.deadline = put_off.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def _never_switched(run: Run, outcome: TargetOutcome, failed: Collection[str]) -> tuple[TargetPhase, str]:
+    """The phase of a target whose turn never came, and why."""
+    others = [one for one in run.outcomes.values() if one.host == outcome.host and one.phase in FAILED_HERE]
+    if others:
+        return TargetPhase.UNTOUCHED, f"{others[0].service} {others[0].phase} here before its turn"
+    if outcome.host in failed:
+        return TargetPhase.FAILED, f"{_last_stage(run, outcome.host)} failed here, see its output"
+    if run.refused:
+        return TargetPhase.UNTOUCHED, "the run was refused"
+    if run.stopped:
+        return TargetPhase.UNTOUCHED, f"the run was stopped ({run.stopped})"
+    return TargetPhase.UNTOUCHED, "the run ended before its turn"
 
 
 def _last_stage(run: Run, host: str) -> str:
@@ -189,17 +184,12 @@ def _last_stage(run: Run, host: str) -> str:
 
 def _add_unreachable(ctx: RunContext) -> None:
     """Targets that were never reached get their rows too."""
-    if not ctx.run.executed:
-        return
-    lost = [*ctx.unreachable_targets, *(ctx.unreachable_builders if ctx.run.command in ("standby", "wipe") else [])]
+    run = ctx.run
+    lost = [*ctx.unreachable_targets, *(ctx.unreachable_builders if run.command.all_builders else [])]
     if lost:
-        ctx.run.cause = ctx.run.cause or f"{', '.join(lost)} cannot be reached"
+        run.set_cause(f"{', '.join(lost)} cannot be reached")
     targets = {host.name: host for host in ctx.state.inventory}
     for name in ctx.unreachable_targets:
         for service in ctx.services(targets[name]):
-            ctx.run.became(ctx.run.outcome(name, service.name), "untouched", "cannot be reached, left out")
-
-
-def _changed(ctx: RunContext) -> bool:
-    metas = [data.operation_meta for operations in ctx.state.ops.values() for data in operations.values()]
-    return any(meta.is_complete() and meta.did_change() for meta in metas)
+            outcome = run.outcome(name, service.name)
+            run.set_phase(outcome, TargetPhase.UNTOUCHED, "cannot be reached, left out")

@@ -1,13 +1,15 @@
-"""The run's journal: opened with the first operation; what is learned later of targets that were lost comes last."""
+"""The run's journal: opened with the first operation. A later run adds what became of targets that were lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from gofallback.controller import identity
+from gofallback.controller.identity import read_identity
 from gofallback.journal import read
+from gofallback.journal.events import ApprovalCounted, BinaryScanned, RuleOverridden, RunStarted
 from gofallback.journal.writer import Journal, JournalError
+from gofallback.rollout.phases import CLOSING_EVENTS, OPEN_EVENTS
 from gofallback.runid import base_of, same_run
 
 if TYPE_CHECKING:
@@ -15,46 +17,41 @@ if TYPE_CHECKING:
 
     from gofallback.deploys.run.context import RunContext
     from gofallback.deploys.run.state import Run
+    from gofallback.release.state import TargetState
     from gofallback.report.rows import ScanRow
 
-_OPEN = frozenset({"intended", "provisional"})
-_CLOSED = frozenset({"confirmed", "reverted", "failed"})
 
-
-def open_journal(ctx: RunContext) -> None:
+def open_journal(run: Run) -> None:
     """Open the journal and write what this run is about; once, when its first operation is executed."""
-    run = ctx.run
     path = run.home.journal(run.id)
     continued = path.is_file()
     previous = None if continued else read.last_head(run.home.root / "runs", before=base_of(run.id))
     run.journal = Journal(path, run.id, previous=previous, say=run.note)
-    event = "started"
-    if run.options.resume or run.options.abort:
-        event = "resumed" if run.options.resume else "aborted"
-    try:
-        run.journal.write(event, **_run_plan(ctx))
-    except JournalError as error:
-        run.note(str(error))
-        return
+    run.emit(RunStarted(how=_how(run), plan=_run_plan(run)))
     for row in run.overrides:
-        run.tell("override", **row)
+        run.emit(RuleOverridden(row=row))
     for row in run.approvals:
-        # `at` is the line's own key
-        run.tell("approval", **{"signed" if key == "at" else key: value for key, value in row.items()})
+        run.emit(ApprovalCounted(row=row))
     for scan in run.scans:
-        tell_scan(run, scan)
+        emit_scan(run, scan)
 
 
-def tell_scan(run: Run, scan: ScanRow) -> None:
-    """Write what is known to be vulnerable in one binary; nothing while the run has no journal yet."""
-    run.tell("vulnerabilities", **scan.model_dump(mode="json", exclude_defaults=True))
+def _how(run: Run) -> Literal["started", "resumed", "aborted"]:
+    if run.options.resume:
+        return "resumed"
+    return "aborted" if run.options.abort else "started"
 
 
-def _run_plan(ctx: RunContext) -> dict[str, Any]:
-    run = ctx.run
+def emit_scan(run: Run, scan: ScanRow) -> None:
+    """Emit the known vulnerabilities of one binary; scans made while planning are emitted when the journal opens."""
+    if run.executed:
+        run.emit(BinaryScanned(service=scan.service, scan=scan.model_dump(mode="json", exclude_defaults=True)))
+
+
+def _run_plan(run: Run) -> dict[str, Any]:
     options = {key: value for key, value in run.options.model_dump().items() if value not in (None, False, ())}
     return {
-        "command": run.command,
+        "command": run.command.name,
         "who": run.who,
         "identity": run.identity.model_dump(mode="json") if run.identity else None,
         "why": run.options.reason or "",
@@ -64,30 +61,30 @@ def _run_plan(ctx: RunContext) -> dict[str, Any]:
         "waves": [{"name": wave.name, "hosts": list(wave.hosts)} for wave in run.waves],
         "plan": [
             {
-                "host": one.host,
-                "service": one.service,
-                "release": one.release,
-                "previous": one.previous,
-                "live": one.live,
-                "state": one.state,
+                "host": outcome.host,
+                "service": outcome.service,
+                "release": outcome.release,
+                "previous": outcome.previous,
+                "live": outcome.live,
+                "state": str(outcome.phase),
             }
-            for one in run.outcomes.values()
+            for outcome in run.outcomes.values()
         ],
     }
 
 
 def identify(ctx: RunContext) -> None:
-    """Learn who runs this, before anything is executed: it asks programs, and other hosts would go on meanwhile."""
+    """Read who runs this, before anything is executed: other hosts would go on while programs are asked."""
     keys = {str(key) for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
-    ctx.run.identity = identity.read_identity(sorted(keys), project=Path.cwd())
+    ctx.run.identity = read_identity(sorted(keys), project=ctx.project)
 
 
-def journal_problem(ctx: RunContext) -> str | None:
-    """Why the journal could not be kept; None: it can. Asked before anything is executed."""
-    folder = ctx.run.home.journal(ctx.run.id).parent
+def journal_problem(run: Run) -> str | None:
+    """Why the journal could not be kept, or None. Checked before anything is executed."""
+    folder = run.home.journal(run.id).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{ctx.run.id}"
+        probe = folder / f".probe-{run.id}"
         probe.write_bytes(b"0" * 4096)
         probe.unlink()
         if not any(folder.iterdir()):
@@ -100,30 +97,39 @@ def journal_problem(ctx: RunContext) -> str | None:
     return None
 
 
-def record_late_outcomes(ctx: RunContext, host: Host) -> None:
-    """What a target says of an earlier run that lost sight of it goes into that run's journal, as `seen`."""
-    from gofallback.deploys.run.target_state import state_of
+def record_late_outcomes(run: Run, host: Host, state: TargetState) -> None:
+    """Add to the journal of an earlier run what became of a target that it had lost, as `seen`.
 
-    for name, found in state_of(ctx, host).services.items():
+    Args:
+        run: this run.
+        host: the target.
+        state: what the target reports now.
+    """
+    for name, found in state.services.items():
         record = found.outcome or {}
-        run_id, state = str(record.get("run_id", "")), str(record.get("state", ""))
-        path = ctx.run.home.journal(run_id)
-        if state not in _CLOSED or same_run(run_id, ctx.run.id) or not path.is_file():
-            continue
-        last = [
-            entry.data.get("state", entry.event)
-            for entry in read.entries(path.read_bytes())
-            if (entry.host, entry.service) == (host.name, name) and entry.event in {*_OPEN, *_CLOSED, "seen"}
-        ]
-        if not last or last[-1] not in _OPEN:
+        run_id, how = str(record.get("run_id", "")), str(record.get("state", ""))
+        path = run.home.journal(run_id)
+        if how not in CLOSING_EVENTS or same_run(run_id, run.id) or not _is_open(path, host.name, name):
             continue
         reason = str(record.get("reason") or "")
         try:
             Journal(path, run_id).write(
-                "seen", host=host.name, service=name, state=state, reason=reason, live=found.current, by=ctx.run.id
+                "seen", host=host.name, service=name, state=how, reason=reason, live=found.current, by=run.id
             )
         except JournalError:
-            continue  # that run is over; this one tells it
-        line = f"{name} was lost by run {run_id}; it is {state} there" + (f": {reason}" if reason else "")
-        ctx.run.note(f"{host.name}: {line}")
+            continue  # that run is over; this one reports it
+        line = f"{name} was lost by run {run_id}; it is {how} there" + (f": {reason}" if reason else "")
+        run.note(f"{host.name}: {line}")
         host.log_styled(line, fg="yellow")
+
+
+def _is_open(path: Path, host: str, service: str) -> bool:
+    """Whether a journal's last word about a target is that the target was still to change alone."""
+    if not path.is_file():
+        return False
+    events = [
+        str(entry.data.get("state", entry.event))
+        for entry in read.entries(path.read_bytes())
+        if (entry.host, entry.service) == (host, service) and entry.event in {*OPEN_EVENTS, *CLOSING_EVENTS, "seen"}
+    ]
+    return bool(events) and events[-1] in OPEN_EVENTS

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
+from gofallback.deploys.run.commands import Command, commands_with
 from gofallback.model.base import DataError, Strict, absolute_posix
 from gofallback.redact import redact
 
@@ -16,28 +17,13 @@ from gofallback.redact import redact
 _PYINFRA_PREFIXES = ("ssh_", "_")
 #: Characters of a reason: it is a word of a command line on every target, and a line of every journal.
 _LONGEST = 1000
-#: What would have no effect elsewhere, and would let somebody believe that it had.
-_ONLY_FOR = {
-    "ref": ("fallback", "drill"),
-    "source_offline": ("fallback", "drill", "faithful"),
-    "version": ("rollout",),
-    "release": ("rollback",),
-    "resume": ("rollout",),
-    "abort": ("rollout",),
-    "takeover": ("fallback", "rollout", "rollback"),
-    "override_freeze": ("fallback", "rollout"),
-    "break_glass": ("fallback", "rollout"),
-    "requester": ("fallback", "rollout", "status"),
-    "twin": ("fallback", "rollout", "drill"),
-    "faithful": ("fallback", "drill"),
-    "binary": ("faithful", "fallback", "drill"),
-    "cancel": ("builds",),
-    "leave_builds": ("fallback", "drill", "faithful"),
-}
 
 
 class Options(Strict):
-    """One run's wishes; every stage reads the same ones."""
+    """What `--data` asks of one run; every stage reads the same object.
+
+    To add an option: a field here, and its name in the rows of `commands.COMMANDS` that it is for.
+    """
 
     service: tuple[str, ...] = Field(default=(), description="only these services (comma separated)")
     ref: str | None = Field(
@@ -132,22 +118,28 @@ class Options(Strict):
             raise ValueError(f"has {len(text)} characters, at most {_LONGEST} are taken; name a ticket or a page")
         return text
 
-    def check(self, command: str) -> None:
-        """DataError when a wish has no meaning for this deploy file, or beside another one."""
+    def check(self, command: Command) -> None:
+        """Refuse options that mean nothing for this deploy file, or nothing beside another option.
+
+        An option without effect would let somebody believe that it had one.
+
+        Raises:
+            DataError: one line.
+        """
         if self.version and (self.resume or self.abort):
             way = "resume" if self.resume else "abort"
             raise DataError(
                 f"--data version={self.version}: {way} knows its releases from the run it names; leave it out"
             )
-        for key, commands in _ONLY_FOR.items():
-            value = getattr(self, key)
-            # `twin=false` is a wish too: it sets a rule aside.
-            if value != type(self).model_fields[key].default and command not in commands:
+        for key, field in type(self).model_fields.items():
+            value, commands = getattr(self, key), commands_with(key)
+            # `twin=false` is an option too: it sets a rule aside.
+            if value != field.default and commands and command.name not in commands:
                 meant = " and ".join(f"deploys/{name}.py" for name in commands)
                 raise DataError(
-                    f"--data {key}={redact(str(value))}: deploys/{command}.py does not use it; it is for {meant}"
+                    f"--data {key}={redact(str(value))}: deploys/{command.name}.py does not use it; it is for {meant}"
                 )
-        if self.binary and command != "faithful" and not self.faithful:
+        if self.binary and not command.production_only and not self.faithful:
             raise DataError(f"--data binary={self.binary}: is what --data faithful=true compares with; add that too")
 
 

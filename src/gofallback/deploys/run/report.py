@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from itertools import zip_longest
-from typing import Literal
+from typing import Literal, TypeVar
 
-from gofallback.deploys.run.state import Outcome, Run, Span
+from gofallback.deploys.run.state import Run, Span, TargetOutcome
 from gofallback.journal.read import entries
 from gofallback.report import model as records
 from gofallback.report.rows import ApprovalRow, ArtifactRow, Health, Hold, OverrideRow, SourceRow, TargetRow, WaveRow
+from gofallback.rollout.phases import CLOSING_EVENTS, FAILED_HERE, TargetPhase
+from gofallback.rollout.phases import verdict as verdict_of
 
-_APPROVAL = ("principal", "key", "at", "expires", "file")
-_OVERRIDE = ("kind", "what", "why")
+R = TypeVar("R", ApprovalRow, OverrideRow)
 
 
 def to_report(
@@ -35,17 +36,18 @@ def to_report(
     """
     trips = round_trips or {}
     outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
-    targets = [_target(run, outcome) for outcome in outcomes]
-    verdict = records.verdict_of(targets, refused=run.refused is not None, failed=failed, changed=changed)
-    if run.command == "faithful" and run.refused is None and run.faithful and run.uncompared:
+    targets = [_target(outcome) for outcome in outcomes]
+    seen = [(row.outcome, row.health != "unhealthy") for row in targets]
+    verdict = verdict_of(seen, refused=run.refused is not None, failed=failed, changed=changed)
+    if run.command.production_only and run.refused is None and run.faithful and run.uncompared:
         verdict = "partly"
     return records.Report(
         run_id=run.id,
-        command=run.command,
+        command=run.command.name,
         who=run.who,
         started=run.started,
         ended=datetime.now(UTC),
-        environment=next((fleet.environment for fleet in run.fleets.values()), "default"),
+        environment=run.environment,
         stages=_stages(run, order),
         sources=_sources(run),
         artifacts=_artifacts(run),
@@ -57,8 +59,8 @@ def to_report(
         round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
         identity=run.identity,
         why=run.options.reason or "",
-        approvals=[ApprovalRow(**{key: one.get(key, "") for key in _APPROVAL}) for one in run.approvals],
-        overrides=[OverrideRow(**{key: one.get(key, "") for key in _OVERRIDE}) for one in run.overrides],
+        approvals=[_fitting(ApprovalRow, row) for row in run.approvals],
+        overrides=[_fitting(OverrideRow, row) for row in run.overrides],
         comparisons=list(run.comparisons),
         faithful=run.faithful,
         compared=run.compared,
@@ -67,6 +69,11 @@ def to_report(
         holds=_holds(run),
         scans=list(run.scans),
     )
+
+
+def _fitting(model: type[R], row: Mapping[str, str]) -> R:
+    """A row of the report, of those keys that the report has."""
+    return model(**{key: row.get(key, "") for key in model.model_fields})
 
 
 def _stopped(run: Run) -> str | None:
@@ -79,7 +86,7 @@ def _reason(run: Run) -> str:
     if run.cause:
         return run.cause
     for outcome in run.outcomes.values():
-        if outcome.state in ("failed", "reverted") and outcome.reason:
+        if outcome.phase in FAILED_HERE and outcome.reason:
             return f"{outcome.host}: {outcome.reason}"
     if run.faithful and run.uncompared:
         return f"{len(run.uncompared)} of what runs was not compared: {run.uncompared[0]}"
@@ -105,8 +112,8 @@ def _waves(run: Run) -> list[WaveRow]:
     for wave, after in zip_longest(run.waves, run.waves[1:]):
         state: Literal["passed", "failed", "not reached", "cut off"] = "cut off"
         if wave.state == "waiting":
-            mine = {outcome.state for (host, _), outcome in run.outcomes.items() if host in wave.hosts}
-            state = "passed" if mine == {"unchanged"} else "not reached"  # nothing was to be done there
+            phases = {outcome.phase for (host, _), outcome in run.outcomes.items() if host in wave.hosts}
+            state = "passed" if phases == {TargetPhase.UNCHANGED} else "not reached"  # nothing was to be done there
         elif wave.state != "begun":
             state = wave.state
         pause = after.start - wave.end if after and after.start is not None and wave.end is not None else 0.0
@@ -135,7 +142,7 @@ def _holds(run: Run) -> list[Hold]:
         at = max(0.0, (entry.at - run.started).total_seconds())
         if entry.event == "provisional" and (key not in holds or holds[key].ended != "open"):
             holds[key] = Hold(host=key[0], service=key[1], start=at, end=max(at, run.elapsed))
-        elif entry.event in ("confirmed", "reverted", "failed") and key in holds and holds[key].ended == "open":
+        elif entry.event in CLOSING_EVENTS and key in holds and holds[key].ended == "open":
             holds[key] = holds[key].model_copy(update={"end": max(at, holds[key].start), "ended": entry.event})
     return list(holds.values())
 
@@ -150,8 +157,8 @@ def _joined(earlier: records.Span | None, later: records.Span) -> records.Span:
 def _span(run: Run, span: Span) -> records.Span:
     end = span.end if span.end is not None else run.elapsed
     status: records.Status = "ok" if span.ok else "failed"
-    states = {outcome.state for (host, _), outcome in run.outcomes.items() if host == span.host}
-    if not span.ok and span.stage in ("activate", "confirm") and "reverted" in states:
+    phases = {outcome.phase for (host, _), outcome in run.outcomes.items() if host == span.host}
+    if not span.ok and span.stage in ("activate", "confirm") and TargetPhase.REVERTED in phases:
         status = "reverted"
     return records.Span(host=span.host, start=max(0.0, span.start), end=max(0.0, end), status=status)
 
@@ -198,14 +205,14 @@ def _libc(judged: Mapping[str, tuple[str, str]]) -> str:
     )
 
 
-def _target(run: Run, outcome: Outcome) -> TargetRow:
+def _target(outcome: TargetOutcome) -> TargetRow:
     health: Health = "unknown"
     if outcome.healthy is not None:
         health = "healthy" if outcome.healthy else "unhealthy"
     return TargetRow(
         host=outcome.host,
         service=outcome.service,
-        outcome="untouched" if outcome.state == "planned" else outcome.state,
+        outcome=TargetPhase.UNTOUCHED if outcome.phase is TargetPhase.PLANNED else outcome.phase,
         release=outcome.release or "",
         commit=outcome.commit or "",
         sha256=outcome.sha256 or "",

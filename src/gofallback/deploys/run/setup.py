@@ -12,12 +12,13 @@ from pyinfra.api.state import State
 from pyinfra.context import ctx_state
 
 from gofallback.controller.paths import Home
+from gofallback.deploys.run.commands import COMMANDS, Command, CommandName
 from gofallback.deploys.run.context import RunContext, members
 from gofallback.deploys.run.finish import install_exit_handlers
 from gofallback.deploys.run.journal import open_journal
 from gofallback.deploys.run.options import Options, parse_options
 from gofallback.deploys.run.state import Run
-from gofallback.deploys.run.timing import Timing
+from gofallback.deploys.run.timing import StageCallbacks, Timeline
 from gofallback.errors import RefusedError
 from gofallback.git import git_command
 from gofallback.model import Fleet, parse_fleet
@@ -45,7 +46,7 @@ _CONTEXTS: WeakKeyDictionary[State, RunContext] = WeakKeyDictionary()
 _MAKING = RLock()
 
 
-def run_context(command: str | None = None) -> RunContext:
+def run_context(command: CommandName | None = None) -> RunContext:
     """The context of the current pyinfra state.
 
     Args:
@@ -59,7 +60,7 @@ def run_context(command: str | None = None) -> RunContext:
         if state not in _CONTEXTS:
             if command is None:
                 raise RefusedError("a deploy has to begin with preflight(...)")
-            _CONTEXTS[state] = _make(state, command)
+            _CONTEXTS[state] = _make(state, COMMANDS[command])
         return _CONTEXTS[state]
 
 
@@ -67,7 +68,7 @@ def _group(state: State, name: str) -> list[Host]:
     return [host for host in members(state, name) if state.is_host_in_limit(host)]
 
 
-def _make(state: State, command: str) -> RunContext:
+def _make(state: State, command: Command) -> RunContext:
     for host in state.inventory:
         hide(secrets_in(host.data.dict()))
     options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
@@ -85,7 +86,9 @@ def _make(state: State, command: str) -> RunContext:
     for host in hosts["targets"]:
         _sort(host, state, made.targets, made.unreachable_targets)
     _check_services(made, hosts["targets"])
-    state.add_callback_handler(Timing(run, lambda: open_journal(made)))
+    # Listeners of the run's events are named here. Each gets every event, after the journal has it (`Run.emit`).
+    run.listeners.append(Timeline(run))
+    state.add_callback_handler(StageCallbacks(run, lambda: open_journal(run)))
     in_program_order(state)
     know_deploy_file(state.current_deploy_filename)
     # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either

@@ -1,35 +1,39 @@
-"""One run: what it was asked, what it learned, and what became of every host. No pyinfra in here."""
+"""The record of one run: what it was asked, what it learned, and the phase of every target. No pyinfra in here."""
 
 from __future__ import annotations
 
-import getpass
-import secrets
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from gofallback.artifact.spec import BuildSpec
+from gofallback.controller.identity import who_runs
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.deploys.run.commands import Command
 from gofallback.deploys.run.options import Options
+from gofallback.gobuild.result import Built
+from gofallback.journal.events import Event, PhaseChanged
 from gofallback.journal.writer import Journal, JournalError
 from gofallback.model import Fleet
 from gofallback.report.rows import ComparisonRow, Identity, ScanRow
+from gofallback.rollout.phases import PHASES, TargetPhase, may_follow
+from gofallback.runid import new_run_id
 from gofallback.source.model import ResolvedSource
 
-State = Literal["planned", "provisional", "confirmed", "unchanged", "reverted", "failed", "untouched"]
+Listener = Callable[[Event], None]
+"""Gets every event of a run after the journal has it. An error of a listener becomes a note, never the run's."""
 
 
 @dataclass
-class Outcome:
-    """What became of one service on one target."""
+class TargetOutcome:
+    """One service on one target, as far as the run knows."""
 
     host: str
     service: str
-    state: State = "planned"
+    phase: TargetPhase = TargetPhase.PLANNED
     release: str | None = None
     """The release this run wants there."""
     previous: str | None = None
@@ -46,21 +50,28 @@ class Outcome:
     """The run whose activation this is, where it is not this run's own (an earlier part of a resumed one)."""
     deadline: str = ""
     """When a provisional release goes back by itself unless it is confirmed; the target's clock, RFC 3339."""
-    deadline_told: float = 0.0
-    """Seconds since the run began at which that was said: every renewal of the lease since has put it off."""
-    lost: bool = False
-    """The target does not answer: what it told last may no longer be so."""
+    deadline_read: float = 0.0
+    """Seconds since the run began at which the target gave its deadline: every renewal of the lease puts it off."""
     lost_since: float = 0.0
-    """Seconds since the run began."""
+    """Seconds since the run began at which the target was last heard of, while its phase is `lost`."""
 
-    def lose(self, since: float) -> None:
-        """The target does not answer any more.
+    @property
+    def lost(self) -> bool:
+        """Whether the target does not answer any more."""
+        return self.phase is TargetPhase.LOST
+
+    def extend_deadline(self, elapsed: float) -> None:
+        """Set the latest moment at which the target may go back: the window began anew with every renewal.
 
         Args:
-            since: seconds since the run began.
+            elapsed: seconds since the run began.
         """
-        if not self.lost:
-            self.lost, self.lost_since = True, since
+        try:
+            given = datetime.fromisoformat(self.deadline)
+        except ValueError:
+            return  # the target gave none
+        extended = given + timedelta(seconds=max(0.0, elapsed - self.deadline_read))
+        self.deadline = extended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass
@@ -85,21 +96,11 @@ class WaveTiming:
     state: Literal["waiting", "begun", "passed", "failed"] = "waiting"
 
 
-def new_run_id(now: datetime) -> str:
-    """Sortable and unique: ``20261122T031244Z-9f3a``."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-
-
-def who_runs() -> str:
-    """``user@host`` of the controller, for leases and reports."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
 @dataclass
 class Run:
     """Everything one run knows. Stages read what earlier stages put here, and only that."""
 
-    command: str
+    command: Command
     home: Home
     options: Options
     fleets: dict[str, Fleet]
@@ -114,19 +115,25 @@ class Run:
     """Names of the builders that build the same, to be compared (docs/twin-build.md)."""
     sources: dict[str, ResolvedSource] = field(default_factory=dict)
     specs: dict[str, dict[str, BuildSpec]] = field(default_factory=dict)
-    """Service to platform to its main binary, as it is built; the agent's under ``gofallback-agent``."""
-    further: dict[str, dict[str, tuple[BuildSpec, ...]]] = field(default_factory=dict)
-    """Service to platform to its further binaries, by name."""
+    """Service to platform to the spec of its main binary; the agent's under ``gofallback-agent``."""
+    extra_binaries: dict[str, dict[str, tuple[BuildSpec, ...]]] = field(default_factory=dict)
+    """Service to platform to the specs of its further binaries, by name."""
+    results: dict[str, list[Built]] = field(default_factory=dict)
+    """Builder to what it has built so far in this run, or had from an earlier run."""
     artifacts: dict[str, Stored] = field(default_factory=dict)
     """Build key to artifact."""
-    libc: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
-    """Build key of a dynamic binary to target to what it needs of the C library, and what is there."""
     built: set[str] = field(default_factory=set)
     """Keys of the artifacts that this run itself built."""
-    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    libc: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    """Build key of a dynamic binary to target to what it needs of the C library, and what is there."""
+    outcomes: dict[tuple[str, str], TargetOutcome] = field(default_factory=dict)
+    waves: list[WaveTiming] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: str | None = None
+    """Why the run did not begin."""
+    vetoed: str | None = None
+    """Why nothing more may be switched, whatever the targets are; see `veto`."""
     executed: bool = False
     """False for --dry and for a plan nobody confirmed."""
     executing_since: float = 0.0
@@ -144,18 +151,20 @@ class Run:
     comparisons: list[ComparisonRow] = field(default_factory=list)
     """Builds that were compared with another builder's, or with what runs on a target."""
     faithful: bool | None = None
-    """Whether the builder makes the bytes that run in production; None: nobody asked, or it did not come to it."""
+    """Whether the builder makes the bytes that run in production; None: not requested, or the run did not get there."""
     compared: int = 0
     """Programs on targets whose bytes were compared for that."""
     uncompared: list[str] = field(default_factory=list)
     """Programs on targets that run and were left out of that comparison, in a few words each."""
+    incomparable: list[str] = field(default_factory=list)
+    """Why programs in production cannot be built again, or why none runs; lines of the notes."""
     wiped: dict[str, bool] = field(default_factory=dict)
     """Builders that were to be wiped when the run was over, and whether they are."""
     scans: list[ScanRow] = field(default_factory=list)
-    """Known vulnerabilities of the binaries that were looked at."""
-    waves: list[WaveTiming] = field(default_factory=list)
+    """Known vulnerabilities of the binaries that were scanned."""
     journal: Journal = field(default_factory=Journal.null)
     """Opened when the run executes its first operation."""
+    listeners: list[Listener] = field(default_factory=list)
     identity: Identity | None = None
     """Who runs it, and with what (`controller.identity`)."""
 
@@ -171,19 +180,8 @@ class Run:
     @property
     def why(self) -> str:
         """Why this run happens, and why it sets rules aside: one line, for the journals of the targets."""
-        aside = [f"{one['kind']}: {one['why']}" for one in self.overrides]
-        return "; ".join(dict.fromkeys([*([self.options.reason] if self.options.reason else []), *aside]))
-
-    def note(self, line: str) -> None:
-        """Keep a line for the end of the run; once."""
-        if line not in self.notes:
-            self.notes.append(line)
-
-    def leave_uncompared(self, what: str, why: str) -> None:
-        """A program in production that the comparison leaves out: the verdict says so, and a note why."""
-        if what not in self.uncompared:
-            self.uncompared.append(what)
-        self.note(f"{what}: {why}; left out of the comparison")
+        reasons = [f"{row['kind']}: {row['why']}" for row in self.overrides]
+        return "; ".join(dict.fromkeys([*([self.options.reason] if self.options.reason else []), *reasons]))
 
     @property
     def environment(self) -> str:
@@ -195,13 +193,48 @@ class Run:
         """Seconds since the run began."""
         return self.clock() - self._t0
 
-    def outcome(self, host: str, service: str) -> Outcome:
-        """The outcome of one service on one target, made when first asked for."""
-        return self.outcomes.setdefault((host, service), Outcome(host=host, service=service))
+    @property
+    def goes_back(self) -> bool:
+        """Whether the run brings an older release back: nobody goes first, and nothing is provisional."""
+        return self.command.all_at_once or self.options.abort is not None
+
+    @property
+    def needs_no_artifact(self) -> bool:
+        """Whether the run needs nothing but what is on the targets."""
+        return self.command.releases_from == "targets" or bool(self.options.resume or self.options.abort)
+
+    def note(self, line: str) -> None:
+        """Keep a line for the end of the run; once."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def set_cause(self, reason: str) -> None:
+        """Remember what failed first; what follows from it is not the cause."""
+        self.cause = self.cause or reason
 
     def blame(self, host: str, service: str, reason: str) -> None:
-        """Remember what failed first; what follows from it is not the cause."""
-        self.cause = self.cause or f"{service} on {host}: {reason}"
+        """The same for one service on one target."""
+        self.set_cause(f"{service} on {host}: {reason}")
+
+    def veto(self, reason: str) -> None:
+        """Object: from now on nothing more is switched on any target. The first objection counts."""
+        self.vetoed = self.vetoed or reason
+        self.set_cause(reason)
+
+    def leave_uncompared(self, what: str, why: str) -> None:
+        """Leave a program in production out of the comparison; the verdict counts it, and a note has the reason."""
+        if what not in self.uncompared:
+            self.uncompared.append(what)
+        self.note_incomparable(f"{what}: {why}; left out of the comparison")
+
+    def note_incomparable(self, line: str) -> None:
+        """Keep a note on something that cannot be built again, for the case that nothing can."""
+        self.incomparable.append(line)
+        self.note(line)
+
+    def outcome(self, host: str, service: str) -> TargetOutcome:
+        """The outcome of one service on one target, made on first use."""
+        return self.outcomes.setdefault((host, service), TargetOutcome(host=host, service=service))
 
     def artifact(self, service: str, platform: str) -> Stored | None:
         """The artifact of a service for a platform, once it is built and verified."""
@@ -211,35 +244,66 @@ class Run:
     def artifacts_of(self, service: str, platform: str) -> list[Stored]:
         """The artifacts of a service for a platform that exist by now, the main binary's first."""
         main = self.specs.get(service, {}).get(platform)
-        specs = [*([main] if main else []), *self.further.get(service, {}).get(platform, ())]
+        specs = [*([main] if main else []), *self.extra_binaries.get(service, {}).get(platform, ())]
         return [self.artifacts[spec.key] for spec in specs if spec.key in self.artifacts]
 
-    def tell(self, event: str, *, host: str | None = None, service: str | None = None, **data: Any) -> None:
-        """Write an event into the run's journal (docs/journal.md)."""
-        try:
-            self.journal.write(event, host=host, service=service, **data)
-        except JournalError as error:
-            self.note(str(error))
+    def emit(self, event: Event) -> None:
+        """Write an event into the journal, then hand it to every listener.
 
-    def became(self, outcome: Outcome, state: State, reason: str | None = None) -> None:
-        """Keep what became of a target, in the outcome and in the journal."""
-        outcome.state, outcome.reason = state, reason
-        self.tell(
-            state,
-            host=outcome.host,
-            service=outcome.service,
-            release=outcome.release,
-            previous=outcome.previous,
-            live=outcome.live,
-            reason=reason or "",
+        The journal fails closed: a run whose first line cannot be written switches nothing. A listener cannot fail the
+        run, change it or be waited for.
+        """
+        if event.journaled:
+            try:
+                self.journal.write(event.name, host=event.host, service=event.service, **event.data())
+            except JournalError as error:
+                self.note(str(error))
+                self.veto(str(error))
+        for listener in self.listeners:
+            try:
+                listener(event)
+            except Exception as error:
+                self.note(f"a listener failed at {event.name}: {error}")
+
+    def set_phase(
+        self, outcome: TargetOutcome, phase: TargetPhase, reason: str | None = None, *, event: str | None = None
+    ) -> None:
+        """Move a target to a phase, and emit that.
+
+        Args:
+            outcome: the service on the target.
+            phase: the new phase; one that cannot follow is kept and noted, as it shows a defect of ours.
+            reason: why, where the phase is not good; one line.
+            event: the journal's event, where it is not the phase's own.
+        """
+        if not may_follow(outcome.phase, phase):
+            self.note(f"{outcome.service} on {outcome.host}: went from {outcome.phase} to {phase}, which is unexpected")
+        outcome.phase, outcome.reason = phase, reason
+        name = event or PHASES[phase].journal
+        if name is None:
+            return
+        self.emit(
+            PhaseChanged(
+                host=outcome.host,
+                service=outcome.service,
+                event=name,
+                phase=phase,
+                release=outcome.release,
+                previous=outcome.previous,
+                live=outcome.live,
+                reason=reason or "",
+            )
         )
 
-    def begin(self, stage: str, host: str) -> Span:
-        """Open a span of the timeline."""
-        span = Span(stage=stage, host=host, start=self.elapsed)
-        self.spans.append(span)
-        return span
+    def set_lost(self, outcome: TargetOutcome, reason: str, *, unheard: float = 0.0) -> None:
+        """The target does not answer any more; it ends alone what was begun there.
 
-    def end(self, span: Span, ok: bool) -> None:
-        """Close a span."""
-        span.end, span.ok = self.elapsed, ok
+        Args:
+            outcome: the service on the target.
+            reason: one line.
+            unheard: seconds for which the target had not answered when the run gave it up.
+        """
+        if not outcome.lost:
+            outcome.lost_since = self.elapsed - unheard
+        outcome.healthy = None
+        self.set_phase(outcome, TargetPhase.LOST, reason)

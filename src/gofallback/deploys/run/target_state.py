@@ -1,4 +1,4 @@
-"""What the targets of a run told last."""
+"""What the targets of a run reported last."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ _LEAST_FREE = 256 * 1024
 
 
 def state_of(ctx: RunContext, host: Host, *, refresh: bool = False) -> TargetState:
-    """What a target told last, or with ``refresh`` tells now.
+    """The state of a target as it was read last, or with ``refresh`` read now.
 
-    A target that is gone while the run is executed does not end the whole run: what it told last stays.
+    A target that is gone while the run is executed does not end the whole run: the last state stays.
 
     Raises:
-        FactError: it does not answer.
+        FactError: the target does not answer.
     """
-    told: dict[str, TargetState] = ctx.memo.setdefault("told", {})
+    known = ctx.target_states
     try:
-        told[host.name] = target_state(host, ctx.services(host), sudo=ctx.fleet(host).target.sudo, refresh=refresh)
+        sudo = ctx.fleet(host).target.sudo
+        known[host.name] = target_state(host, ctx.services(host), sudo=sudo, refresh=refresh)
     except PyinfraError:
-        if refresh or host.name not in told:
+        if refresh or host.name not in known:
             raise
-    return told[host.name]
+    return known[host.name]
 
 
 def health_problem(found: TargetState, service: Service, release: str | None) -> str | None:
-    """Why a target's release cannot stay, by what it tells now; None: it can.
+    """Why a target's release cannot stay, by what the target reports now; None: it can.
 
     A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.
     """

@@ -16,12 +16,12 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.journal.events import Event, LeaseTaken, LeaseTakenOver
 from gofallback.lease import holder
 from gofallback.lease.script import HEARTBEAT, Terms, hold
 from gofallback.operations.target.channel import BrokenError, Channel, alive, reconnect
 
 #: Gets the name of an event of the journal, and its own keys.
-TellEvent = Callable[..., None]
 
 
 @dataclass
@@ -61,7 +61,7 @@ def acquire(
     sudo: bool = True,
     quiet: bool = False,
     tell: Callable[[str], None] | None = None,
-    tell_event: TellEvent | None = None,
+    emit: Callable[[Event], None] | None = None,
 ) -> bool:
     """Step: take the leases of all these services on a target, or none of them.
 
@@ -76,7 +76,7 @@ def acquire(
         sudo: `target.sudo`.
         quiet: say nothing when it does not work.
         tell: gets the line that says why it failed, for the run's record.
-        tell_event: gets `lease` and `takeover` for the run's journal, with `host`, `service` and their own keys.
+        emit: gets `LeaseTaken` and `LeaseTakenOver`.
 
     Returns:
         False after one red line that names the run which has them. Those this run had before are kept as they are.
@@ -93,7 +93,7 @@ def acquire(
     asked = {name: before.get(name, 0) for name in wanted | before.keys()}
     if before and not alive(host):
         reconnect(host)  # where it does not work, the next line says so
-    problem = _take(state, host, asked, terms, sudo, tell_event)
+    problem = _take(state, host, asked, terms, sudo, emit)
     if problem and not quiet:
         host.log_styled(f"lease: {problem}", fg="red")
     if problem and tell:
@@ -142,7 +142,7 @@ def number(host: Host, service: str) -> int:
 
 
 def _take(
-    state: State, host: Host, asked: dict[str, int], terms: Terms, sudo: bool, tell_event: TellEvent | None
+    state: State, host: Host, asked: dict[str, int], terms: Terms, sudo: bool, emit: Callable[[Event], None] | None
 ) -> str:
     """Why it did not work; empty: it did."""
     sent = time.monotonic()
@@ -166,12 +166,20 @@ def _take(
     _HELD[host] = held
     for taken in answer.takeovers:
         host.log_styled(f"{taken}; what that run still writes here is refused", fg="red")
-        if tell_event:
-            said = {"number": taken.number, "from_run": taken.run_id, "from_who": taken.who, "since": taken.since}
-            tell_event("takeover", host=host.name, service=taken.service, **said)
+        if emit:
+            emit(
+                LeaseTakenOver(
+                    host=host.name,
+                    service=taken.service,
+                    number=taken.number,
+                    from_run=taken.run_id,
+                    from_who=taken.who,
+                    since=taken.since,
+                )
+            )
     for service, got in sorted(answer.numbers.items()):
-        if tell_event:
-            tell_event("lease", host=host.name, service=service, number=got, ttl=terms.ttl, again=again)
+        if emit:
+            emit(LeaseTaken(host=host.name, service=service, number=got, ttl=terms.ttl, again=again))
     # a thread under plain Python, a greenlet under pyinfra, which patches threads
     threading.Thread(target=_keep, args=(held,), daemon=True, name=f"lease {host.name}").start()
     return ""

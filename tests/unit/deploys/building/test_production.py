@@ -14,6 +14,7 @@ from gofallback.controller.store import Stored, manifest_text
 from gofallback.controller.sysroot import packed, read
 from gofallback.deploys.building import cgo, production
 from gofallback.deploys.building.production import LiveBinary
+from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
@@ -130,12 +131,12 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
 
 
 def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
-    Options(binary="/usr/local/bin/hello").check("faithful")
-    Options(binary="/usr/local/bin/hello", faithful=True).check("fallback")
+    Options(binary="/usr/local/bin/hello").check(COMMANDS["faithful"])
+    Options(binary="/usr/local/bin/hello", faithful=True).check(COMMANDS["fallback"])
     with pytest.raises(DataError, match="is what --data faithful=true compares with"):
-        Options(binary="/usr/local/bin/hello").check("fallback")
+        Options(binary="/usr/local/bin/hello").check(COMMANDS["fallback"])
     with pytest.raises(DataError, match=r"deploys/rollout\.py does not use it"):
-        Options(binary="/usr/local/bin/hello").check("rollout")
+        Options(binary="/usr/local/bin/hello").check(COMMANDS["rollout"])
 
 
 def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
@@ -146,10 +147,11 @@ def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
 
 def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ctx = live_on(tmp_path, monkeypatch, t1=told(None))
-    ctx.memo["live"] = [
+    live = [
         LiveBinary(ctx.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
         for one in ("0.14.1", "0.15.2")
     ]
+    ctx.once(production._LIVE, lambda: live)
     assert production.toolchains(ctx) == [("go", "1.27.0"), ("zig", "0.14.1"), ("zig", "0.15.2")]
 
 

@@ -13,7 +13,7 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.cli.main import main
 from gofallback.controller.store import Stored
 from gofallback.deploys.building import plan, twin
-from gofallback.deploys.building.comparison import attach_attestation, reconcile_stored
+from gofallback.deploys.building.comparison import UnconfirmedError, attach_attestation, reconcile_stored
 from gofallback.deploys.releasing import provenance_gate
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
@@ -141,7 +141,7 @@ def word(keys: Path, *, builder: str = "w2", sha256: str | None = None, spec: Bu
 def planned(ctx: RunContext, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> RunContext:
     """With one binary, in the store or not."""
     monkeypatch.setattr(plan, "all_specs", lambda _: [SPEC])
-    ctx.memo["missing"] = [] if stored else [SPEC]
+    ctx.once(plan._MISSING, lambda: [] if stored else [SPEC])
     if stored:
         ctx.run.artifacts[SPEC.key] = stored
     twin.select_twin(ctx)
@@ -256,7 +256,7 @@ def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_a
     ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(tmp_path / "ci")})
     wants: list[Any] = [SimpleNamespace(programs=(SPEC,))]
     with pytest.raises(
-        RefusedError, match=r"the word of the second builder is signed with its own key .*of t1 does not"
+        RefusedError, match=r"the attestation of the second builder is signed with its own key .*of t1 does not"
     ):
         provenance_gate.refuse_unproven(ctx, ctx.targets[0], wants)
     ctx.run.fleets["t1"] = parse_fleet({"services": [MINIMAL], **keys_named(keys)})
@@ -273,11 +273,11 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
     kept = ctx.run.store.add(theirs, stored.path)
     added = ctx.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
-    assert reconcile_stored(ctx, ctx.builders[0], added, manifest(), word(keys)) is None
-    assert provenance_gate.missing_confirmation(ctx, added, ctx.targets[0]) is None
+    reconcile_stored(ctx, ctx.builders[0], added, manifest(), word(keys))
+    assert twin.missing_confirmation(ctx, added, ctx.targets[0]) is None
     other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
-    found = reconcile_stored(ctx, ctx.builders[0], other, manifest(), word(keys))
-    assert found is not None and f"another run stored it meanwhile, built by {first} with sha256 0000" in found
+    with pytest.raises(UnconfirmedError, match=f"another run stored it meanwhile, built by {first} with sha256 0000"):
+        reconcile_stored(ctx, ctx.builders[0], other, manifest(), word(keys))
 
 
 def test_the_word_of_a_twin_is_checked_like_any_other_provenance(

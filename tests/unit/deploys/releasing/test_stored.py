@@ -15,6 +15,7 @@ from gofallback.deploys.building.specs import services_in_use
 from gofallback.deploys.checks import readiness
 from gofallback.deploys.releasing import plan
 from gofallback.deploys.releasing.stored import stored_of
+from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.errors import RefusedError
@@ -109,7 +110,7 @@ def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path
     ctx.run.fleets["w1"] = Fleet(services={"hello": service()})
     with pytest.raises(RefusedError, match="is empty, and no target says what to build for"):
         readiness._platforms(ctx)
-    ctx.run.command = "fallback"
+    ctx.run.command = COMMANDS["fallback"]
     assert services_in_use(ctx) == []
 
 

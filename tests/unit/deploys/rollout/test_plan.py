@@ -58,7 +58,7 @@ def test_what_a_resumed_run_was_to_bring_and_nobody_knows_is_said_to_be_missing(
     tell |= {"t1": {"api": PROVISIONAL, "web": SETTLED}}
     ctx = site(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
     assert planned(ctx) == {("t1", "api"): "confirm"}
-    assert ctx.run.outcome("t1", "web").state == "untouched"
+    assert ctx.run.outcome("t1", "web").phase == "untouched"
 
 
 @pytest.mark.parametrize("command", ["rollback", "rollout"])

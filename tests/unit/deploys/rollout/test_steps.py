@@ -23,6 +23,7 @@ from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.state import TargetState
+from gofallback.rollout.phases import TargetPhase
 from tests.unit.sites import site
 from tests.unit.targets import record, target
 
@@ -34,7 +35,7 @@ confirm: Any = import_module("gofallback.deploys.confirm")
 
 def switched(ctx: RunContext, host: str, service: str = "hello") -> None:
     outcome = ctx.run.outcome(host, service)
-    outcome.release, outcome.previous, outcome.live, outcome.state = NEW, OLD, NEW, "provisional"
+    outcome.release, outcome.previous, outcome.live, outcome.phase = NEW, OLD, NEW, TargetPhase.PROVISIONAL
 
 
 def step(ctx: RunContext, how: Any = "activate", service: str = "hello", wave: int = 0) -> tuple[Step, Switch]:
@@ -71,7 +72,7 @@ def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_f
     says["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
-    assert (ctx.run.outcome("t1", "api").lost, ctx.run.outcome("t1", "web").state) == (True, "reverted")
+    assert (ctx.run.outcome("t1", "api").lost, ctx.run.outcome("t1", "web").phase) == (True, "reverted")
 
 
 def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
@@ -88,11 +89,11 @@ def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped
     tmp_path: Path, says: dict[str, ActivationOutcome]
 ) -> None:
     ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
-    ctx.run.outcome("t1", "hello").state = "reverted"
+    ctx.run.outcome("t1", "hello").phase = TargetPhase.REVERTED
     switched(ctx, "t2")
     assert stop_reason(ctx)
     assert activate._go_live(ctx.state, ctx.targets[1], ctx, *step(ctx, "confirm", wave=1))
-    assert ctx.run.outcome("t2", "hello").state == "provisional"
+    assert ctx.run.outcome("t2", "hello").phase == "provisional"
     assert confirm.decision(ctx).back == ("t2",)
 
 
@@ -102,7 +103,7 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
 ) -> None:
     ctx = site(tmp_path, "t1")
     switched(ctx, "t1")
-    ctx.run.outcome("t1", "hello").lose(0.0)
+    ctx.run.set_lost(ctx.run.outcome("t1", "hello"), "no answer")
     found = target(NEW if good else OLD, OLD, NEW, ran=(record(ctx.run.id, NEW, OLD, state),))
 
     class Second:
@@ -118,7 +119,7 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
     monkeypatch.setattr(confirm, "read_state_over", lambda *_: TargetState(services={"hello": found}))
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
     assert confirm._lost(ctx.state, ctx.targets[0], ctx) is good
-    assert ctx.run.outcome("t1", "hello").state == state
+    assert ctx.run.outcome("t1", "hello").phase == state
     assert given_back == ["t1"]  # its renewals would put the way back off
 
 
@@ -127,10 +128,11 @@ def test_a_lost_target_is_given_no_more_time_at_the_end_than_it_needs_since_it_w
     host = ctx.targets[0]
     services = ctx.services(host)
     alone = 60 + services[0].health.start_deadline
-    ctx.run.outcome("t1", "hello").lose(ctx.run.elapsed)
-    assert confirm._patience(ctx, host, services) == pytest.approx(alone + 15, abs=1)
+    switched(ctx, "t1")
+    ctx.run.set_lost(ctx.run.outcome("t1", "hello"), "no answer")
+    assert confirm._time_left(ctx, host, services) == pytest.approx(alone + 15, abs=1)
     ctx.run.outcome("t1", "hello").lost_since = ctx.run.elapsed - 1000
-    assert confirm._patience(ctx, host, services) == 15
+    assert confirm._time_left(ctx, host, services) == 15
 
 
 def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +162,7 @@ def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = waiting(tmp_path, "ask")
-    monkeypatch.setattr(pause, "retake_lost_leases", lambda *_: ctx.memo.update(watch=[lambda: "t1: taken over"]))
+    monkeypatch.setattr(pause, "retake_lost_leases", lambda *_: ctx.watchers.append(lambda: "t1: taken over"))
     began = time.monotonic()
     pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", planned_waves(ctx)[0]))
     assert time.monotonic() - began < 5
@@ -197,7 +199,7 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
     monkeypatch.setattr(reconnect, "read_state_over", asked)
     monkeypatch.setattr(reconnect, "reconnect", connect_again)
     assert activate._gate(ctx.state, ctx.targets[0], ctx, Step("gate", planned_waves(ctx)[0]))
-    assert ctx.run.outcome("t1", "hello").state == "provisional"
+    assert ctx.run.outcome("t1", "hello").phase == "provisional"
     assert not ctx.run.outcome("t1", "hello").lost
 
 
@@ -211,12 +213,11 @@ def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
-    back = Switch(ctx.services(ctx.targets[0])[0], "", None, "revert")
     outcome = ctx.run.outcome("t1", "hello")
-    switch.record_outcome(ctx.run, outcome, back, ActivationOutcome("reverted", NEW))
+    switch.record_outcome(ctx.run, outcome, ActivationOutcome("reverted", NEW), taking_back=True)
     looked_at(monkeypatch, current=None)
     assert confirm._look(ctx.state, ctx.targets[0], ctx)
-    assert (outcome.state, outcome.live, outcome.release) == ("confirmed", None, None)
+    assert (outcome.phase, outcome.live, outcome.release) == ("taken-back", None, None)
 
 
 def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_down(
@@ -224,10 +225,10 @@ def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_
 ) -> None:
     ctx = site(tmp_path, "t1", command="rollback")
     outcome = ctx.run.outcome("t1", "hello")
-    outcome.release, outcome.state = OLD, "confirmed"
+    outcome.release, outcome.phase = OLD, TargetPhase.CONFIRMED
     looked_at(monkeypatch, current=OLD, free=0)
     assert confirm._look(ctx.state, ctx.targets[0], ctx)
-    assert (outcome.state, outcome.healthy) == ("confirmed", True)
+    assert (outcome.phase, outcome.healthy) == ("confirmed", True)
 
 
 def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_and_not_called_healthy(
@@ -240,7 +241,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     ctx.run.journal = Journal(ctx.run.home.journal(ctx.run.id), ctx.run.id)
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.healthy = OLD, True
-    ctx.run.became(outcome, "confirmed")
+    ctx.run.set_phase(outcome, TargetPhase.CONFIRMED)
     monkeypatch.setattr(confirm, "read_state", silent)
     assert not confirm._look(ctx.state, ctx.targets[0], ctx)
     row = to_report(ctx.run, failed=True, order={}).targets[0]

@@ -17,12 +17,13 @@ from gofallback.deploys.rollout.waves import (
     planned_waves,
     schedule,
     stop_reason,
-    target_status,
+    target_phases,
 )
 from gofallback.errors import RefusedError
 from gofallback.model import Fleet
 from gofallback.model.rollout import Rollout
 from gofallback.pyinfra_patches.order import in_program_order
+from gofallback.rollout.phases import TargetPhase
 from tests.unit.sites import site
 
 
@@ -35,15 +36,15 @@ def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_pa
     ctx = site(tmp_path, "t1", "t2")
     assert stop_reason(ctx) is None
     ctx.run.blame("t1", "hello", "not healthy")
-    ctx.run.outcome("t1", "hello").state = state
-    ctx.run.outcome("t2", "hello").state = "untouched"
+    ctx.run.outcome("t1", "hello").phase = TargetPhase(state)
+    ctx.run.outcome("t2", "hello").phase = TargetPhase.UNTOUCHED
     assert stop_reason(ctx) == "hello on t1: not healthy"
 
 
 @pytest.mark.parametrize("state", ["planned", "provisional", "confirmed", "unchanged", "untouched"])
 def test_good_outcomes_and_those_to_come_stop_nobody(tmp_path: Path, state: Any) -> None:
     ctx = site(tmp_path, "t1", "t2")
-    ctx.run.outcome("t1", "hello").state = state
+    ctx.run.outcome("t1", "hello").phase = TargetPhase(state)
     assert stop_reason(ctx) is None
 
 
@@ -86,35 +87,35 @@ def test_a_rollback_takes_all_targets_at_once(tmp_path: Path) -> None:
 def test_a_target_stands_where_the_worst_of_its_services_stands(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2")
     for service, state in (("api", "provisional"), ("web", "reverted")):
-        ctx.run.outcome("t1", service).state = cast(Any, state)
-    ctx.run.outcome("t2", "api").state = "provisional"
-    assert target_status(ctx) == {"t1": "reverted", "t2": "provisional"}
-    ctx.run.outcome("t2", "web").lost = True
-    assert target_status(ctx)["t2"] == "lost"
+        ctx.run.outcome("t1", service).phase = TargetPhase(state)
+    ctx.run.outcome("t2", "api").phase = TargetPhase.PROVISIONAL
+    assert target_phases(ctx) == {"t1": "reverted", "t2": "provisional"}
+    ctx.run.outcome("t2", "web").phase = TargetPhase.LOST
+    assert target_phases(ctx)["t2"] == "lost"
 
 
 def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
-    ctx.run.outcome("t3", "hello").state = "reverted"
+    ctx.run.outcome("t3", "hello").phase = TargetPhase.REVERTED
     assert stop_reason(ctx) is None
     ctx.run.blame("t3", "hello", "not healthy")
-    ctx.run.outcome("t4", "hello").state = "failed"
+    ctx.run.outcome("t4", "hello").phase = TargetPhase.FAILED
     words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
     assert stop_reason(ctx) == words
 
 
 def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", rollout={"budget": {"count": 1}})
-    ctx.run.outcome("t3", "hello").state = "reverted"
+    ctx.run.outcome("t3", "hello").phase = TargetPhase.REVERTED
     ctx.run.blame("t3", "hello", "not healthy")
-    ctx.memo["watch"] = [lambda: "the lease in etcd was lost"]
+    ctx.watchers = [lambda: "the lease in etcd was lost"]
     decision(ctx)
     assert ctx.run.cause == "the lease in etcd was lost"
 
 
 def test_what_watches_from_outside_stops_the_rest_too(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2")
-    ctx.memo["watch"] = [lambda: "the lease in etcd was lost"]
+    ctx.watchers = [lambda: "the lease in etcd was lost"]
     assert stop_reason(ctx) == "the lease in etcd was lost"
 
 
@@ -139,7 +140,7 @@ def test_where_no_named_canary_can_be_reached_another_target_goes_first(tmp_path
 
 def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", command="rollback")
-    ctx.run.outcome("t1", "hello").state = "failed"
+    ctx.run.outcome("t1", "hello").phase = TargetPhase.FAILED
     assert stop_reason(ctx) == "t1 failed"  # nothing was changed yet
     begin_wave(ctx, planned_waves(ctx)[0])
     assert stop_reason(ctx) is None
@@ -147,5 +148,5 @@ def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_le
 
 def test_a_service_that_was_never_brought_to_a_target_leaves_its_other_services_alone(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", command="rollback", services=("hello", "twin"))
-    ctx.run.outcome("t1", "twin").state = "untouched"
+    ctx.run.outcome("t1", "twin").phase = TargetPhase.UNTOUCHED
     assert failed_outcome(ctx, ctx.targets[0]) is None

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gofallback.controller.paths import Home
-from gofallback.deploys.rollout.switch import Switch, begun, record_outcome
+from gofallback.deploys.rollout.switch import record_outcome
+from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.finish import close_outcomes
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
-from gofallback.deploys.run.state import Outcome, Run, WaveTiming
+from gofallback.deploys.run.state import Run, Span, TargetOutcome, WaveTiming
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
-from gofallback.model import Service
 from gofallback.release.activation import ActivationOutcome
 from gofallback.report.table import runs_now
-from tests.unit.services import MINIMAL
+from gofallback.rollout.phases import TargetPhase
 
 NEW, OLD = "v1.1.0-1a2b3c4d", "v1.0.0-aaaabbbb"
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    made = Run(command="fallback", home=Home(tmp_path), options=Options(), fleets={})
+    made = Run(command=COMMANDS["fallback"], home=Home(tmp_path), options=Options(), fleets={})
     made.executed = True
     return made
 
 
-def planned(run: Run, host: str, service: str = "hello") -> Outcome:
+def planned(run: Run, host: str, service: str = "hello") -> TargetOutcome:
     outcome = run.outcome(host, service)
     outcome.release, outcome.previous, outcome.live, outcome.healthy = NEW, OLD, OLD, True
     return outcome
@@ -39,56 +40,53 @@ def planned(run: Run, host: str, service: str = "hello") -> Outcome:
 def test_a_target_whose_turn_never_came_is_untouched_and_says_why(run: Run) -> None:
     outcome = planned(run, "t1")
     close_outcomes(run, failed=())
-    assert (outcome.state, outcome.reason) == ("untouched", "the run ended before its turn")
+    assert (outcome.phase, outcome.reason) == ("untouched", "the run ended before its turn")
 
 
 def test_a_host_that_failed_without_a_word_names_the_stage_it_failed_in(run: Run) -> None:
     outcome = planned(run, "t1")
-    run.end(run.begin("preflight", "t1"), ok=True)
-    run.end(run.begin("release", "t1"), ok=False)
+    run.spans = [Span("preflight", "t1", 0.0, 1.0, ok=True), Span("release", "t1", 1.0, 2.0, ok=False)]
     close_outcomes(run, failed={"t1"})
-    assert outcome.state == "failed"
+    assert outcome.phase == "failed"
     assert outcome.reason == "release failed here, see its output"
 
 
 def test_a_service_after_the_one_that_failed_on_its_host_is_untouched(run: Run) -> None:
-    run.outcome("t1", "hello").state = "reverted"
+    run.outcome("t1", "hello").phase = TargetPhase.REVERTED
     twin = planned(run, "t1", "twin")
     close_outcomes(run, failed={"t1"})
-    assert (twin.state, twin.reason) == ("untouched", "hello reverted here before its turn")
+    assert (twin.phase, twin.reason) == ("untouched", "hello reverted here before its turn")
 
 
-@pytest.mark.parametrize(("seconds", "state"), [(60, "provisional"), (0, "failed")])
-def test_an_activation_nobody_followed_to_its_end_is_not_said_to_run_the_old_release(
-    run: Run, seconds: int, state: str
-) -> None:
+def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_the_journal(run: Run) -> None:
+    run.journal = Journal(run.home.journal(run.id), run.id)
     outcome = planned(run, "t1")
-    outcome.reason = begun(seconds)
+    run.set_phase(outcome, TargetPhase.SWITCHING, "begun and not followed")
     run.stopped = "SIGINT"
     close_outcomes(run, failed=())
-    assert (outcome.state, outcome.live, outcome.healthy, outcome.lost) == (state, None, None, bool(seconds))
-    assert ("goes back 60 s after" in str(outcome.reason)) is bool(seconds)
-    (row,) = to_report(run, failed=True, order={}).targets
+    report = to_report(run, failed=True, order={})
+    (row,) = report.targets
+    assert (row.outcome, row.running, row.health, row.reason) == ("switching", "", "unknown", "begun and not followed")
     assert runs_now(row) == "what runs there now is not known"
+    assert json.loads(report.model_dump_json())["targets"][0]["outcome"] == "switching"
+    assert (report.verdict, report.exit_status) == ("failed", 4)
+    events = [(entry.event, entry.data["reason"]) for entry in entries(run.home.journal(run.id).read_bytes())]
+    assert events == [("intended", "begun and not followed"), ("switching", "begun and not followed")]
 
 
 def test_the_end_of_a_window_is_told_as_the_last_renewal_put_it_off(run: Run) -> None:
     seconds = iter([5.0, 605.0, 605.0])
     run.clock, run._t0 = lambda: next(seconds), 0.0
     outcome = planned(run, "t1")
-    record_outcome(
-        run,
-        outcome,
-        Switch(Service(**MINIMAL), NEW, None, "activate"),
-        ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00.250Z"),
-    )
+    found = ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00.250Z")
+    record_outcome(run, outcome, found)
     close_outcomes(run, failed=())
     assert outcome.deadline == "2026-11-22T03:10:00Z"
 
 
 def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: Run) -> None:
     outcome = planned(run, "t1")
-    outcome.state = "confirmed"
+    outcome.phase = TargetPhase.CONFIRMED
     run.stopped = "SIGTERM"
     report = to_report(run, failed=True, order={"t1": 0})
     assert report.exit_status == 4
@@ -97,56 +95,72 @@ def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: R
 
 def test_the_report_gives_what_failed_first_as_the_reason_and_not_what_followed(run: Run) -> None:
     first = planned(run, "t1")
-    first.state, first.reason = "reverted", "went back, because of hello on t2"
+    first.phase, first.reason = TargetPhase.REVERTED, "went back, because of hello on t2"
     second = planned(run, "t2")
-    second.state, second.reason = "failed", "not healthy"
+    second.phase, second.reason = TargetPhase.FAILED, "not healthy"
     run.blame("t2", "hello", "not healthy")
     run.blame("t1", "hello", "went back")
     assert to_report(run, failed=True, order={}).reason == "hello on t2: not healthy"
 
 
 def test_a_run_whose_builder_failed_is_failed_although_no_target_was_touched(run: Run) -> None:
-    planned(run, "t1").state = "untouched"
+    planned(run, "t1").phase = TargetPhase.UNTOUCHED
     report = to_report(run, failed=True, order={})
     assert (report.verdict, report.exit_status) == ("failed", 4)
 
 
-@pytest.fixture
-def switch() -> Switch:
-    return Switch(Service(**MINIMAL), NEW, None, "activate")
-
-
-def test_where_the_target_refused_what_ran_before_still_runs(run: Run, switch: Switch) -> None:
+def test_where_the_target_refused_what_ran_before_still_runs(run: Run) -> None:
     outcome = planned(run, "t1")
-    record_outcome(run, outcome, switch, ActivationOutcome("refused", NEW, reason="another activation is under way"))
-    assert (outcome.state, outcome.live, outcome.healthy) == ("failed", OLD, True)
+    record_outcome(run, outcome, ActivationOutcome("refused", NEW, reason="another activation is under way"))
+    assert (outcome.phase, outcome.live, outcome.healthy) == ("failed", OLD, True)
     assert outcome.reason == "refused: another activation is under way"
 
 
-def test_an_activation_that_was_cut_off_failed_and_nobody_knows_what_runs(run: Run, switch: Switch) -> None:
+def test_an_activation_that_was_cut_off_without_a_window_failed_and_nobody_knows_what_runs(run: Run) -> None:
     outcome = planned(run, "t1")
-    record_outcome(run, outcome, switch, ActivationOutcome("interrupted", NEW, reason="killed"))
-    assert (outcome.state, outcome.live, outcome.healthy) == ("failed", None, None)
+    record_outcome(run, outcome, ActivationOutcome("interrupted", NEW, reason="killed"))
+    assert (outcome.phase, outcome.live, outcome.healthy) == ("failed", None, None)
 
 
-def test_a_target_that_does_not_answer_is_lost_and_neither_good_nor_failed(run: Run, switch: Switch) -> None:
+def test_an_activation_that_was_cut_off_within_its_window_is_waited_for_as_it_goes_back_by_itself(run: Run) -> None:
     outcome = planned(run, "t1")
-    record_outcome(run, outcome, switch, ActivationOutcome("unknown", NEW, reason="no answer"))
-    assert (outcome.state, outcome.lost, outcome.healthy) == ("provisional", True, None)
+    record = {"state": "intended", "stage": "gate", "confirm": {"deadline": "2026-11-22T03:00:00Z"}}
+    found = ActivationOutcome("interrupted", NEW, live=NEW, reason="killed", record=record)
+    record_outcome(run, outcome, found)
+    assert (outcome.phase, outcome.live, outcome.healthy) == ("lost", None, None)
+    assert outcome.reason == "interrupted, and ended by its dead-man's switch: killed"
 
 
-def test_a_switch_is_provisional_until_it_is_confirmed_and_says_until_when(run: Run, switch: Switch) -> None:
+def test_a_target_that_does_not_answer_is_lost_and_neither_good_nor_failed(run: Run) -> None:
+    outcome = planned(run, "t1")
+    record_outcome(run, outcome, ActivationOutcome("unknown", NEW, reason="no answer"))
+    assert (outcome.phase, outcome.lost, outcome.healthy) == ("lost", True, None)
+
+
+def test_a_switch_is_provisional_until_it_is_confirmed_and_says_until_when(run: Run) -> None:
     outcome = planned(run, "t1")
     found = ActivationOutcome("provisional", NEW, live=NEW, healthy=True, deadline="2026-11-22T03:00:00Z")
-    record_outcome(run, outcome, switch, found)
-    assert (outcome.state, outcome.live, outcome.deadline) == ("provisional", NEW, "2026-11-22T03:00:00Z")
+    record_outcome(run, outcome, found)
+    assert (outcome.phase, outcome.live, outcome.deadline) == ("provisional", NEW, "2026-11-22T03:00:00Z")
 
 
-def test_a_run_that_is_taken_back_has_done_what_it_was_asked_when_the_target_went_back(run: Run) -> None:
+def test_a_target_that_an_abort_took_back_is_taken_back_and_journalled_as_reverted(run: Run) -> None:
+    run.journal = Journal(run.home.journal(run.id), run.id)
     outcome = planned(run, "t1")
-    back = Switch(Service(**MINIMAL), OLD, None, "revert", "20261122T031244Z-9f3a")
-    record_outcome(run, outcome, back, ActivationOutcome("reverted", NEW, live=OLD, healthy=True))
-    assert (outcome.state, outcome.release, outcome.live) == ("confirmed", OLD, OLD)
+    outcome.release = OLD
+    record_outcome(run, outcome, ActivationOutcome("reverted", NEW, live=OLD, healthy=True), taking_back=True)
+    assert (outcome.phase, outcome.release, outcome.live) == ("taken-back", OLD, OLD)
+    assert [entry.event for entry in entries(run.home.journal(run.id).read_bytes())] == ["reverted"]
+    report = to_report(run, failed=False, order={})
+    assert (report.targets[0].outcome, report.verdict, report.exit_status) == ("taken-back", "done", 0)
+
+
+def test_a_release_that_was_confirmed_before_an_abort_came_is_not_taken_back(run: Run) -> None:
+    outcome = planned(run, "t1")
+    outcome.release = OLD
+    record_outcome(run, outcome, ActivationOutcome("confirmed", NEW, live=NEW, healthy=True), taking_back=True)
+    assert (outcome.phase, outcome.live) == ("failed", NEW)
+    assert outcome.reason == f"{NEW} was confirmed meanwhile and stays; deploys/rollback.py goes back"
 
 
 def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> None:
@@ -165,7 +179,7 @@ def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> No
 
 def test_a_wave_with_nothing_to_do_was_passed(run: Run) -> None:
     run.waves = [WaveTiming("canary", ("t1",)), WaveTiming("wave 1", ("t2",))]
-    planned(run, "t1").state, planned(run, "t2").state = "unchanged", "untouched"
+    planned(run, "t1").phase, planned(run, "t2").phase = TargetPhase.UNCHANGED, TargetPhase.UNTOUCHED
     assert [row.state for row in to_report(run, failed=False, order={}).waves] == ["passed", "not reached"]
 
 
@@ -180,9 +194,9 @@ def test_the_report_knows_from_the_journal_how_long_each_release_was_provisional
     seconds = iter(range(100))
     run.journal = Journal(run.home.journal(run.id), run.id, now=lambda: run.started + timedelta(seconds=next(seconds)))
     for event, host in (("provisional", "t1"), ("provisional", "t2"), ("provisional", "t1"), ("confirmed", "t1")):
-        run.tell(event, host=host, service="hello")
-    run.tell("reverted", host="t2", service="hello")
-    run.tell("seen", host="t2", service="hello")
+        run.journal.write(event, host=host, service="hello")
+    run.journal.write("reverted", host="t2", service="hello")
+    run.journal.write("seen", host="t2", service="hello")
     holds = to_report(run, failed=True, order={}).holds
     assert [(hold.host, round(hold.start), round(hold.end), hold.ended) for hold in holds] == [
         ("t1", 0, 3, "confirmed"),
@@ -200,7 +214,7 @@ def test_who_approved_and_what_was_set_aside_is_in_the_report(run: Run) -> None:
 
 def test_a_release_that_nobody_confirmed_says_until_when_it_stays(run: Run) -> None:
     outcome = planned(run, "t1")
-    outcome.state, outcome.live, outcome.deadline = "provisional", NEW, "2026-11-22T03:14:00Z"
+    outcome.phase, outcome.live, outcome.deadline = TargetPhase.PROVISIONAL, NEW, "2026-11-22T03:14:00Z"
     report = to_report(run, failed=True, order={})
     assert (report.verdict, report.targets[0].outcome, report.targets[0].deadline) == (
         "failed",

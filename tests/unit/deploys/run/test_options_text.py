@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.options import parse_options
 from gofallback.model.base import DataError
 
@@ -12,7 +13,7 @@ GROUP_DATA = frozenset({"services", "rollout"})
 
 def told(key: str, value: object, command: str = "fallback") -> str:
     with pytest.raises(DataError) as error:
-        parse_options({key: value}, GROUP_DATA).check(command)
+        parse_options({key: value}, GROUP_DATA).check(COMMANDS[command])
     return str(error.value)
 
 
@@ -42,21 +43,21 @@ def test_a_version_that_became_a_number_is_told() -> None:
 )
 def test_a_wish_for_another_deploy_is_not_left_out_in_silence(key: str, value: str, command: str, meant: str) -> None:
     assert told(key, value, command) == f"--data {key}={value}: deploys/{command}.py does not use it; it is for {meant}"
-    parse_options({key: value}, GROUP_DATA).check(meant.split("/")[1].split(".")[0])
+    parse_options({key: value}, GROUP_DATA).check(COMMANDS[meant.split("/")[1].split(".")[0]])
 
 
 def test_a_no_is_a_wish_like_any_other_where_it_is_not_what_counts_anyway() -> None:
     assert told("twin", False, "rollback").startswith("--data twin=False: deploys/rollback.py does not use it")
-    parse_options({"twin": False}, GROUP_DATA).check("rollout")
-    parse_options({"source_offline": False, "faithful": False}, GROUP_DATA).check("rollback")
+    parse_options({"twin": False}, GROUP_DATA).check(COMMANDS["rollout"])
+    parse_options({"source_offline": False, "faithful": False}, GROUP_DATA).check(COMMANDS["rollback"])
 
 
 @pytest.mark.parametrize("way", ["resume", "abort"])
 def test_a_version_beside_a_run_that_has_its_own_is_not_left_out_in_silence(way: str) -> None:
     options = parse_options({"version": "v1.1.0", way: "20261122T031244Z-9f3a"}, GROUP_DATA)
     with pytest.raises(DataError, match=f"version=v1.1.0: {way} knows its releases"):
-        options.check("rollout")
+        options.check(COMMANDS["rollout"])
 
 
 def test_group_data_and_pyinfras_own_keys_pass() -> None:
-    parse_options({"rollout": {"revert": "all"}, "ssh_user": "deploy"}, GROUP_DATA).check("status")
+    parse_options({"rollout": {"revert": "all"}, "ssh_user": "deploy"}, GROUP_DATA).check(COMMANDS["status"])

@@ -1,0 +1,121 @@
+"""The known-good comparison: what the builder makes of the releases in production, against the targets' bytes now."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+
+from gofallback.artifact.compare import compare_files
+from gofallback.controller.store import file_sha256
+from gofallback.deploys.building import plan, production
+from gofallback.deploys.building.production import LiveBinary
+from gofallback.deploys.run.comparisons import fetch_file, label, record_folder, record_row, save_comparison
+from gofallback.deploys.run.context import Key, RunContext
+from gofallback.errors import GofallbackError
+from gofallback.operations.target.channel import BrokenError, run
+
+_EXPLANATION: Key[str] = Key("why two binaries differ")
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What came of reading one side of a comparison."""
+
+    found: str = ""
+    """Path of a file here, or SHA-256 of a file there."""
+    problem: str = ""
+
+
+def compare(state: State, host: Host, ctx: RunContext) -> bool:
+    """Step: every binary that runs in production is what this builder makes of its commit; else in words why not."""
+    with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
+        built = {spec.key: _fetch_built(ctx, host, spec.key, Path(folder)) for spec in production.specs(ctx)}
+        lives = production.live_binaries(ctx)
+        hashes = [gevent.spawn(_hash, ctx, live) for live in lives]
+        gevent.joinall(hashes)
+        problems = [
+            _compare(ctx, host, live, built[live.spec.key], job.value) for live, job in zip(lives, hashes, strict=True)
+        ]
+    bad = list(dict.fromkeys(problem for problem in problems if problem))
+    ctx.run.faithful, ctx.run.compared = not bad, len(lives)
+    for problem in bad:
+        host.log_styled(problem, fg="red")
+    if bad:
+        ctx.run.veto(f"{host.name} is not a faithful replacement: {bad[0]}")
+        return False
+    count = len({live.host.name for live in lives})
+    host.log(f"{host.name}: makes the bytes of {len(lives)} program(s) that run on {count} target(s)")
+    if ctx.run.uncompared:
+        host.log_styled(f"not compared: {'; '.join(ctx.run.uncompared)}", fg="yellow")
+    return True
+
+
+def _fetch_built(ctx: RunContext, host: Host, key: str, folder: Path) -> _Side:
+    """What the builder built, copied to the controller: the builder's own hash of it does not count."""
+    built = next((one for one in plan.built_by(ctx, host.name) if one.spec.key == key), None)
+    if built is None:
+        return _Side(problem=f"{host.name} did not build it (see above)")
+    local = folder / key[:16]
+    problem = fetch_file(host, built.path, local)
+    return _Side(problem=problem) if problem else _Side(str(local))
+
+
+def _hash(ctx: RunContext, live: LiveBinary) -> _Side:
+    """SHA-256 of the bytes that are on the target now. Nothing that was written down counts."""
+    command, sudo = f"sha256sum -- {shlex.quote(live.path)}", ctx.fleet(live.host).target.sudo
+    try:
+        code, lines = run(ctx.state, live.host, command, sudo=sudo, timeout=60)
+    except BrokenError as error:
+        return _Side(problem=f"its hash cannot be read: {error}")
+    if code or not lines:
+        return _Side(problem=f"its hash cannot be read: {(lines or ['no answer'])[-1]}")
+    return _Side(lines[-1].split()[0])
+
+
+def _compare(ctx: RunContext, host: Host, live: LiveBinary, built: _Side, there: _Side) -> str | None:
+    """The problem in one line; None: the same bytes."""
+    names, spec = (host.name, live.host.name), live.spec
+    what = f"{label(spec)} {live.release}"
+    if built.problem:
+        return f"{what}: {built.problem}"
+    if there.problem:
+        return f"{what}: {live.host.name}: {there.problem}"
+    local = Path(built.found)
+    sha256 = (file_sha256(local), there.found)
+    if sha256[0] == sha256[1]:
+        record_row(ctx.run, spec, names, sha256)
+        return None
+    why = ctx.once(_EXPLANATION(*sha256), lambda: _explanation(ctx, host, live, local, there.found))
+    if not any(row.sha256 == sha256 and row.names == names for row in ctx.run.comparisons):
+        record_row(ctx.run, spec, names, sha256, [why])
+    if sha256[0] == live.sha256:
+        return (
+            f"{what}: {live.host.name} was changed: {host.name} makes the bytes that its manifest says, and others lie "
+            f"there: {why}"
+        )
+    return f"{what}: {host.name} makes other bytes than run on {live.host.name}: {why}"
+
+
+def _explanation(ctx: RunContext, host: Host, live: LiveBinary, built: Path, there: str) -> str:
+    """In words, and as JSON in the run's folder, with the target's binary beside it."""
+    stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{there[:12]}"
+    names, fetched = (host.name, live.host.name), record_folder(ctx.run) / f"{stem}.{live.host.name}"
+    fetched.parent.mkdir(parents=True, exist_ok=True)
+    problem = fetch_file(live.host, live.path, fetched)
+    try:
+        if problem is None:
+            found = compare_files(built, fetched, names)
+            save_comparison(ctx.run, live.spec, found, stem)
+            for line in found.lines():
+                live.host.log_styled(f"{label(live.spec)}: {line}", fg="red")
+            return found.brief() or "they are the same now: it changed meanwhile; run again"
+    except (GofallbackError, OSError) as error:
+        problem = str(error)
+    record_row(ctx.run, live.spec, names, (file_sha256(built), there), [problem])
+    return f"why is not known: {problem}"

@@ -1,0 +1,88 @@
+"""Builds that this run compared: rows of the report, events, and the whole comparisons in the run's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pyinfra.api.host import Host
+from pyinfra.context import ctx_host
+
+from gofallback.artifact.compare import Comparison
+from gofallback.artifact.spec import BuildSpec
+from gofallback.deploys.run.state import Run
+from gofallback.journal.events import BuildsCompared
+from gofallback.operations.remote import CONNECTION_ERRORS
+from gofallback.report.rows import ComparisonRow
+
+
+def label(spec: BuildSpec) -> str:
+    """Of a comparison: ``hello linux/amd64``."""
+    return f"{spec.what} {spec.platform}"
+
+
+def record_folder(run: Run) -> Path:
+    """Where this run's whole comparisons lie."""
+    return run.home.run(run.id) / "compare"
+
+
+def save_comparison(run: Run, spec: BuildSpec, found: Comparison, stem: str) -> None:
+    """Write the whole comparison into the run's folder, and its words into the report.
+
+    Args:
+        run: the run.
+        spec: what was built.
+        found: the comparison.
+        stem: file name without its ending.
+    """
+    path = record_folder(run) / f"{stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(found.model_dump_json(indent=2) + "\n")
+    record_row(run, spec, found.names, found.sha256, found.lines(), f"compare/{path.name}")
+
+
+def record_row(
+    run: Run,
+    spec: BuildSpec,
+    names: tuple[str, str],
+    sha256: tuple[str, str],
+    why: list[str] | None = None,
+    file: str = "",
+) -> None:
+    """Add one row to the report, and emit it.
+
+    Args:
+        run: the run.
+        spec: what was built.
+        names: the builder, and the second builder or target.
+        sha256: of both binaries.
+        why: why they differ, a line each.
+        file: of the whole comparison, in the run's folder.
+    """
+    same, reasons = sha256[0] == sha256[1], why or []
+    run.comparisons.append(
+        ComparisonRow(
+            service=spec.what,
+            platform=spec.platform,
+            version=spec.version,
+            names=names,
+            sha256=sha256,
+            same=same,
+            why=reasons,
+            file=file,
+        )
+    )
+    run.emit(
+        BuildsCompared(
+            service=spec.service, platform=spec.platform, builders=names, same=same, reason="; ".join(reasons)
+        )
+    )
+
+
+def fetch_file(host: Host, path: str, local: Path) -> str | None:
+    """Copy a file from a host; the problem in one line, or None."""
+    try:
+        with ctx_host.use(host):
+            done = host.get_file(path, str(local), print_output=False, print_input=False)
+    except CONNECTION_ERRORS as error:
+        return f"{path} cannot be fetched from {host.name}: {error}"
+    return None if done else f"{path} cannot be fetched from {host.name} (see above)"
