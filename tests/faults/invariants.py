@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gofallback.rollout.phases import GOOD, OPEN
 from lab.linux.host import LinuxHost
 from tests.faults.ground import SERVICE, TTL, Controller, Ground
 from tests.faults.model import Command
@@ -93,7 +94,7 @@ def _one(found: Evidence) -> str:
     if (
         len(set(final.values())) > 1
         and len(rows) == len(final)
-        and all(row["outcome"] in ("confirmed", "unchanged") for row in rows.values())
+        and all(row["outcome"] in GOOD for row in rows.values())
     ):
         wrong.append("the report names none of them")
     return f"{_kinds(final)}: {'; '.join(wrong)}" if wrong else ""
@@ -102,11 +103,10 @@ def _one(found: Evidence) -> str:
 def _misnamed(row: dict[str, Any] | None, name: str, version: str) -> str:
     if row is None:
         return f"{name} is not in the report"
-    said = {"confirmed": row["release"], "unchanged": row["release"], "reverted": row["previous"]}
-    expected = said.get(row["outcome"], "")  # failed, provisional: it may go back by itself yet
+    expected = row["release"] if row["outcome"] in GOOD else row["previous"] if row["outcome"] == "reverted" else ""
     if expected and not expected.startswith(f"{version}-"):
         return f"{name} runs {version}, the report says {row['outcome']}: {expected}"
-    if row["outcome"] not in ("confirmed", "unchanged") and not row["reason"]:
+    if row["outcome"] not in GOOD and not row["reason"]:
         return f"{name}: the report says {row['outcome']}, and not why"
     return ""
 
@@ -160,12 +160,12 @@ def _truth(found: Evidence, command: Command) -> str:
     """Does an exit status (docs/exit-status.md) say what the targets run, and the report what they are?"""
     final, wanted = found.final, found.old if "abort=" in command.what else found.new
     outcomes = {row["outcome"] for row in found.report.get("targets", [])}
-    live = outcomes & {"confirmed", "unchanged"}
+    live = outcomes & GOOD
     right = {
         0: set(final.values()) == set(found.at_end.values()) == {wanted},
         2: set(final.values()) == {found.old},
         3: set(final.values()) == {found.old} and outcomes <= {"reverted", "untouched"},
-        4: not live and bool(outcomes & {"failed", "provisional"}),
+        4: not live and bool(outcomes & {"failed", *OPEN}),
         5: bool(live and outcomes - live),
     }
     if right.get(command.code):

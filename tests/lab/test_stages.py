@@ -177,7 +177,7 @@ def test_a_stopped_run_is_not_0_and_says_what_it_left(running: Fleet, number: si
     assert "Traceback" not in result.output
     report = running.report()
     assert report["verdict"] == "failed" and f"stopped by {number.name}" in report["reason"]
-    assert outcomes(running) == {("t1", "hello"): "provisional", ("t2", "hello"): "untouched"}
+    assert outcomes(running) == {("t1", "hello"): "switching", ("t2", "hello"): "untouched"}
     again = running.run("rollout", "--data", "version=v1.1.0", data=slow)  # joins or finds what t1 ended alone
     assert again.code == 0, again.output
     assert running.answer("t1") == running.answer("t2") == "ok v1.1.0"

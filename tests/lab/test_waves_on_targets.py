@@ -158,7 +158,7 @@ def test_a_run_that_is_stopped_says_which_target_goes_back_and_the_next_one_has_
     result = run.end(60)
     assert result.code == 130, result.output
     assert "what runs there now is not known" in " ".join(result.output.split())
-    assert outcomes(four) == {"t1": "provisional", "t2": "untouched", "t3": "untouched", "t4": "untouched"}
+    assert outcomes(four) == {"t1": "switching", "t2": "untouched", "t3": "untouched", "t4": "untouched"}
     gone_back(four, "t1")
     assert versions(four) == OLD
     assert "it is reverted there" in four.run("status").line("t1.*was lost by run")

@@ -79,7 +79,7 @@ def test_a_target_that_is_gone_for_good_is_waited_for_no_longer_than_it_needs_to
     assert time.monotonic() - began < 150, result.output
     assert result.code == 4, result.output
     rows = {row["host"]: row for row in two.report()["targets"]}
-    assert (rows["t1"]["outcome"], rows["t2"]["outcome"]) == ("provisional", "untouched")
+    assert (rows["t1"]["outcome"], rows["t2"]["outcome"]) == ("lost", "untouched")
     assert "lost" in rows["t1"]["reason"]
     two.lab.host("t1").run(
         "timeout 30 sh -c 'until grep -q reverted /var/lib/gofallback/hello/outcome.json; do sleep 0.2; done'"
