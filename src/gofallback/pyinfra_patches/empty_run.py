@@ -1,4 +1,7 @@
-"""A run that has no host: pyinfra 3.10 warns, works on nobody and exits 0, which here means that all is well."""
+"""A run without a host.
+
+pyinfra 3.10 warns, works on no host and exits 0 (pyinfra_cli/cli.py, `_main`), which here means that all is well.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""pyinfra's own command line options, wherever they are asked for."""
+"""pyinfra's own command line options, wherever they are needed.
+
+pyinfra 3.10 keeps them in click's context (pyinfra_cli/cli.py), which is one per thread. Under gevent a greenlet counts
+as a thread of its own, so operations and exit handlers do not see it: there the command line itself is read.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,6 @@ def cli_parameters() -> dict[str, Any]:
     context = click.get_current_context(silent=True)
     if context is not None:
         return dict(context.params)
-    # click keeps its context per thread, and under gevent a greenlet counts as a thread of its own.
     flags = {"--no-wait": "no_wait", "--serial": "serial", "--json": "json_output", "--dry": "dry"}
     flags["--fail-percent"] = "fail_percent"
     given = {argument.partition("=")[0] for argument in sys.argv}

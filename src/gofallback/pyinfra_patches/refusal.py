@@ -1,4 +1,8 @@
-"""How a run that must not begin ends: one line on the screen, exit status 2."""
+"""How a run that must not begin ends: one line on the screen, exit status 2.
+
+pyinfra 3.10 puts "pyinfra error in FILE line N" (of this package) before the words of its own errors, and prints a
+traceback for anything else (pyinfra_cli/exceptions.py). It asks a click exception how it wants to be shown.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,6 @@ from gofallback.rollout.phases import EXIT_STATUS
 
 def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:
     """The exception that ends a run which has changed nothing.
-
-    pyinfra's command line puts "pyinfra error in FILE line N" (of this package) before the words of its own errors, and
-    prints a traceback for anything else; of a click exception it asks how it wants to be shown.
 
     Args:
         kind: what to raise under pyinfra's API; on the command line it is that as well.

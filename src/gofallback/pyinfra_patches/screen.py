@@ -1,7 +1,8 @@
 """Keeps the screen to what happens: no line for a host that skips an operation, no heading with nothing below it.
 
-With ten targets and one builder, pyinfra prints eleven "Skipped" or "No changes" for each of a dozen operations; its
-table of results has the same in one line each. `-v` and more print everything.
+With ten targets and one builder, pyinfra 3.10 prints eleven "Skipped" or "No changes" for each of a dozen operations
+(pyinfra/api/operations.py, `run_ops`); its table of results has the same in one line each. `-v` and more print
+everything.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 from pyinfra import logger
 from pyinfra.api.host import Host
@@ -14,6 +13,7 @@ from gofallback.facts.builder import forget
 from gofallback.journal.events import BuilderWiped
 from gofallback.operations.remote import CONNECTION_ERRORS
 from gofallback.operations.wipe import Wiped, wipe
+from gofallback.pyinfra_patches.disconnect import before_disconnect
 
 
 def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
@@ -41,26 +41,19 @@ def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
 
 
 def wipe_after_run(ctx: RunContext, host: Host) -> None:
-    """Let a builder be wiped when the run is over, however it ended, if its group data says so.
-
-    A host that failed gets no further operation, and one whose run was stopped none at all: so it happens just before
-    pyinfra lets go of the connection, which it does in the end whatever happened (pyinfra_cli, `_main`).
-    """
+    """Let a builder be wiped when the run is over, however it ended, if its group data says so."""
     if ctx.fleet(host).builder.wipe.after != "run" or not ctx.run.command.needs_builder:
         return
-    disconnect: Callable[[], None] = host.disconnect
 
-    def wiped_first() -> None:
+    def wipe_if_used() -> None:
         try:
             if ctx.run.executed and host.connected:
                 ctx.run.wiped[host.name] = wipe_builder(ctx, host, patient=True)
         except CONNECTION_ERRORS as error:
             ctx.run.wiped[host.name] = False
             ctx.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
-        finally:
-            disconnect()
 
-    host.disconnect = wiped_first  # type: ignore[method-assign]
+    before_disconnect(host, wipe_if_used)
 
 
 def _record_listings(ctx: RunContext, host: Host, done: Wiped) -> None:

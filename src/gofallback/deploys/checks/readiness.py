@@ -25,6 +25,7 @@ from gofallback.lease.script import HEARTBEAT
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
 from gofallback.pyinfra_patches.empty_run import GIVEN, misspelt_limit
+from gofallback.pyinfra_patches.failures import forgive
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.release.prerequisites import preconditions, requirements
 from gofallback.release.state import Holder
@@ -79,9 +80,7 @@ def _pyinfra_options(ctx: RunContext) -> None:
 def _reachable(ctx: RunContext) -> None:
     command, run = ctx.run.command, ctx.run
     if not command.only_builders:
-        # pyinfra's exit status would be 1; a run that another builder served, or that needs none, did what it was asked
-        lost = set(ctx.unreachable_builders)
-        ctx.state.failed_hosts -= {host for host in ctx.state.failed_hosts if host.name in lost}
+        forgive(ctx.state, ctx.unreachable_builders)  # another builder serves the run, or none is needed
     if command.only_builders and not ctx.builders:
         raise RefusedError(_no_hosts_reason("builders", ctx.unreachable_builders))
     if not command.needs_targets:

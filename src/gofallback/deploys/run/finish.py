@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import gevent
 import pyinfra
 
 from gofallback.deploys.run.report import to_report
@@ -21,6 +20,7 @@ from gofallback.deploys.run.state import Run, TargetOutcome
 from gofallback.journal.events import RunEnded
 from gofallback.operations.detached import end_running, stop_following
 from gofallback.pyinfra_patches.flags import cli_parameters
+from gofallback.pyinfra_patches.signals import end_on_signals, ignore_signals
 from gofallback.report import html, markdown, screen, table
 from gofallback.report.model import Report
 from gofallback.report.rows import JournalRow
@@ -29,31 +29,24 @@ from gofallback.rollout.phases import FAILED_HERE, OPEN, TargetPhase
 if TYPE_CHECKING:
     from gofallback.deploys.run.context import RunContext
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
     """See to it that the run's end is recorded and reported truly, however it comes.
 
-    pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli.main), and SIGTERM and SIGHUP end it without a word: here each ends the
-    run in order, with the shell's exit status for it (128 and its number).
+    Args:
+        ctx: the run.
+        json_mode: standard output belongs to pyinfra's JSON.
     """
     code = 0
 
-    def stop(number: int, _: object) -> None:
+    def stopped(number: signal.Signals) -> None:
         nonlocal code
         code = 128 + number
-        ctx.run.stopped = ctx.run.stopped or signal.Signals(number).name
+        ctx.run.stopped = ctx.run.stopped or number.name
         stop_following()
-        for greenlet in list(ctx.state.pool.greenlets):
-            greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
-        # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.
-        gevent.get_hub().handle_system_error(SystemExit, SystemExit(code))
 
     def end() -> None:
-        if pyinfra.is_cli:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
         try:
             if code:
                 _end_running_builds(ctx.run, hung_up=code == 128 + signal.SIGHUP)
@@ -70,10 +63,7 @@ def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
             os._exit(code or (report.exit_status if report else 0))
 
     atexit.register(end)
-    if pyinfra.is_cli:
-        for number in _SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                signal.signal(number, stop)
+    end_on_signals(ctx.state, stopped)
 
 
 def _end_running_builds(run: Run, *, hung_up: bool) -> None:

@@ -22,6 +22,7 @@ from gofallback.deploys.run.timing import StageCallbacks, Timeline
 from gofallback.errors import RefusedError
 from gofallback.git import git_command
 from gofallback.model import Fleet, parse_fleet
+from gofallback.pyinfra_patches.failures import go_on_after_failures
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.pyinfra_patches.order import in_program_order
 from gofallback.pyinfra_patches.speed import know_deploy_file
@@ -91,9 +92,7 @@ def _make(state: State, command: Command) -> RunContext:
     state.add_callback_handler(StageCallbacks(run, lambda: open_journal(run)))
     in_program_order(state)
     know_deploy_file(state.current_deploy_filename)
-    # Without -y pyinfra asks in the middle of a failing run whether to go on, and --fail-percent ends it there: either
-    # way the targets that were switched would not be put back (pyinfra 3.10, State.fail_hosts).
-    state.should_raise_failed_hosts = lambda _: False
+    go_on_after_failures(state)
 
     install_exit_handlers(made, json_mode=_json_mode())
     return made
