@@ -7,7 +7,7 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.connectors.util import CommandOutput
 
-from gofallback.connectors.channel import CommandTimeoutError, RemoteOutput
+from gofallback.connectors.output import CommandTimeoutError, RemoteOutput
 
 __all__ = ["CommandTimeoutError", "RemoteOutput", "run"]
 
