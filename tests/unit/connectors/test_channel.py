@@ -41,7 +41,7 @@ def serve(served: paramiko.Channel, command: str) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
 
         def pump(take: Any, give: Any, end: Any) -> None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # the other end is closed
                 while data := take(65536):
                     give(data)
             end()
