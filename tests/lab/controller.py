@@ -135,7 +135,7 @@ def serve(name: str, data: dict[str, Any], config: dict[str, Any]) -> None:
     from pyinfra.api.inventory import Inventory
     from pyinfra.api.state import State
 
-    from gofallback.connectors import run
+    from gofallback.connectors.output import CommandTimeoutError
 
     log: list[str] = []
 
@@ -164,10 +164,13 @@ def serve(name: str, data: dict[str, Any], config: dict[str, Any]) -> None:
 
     def one(parts: Any, arguments: dict[str, Any]) -> dict[str, Any]:
         started = time.monotonic()
-        ok, output, code = run(host, command(parts), **_in(arguments))
+        try:
+            ok, output = host.run_shell_command(command(parts), **_in(arguments))
+        except CommandTimeoutError as error:
+            ok, output = False, error.output
         return {
             "ok": ok,
-            "code": code,
+            "code": getattr(output, "exit_code", None),
             "stdout": output.stdout_lines,
             "stderr": output.stderr_lines,
             "seconds": time.monotonic() - started,

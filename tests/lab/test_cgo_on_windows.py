@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from gofallback.builder.paths import Layout
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot
 from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model import ToolchainPin
 from gofallback.operations import build as build_operation
 from gofallback.operations.archive import Job, deliver
-from gofallback.operations.cgo import sysroot_folder, sysroot_ready
+from gofallback.operations.cgo import sysroot_ready
 from gofallback.operations.toolchain import unpack
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
 
@@ -68,7 +69,7 @@ def test_zig_is_unpacked_and_answers_its_version(bench: Bench, zig: str) -> None
 
 
 def test_a_sysroot_is_sent_once_and_a_damaged_one_is_replaced(bench: Bench, sysroot: Sysroot) -> None:
-    there = bench.local(sysroot_folder(ROOT, sysroot.digest))
+    there = bench.local(Layout(ROOT).sysroot(sysroot.digest))
     assert "sent 3 files" in brought(bench, sysroot)
     assert (there / "usr/lib/libfoo.so").read_bytes() == b"\x7fELF"
     assert "there already (3 files)" in brought(bench, sysroot)

@@ -36,7 +36,7 @@ from gevent import monkey; monkey.patch_all()
 import sys, time
 from lab import Lab
 from tests.lab.pyinfra_host import connected
-from gofallback.operations import lease
+from gofallback.operations.target import lease
 name, run_id, takeover = sys.argv[1:4]
 with connected(Lab.load(name)) as (state, hosts, said):
     took = lease.acquire(state, hosts[0], ["hello"], run_id, "bo@ctl2", ttl=6, takeover=takeover or None)

@@ -129,7 +129,7 @@ def test_a_fresh_host_gets_go_and_git_that_run_and_the_second_run_changes_nothin
     found = first.state.find("go", GO)
     assert found is not None
     assert found.sha256 == sha256_of(lab, GO)
-    assert (first.state.leftovers, first.state.downloads, first.state.broken) == ((), {}, ())
+    assert (first.state.leftovers, first.state.downloads) == ((), {})
 
     second = run(fleet(lab, GO))
     assert (second.ok, second.changed) == (True, []), second.text

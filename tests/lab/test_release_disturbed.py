@@ -82,7 +82,7 @@ with connected(Lab.load(name)) as (state, hosts, said):
     target = Target(Lab.load(name), state, hosts[0], said)
     if what == "upload":
         from tests.lab.test_release_disturbed import slowed
-        from gofallback.operations.release import put_release
+        from gofallback.operations.target.release import put_release
         upload = slowed(target.upload(hello(), "v1.1.0")[1], Path(pipe))
         print("begins", flush=True)
         put_release(state, hosts[0], upload)

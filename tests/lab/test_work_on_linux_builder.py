@@ -11,13 +11,11 @@ import gevent
 import pytest
 
 from bench.linux_build import built_on_linux
-from gofallback.facts.builder import builder_state
-from gofallback.operations.builder import remove
 from gofallback.operations.source import Checkout, _make_tree, deliver
 from gofallback.source.commands import GitOnBuilder, places
 from tests.lab.git_servers import served
 from tests.lab.linux_bench import ROOT, LinuxBench, linux_bench
-from tests.lab.windows_builder import commit, git, repository, write
+from tests.lab.windows_builder import commit, git, repository
 
 pytestmark = pytest.mark.lab
 
@@ -212,17 +210,6 @@ def test_an_output_is_used_again_and_a_damaged_one_is_built_anew(bench: LinuxBen
     (first,) = bench.build(service) or ()
     (second,) = bench.build(service) or ()
     assert (first.reused, second.reused) == (False, True)
-    assert builder_state(bench.host, ROOT, refresh=True).artifacts[("again", first.spec.key)]
     bench.local(first.path).write_bytes(b"damaged")
     (third,) = bench.build(service) or ()
     assert (third.reused, third.sha256) == (False, first.sha256)
-
-
-def test_what_is_removed_is_gone_even_go_s_read_only_modules(bench: LinuxBench) -> None:
-    module = bench.drive / "cache" / "gomodcache" / "example.test@v1.0.0"
-    write(module, {"go.mod": "module example.test\n"})
-    bench.machine.run(f"chown -R builder: {ROOT}/cache; chmod -R a-w {ROOT}/cache/gomodcache/example.test@v1.0.0")
-    path = f"{ROOT}/cache/gomodcache/example.test@v1.0.0"
-    assert remove(bench.state, bench.host, [path], ROOT), bench.messages.text
-    assert not module.exists()
-    assert "removed-" not in bench.machine.run(f"ls {ROOT}/tmp").stdout

@@ -18,7 +18,6 @@ TOOLS = ("tar.exe", "curl.exe", "certutil.exe")
 #: SHA-256 of nothing: certutil cannot map an empty file and fails with ERROR_FILE_INVALID.
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-_CODE_PAGE_KEY = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Nls\\CodePage"
 _SYSTEM32 = "%SystemRoot%\\System32"
 _ONE_LINE = COMMAND_LIMIT - 1500
 """Longest command sent as one line; the environment comes on top. A longer one goes as a batch file."""
@@ -168,7 +167,6 @@ class Cmd:
             "echo @@version& ver",
             "echo @@environment",
             *(f"2>nul set {variable}" for variable in VARIABLES),
-            f'echo @@codepage& "{_SYSTEM32}\\reg.exe" query {_CODE_PAGE_KEY} /v OEMCP 2>nul',
             "echo @@tools",
             *(f'(if exist "{_SYSTEM32}\\{tool}" echo {tool})' for tool in TOOLS),
             'echo @@go& (if exist "%ProgramFiles%\\Go\\bin\\go.exe" type "%ProgramFiles%\\Go\\VERSION" 2>nul)',
@@ -197,9 +195,6 @@ class Cmd:
             _each("mirrors\\*", '(echo @d %~nxD& type "%~fD\\packed-refs" 2>nul)'),
             "echo @@checkouts",
             "(for /d %S in (work\\*) do @for /d %K in (work\\%~nxS\\*) do @echo %~nxS %~nxK)",
-            "echo @@artifacts",
-            "(for /d %S in (out\\*) do @for /d %K in (out\\%~nxS\\*) do "
-            '@(echo @d %~nxS %~nxK& type "%~fK\\artifact.txt" 2>nul))',
             "echo @@end",
             # `type` of a missing file left an error level; this command is judged by @@end.
             "exit 0",

@@ -151,6 +151,10 @@ class Layout:
         """Programs of ours that were compiled there."""
         return join(self.root, "tools")
 
+    def sysroot(self, digest: str) -> str:
+        """Folder of a sysroot, by its digest."""
+        return join(self.cache, "sysroots", digest)
+
     def folders(self) -> list[str]:
         """Every folder that provisioning makes."""
         return [join(self.root, name) for name in FOLDERS] + [join(self.cache, name) for name in CACHES]

@@ -215,11 +215,6 @@ each mirrors/ mirror
 echo @@checkouts
 checkouts() {{ for k in "$2"/*/; do [ -d "$k" ] && k=${{k%/}} && echo "$1 ${{k##*/}}"; done; }}
 each work/ checkouts
-echo @@artifacts
-artifacts() {{
-  for k in "$2"/*/; do [ -d "$k" ] && k=${{k%/}} && echo "@d $1 ${{k##*/}}" && cat "$k/artifact.txt"; done 2>/dev/null
-}}
-each out/ artifacts
 echo @@end
 exit 0
 """

@@ -52,7 +52,7 @@ class Shell(Protocol):
         """Print a text file and a line end; only the line end when it is not there."""
 
     def hash(self, path: str) -> str:
-        """Print a file's SHA-256 (`gofallback.facts.windows.read_hash` reads it); nothing when it is not there."""
+        """Print a file's SHA-256, for `gofallback.builder.state_parser.read_hash`; nothing when it is not there."""
 
     def measure(self, path: str) -> str:
         """Print ``@size <bytes>`` and the SHA-256 of a file; nothing when it is not there."""

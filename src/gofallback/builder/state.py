@@ -33,8 +33,6 @@ class BuilderState:
     """Windows version such as 10.0.20348.2340; the name that a Linux gives itself."""
     free_bytes: int | None = None
     """Free bytes of the drive the root is on; None when the host did not say."""
-    code_page: int | None = None
-    """OEM code page of Windows, such as 437 or 936."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """The ``VARIABLES`` of its shell (`gofallback.builder.cmd`, `.sh`) that are set there, names in upper case."""
     tools: frozenset[str] = frozenset()
@@ -45,8 +43,6 @@ class BuilderState:
     """Ours: (tool, version) to what is there, marked complete and with its program."""
     installed: Mapping[str, tuple[ToolchainFound, ...]] = field(default_factory=dict)
     """Machine-wide: tool to what is there; on Linux there may be one in its vendor's place and one in PATH."""
-    broken: tuple[str, ...] = ()
-    """Folders in ``toolchains`` without a marker or without a program."""
     leftovers: tuple[str, ...] = ()
     """Names in ``tmp``: what killed attempts left."""
     downloads: Mapping[str, int] = field(default_factory=dict)
@@ -55,8 +51,6 @@ class BuilderState:
     """Service to the commits that the mirror's ``packed-refs`` name: ``git pack-refs --all`` keeps it complete."""
     checkouts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Service to the names of folders in ``work\\<service>``."""
-    artifacts: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """(service, build key) of folders in ``out`` to the first line of their ``artifact.txt``, or ``""``."""
 
     @property
     def os(self) -> Os:

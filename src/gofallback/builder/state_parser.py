@@ -50,23 +50,19 @@ def parse(root: str, lines: Iterable[str]) -> BuilderState:
         return [line.strip() for line in sections.get(name, []) if line.strip()]
 
     environment = _environment(sections.get("environment", []))
-    toolchains, broken = _toolchains(Layout(root), lines_of("toolchains"))
     return BuilderState(
         root=root,
         version=_version(os_of(root), lines_of("version")),
         free_bytes=read_free(lines_of("free")),
-        code_page=_number(_first(r"OEMCP\s+REG_SZ\s+(\d+)", lines_of("codepage"))),
         environment=environment,
         tools=frozenset(line.lower() for line in lines_of("tools")),
         folders=frozenset(line.lower() for line in lines_of("folders")),
-        toolchains=toolchains,
+        toolchains=_toolchains(Layout(root), lines_of("toolchains")),
         installed=_installed(os_of(root), environment, {tool: lines_of(tool) for tool in ("go", "git")}),
-        broken=broken,
         leftovers=tuple(lines_of("leftovers")),
         downloads=_downloads(lines_of("downloads")),
         mirrors=_mirrors(lines_of("mirrors")),
         checkouts=_checkouts(lines_of("checkouts")),
-        artifacts=_artifacts(lines_of("artifacts")),
     )
 
 
@@ -96,19 +92,27 @@ def _version(os: Os, lines: list[str]) -> str:
     return _first(r"(\d+\.\d+\.\d+(?:\.\d+)?)", lines) or ""
 
 
-def _number(text: str | None) -> int | None:
-    return int(text) if text else None
-
-
 def _environment(lines: Iterable[str]) -> dict[str, str]:
     wanted = {name.upper() for name in (*cmd.VARIABLES, *sh.VARIABLES)}
     pairs = (line.partition("=") for line in lines if "=" in line)
     return {name.upper(): value for name, _, value in pairs if name.upper() in wanted}
 
 
-def read_free(lines: list[str]) -> int | None:
+def read_hash(lines: Iterable[str]) -> str | None:
+    """The SHA-256 that certutil or sha256sum printed; None: there is none, whatever the exit code was.
+
+    Windows 7 and 8 print the digits in pairs, later ones without blanks; the words around them are translated.
+    """
+    for line in lines:
+        digits = line.strip().replace(" ", "").lower()
+        if re.fullmatch(r"[0-9a-f]{64}", digits):
+            return digits
+    return None
+
+
+def read_free(lines: Iterable[str]) -> int | None:
     """The free bytes in the last line of ``dir`` (its last number) or ``df -Pk`` (the third of its numbers)."""
-    last = next((line for line in reversed(lines) if line.strip()), "")
+    last = next((line for line in reversed([*lines]) if line.strip()), "")
     blocks = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s", last)
     if blocks:
         return int(blocks.group(3)) * 1024
@@ -129,19 +133,18 @@ def _groups(lines: Iterable[str]) -> list[tuple[str, list[str]]]:
     return groups
 
 
-def _toolchains(layout: Layout, lines: Iterable[str]) -> tuple[dict[tuple[str, str], ToolchainFound], tuple[str, ...]]:
+def _toolchains(layout: Layout, lines: Iterable[str]) -> dict[tuple[str, str], ToolchainFound]:
+    """Those that are complete: with their marker, their program, and the marker's name."""
     found: dict[tuple[str, str], ToolchainFound] = {}
-    broken: list[str] = []
     for name, content in _groups(lines):
         words = next((line.split() for line in content if line.startswith("gofallback-toolchain ")), [])
         complete = len(words) == 7 and words[1] == "1" and f"@x {words[2]}" in content
         if not complete or name.lower() != toolchain_name(words[2], words[3]).lower():
-            broken.append(name)
             continue
         tool, version, sha256 = words[2], words[3], words[6]
         path = layout.toolchain(tool, version)
         found[(tool, version)] = ToolchainFound(tool, version, path, sha256, "ours")
-    return found, tuple(broken)
+    return found
 
 
 def _installed(
@@ -194,13 +197,4 @@ def _checkouts(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
         service, _, name = line.strip().partition(" ")
         if name:
             found[service] = (*found.get(service, ()), name)
-    return found
-
-
-def _artifacts(lines: Iterable[str]) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
-    for name, content in _groups(lines):
-        service, _, key = name.partition(" ")
-        if key:
-            found[(service, key)] = next((line for line in content if line), "")
     return found

@@ -1,29 +1,7 @@
-"""Connectors of pyinfra for the two kinds of hosts, and a way to run one command that tells how it ended."""
+"""pyinfra's connectors `@linssh` (targets, Linux builders) and `@winssh` (Windows builders): SSH.
 
-from __future__ import annotations
-
-from typing import Any
-
-from pyinfra.api.host import Host
-from pyinfra.connectors.util import CommandOutput
-
-from gofallback.connectors.channel import CommandTimeoutError, RemoteOutput
-
-__all__ = ["CommandTimeoutError", "RemoteOutput", "run"]
-
-
-def run(host: Host, command: Any, **arguments: Any) -> tuple[bool, CommandOutput, int | None]:
-    """Run one command on a host of `@winssh` or `@linssh`: whether it succeeded, its output, its exit code.
-
-    Arguments:
-        command: a `StringCommand`, or a text as it is to be run.
-        arguments: pyinfra's global arguments (`_env`, `_timeout`, ...), `print_output`, `print_input`.
-
-    Never raises for what a host does. The exit code is None where there is none: the output (a `RemoteOutput`) then
-    says `timed_out` or `lost`, and its last line of stderr why.
-    """
-    try:
-        ok, output = host.run_shell_command(command, **arguments)
-    except CommandTimeoutError as error:
-        return False, error.output, None
-    return ok, output, getattr(output, "exit_code", None)
+They run commands and carry files; they know nothing of builds and releases. Imports: paramiko, pyinfra, `windows`
+(quoting), `errors`. The way down: `linssh`/`winssh` (command lines, files) > `ssh` (a line, its output) > `connection`
+(connect, reconnect) > `channel` (the loop of one command) > `transport` (socket, keepalive). What a host may fail with
+is worded in `failures`.
+"""

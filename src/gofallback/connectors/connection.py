@@ -14,13 +14,14 @@ from pyinfra.api.exceptions import ConnectError, PyinfraError
 from pyinfra.connectors.base import DataMeta
 from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_meta
 
-from gofallback.connectors.channel import open_channel
 from gofallback.connectors.failures import connect_failure, in_one_line
 from gofallback.connectors.sftp import Sftp
 from gofallback.connectors.transport import SILENCE_SECONDS, Client, Wire, open_transport, watch
 
 CHANNELS = 8
 """Commands at once on one connection; sshd's MaxSessions is 10 as shipped, and a slot is freed a moment late."""
+OPEN_SECONDS = 30.0
+"""How long a server may take to open a channel."""
 _REFUSED_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
 _T = TypeVar("_T")
@@ -204,7 +205,7 @@ class OneConnection(SSHConnector):
             transport = self._transport()
             assert transport is not None
             try:
-                return open_channel(transport)
+                return transport.open_session(timeout=OPEN_SECONDS)
             except ChannelException:
                 if pause is None:
                     raise

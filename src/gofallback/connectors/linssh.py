@@ -22,9 +22,10 @@ from pyinfra.connectors.util import (
     remove_any_sudo_askpass_file,
 )
 
-from gofallback.connectors.channel import Lines, RemoteOutput, collect, converse
+from gofallback.connectors.channel import run_to_end
 from gofallback.connectors.connection import LostConnectionError
 from gofallback.connectors.local import PART, FileOrName, TransferError, chunks, source, stdin_bytes, target
+from gofallback.connectors.output import Lines, RemoteOutput, collect
 from gofallback.connectors.ssh import LineConnector
 
 CHUNK_BYTES = 32768 - 64
@@ -168,7 +169,7 @@ class LinSSHConnector(LineConnector):
         lines: list[Any] = []
         stderr = Lines("stderr", self._decode, collect(lines, None))
         end = self._channel(
-            lambda channel: converse(
+            lambda channel: run_to_end(
                 channel,
                 unix.get_raw_value(),
                 stdin=stdin,

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pyinfra.api.output import echo, format_text
 from pyinfra.connectors.util import OutputLine
 
-from gofallback.connectors.channel import CommandTimeoutError, End, Lines, RemoteOutput, collect, converse
+from gofallback.connectors.channel import End, run_to_end
 from gofallback.connectors.connection import LostConnectionError, OneConnection
+from gofallback.connectors.output import CommandTimeoutError, Lines, RemoteOutput, collect
 
 
 class LineConnector(OneConnection):
@@ -42,7 +43,7 @@ class LineConnector(OneConnection):
         stdout, stderr = Lines("stdout", self._decode, take), Lines("stderr", self._decode, take)
         try:
             end = self._channel(
-                lambda channel: converse(
+                lambda channel: run_to_end(
                     channel,
                     line,
                     stdin=stdin,

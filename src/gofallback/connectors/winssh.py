@@ -25,9 +25,9 @@ from pyinfra.api.hiddenvalue import HiddenValue
 from pyinfra.api.output import echo
 
 from gofallback.connectors import sftp
-from gofallback.connectors.channel import CommandTimeoutError, RemoteOutput
 from gofallback.connectors.connection import LostConnectionError
 from gofallback.connectors.local import FileOrName, TransferError, source, stdin_bytes, target
+from gofallback.connectors.output import CommandTimeoutError, RemoteOutput
 from gofallback.connectors.ssh import LineConnector
 from gofallback.windows import quoting, text
 

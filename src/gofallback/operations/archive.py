@@ -18,10 +18,9 @@ from pyinfra.api.state import State
 from gofallback.builder.messages import downloader, hasher
 from gofallback.builder.paths import Layout, join, toolchain_name
 from gofallback.builder.shell import Shell, shell_of
-from gofallback.builder.state_parser import read_free
+from gofallback.builder.state_parser import read_free, read_hash
 from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget
-from gofallback.facts.windows import read_hash
 from gofallback.model import ToolchainPin
 from gofallback.operations.remote import fail, run_command, send
 
@@ -154,9 +153,8 @@ def _verify(state: State, host: Host, job: Job) -> bool:
 
 
 def _hash(state: State, host: Host, job: Job) -> str | None:
-    return read_hash(
-        list(run_command(state, host, job.shell.script([job.shell.hash(job.archive)], always=True), timeout=600).out)
-    )
+    line = job.shell.script([job.shell.hash(job.archive)], always=True)
+    return read_hash(run_command(state, host, line, timeout=600).out)
 
 
 def forget_archive(job: Job) -> str:
@@ -182,7 +180,7 @@ def _space_needed(local: Path) -> int:
 
 def disk_hint(state: State, host: Host, job: Job) -> str:
     """How to go on when the disk is what is wrong; else nothing."""
-    free = read_free(list(run_command(state, host, job.shell.free(job.root)).out))
+    free = read_free(run_command(state, host, job.shell.free(job.root)).out)
     if free is None or free > _NEARLY_FULL:
         return ""
     return f" (the disk is full: {job.root} has {_megabytes(free)} free; make room and run again)"

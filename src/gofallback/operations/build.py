@@ -7,14 +7,12 @@ overwritten; go's cache makes the second attempt a short one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import gevent
 from gevent.pool import Pool
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.artifact.manifest import Manifest
@@ -40,17 +38,6 @@ _OUTPUTS = 40
 
 
 Keep = Callable[[Built], None]
-
-
-@operation()
-def platforms(job: Job, keep: Keep) -> Generator[FunctionCommand, None, None]:
-    """
-    Build every platform of one service, unless its output is there.
-
-    + job: what to build, and with which toolchain
-    + keep: gets every output, built now or earlier
-    """
-    yield FunctionCommand(build, (job, keep), {})
 
 
 def build(state: State, host: Host, job: Job, keep: Keep) -> bool:

@@ -1,19 +1,17 @@
-"""Operations on builders of either kind: is it fit to build, its folders, and what is removed from it."""
+"""Operations on builders of either kind: is it fit to build, and its folders."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Generator, Sequence
 
 from pyinfra.api.command import FunctionCommand
-from pyinfra.api.exceptions import OperationValueError
 from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 from pyinfra.context import host
 
 from gofallback.builder.messages import MAKE_ROOM
-from gofallback.builder.paths import Layout, inside, join
+from gofallback.builder.paths import Layout
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
 from gofallback.facts.builder import builder_state, forget
@@ -93,34 +91,6 @@ def make_folders(state: State, host: Host, paths: list[str]) -> bool:
         what = f"{(missing or paths)[0]}{others}"
         return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
     return True
-
-
-def remove(state: State, host: Host, paths: list[str], root: str) -> bool:
-    """Step: remove files and folders below ``root``, and look whether they are gone.
-
-    Each is renamed into ``tmp`` first: what cannot be removed to the end (a file in use) is at least not half there
-    under its name.
-    """
-    for path in paths:
-        refuse_outside(path, root)
-    forget(host)
-    for path in paths:
-        aside = join(Layout(root).tmp, f"removed-{secrets.token_hex(4)}")
-        shell = shell_of(root)
-        answer = run_command(state, host, shell.script([shell.remove_aside(path, aside)], always=True), timeout=600)
-        if not answer.ok or "@there" in answer.out:
-            return fail(host, f"{path} cannot be removed: {_why(answer.err)}; does a program on the host use it?")
-    return True
-
-
-def refuse_outside(path: str, root: str) -> None:
-    """Refuse a path that is not below the root.
-
-    Raises:
-        OperationValueError: it is not.
-    """
-    if not inside(root, path):
-        raise OperationValueError(f"{path} is not below {root}: gofallback removes nothing outside builder.root")
 
 
 def _why(lines: Collection[str]) -> str:

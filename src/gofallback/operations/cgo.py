@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -14,27 +13,17 @@ from pyinfra.api.state import State
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, literal, os_of
 from gofallback.builder.shell import shell_of
+from gofallback.builder.state_parser import read_hash
 from gofallback.controller.downloads import sha256_of
 from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
-from gofallback.facts.windows import read_hash
 from gofallback.gobuild.cgo import CgoSpec
-from gofallback.model.builder import Builder
+from gofallback.operations.job import Job
 from gofallback.operations.remote import fail, run_command, send
 
 _LONG = 1800.0
 """Seconds for what may take long: unpacking, reading every file again."""
 _KEPT = 8
 """Sysroots that a builder keeps, newest first."""
-
-
-def sysroot_folder(root: str, digest: str) -> str:
-    """Where a sysroot lies on a builder.
-
-    Args:
-        root: the builder's root.
-        digest: the sysroot's name.
-    """
-    return join(Layout(root).cache, "sysroots", digest)
 
 
 def sysroot_ready(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) -> bool:
@@ -48,7 +37,7 @@ def sysroot_ready(state: State, host: Host, root: str, sysroot: Sysroot, cache: 
         cache: folder of packed sysroots on the controller.
     """
     label = f"sysroot {sysroot.digest[:12]}"
-    folder = sysroot_folder(root, sysroot.digest)
+    folder = Layout(root).sysroot(sysroot.digest)
     if os_of(root) == "windows" and sysroot.same_on_windows:
         one, other = sysroot.same_on_windows[0]
         return fail(
@@ -69,7 +58,7 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
     began = time.monotonic()
     label = f"sysroot {sysroot.digest[:12]}"
     layout, shell = Layout(root), shell_of(root)
-    folder = sysroot_folder(root, sysroot.digest)
+    folder = Layout(root).sysroot(sysroot.digest)
     archive = join(layout.downloads, f"sysroot-{sysroot.digest[:16]}.tar")
     fresh = join(layout.tmp, f"sysroot-{sysroot.digest[:16]}-{secrets.token_hex(4)}")
     clean = [
@@ -85,7 +74,7 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
     trouble = send(state, host, local, archive)
     if trouble:
         return fail(host, f"{label}: {archive}: {trouble}; run the same command again")
-    got = read_hash(list(run_command(state, host, shell.hash(archive), timeout=_LONG).out))
+    got = read_hash(run_command(state, host, shell.hash(archive), timeout=_LONG).out)
     if got != wanted:
         run_command(state, host, shell.script(clean, always=True))
         return fail(host, f"{label}: {archive} has sha256 {got or 'none'}, should have {wanted}; run again")
@@ -183,26 +172,7 @@ def compiler_ready(state: State, host: Host, cgo: CgoSpec, environment: Mapping[
     return True
 
 
-class Asking(Protocol):
-    """What of a job (`gofallback.operations.job.Job`) is needed here."""
-
-    @property
-    def builder(self) -> Builder:
-        """Its data."""
-
-    @property
-    def sysroots(self) -> Mapping[str, Sysroot]:
-        """Sysroots by name."""
-
-    @property
-    def packed(self) -> Path:
-        """Folder of packed sysroots on the controller."""
-
-    def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
-        """Every variable of a go command."""
-
-
-def c_ready(state: State, host: Host, job: Asking, specs: Sequence[BuildSpec]) -> bool:
+def c_ready(state: State, host: Host, job: Job, specs: Sequence[BuildSpec]) -> bool:
     """Step: what the builds with C among ``specs`` need besides toolchains is on the builder, each once."""
     asked = {spec.cgo.model_dump_json(): (spec, spec.cgo) for spec in specs if spec.cgo}
     for digest in sorted({cgo.sysroot for _, cgo in asked.values()} - {""}):

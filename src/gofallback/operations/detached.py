@@ -22,8 +22,8 @@ from pyinfra.api.output import echo
 from pyinfra.api.state import State
 
 from gofallback.builder.paths import Layout
-from gofallback.connectors.channel import RemoteOutput
 from gofallback.connectors.connection import LostConnectionError
+from gofallback.connectors.output import RemoteOutput
 from gofallback.connectors.ssh import LineConnector
 from gofallback.gobuild.detached import ATTACHED, MISSING, Answer, DetachedJob, Ended, JobState, ProtocolError, request
 from gofallback.operations.detached_helper import cancel, guarded, install, last_words

@@ -14,8 +14,8 @@ from pyinfra.api.state import State
 
 from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
-from gofallback.connectors.channel import RemoteOutput
 from gofallback.connectors.connection import LostConnectionError
+from gofallback.connectors.output import RemoteOutput
 from gofallback.gobuild import agent_source
 from gofallback.gobuild.detached import KEEPER, MISSING, DetachedJob, ListedJob, keeper_name, read_list
 from gofallback.operations.agent import send_sources

@@ -20,7 +20,6 @@ from gofallback.gobuild.environment import go_environment
 from gofallback.gobuild.failure import Step
 from gofallback.gobuild.modules import Modules
 from gofallback.model.builder import Builder
-from gofallback.operations.cgo import sysroot_folder
 from gofallback.operations.gocmd import Command, Result, run
 from gofallback.redact import redact
 
@@ -157,7 +156,7 @@ class Job:
             builder=self.builder,
             native=native,
             system_root=self.system_root,
-            sysroot=sysroot_folder(self.builder.root, sysroot.digest) if sysroot else "",
+            sysroot=self.layout.sysroot(sysroot.digest) if sysroot else "",
             sysroot_folders=sysroot.folders if sysroot else frozenset(),
         )
         return own | dict(self.modules.environment)

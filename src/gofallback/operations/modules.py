@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import tarfile
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gevent.lock import RLock
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.builder.paths import Layout, join, os_of, separator
@@ -69,19 +67,6 @@ class Delivery:
         """
         own, most = separator(self.root), _LONGEST - len(self.folder) if os_of(self.root) == "windows" else 1 << 20
         return "".join(f"{one.size} {one.name.replace('/', own)}\n" for one in self.found.files if len(one.name) < most)
-
-
-@operation()
-def modules(label: str, found: ModuleSet, root: str, scratch: str) -> Generator[FunctionCommand, None, None]:
-    """
-    Make sure a builder has all files of a set of modules.
-
-    + label: beginning of every line about it
-    + found: the files, in the controller's cache
-    + root: the builder's root folder
-    + scratch: folder on the controller for the archive
-    """
-    yield FunctionCommand(deliver, (Delivery(label, found, root, Path(scratch)),), {})
 
 
 class ModuleResend:

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import gevent
-from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
 from gofallback.builder.messages import not_renamed
@@ -69,22 +67,6 @@ class Checkout:
     def beside(self, what: str, ending: str) -> str:
         """A name in `tmp` for something else that this run makes or uploads."""
         return join(Layout(self.root).tmp, f"{what}-{self.mark}{ending}")
-
-
-@operation()
-def checkout(
-    source: ResolvedSource, root: str, git: str, scratch: str, delivery: Delivery = "bundle"
-) -> Generator[FunctionCommand, None, None]:
-    """
-    Make sure a builder has the clean tree of one commit, with every tag and its submodules.
-
-    + source: the commit, and the controller's mirrors that have it
-    + root: the builder's root folder
-    + git: path of git's program on the builder
-    + scratch: folder on the controller for bundles
-    + delivery: ``bundle``: what the builder lacks is uploaded; ``clone``: the builder fetches from the remote itself
-    """
-    yield FunctionCommand(deliver, (Checkout(source, root, git, Path(scratch), delivery),), {})
 
 
 def deliver(state: State, host: Host, work: Checkout) -> bool:

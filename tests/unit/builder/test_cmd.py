@@ -25,11 +25,6 @@ ProgramFiles=C:\\Program Files
 ProgramFiles(x86)=C:\\Program Files (x86)
 PROCESSOR_ARCHITECTURE=AMD64
 USERNAME=builder
-@@codepage
-
-HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\Nls\\CodePage
-    OEMCP    REG_SZ    850
-
 @@tools
 tar.exe
 curl.exe
@@ -68,10 +63,6 @@ unpack-go1.27.0-0a1b
 ^{TAGGED}
 @@checkouts
 hello {COMMIT}
-@@artifacts
-@d hello feed
-{SHA} 1234
-@d hello beef
 @@end
 """
 
@@ -88,13 +79,12 @@ def test_one_answer_tells_everything() -> None:
     state = parse(ROOT, answer())
 
     assert state.version == "10.0.20348.2340"
-    assert (state.free_bytes, state.code_page, state.arch) == (81520893952, 850, "amd64")
+    assert (state.free_bytes, state.arch) == (81520893952, "amd64")
     assert state.tools == {"tar.exe", "curl.exe", "certutil.exe"}
     assert state.folders == {"toolchains", "downloads", "cache\\gocache"}
     assert state.downloads == {"go1.27.0.windows-amd64.zip": 71000000}
     assert state.mirrors == {"hello": (COMMIT, TAGGED)}
     assert state.checkouts == {"hello": (COMMIT,)}
-    assert state.artifacts == {("hello", "feed"): f"{SHA} 1234", ("hello", "beef"): ""}
     assert state.leftovers == ("unpack-go1.27.0-0a1b",)
 
 
@@ -106,7 +96,6 @@ def test_a_toolchain_counts_only_with_its_marker_and_its_program() -> None:
     assert (found.path, found.sha256, found.origin) == ("C:\\gofallback\\toolchains\\go1.27.0", SHA, "ours")
     assert state.find("git", "2.45.2") is None, "its program is missing"
     assert state.find("go", "1.26.6") is None, "its marker is missing"
-    assert state.broken == ("git-2.45.2", "go1.26.6")
 
 
 def test_a_marker_under_another_name_is_not_believed() -> None:
@@ -145,7 +134,7 @@ def test_free_space_is_read_in_any_language(last: str, free: int | None) -> None
 def test_a_fresh_host_without_the_root_folder_is_empty_not_an_error() -> None:
     lines = answer()
     state = parse(ROOT, [*lines[: lines.index("@@folders")], "@@end"])
-    assert (state.folders, state.toolchains, state.mirrors, state.artifacts) == (frozenset(), {}, {}, {})
+    assert (state.folders, state.toolchains, state.mirrors) == (frozenset(), {}, {})
     assert state.free_bytes == 81520893952
 
 

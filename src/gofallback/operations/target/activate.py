@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.operations.target.channel import BrokenError, Channel, SecondConnection, alive, reconnect, run
+from gofallback.operations.target.channel import BrokenError, SecondConnection, TargetCommand, alive, reconnect, run
 from gofallback.operations.target.lease import renew
 from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome, Order
@@ -223,9 +224,9 @@ def _watched(
 
 def _follow(state: State, host: Host, order: Order, script: str, deadline: float, sudo: bool) -> ActivationOutcome:
     lines: list[str] = []
-    with Channel(state, host, script, sudo=sudo) as channel:
-        channel.end_input()
-        for line in channel.lines(silence=SILENCE):
+    with closing(TargetCommand(state, host, script, sudo=sudo)) as remote:
+        remote.end_input()
+        for line in remote.lines(idle_timeout=SILENCE):
             if line is None:
                 if not alive(host):
                     raise BrokenError(f"no answer for {2 * SILENCE:g} s")
@@ -239,7 +240,7 @@ def _follow(state: State, host: Host, order: Order, script: str, deadline: float
                 host.log(f"{seconds:6.1f} s  {name}" + (f": {detail}" if detail else ""))
             elif line.startswith("join\t"):
                 host.log(f"joined the activation of run {line.partition(chr(9))[2]}")
-        return activation.outcome(order, lines, channel.status())
+        return activation.outcome(order, lines, remote.status())
 
 
 def _wait_for(state: State, host: Host, deadline: float) -> bool:

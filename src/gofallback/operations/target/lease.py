@@ -19,7 +19,7 @@ from pyinfra.api.state import State
 from gofallback.journal.events import Event, LeaseTaken, LeaseTakenOver
 from gofallback.lease import holder
 from gofallback.lease.script import HEARTBEAT, Terms, hold
-from gofallback.operations.target.channel import BrokenError, Channel, alive, reconnect
+from gofallback.operations.target.channel import BrokenError, TargetCommand, alive, reconnect
 
 #: Gets the name of an event of the journal, and its own keys.
 
@@ -28,7 +28,7 @@ from gofallback.operations.target.channel import BrokenError, Channel, alive, re
 class _Held:
     """The leases one run has on one target."""
 
-    channel: Channel
+    command: TargetCommand
     numbers: dict[str, int]
     terms: Terms
     sudo: bool
@@ -43,7 +43,7 @@ class _Held:
     def lost(self) -> str | None:
         if self.ended is None and time.monotonic() - self.renewed >= self.terms.ttl:
             return f"not renewed for {self.terms.ttl} s"
-        return self.ended or ("its connection ended" if self.channel.over() else None)
+        return self.ended or ("its connection ended" if self.command.has_ended() else None)
 
 
 _HELD: WeakKeyDictionary[Host, _Held] = WeakKeyDictionary()
@@ -147,12 +147,12 @@ def _take(
     """Why it did not work; empty: it did."""
     sent = time.monotonic()
     try:
-        channel = Channel(state, host, hold(asked, terms), sudo=sudo)
-        answer = _answer(channel)
+        command = TargetCommand(state, host, hold(asked, terms), sudo=sudo)
+        answer = _answer(command)
     except BrokenError as error:
         return f"the connection broke ({error}); nothing was changed, run again"
     if not answer.held:
-        channel.close()
+        command.close()
         if answer.fenced:
             words = "; ".join(map(str, answer.fenced))
             if host in _HELD:
@@ -162,7 +162,7 @@ def _take(
             return "; ".join(holder.refusal(name, who, terms.takeover) for name, who in answer.busy)
         return f"{answer.error}; nothing was changed"
     again = host in _HELD
-    held = _Held(channel, dict(answer.numbers), terms, sudo, sent)
+    held = _Held(command, dict(answer.numbers), terms, sudo, sent)
     _HELD[host] = held
     for taken in answer.takeovers:
         host.log_styled(f"{taken}; what that run still writes here is refused", fg="red")
@@ -185,9 +185,9 @@ def _take(
     return ""
 
 
-def _answer(channel: Channel) -> holder.Answer:
+def _answer(command: TargetCommand) -> holder.Answer:
     said = []
-    for line in channel.lines():
+    for line in command.lines():
         if line is None:
             continue
         said.append(line)
@@ -200,14 +200,14 @@ def _end(held: _Held) -> None:
     """The target gives back when it sees the end of its input; a channel that is dead already is only closed."""
     held.stop.set()
     if held.lost() is None:
-        held.channel.end_input()
+        held.command.end_input()
         try:
-            for _ in held.channel.lines():
+            for _ in held.command.lines():
                 continue
         except BrokenError:
             pass  # the target lets go by itself
     held.ended = held.ended or "given back"
-    held.channel.close()
+    held.command.close()
 
 
 def _keep(held: _Held) -> None:
@@ -215,11 +215,11 @@ def _keep(held: _Held) -> None:
     pause = min(HEARTBEAT, held.terms.ttl / 3)
     sent: dict[str, float] = {}
     try:
-        lines = held.channel.lines(silence=pause)
+        lines = held.command.lines(idle_timeout=pause)
         while not held.stop.wait(pause):
             word = str(len(sent))
             sent[word] = time.monotonic()
-            if not held.channel.send([f"{word}\n".encode()]):
+            if not held.command.send([f"{word}\n".encode()]):
                 break
             line = next(lines, "")
             while line is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 
 from pyinfra.api.host import Host
@@ -13,7 +14,7 @@ from gofallback.facts.target import forget
 from gofallback.lease.holder import fenced
 from gofallback.model.unit import HARDENING
 from gofallback.operations.target import lease
-from gofallback.operations.target.channel import BrokenError, Channel, run
+from gofallback.operations.target.channel import BrokenError, TargetCommand, run
 from gofallback.release import pull
 from gofallback.release.archive import archive
 from gofallback.release.upload import Upload
@@ -122,19 +123,19 @@ def _sent(
 
 
 def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
-    with Channel(state, host, receive(upload), sudo=sudo) as channel:
-        if channel.send(archive(upload), _progress(host, upload)):
+    with closing(TargetCommand(state, host, receive(upload), sudo=sudo)) as remote:
+        if remote.send(_with_progress(host, upload)):
             if upload.fetched:
                 # Its input stays open: its end would tell the agent that nobody wants the file any more.
-                channel.send([pull.request_line(upload.fetched)])
+                remote.send([pull.request_line(upload.fetched)])
             else:
-                channel.end_input()
+                remote.end_input()
         lines = []
-        for line in channel.lines():
+        for line in remote.lines():
             if line is not None:
                 lines.append(line)
                 _tell(host, upload, line)
-        channel.status()
+        remote.status()
         return lines
 
 
@@ -149,18 +150,15 @@ def _tell(host: Host, upload: Upload, line: str) -> None:
             host.log(f"release {upload.files.id}: {int(done) / _MB:.1f} of {int(of) / _MB:.1f} MB pulled")
 
 
-def _progress(host: Host, upload: Upload) -> Callable[[int], None]:
-    """Tells how far a slow upload is, every few seconds; a fast one says nothing."""
-    sent, told = 0, time.monotonic()
-
-    def progress(size: int) -> None:
-        nonlocal sent, told
-        sent += size
-        if time.monotonic() - told >= _TELL:
-            told = time.monotonic()
+def _with_progress(host: Host, upload: Upload) -> Iterator[bytes]:
+    """The upload's chunks; logs the progress of a slow upload every few seconds."""
+    sent, logged = 0, time.monotonic()
+    for chunk in archive(upload):
+        yield chunk
+        sent += len(chunk)
+        if time.monotonic() - logged >= _TELL:
+            logged = time.monotonic()
             host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.sent / _MB:.1f} MB")
-
-    return progress
 
 
 def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
