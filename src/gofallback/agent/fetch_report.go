@@ -7,34 +7,34 @@ import (
 	"time"
 )
 
-// teller writes the answer's lines, without secrets.
-type teller struct {
-	out     io.Writer
-	secrets []string
-	lock    sync.Mutex
-	told    time.Time
+// reporter writes the lines of `fetch`, without secrets.
+type reporter struct {
+	out          io.Writer
+	secrets      []string
+	lock         sync.Mutex
+	lastProgress time.Time
 }
 
-func (t *teller) line(words ...string) {
-	t.lock.Lock()
-	defer t.lock.Unlock()
+func (r *reporter) line(words ...string) {
+	r.lock.Lock()
+	defer r.lock.Unlock()
 	text := ""
 	for i, word := range words {
 		if i > 0 {
 			text += "\t"
 		}
-		text += printable(hidden(word, t.secrets))
+		text += printable(redact(word, r.secrets))
 	}
-	fmt.Fprintln(t.out, text)
+	fmt.Fprintln(r.out, text)
 }
 
-func (t *teller) failed(failure *fetchError) { t.line("fail", failure.kind, failure.text) }
+func (r *reporter) failed(failure *fetchError) { r.line("fail", failure.kind, failure.text) }
 
-func (t *teller) progress(done, of int64) {
-	if now := time.Now(); t.told.IsZero() {
-		t.told = now
-	} else if now.Sub(t.told) >= tellEvery {
-		t.told = now
-		t.line("progress", fmt.Sprint(done), fmt.Sprint(of))
+func (r *reporter) progress(done, of int64) {
+	if now := time.Now(); r.lastProgress.IsZero() {
+		r.lastProgress = now
+	} else if now.Sub(r.lastProgress) >= progressInterval {
+		r.lastProgress = now
+		r.line("progress", fmt.Sprint(done), fmt.Sprint(of))
 	}
 }

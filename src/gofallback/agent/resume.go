@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 )
 
-// takeOver ends a run that was cut off, or waits to be confirmed: this one has its way back now.
-func (a *Activation) takeOver(last *Record) error {
-	if err := a.written(last); err != nil || last.final() {
+// supersede ends an earlier run that was cut off or awaits its confirmation: this run has taken over its undo data, and
+// with it the duty to revert.
+func (a *Activation) supersede(last *Record) error {
+	if err := a.ensureLogged(last); err != nil || last.final() {
 		return err
 	}
 	now := stamp(a.clock.Now())
@@ -19,21 +21,51 @@ func (a *Activation) takeOver(last *Record) error {
 	return nil
 }
 
-// close writes the outcome first: it is the truth from then on, and whoever comes next settles what is missing.
-func (a *Activation) close(ctx context.Context, state string) error {
+// adopt continues a run whose agent has ended.
+func (a *Activation) adopt(record *Record, dirty bool) {
+	a.record, a.plan, a.dirty, a.touched = record, *record.Plan, dirty, true
+	// Without the new release's files the earlier release can still be restored: its own check decides.
+	if err := a.plan.resolve(); err != nil {
+		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
+	}
+	record.Attempt++
+	record.PID, record.PIDStart, record.BootID = os.Getpid(), processStart(os.Getpid()), a.paths.bootID()
+}
+
+// setDecider names who ends the run. If an earlier decision was cut off, its author stays.
+func (a *Activation) setDecider(name string) {
+	if a.record.Decided == nil {
+		a.record.Decided = &Decided{By: name}
+	}
+}
+
+// resume completes the decision of an agent that was killed: confirmed in stage finish, reverted in restore and verify.
+// In any earlier stage it reverts because of the failure.
+func (a *Activation) resume(ctx context.Context, failure *Failure) error {
+	switch a.record.Stage {
+	case stageFinish:
+		return a.finish(ctx)
+	case stageRestore, stageVerify:
+		failure = fail(deref(a.record.Cause), "%s", deref(a.record.Reason))
+	}
+	return a.revert(ctx, failure)
+}
+
+// conclude writes the outcome first: from then on it holds, and the next agent reconciles whatever is missing.
+func (a *Activation) conclude(ctx context.Context, state string) error {
 	a.record.State = state
 	a.record.RunsNow = optional(currentRelease(a.plan.Home))
 	now := stamp(a.clock.Now())
 	a.record.Finished, a.record.Updated = &now, now
-	if err := a.record.saveSomewhere(a.paths); err != nil {
-		logOutcome(a.record, a.record.line(a.clock.Now()))
+	if err := a.record.saveOrSpill(a.paths); err != nil {
+		notifyJournald(a.record, a.record.journalLine(a.clock.Now()))
 		return err
 	}
-	return a.settle(ctx)
+	return a.reconcile(ctx)
 }
 
-// settle brings everything else in line with a record that stands. It may be run again at any time.
-func (a *Activation) settle(ctx context.Context) error {
+// reconcile brings journal, history, units and copies in line with a written record. It may be repeated at any time.
+func (a *Activation) reconcile(ctx context.Context) error {
 	if a.record == nil {
 		return errors.Join(a.disarmDeadman(ctx), a.disarmRecovery())
 	}
@@ -42,22 +74,22 @@ func (a *Activation) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := a.written(a.record); err != nil || !a.record.final() {
+	if err := a.ensureLogged(a.record); err != nil || !a.record.final() {
 		return err
 	}
 	a.plan.Home = a.record.Home
-	a.forgetSaved()
-	return errors.Join(a.removeSpares(), a.disarmDeadman(ctx), a.disarmRecovery())
+	a.removeOldCopies()
+	return errors.Join(a.removeStaged(), a.disarmDeadman(ctx), a.disarmRecovery())
 }
 
-// written makes sure that the journal, and the history once it is over, have the record's state, each once.
-func (a *Activation) written(record *Record) error {
+// ensureLogged makes sure that the journal has the record's state once, and so has the history if that state is final.
+func (a *Activation) ensureLogged(record *Record) error {
 	var err error
 	if record.Superseded != nil {
-		err = a.written(record.Superseded)
+		err = a.ensureLogged(record.Superseded)
 	}
 	if record.final() {
 		err = errors.Join(err, appendHistory(a.paths.history(record.Service), record))
 	}
-	return errors.Join(err, record.tell(a.paths, a.clock.Now()))
+	return errors.Join(err, record.logState(a.paths, a.clock.Now()))
 }

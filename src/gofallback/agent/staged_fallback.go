@@ -7,49 +7,49 @@ import (
 	"path/filepath"
 )
 
-// What going back needs is laid ready before the switch, in the folders where it will be wanted: a rename then does, and
-// needs no room on a disk that has become full since.
+// The files that a revert needs are staged before the switch, in the folders where they will be installed. The revert then
+// only renames them, which works on a disk that has filled up since.
 
-const sparePrefix = ".gofallback-spare-"
+const stagedPrefix = ".gofallback-spare-"
 
-func spareOf(path string) string {
-	return filepath.Join(filepath.Dir(path), sparePrefix+filepath.Base(path))
+func stagedPath(path string) string {
+	return filepath.Join(filepath.Dir(path), stagedPrefix+filepath.Base(path))
 }
 
-// layReady puts the earlier unit files and link beside those that will differ.
-func (a *Activation) layReady(want, other Want) error {
+// stageFallback writes the previous unit files and link beside those that the switch changes.
+func (a *Activation) stageFallback(want, other Layout) error {
 	for name, content := range other.Files {
 		if content == nil || bytes.Equal(content, want.Files[name]) {
 			continue
 		}
-		if err := writeFile(spareOf(filepath.Join(a.paths.Units, name)), content, 0o644); err != nil {
+		if err := writeFile(stagedPath(filepath.Join(a.paths.Units, name)), content, 0o644); err != nil {
 			return err
 		}
 	}
 	if other.Release == "" || other.Release == want.Release {
 		return nil
 	}
-	return moveLink(spareOf(currentLink(a.plan.Home)), releaseLink(other.Release))
+	return moveLink(stagedPath(currentLink(a.plan.Home)), releaseLink(other.Release))
 }
 
-// useSpare is for when a file cannot be written; false: there is no spare with that content.
-func useSpare(path string, content []byte) bool {
-	data, err := os.ReadFile(spareOf(path))
-	return err == nil && bytes.Equal(data, content) && os.Rename(spareOf(path), path) == nil
+// useStagedFile replaces a file that cannot be written by its staged copy; false: no staged copy has that content.
+func useStagedFile(path string, content []byte) bool {
+	data, err := os.ReadFile(stagedPath(path))
+	return err == nil && bytes.Equal(data, content) && os.Rename(stagedPath(path), path) == nil
 }
 
-func useSpareLink(link, target string) bool {
-	found, err := os.Readlink(spareOf(link))
-	return err == nil && found == target && os.Rename(spareOf(link), link) == nil
+func useStagedLink(link, target string) bool {
+	found, err := os.Readlink(stagedPath(link))
+	return err == nil && found == target && os.Rename(stagedPath(link), link) == nil
 }
 
-func (a *Activation) removeSpares() error {
-	err := ignoreMissing(os.Remove(spareOf(currentLink(a.plan.Home))))
+func (a *Activation) removeStaged() error {
+	err := ignoreMissing(os.Remove(stagedPath(currentLink(a.plan.Home))))
 	if a.record.Undo == nil {
 		return err
 	}
 	for name := range a.record.Undo.Units {
-		err = errors.Join(err, ignoreMissing(os.Remove(spareOf(filepath.Join(a.paths.Units, name)))))
+		err = errors.Join(err, ignoreMissing(os.Remove(stagedPath(filepath.Join(a.paths.Units, name)))))
 	}
 	return err
 }
