@@ -358,7 +358,7 @@ def test_state_tells_everything_about_a_service(good: AgentTarget, tmp_path: Pat
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        ("rm -r /opt/hello/releases/v2/conf/hello.service", "is not whole"),
+        ("rm -r /opt/hello/releases/v2/conf/hello.service", "is incomplete"),
         (
             "sed -i s/hello-health.timer/..evil/ /opt/hello/releases/v2/conf/activation.json",
             "units: expected file names",

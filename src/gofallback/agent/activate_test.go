@@ -12,19 +12,19 @@ import (
 	"time"
 )
 
-// killed is what the fake throws where a real agent is killed.
+// killed is the panic value of the fake where a real agent is killed.
 type killed struct{}
 
-// fakeSystemd is a systemd that lives in a test: what it knows of a unit file is what was there at the last daemon-reload.
+// fakeSystemd is an in-memory systemd. It knows unit files as they were at the last daemon-reload.
 type fakeSystemd struct {
 	paths   Paths
 	home    string
 	loaded  map[string]string
 	status  map[string]UnitStatus
-	serves  string // release the running process was started from
+	serves  string // release of the running process
 	starts  int
 	calls   int
-	killAt  int // the agent dies before this call
+	killAt  int // the agent is killed before this call
 	refuse  string
 	stopped bool
 }
@@ -70,7 +70,7 @@ func (f *fakeSystemd) Control(_ context.Context, _ time.Duration, words ...strin
 		case "disable":
 			status.UnitFileState = "disabled"
 		case "start", "restart":
-			if f.loaded[unit] == "" { // systemd reads a file that it has never seen
+			if f.loaded[unit] == "" { // systemd loads a file that it has never seen
 				data, _ := os.ReadFile(filepath.Join(f.paths.Units, unit))
 				f.loaded[unit] = string(data)
 			}
@@ -116,7 +116,7 @@ func (f *fakeSystemd) Journal(context.Context, string, time.Time, time.Time, int
 	return []string{"last words"}
 }
 
-// host is a target in a folder. A release whose name begins with "bad" is never healthy.
+// host is a target in a temporary folder. A release whose name begins with "bad" is never healthy.
 type host struct {
 	t       *testing.T
 	paths   Paths
@@ -135,7 +135,7 @@ func newHost(t *testing.T) *host {
 	return h
 }
 
-// release makes a folder whose unit files say which release they are of.
+// release creates a release folder. Its unit files contain the release's name.
 func (h *host) release(name string, units ...string) string {
 	conf := filepath.Join(h.home, "releases", name, "conf")
 	must(h.t, os.MkdirAll(conf, 0o755))
@@ -176,7 +176,7 @@ func (h *host) activate(name, runID string) *Record {
 	return record
 }
 
-// onDisk is everything a run may change, in one text.
+// onDisk describes everything that a run may change, in one text.
 func (h *host) onDisk() string {
 	text := "current -> " + currentRelease(h.home) + "; serves " + h.systemd.serves
 	files, _ := filepath.Glob(filepath.Join(h.paths.Units, "*.*"))
@@ -259,7 +259,7 @@ func TestNothingIsTouchedWhenSystemdRefusesAtOnce(t *testing.T) {
 	h.expect(h.activate("v2", "r3"), stateConfirmed, "v2")
 }
 
-// killAt runs an activation that is killed before its n-th call of systemd; false: it ended before.
+// killAt runs an activation that is killed before its n-th call of systemd; false: it made fewer calls.
 func (h *host) killAt(n int, name, runID string) (wasKilled bool) {
 	h.systemd.calls, h.systemd.killAt = 0, n
 	defer func() {
@@ -381,7 +381,7 @@ func TestAHostThatGoesDownLeavesTheOldReleaseOnDiskAndTheRestToTheNextBoot(t *te
 func TestASecondAgentIsRefused(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
-	lock, err := takeLock(h.paths, "hello", startPatience)
+	lock, err := takeLock(h.paths, "hello", startLockTimeout)
 	must(t, err)
 	defer lock.Close()
 	if record, err := h.activation("v1", "r2").Run(context.Background()); record != nil || err == nil {

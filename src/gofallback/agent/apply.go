@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// apply brings link and unit files to a state and (re)starts the service, in the order that keeps the old one answering longest.
-// It may be run again after a kill at any point. It returns when systemd has begun to start the service.
-func (a *Activation) apply(ctx context.Context, want, other Want) error {
+// apply installs a layout (link and unit files) and restarts the service, in the order that keeps the old process
+// answering longest. It may be repeated after a kill at any point. It returns when systemd starts the service. replaced is
+// the layout that was installed before.
+func (a *Activation) apply(ctx context.Context, want, replaced Layout) error {
 	a.touched = true
 	names := unique(append(keys(want.Files), want.Main))
 	status, err := a.systemd.Show(ctx, names...)
 	if err := a.tolerate(err); err != nil {
 		return err
 	}
-	if err := a.tolerate(a.retire(ctx, want, status)); err != nil {
+	if err := a.tolerate(a.stopObsolete(ctx, want, status)); err != nil {
 		return err
 	}
-	reload := a.again // a killed agent may have written files and not come to the reload
+	reload := a.dirty // an agent may have been killed between writing files and the reload
 	for _, name := range names {
 		changed, err := a.placeUnit(name, want.Files)
 		if err := a.tolerate(err); err != nil {
@@ -31,7 +32,7 @@ func (a *Activation) apply(ctx context.Context, want, other Want) error {
 		reload = reload || changed || status[name].NeedReload
 	}
 	if reload {
-		err := a.systemd.Control(ctx, reloadLimit, "daemon-reload")
+		err := a.systemd.Control(ctx, reloadTimeout, "daemon-reload")
 		if err == nil {
 			status, err = a.systemd.Show(ctx, names...)
 		}
@@ -49,17 +50,17 @@ func (a *Activation) apply(ctx context.Context, want, other Want) error {
 		return err
 	}
 	if a.record.Stage == stageSwitch {
-		a.mark("switched")
-		if err := a.enter(stageRestart, ""); err != nil {
+		a.markTime("switched")
+		if err := a.enterStage(stageRestart, ""); err != nil {
 			return err
 		}
 	}
-	return a.restart(ctx, want, other, status)
+	return a.restart(ctx, want, replaced, status)
 }
 
-// tolerate lets nothing but the start itself keep the earlier release from running.
+// tolerate drops an error during a revert: only a failed start may keep the earlier release from running.
 func (a *Activation) tolerate(err error) error {
-	if err != nil && a.returning {
+	if err != nil && a.reverting {
 		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
 		a.problems = append(a.problems, err)
 		return nil
@@ -67,8 +68,8 @@ func (a *Activation) tolerate(err error) error {
 	return err
 }
 
-// retire stops and disables units that the wanted state does not have, and the service if it is not to run.
-func (a *Activation) retire(ctx context.Context, want Want, status map[string]UnitStatus) error {
+// stopObsolete stops and disables units that the layout does not have, and the service if it is not to run.
+func (a *Activation) stopObsolete(ctx context.Context, want Layout, status map[string]UnitStatus) error {
 	var stop, disable []string
 	for _, name := range keys(want.Files) {
 		if want.Files[name] == nil || (!want.Start && name == want.Main) {
@@ -81,19 +82,19 @@ func (a *Activation) retire(ctx context.Context, want Want, status map[string]Un
 		}
 	}
 	if len(stop) > 0 {
-		if err := a.systemd.Control(ctx, stopLimit(status[want.Main]), append([]string{"stop", "--"}, stop...)...); err != nil {
+		if err := a.systemd.Control(ctx, stopTimeout(status[want.Main]), append([]string{"stop", "--"}, stop...)...); err != nil {
 			return err
 		}
 	}
 	if len(disable) > 0 {
-		// systemctl would read every unit file again by itself; apply does so once their files are gone.
-		return a.systemd.Control(ctx, reloadLimit, append([]string{"disable", "--quiet", "--no-reload", "--"}, disable...)...)
+		// Without --no-reload systemctl would reread every unit file; apply reloads once, after removing the files.
+		return a.systemd.Control(ctx, reloadTimeout, append([]string{"disable", "--quiet", "--no-reload", "--"}, disable...)...)
 	}
 	return nil
 }
 
-// stopLimit leaves systemd the time it gives the service itself.
-func stopLimit(main UnitStatus) time.Duration { return main.TimeoutStop + 15*time.Second }
+// stopTimeout exceeds the time that systemd gives the service to stop.
+func stopTimeout(main UnitStatus) time.Duration { return main.TimeoutStop + 15*time.Second }
 
 func (a *Activation) placeUnit(name string, files map[string][]byte) (changed bool, err error) {
 	content, known := files[name]
@@ -103,7 +104,7 @@ func (a *Activation) placeUnit(name string, files map[string][]byte) (changed bo
 	path := filepath.Join(a.paths.Units, name)
 	if content != nil {
 		changed, err := writeIfDifferent(path, content, 0o644)
-		if err != nil && useSpare(path, content) {
+		if err != nil && useStagedFile(path, content) {
 			return true, syncFolder(a.paths.Units)
 		}
 		return changed, err
@@ -114,72 +115,72 @@ func (a *Activation) placeUnit(name string, files map[string][]byte) (changed bo
 	return true, nil
 }
 
-// enable sets what starts at boot. Units without [Install] are "static" and left alone.
-func (a *Activation) enable(ctx context.Context, want Want, status map[string]UnitStatus) error {
+// enable sets which units start at boot. Units without [Install] are "static" and not touched.
+func (a *Activation) enable(ctx context.Context, want Layout, status map[string]UnitStatus) error {
 	var on, off []string
 	for _, name := range keys(want.Files) {
 		if want.Files[name] == nil {
 			continue
 		}
-		wished := want.Enabled == nil || want.Enabled[name]
+		enabled := want.Enabled == nil || want.Enabled[name]
 		switch state := status[name].UnitFileState; {
-		case wished && state == "disabled":
+		case enabled && state == "disabled":
 			on = append(on, name)
-		case !wished && state == "enabled":
+		case !enabled && state == "enabled":
 			off = append(off, name)
 		}
 	}
 	if len(on) > 0 {
-		if err := a.systemd.Control(ctx, reloadLimit, append([]string{"enable", "--quiet", "--"}, on...)...); err != nil {
+		if err := a.systemd.Control(ctx, reloadTimeout, append([]string{"enable", "--quiet", "--"}, on...)...); err != nil {
 			return err
 		}
 	}
 	if len(off) > 0 {
-		return a.systemd.Control(ctx, reloadLimit, append([]string{"disable", "--quiet", "--"}, off...)...)
+		return a.systemd.Control(ctx, reloadTimeout, append([]string{"disable", "--quiet", "--"}, off...)...)
 	}
 	return nil
 }
 
-// restart starts the service anew. A socket unit that listens already, with the same file, is kept: the kernel queues
-// connections for it while the service is away, so that none is refused.
-func (a *Activation) restart(ctx context.Context, want, other Want, status map[string]UnitStatus) error {
+// restart restarts the service. A socket unit that listens already and whose file does not change is kept: the kernel
+// queues connections for it while the service is down, so that none is refused.
+func (a *Activation) restart(ctx context.Context, want, replaced Layout, status map[string]UnitStatus) error {
 	main := status[want.Main]
 	if want.Socket != "" {
-		same := bytes.Equal(want.Files[want.Socket], other.Files[want.Socket])
+		same := bytes.Equal(want.Files[want.Socket], replaced.Files[want.Socket])
 		if !same || !status[want.Socket].running() {
-			// The port has to be free first: systemd refuses to open a socket whose service runs.
-			err := a.systemd.Control(ctx, stopLimit(main), "stop", "--", want.Main, want.Socket)
+			// systemd refuses to open a socket whose service runs: the service has to be stopped first.
+			err := a.systemd.Control(ctx, stopTimeout(main), "stop", "--", want.Main, want.Socket)
 			if err == nil {
-				err = a.systemd.Control(ctx, askLimit, "start", "--", want.Socket)
+				err = a.systemd.Control(ctx, queryTimeout, "start", "--", want.Socket)
 			}
 			if err != nil {
 				return err
 			}
 		}
 	}
-	// Otherwise the restart counter and the start limit of earlier crashes count against this start.
-	_ = a.systemd.Control(ctx, askLimit, "reset-failed", "--", want.Main)
-	before, err := a.look(want.Main)(ctx)
+	// Without it, restart counter and start limit of earlier crashes count against this start.
+	_ = a.systemd.Control(ctx, queryTimeout, "reset-failed", "--", want.Main)
+	before, err := a.statusOf(want.Main)(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.systemd.Control(ctx, askLimit, "restart", "--no-block", "--", want.Main); err != nil {
+	if err := a.systemd.Control(ctx, queryTimeout, "restart", "--no-block", "--", want.Main); err != nil {
 		return err
 	}
 	return a.awaitStart(ctx, want.Main, before)
 }
 
-// awaitStart waits until systemd has stopped the old process and begun to start the new one: a new invocation id.
+// awaitStart waits until systemd has stopped the old process and starts the new one, which has a new invocation id.
 func (a *Activation) awaitStart(ctx context.Context, unit string, before UnitStatus) error {
-	end := a.clock.Now().Add(stopLimit(before))
+	end := a.clock.Now().Add(stopTimeout(before))
 	for {
-		status, err := a.look(unit)(ctx)
+		status, err := a.statusOf(unit)(ctx)
 		if err == nil {
 			started := status.InvocationID != "" && status.InvocationID != before.InvocationID
 			starting := status.ActiveState == "activating" && strings.HasPrefix(status.SubState, "start")
 			if started && (!status.Job || starting) {
 				if a.record.Stage == stageRestart {
-					a.mark("started")
+					a.markTime("started")
 				}
 				return nil
 			}
@@ -188,16 +189,16 @@ func (a *Activation) awaitStart(ctx context.Context, unit string, before UnitSta
 			}
 		}
 		if now := a.clock.Now(); now.After(end) {
-			return fail("not-started", "systemd has not started %s after %v", unit, stopLimit(before))
+			return fail("not-started", "systemd has not started %s after %v", unit, stopTimeout(before))
 		}
-		if err := a.clock.Sleep(ctx, startLookEvery); err != nil {
+		if err := a.clock.Sleep(ctx, startPollInterval); err != nil {
 			return err
 		}
 	}
 }
 
-// startLookEvery is short: until the start is seen nobody answers.
-const startLookEvery = 20 * time.Millisecond
+// startPollInterval is short: the gate, and with it the first health check, begins when the start is seen.
+const startPollInterval = 20 * time.Millisecond
 
 func notStarted(status UnitStatus) string {
 	if status.ConditionResult == "no" {
@@ -206,23 +207,42 @@ func notStarted(status UnitStatus) string {
 	return fmt.Sprintf("load state %s, %s (%s), result %s", status.LoadState, status.ActiveState, status.SubState, status.Result)
 }
 
-func (a *Activation) look(unit string) func(context.Context) (UnitStatus, error) {
+func (a *Activation) statusOf(unit string) func(context.Context) (UnitStatus, error) {
 	return func(ctx context.Context) (UnitStatus, error) {
 		all, err := a.systemd.Show(ctx, unit)
 		return all[unit], err
 	}
 }
 
-// settleTimer starts the health timer, anew if its file is another one.
-func (a *Activation) settleTimer(ctx context.Context, want, other Want) error {
+// startHealthTimer starts the health timer, and restarts it if its file has changed.
+func (a *Activation) startHealthTimer(ctx context.Context, want, replaced Layout) error {
 	if want.Timer == "" {
 		return nil
 	}
 	verb := "start"
-	if !bytes.Equal(want.Files[want.Timer], other.Files[want.Timer]) {
+	if !bytes.Equal(want.Files[want.Timer], replaced.Files[want.Timer]) {
 		verb = "restart"
 	}
-	return a.systemd.Control(ctx, askLimit, verb, "--", want.Timer)
+	return a.systemd.Control(ctx, queryTimeout, verb, "--", want.Timer)
+}
+
+// changes describes what the switch does to each unit file.
+func changes(want, previous Layout) map[string]string {
+	result := map[string]string{}
+	for name, content := range want.Files {
+		before := previous.Files[name]
+		switch {
+		case content == nil && before != nil:
+			result[name] = "removed"
+		case content != nil && before == nil:
+			result[name] = "created"
+		case string(content) != string(before):
+			result[name] = "changed"
+		case content != nil:
+			result[name] = "unchanged"
+		}
+	}
+	return result
 }
 
 func keys(files map[string][]byte) []string {

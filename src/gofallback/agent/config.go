@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,13 +9,13 @@ import (
 	"time"
 )
 
-// Seconds is a duration that is a number of seconds in JSON.
+// Seconds is a duration as a number of seconds in JSON.
 type Seconds float64
 
-// Duration converts to Go's own type.
+// Duration converts to Go's type.
 func (s Seconds) Duration() time.Duration { return time.Duration(float64(s) * float64(time.Second)) }
 
-// Health is one check and its clock: health.json.
+// Health is health.json: one check and its times.
 type Health struct {
 	Service        string  `json:"service"`
 	Release        string  `json:"release"`
@@ -27,7 +26,7 @@ type Health struct {
 	MinimumHealthy Seconds `json:"minimum_healthy"`
 }
 
-// Check says what to ask; which fields count depends on Type.
+// Check is one health check; Type decides which fields it uses.
 type Check struct {
 	Type     string            `json:"type"`
 	URL      string            `json:"url"`
@@ -41,7 +40,7 @@ type Check struct {
 	User     string            `json:"user"`
 }
 
-// Plan says what to switch to: activation.json.
+// Plan is activation.json: the release to switch to and its units.
 type Plan struct {
 	Service      string   `json:"service"`
 	Home         string   `json:"home"`
@@ -55,7 +54,7 @@ type Plan struct {
 	Health       *Health  `json:"health"`
 	KeepReleases int      `json:"keep_releases"`
 
-	ownHealth bool // Health came with the plan, not from the release's health.json
+	ownHealth bool // Health was in activation.json, not in the release's health.json
 }
 
 var (
@@ -64,7 +63,7 @@ var (
 	unitPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9:_.\\@-]*\.(service|socket|timer|target|path|mount|slice)$`)
 )
 
-// loadHealth reads and checks health.json.
+// loadHealth reads and validates health.json.
 func loadHealth(path string) (Health, error) {
 	var health Health
 	if err := readJSON(path, &health); err != nil {
@@ -124,7 +123,7 @@ func (c *Check) validate() error {
 	return nil
 }
 
-// loadPlan reads activation.json; a release it does not name is the folder it lies in.
+// loadPlan reads activation.json. Without a release in it, the release is the folder that the file lies in.
 func loadPlan(path string) (Plan, error) {
 	var plan Plan
 	if err := readJSON(path, &plan); err != nil {
@@ -136,7 +135,7 @@ func loadPlan(path string) (Plan, error) {
 	return plan, nil
 }
 
-// validate looks at everything that becomes a path or a word of a command line.
+// validate checks every value that becomes a path or a command line argument, and sets defaults.
 func (p *Plan) validate() error {
 	if p.KeepReleases == 0 {
 		p.KeepReleases = 5
@@ -170,14 +169,14 @@ func (p *Plan) validate() error {
 	return nil
 }
 
-// resolve fills in what the plan leaves to the release's folder, and checks that the folder is whole.
+// resolve reads the parts that the plan leaves to the release's folder, and checks that the folder is complete.
 func (p *Plan) resolve() error {
 	if err := p.validate(); err != nil {
 		return err
 	}
 	for _, unit := range p.Units {
 		if _, err := os.Stat(configFile(p.Home, p.Release, unit)); err != nil {
-			return fmt.Errorf("release %s is not whole: %w; upload it again", p.Release, err)
+			return fmt.Errorf("release %s is incomplete: %w; upload it again", p.Release, err)
 		}
 	}
 	if p.Health != nil {
@@ -189,7 +188,7 @@ func (p *Plan) resolve() error {
 	return err
 }
 
-// releaseOf finds the release a file in releases/<release>/conf/ belongs to, "" elsewhere.
+// releaseOf returns the release of a file in releases/<release>/conf/, or "" for a file elsewhere.
 func releaseOf(path string) string {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -205,21 +204,10 @@ func releaseOf(path string) string {
 	return filepath.Base(folder)
 }
 
-// toKeep is the plan as the record keeps it: a check may hold a token, and its file is there to be read again.
-func (p Plan) toKeep() *Plan {
+// forRecord is the plan without a health check that can be read from its file again: the check may hold a token.
+func (p Plan) forRecord() *Plan {
 	if !p.ownHealth {
 		p.Health = nil
 	}
 	return &p
-}
-
-func readJSON(path string, into any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
 }

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// The dead-man's switch: a process that waits from before the switch on, outside of the controller's connection and of
-// this agent, and a timer that starts it after a reboot and again 5 s after whatever ended it. The timer alone would not
-// do: each daemon-reload, whoever asks for it, begins OnActiveSec= anew (seen with systemd 247). Both are monotonic, so
-// that a wrong clock does not matter.
+// The dead-man's switch reverts a release that is not confirmed in time. It is a process that waits from before the
+// switch on, independent of the controller's connection and of this agent, and a timer that starts the process after a
+// reboot, and again 5 s after the process ended for whatever reason. The timer alone would not do: every daemon-reload,
+// whoever runs it, restarts OnActiveSec= (seen with systemd 247). Both clocks are monotonic, so that a wrong wall clock
+// does not matter.
 const deadmanTimer = `# Written by gofallback-agent before a switch that has to be confirmed; removed when that is decided.
 [Unit]
 Description=Go back if the release of %[1]s is not confirmed within %[2]g s
@@ -30,7 +31,7 @@ AccuracySec=100ms
 WantedBy=timers.target
 `
 
-// KillMode=mixed lets the systemctl end that the agent just runs; Restart= brings a killed one back at once.
+// KillMode=mixed lets a systemctl that the agent runs end first; Restart= restarts a killed process at once.
 const deadmanService = `# Written by gofallback-agent before a switch that has to be confirmed; removed when that is decided.
 [Unit]
 Description=Go back if the release of %[1]s is not confirmed
@@ -53,7 +54,7 @@ func (a *Activation) deadmanLink() string {
 	return filepath.Join(a.paths.Units, "timers.target.wants", deadmanName(a.plan.Service, "timer"))
 }
 
-// armDeadman writes the units and starts both. A unit that systemd has never seen needs no daemon-reload.
+// armDeadman writes timer and service and starts both. A unit that systemd has never loaded needs no daemon-reload.
 func (a *Activation) armDeadman(ctx context.Context, window Seconds) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -79,20 +80,20 @@ func (a *Activation) armDeadman(ctx context.Context, window Seconds) error {
 		return err
 	}
 	if status[timer].NeedReload || status[service].NeedReload {
-		if err := a.systemd.Control(ctx, reloadLimit, "daemon-reload"); err != nil {
+		if err := a.systemd.Control(ctx, reloadTimeout, "daemon-reload"); err != nil {
 			return err
 		}
 	}
-	// Anew, so that the window begins now even if an older run's timer is armed.
-	err = a.systemd.Control(ctx, askLimit, "restart", "--", timer, service)
+	// restart, not start: the window begins now even if an older run's timer is armed.
+	err = a.systemd.Control(ctx, queryTimeout, "restart", "--", timer, service)
 	if err != nil {
-		err = errors.Join(a.systemd.Control(ctx, reloadLimit, "daemon-reload"),
-			a.systemd.Control(ctx, askLimit, "restart", "--", timer, service))
+		err = errors.Join(a.systemd.Control(ctx, reloadTimeout, "daemon-reload"),
+			a.systemd.Control(ctx, queryTimeout, "restart", "--", timer, service))
 	}
 	return err
 }
 
-// disarmDeadman ends the waiting process too, unless it is this one.
+// disarmDeadman removes the timer and stops the waiting process, unless this is that process.
 func (a *Activation) disarmDeadman(ctx context.Context) error {
 	timer, service := deadmanName(a.plan.Service, "timer"), deadmanName(a.plan.Service, "service")
 	link, err := os.Lstat(a.deadmanLink())
@@ -100,10 +101,10 @@ func (a *Activation) disarmDeadman(ctx context.Context) error {
 		return ignoreMissing(err)
 	}
 	stop := []string{"stop", "--", timer}
-	if !a.watching {
+	if !a.isDeadman {
 		stop = append(stop, service)
 	}
-	if err := a.systemd.Control(ctx, askLimit, stop...); err != nil {
+	if err := a.systemd.Control(ctx, queryTimeout, stop...); err != nil {
 		return err
 	}
 	for _, path := range []string{a.deadmanLink(), filepath.Join(a.paths.Units, timer), filepath.Join(a.paths.Units, service)} {
@@ -123,7 +124,7 @@ func deadmanCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	defer stop()
 	for _, folder := range []string{paths.service(service), paths.Run} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
-			fmt.Fprintln(os.Stderr, "gofallback-agent deadman:", err) // on a full disk too it has to go back
+			fmt.Fprintln(os.Stderr, "gofallback-agent deadman:", err) // a full disk must not stop the revert
 		}
 	}
 	changed, stopWatching, err := watchFolders(paths.service(service), paths.Run)
@@ -131,17 +132,18 @@ func deadmanCommand(args []string, paths Paths, out io.Writer) (int, error) {
 		return exitRefused, err
 	}
 	defer stopWatching()
-	record, err := newActivation(paths, Plan{Service: service}).keepWatch(ctx, changed)
+	record, err := newActivation(paths, Plan{Service: service}).waitForDecision(ctx, changed)
 	if record == nil && err == nil {
 		return exitOK, nil
 	}
-	return conclude(record, err, out)
+	return printOutcome(record, err, out)
 }
 
-// keepWatch waits until the run is decided or its window is over, and then goes back. Nil without an error: nothing to do.
-func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*Record, error) {
-	a.watching = true
-	var until time.Time // an agent that was killed is waited for
+// waitForDecision waits until the run is decided, or reverts it at the end of its window. Nil without an error: there was
+// nothing to revert.
+func (a *Activation) waitForDecision(ctx context.Context, changed <-chan struct{}) (*Record, error) {
+	a.isDeadman = true
+	var graceEnd time.Time // until then, systemd may restart an agent that was killed
 	for {
 		record, err := loadRecord(a.paths, a.plan.Service)
 		if err != nil {
@@ -150,29 +152,29 @@ func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*R
 		left, ended := time.Duration(0), (<-chan struct{})(nil)
 		switch {
 		case record == nil || record.final():
-		case record.waits():
-			left = a.left(record)
-		case record.alive(a.paths):
-			left, ended, until = farAway, processEnd(record.PID), time.Time{}
+		case record.awaitsConfirmation():
+			left = a.timeLeft(record)
+		case record.writerAlive(a.paths):
+			left, ended, graceEnd = noDeadline, processEnd(record.PID), time.Time{}
 		default:
-			if until.IsZero() {
-				until = time.Now().Add(a.patience)
+			if graceEnd.IsZero() {
+				graceEnd = time.Now().Add(a.restartGrace)
 			}
-			left = time.Until(until)
+			left = time.Until(graceEnd)
 		}
 		if left <= 0 {
-			record, again, err := a.actUnderLock(ctx)
+			record, renewed, err := a.actLocked(ctx)
 			switch {
 			case record == nil && ctx.Err() != nil:
-				return nil, nil // stopped while it waited for the lock
-			case again && err == nil:
+				return nil, nil // stopped while waiting for the lock
+			case renewed && err == nil:
 				continue
 			}
 			return record, err
 		}
 		select {
 		case <-ctx.Done():
-			return nil, nil // the host goes down, or somebody stopped it; the timer is still armed
+			return nil, nil // the host goes down, or an operator stopped this unit; the timer is still armed
 		case <-changed:
 		case <-ended:
 		case <-time.After(left):
@@ -180,26 +182,27 @@ func (a *Activation) keepWatch(ctx context.Context, changed <-chan struct{}) (*R
 	}
 }
 
-const farAway = 24 * time.Hour
+const noDeadline = 24 * time.Hour
 
-// restartPatience leaves systemd the time to start an agent again that was killed: that one goes on where it was.
-const restartPatience = 3 * time.Second
+// defaultRestartGrace gives systemd time to restart an agent that was killed: that agent resumes the run.
+const defaultRestartGrace = 3 * time.Second
 
-// left is how long the release may still wait, by uptime alone.
-func (a *Activation) left(record *Record) time.Duration {
+// timeLeft is the rest of the confirmation window, by uptime alone.
+func (a *Activation) timeLeft(record *Record) time.Duration {
 	now := a.clock.Uptime()
 	from := record.Confirm.SinceUptime.Duration()
 	if record.Confirm.BootID != a.paths.bootID() {
-		from = now - record.Confirm.Window.Duration() // the timer has waited a window since the boot
+		from = now - record.Confirm.Window.Duration() // after a reboot the timer has already waited a whole window
 	}
-	if renewed := renewedAt(a.paths, a.plan.Service, record, now); renewed > from {
+	if renewed := lastRenewal(a.paths, a.plan.Service, record, now); renewed > from {
 		from = renewed
 	}
 	return from + record.Confirm.Window.Duration() - now
 }
 
-// actUnderLock looks once more with the lock held, as another agent may have decided meanwhile; again: it is not over.
-func (a *Activation) actUnderLock(ctx context.Context) (record *Record, again bool, err error) {
+// actLocked reads the record again under the lock, because another agent may have decided meanwhile, and then reverts.
+// renewed: the window was extended and is not over.
+func (a *Activation) actLocked(ctx context.Context) (record *Record, renewed bool, err error) {
 	lock, err := awaitLock(ctx, a.paths, a.plan.Service)
 	if err != nil {
 		return nil, false, err
@@ -212,17 +215,17 @@ func (a *Activation) actUnderLock(ctx context.Context) (record *Record, again bo
 	switch {
 	case record == nil || record.final():
 		a.record = record
-		return nil, false, a.settle(ctx)
+		return nil, false, a.reconcile(ctx)
 	case record.Plan == nil || record.Undo == nil:
-		return nil, false, fmt.Errorf("run %s left no way back in its record", record.RunID)
-	case !record.waits():
+		return nil, false, fmt.Errorf("the record of run %s has no plan or no undo: it cannot be reverted", record.RunID)
+	case !record.awaitsConfirmation():
 		a.adopt(record, true)
-		a.decidedBy("dead-man's switch")
-		return a.record, false, a.goOn(ctx, fail("interrupted", "the agent was gone in stage %s", record.Stage))
-	case a.left(record) > 0:
+		a.setDecider("dead-man's switch")
+		return a.record, false, a.resume(ctx, fail("interrupted", "the agent ended in stage %s", record.Stage))
+	case a.timeLeft(record) > 0:
 		return nil, true, nil
 	}
 	a.adopt(record, false)
-	a.decidedBy("dead-man's switch")
-	return a.record, false, a.back(ctx, fail("unconfirmed", "not confirmed within %g s", record.Confirm.Window))
+	a.setDecider("dead-man's switch")
+	return a.record, false, a.revert(ctx, fail("unconfirmed", "not confirmed within %g s", record.Confirm.Window))
 }

@@ -11,30 +11,30 @@ import (
 	"time"
 )
 
-// provisional switches to a release that has to be confirmed within 60 s.
+// provisional activates a release that has to be confirmed within 60 s.
 func (h *host) provisional(name, runID string) *Record {
 	h.t.Helper()
 	a := h.activation(h.release(name, "hello.service"), runID)
 	a.window = 60
 	record, err := a.Run(context.Background())
 	must(h.t, err)
-	if !record.waits() || record.exitCode() != exitOK || currentRelease(h.home) != name {
+	if !record.awaitsConfirmation() || record.exitCode() != exitOK || currentRelease(h.home) != name {
 		h.t.Fatalf("%s %s, %s is live", record.State, record.Stage, currentRelease(h.home))
 	}
 	return record
 }
 
-// agent is one that knows nothing but the service, as the commands start it.
+// agent is an agent that knows only the service's name, as the commands start it.
 func (h *host) agent() *Activation {
 	a := newActivation(h.paths, Plan{Service: "hello"})
-	a.systemd, a.clock, a.probe, a.patience = h.systemd, h.clock, h.probe, 0
+	a.systemd, a.clock, a.probe, a.restartGrace = h.systemd, h.clock, h.probe, 0
 	return a
 }
 
 func (h *host) decide(name, runID string, decided Decided) (*Record, error) {
-	how := map[string]func(*Activation, context.Context, decision) (*Record, error){
-		"confirm": (*Activation).confirmed, "revert": (*Activation).takenBack}[name]
-	return h.agent().decide(context.Background(), decision{service: "hello", runID: runID, reason: "no good", decided: decided}, how)
+	apply := map[string]func(*Activation, context.Context, decision) (*Record, error){
+		"confirm": (*Activation).confirmRun, "revert": (*Activation).revertRun}[name]
+	return h.agent().decide(context.Background(), decision{service: "hello", runID: runID, reason: "no good", decided: decided}, apply)
 }
 
 func (h *host) armed() bool {
@@ -48,7 +48,7 @@ func (h *host) lease(number int, runID string, renewed float64) {
 	must(h.t, os.WriteFile(h.paths.renewed("hello"), []byte(fmt.Sprintf("%d\t%.2f\n", number, renewed)), 0o644))
 }
 
-func TestAReleaseWaitsToBeConfirmedAndThenIsLastKnownGood(t *testing.T) {
+func TestAReleaseAwaitsItsConfirmationAndThenIsLastKnownGood(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	record := h.provisional("v2", "20261122T031244Z-9f3a")
@@ -56,7 +56,7 @@ func TestAReleaseWaitsToBeConfirmedAndThenIsLastKnownGood(t *testing.T) {
 		t.Errorf("armed %v, %+v", h.armed(), record.Confirm)
 	}
 	again, err := h.activation("v2", "20261122T031244Z-9f3a").Run(context.Background())
-	if err != nil || !again.waits() {
+	if err != nil || !again.awaitsConfirmation() {
 		t.Error("the same run again changes nothing:", again.State, err)
 	}
 	record, err = h.decide("confirm", "20261122T031244Z-9f3a-r1", Decided{Head: strings.Repeat("a", 64), By: "al@ctl", Fence: 7})
@@ -75,7 +75,7 @@ func TestAReleaseWaitsToBeConfirmedAndThenIsLastKnownGood(t *testing.T) {
 	}
 }
 
-func TestAReleaseThatIsNotWellWhenItIsToBeConfirmedIsTakenBack(t *testing.T) {
+func TestAReleaseThatIsUnhealthyAtItsConfirmationIsReverted(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	before := h.onDisk()
@@ -90,11 +90,11 @@ func TestAReleaseThatIsNotWellWhenItIsToBeConfirmedIsTakenBack(t *testing.T) {
 	record, err = h.decide("confirm", "r2", Decided{})
 	must(t, err)
 	if record.exitCode() != exitReverted {
-		t.Error("a late confirmation is told that it was:", record.State)
+		t.Error("a late confirmation returns the outcome:", record.State)
 	}
 }
 
-// slow makes the next checks fail, and nothing else: a host that is overloaded for a moment.
+// slow makes only the next checks fail, like a host that is overloaded for a moment.
 func (h *host) slow(checks int) *Activation {
 	a := h.agent()
 	a.probe = func(health Health) Probe {
@@ -108,12 +108,12 @@ func (h *host) slow(checks int) *Activation {
 	return a
 }
 
-func TestOneCheckThatIsMissedIsNoReasonToTakeAReleaseBackThatFailsNoneAfterIt(t *testing.T) {
-	for missed, state := range map[int]string{1: stateConfirmed, confirmTries - 1: stateConfirmed, confirmTries: stateReverted} {
+func TestOneFailedCheckBeforeAPassedOneDoesNotRevertARelease(t *testing.T) {
+	for missed, state := range map[int]string{1: stateConfirmed, confirmAttempts - 1: stateConfirmed, confirmAttempts: stateReverted} {
 		h := newHost(t)
 		h.activate(h.release("v1", "hello.service"), "r1")
 		h.provisional("v2", "r2")
-		record, err := h.slow(missed).decide(context.Background(), decision{service: "hello", runID: "r2"}, (*Activation).confirmed)
+		record, err := h.slow(missed).decide(context.Background(), decision{service: "hello", runID: "r2"}, (*Activation).confirmRun)
 		must(t, err)
 		if record.State != state {
 			t.Errorf("%d checks missed: expected %s, got %s: %s", missed, state, record.State, deref(record.Reason))
@@ -121,7 +121,7 @@ func TestOneCheckThatIsMissedIsNoReasonToTakeAReleaseBackThatFailsNoneAfterIt(t 
 	}
 }
 
-func TestARunIsTakenBackOnDemandAndTheReleaseIsNotBlamed(t *testing.T) {
+func TestARunIsRevertedOnRequestAndTheReleaseIsNotMarkedBad(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	before := h.onDisk()
@@ -137,7 +137,7 @@ func TestARunIsTakenBackOnDemandAndTheReleaseIsNotBlamed(t *testing.T) {
 	}
 }
 
-func TestAFirstReleaseThatIsTakenBackLeavesNothingRunningAndIsNotAFailure(t *testing.T) {
+func TestAFirstReleaseThatIsRevertedLeavesNothingRunningAndIsNotAFailure(t *testing.T) {
 	h := newHost(t)
 	h.provisional("v1", "one")
 	record, err := h.decide("revert", "one", Decided{})
@@ -150,7 +150,7 @@ func TestAFirstReleaseThatIsTakenBackLeavesNothingRunningAndIsNotAFailure(t *tes
 	}
 }
 
-func TestWhoeverComesWithAnOldNumberIsRefusedAndNothingChanges(t *testing.T) {
+func TestARunWithAnOldNumberIsRefusedAndNothingChanges(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	h.provisional("v2", "r2")
@@ -186,58 +186,58 @@ func TestOnlyUptimeAndRenewalsOfTheSameRunCountForTheWindow(t *testing.T) {
 		set  func()
 		left time.Duration
 	}{
-		"nobody renews":                        {func() {}, 60 * time.Second},
-		"the clock on the wall jumps a day":    {func() { h.clock.now = h.clock.now.Add(24 * time.Hour) }, 60 * time.Second},
-		"and back two":                         {func() { h.clock.now = h.clock.now.Add(-48 * time.Hour) }, 60 * time.Second},
-		"the run renews":                       {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+20) }, 80 * time.Second},
-		"a continuation of it renews":          {func() { h.lease(3, "20261122T031244Z-9f3a-r1", since.Seconds()+20) }, 80 * time.Second},
-		"another run renews":                   {func() { h.lease(3, "20261122T031244Z-ffff", since.Seconds()+20) }, 60 * time.Second},
-		"the run gave its lease back":          {func() { h.lease(3, "", since.Seconds()+20) }, 80 * time.Second},
-		"another run did":                      {func() { h.lease(4, "", since.Seconds()+20) }, 60 * time.Second},
-		"a renewal of an earlier boot is left": {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+5000) }, 60 * time.Second},
+		"no renewal":                     {func() {}, 60 * time.Second},
+		"the wall clock jumps a day":     {func() { h.clock.now = h.clock.now.Add(24 * time.Hour) }, 60 * time.Second},
+		"and back two":                   {func() { h.clock.now = h.clock.now.Add(-48 * time.Hour) }, 60 * time.Second},
+		"the run renews":                 {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+20) }, 80 * time.Second},
+		"a continuation of it renews":    {func() { h.lease(3, "20261122T031244Z-9f3a-r1", since.Seconds()+20) }, 80 * time.Second},
+		"another run renews":             {func() { h.lease(3, "20261122T031244Z-ffff", since.Seconds()+20) }, 60 * time.Second},
+		"the run released its lease":     {func() { h.lease(3, "", since.Seconds()+20) }, 80 * time.Second},
+		"another run released its lease": {func() { h.lease(4, "", since.Seconds()+20) }, 60 * time.Second},
+		"a renewal of an earlier boot":   {func() { h.lease(3, "20261122T031244Z-9f3a", since.Seconds()+5000) }, 60 * time.Second},
 	} {
 		_ = os.Remove(h.paths.lease("hello"))
 		h.clock.up = since + 30*time.Second
 		c.set()
-		if left := h.agent().left(record); left.Round(time.Second) != c.left-30*time.Second {
+		if left := h.agent().timeLeft(record); left.Round(time.Second) != c.left-30*time.Second {
 			t.Errorf("%s: %v left, expected %v", name, left, c.left-30*time.Second)
 		}
 	}
 }
 
-func TestTheDeadMansSwitchGoesBackWhenTheWindowIsOverAndNotBefore(t *testing.T) {
+func TestTheDeadMansSwitchRevertsAtTheEndOfTheWindowAndNotBefore(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	before := h.onDisk()
 	h.provisional("v2", "r2")
 	h.clock.up += 59 * time.Second
-	if _, again, err := h.agent().actUnderLock(context.Background()); !again || err != nil || currentRelease(h.home) != "v2" {
+	if _, again, err := h.agent().actLocked(context.Background()); !again || err != nil || currentRelease(h.home) != "v2" {
 		t.Fatal(again, err, h.onDisk())
 	}
 	h.clock.up += time.Second
-	record, err := h.agent().keepWatch(context.Background(), nil)
+	record, err := h.agent().waitForDecision(context.Background(), nil)
 	must(t, err)
 	h.expect(record, stateReverted, "v1")
 	if deref(record.Cause) != "unconfirmed" || h.onDisk() != before || h.armed() {
 		t.Error(deref(record.Cause), h.onDisk())
 	}
 	h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 reverted")
-	if record, err := h.agent().keepWatch(context.Background(), nil); record != nil || err != nil {
+	if record, err := h.agent().waitForDecision(context.Background(), nil); record != nil || err != nil {
 		t.Error("it is over:", record, err)
 	}
 }
 
-func TestAWatchKilledAnywhereOnTheWayBackEndsWellWhenStartedAgain(t *testing.T) {
+func TestADeadMansSwitchKilledAnywhereInARevertCompletesItWhenRestarted(t *testing.T) {
 	for n := 1; ; n++ {
 		h := newHost(t)
 		h.activate(h.release("v1", "hello.service", "hello-extra.timer"), "r1")
 		before := h.onDisk()
 		h.provisional("v2", "r2")
 		h.clock.up += time.Minute
-		finished := !h.killed(n, func() { _, _ = h.agent().keepWatch(context.Background(), nil) })
+		finished := !h.killed(n, func() { _, _ = h.agent().waitForDecision(context.Background(), nil) })
 		if !finished {
 			h.forgetProcess()
-			_, err := h.agent().keepWatch(context.Background(), nil)
+			_, err := h.agent().waitForDecision(context.Background(), nil)
 			must(t, err)
 		}
 		record, err := loadRecord(h.paths, "hello")
@@ -265,14 +265,14 @@ func TestAConfirmationKilledAnywhereEndsInOneOutcome(t *testing.T) {
 		if !finished {
 			h.forgetProcess()
 			h.clock.up += time.Hour
-			_, err := h.agent().keepWatch(context.Background(), nil)
+			_, err := h.agent().waitForDecision(context.Background(), nil)
 			must(t, err)
 		}
 		record, err := loadRecord(h.paths, "hello")
 		must(t, err)
 		h.expect(record, record.State, map[string]string{stateConfirmed: "v2", stateReverted: "v1"}[record.State])
 		h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 "+record.State)
-		if by := record.line(epoch).By; record.State == stateConfirmed && by != "al@ctl" {
+		if by := record.journalLine(epoch).By; record.State == stateConfirmed && by != "al@ctl" {
 			t.Errorf("killed at %d: confirmed by %q", n, by)
 		}
 		if finished {
@@ -284,7 +284,7 @@ func TestAConfirmationKilledAnywhereEndsInOneOutcome(t *testing.T) {
 	}
 }
 
-func TestASwitchToBeConfirmedThatIsKilledAnywhereIsTakenBackByTheTimerAlone(t *testing.T) {
+func TestAnActivationWithAWindowKilledAnywhereIsRevertedByTheTimerAlone(t *testing.T) {
 	for n := 1; ; n++ {
 		h := newHost(t)
 		h.activate(h.release("v1", "hello.service"), "r1")
@@ -302,11 +302,11 @@ func TestASwitchToBeConfirmedThatIsKilledAnywhereIsTakenBackByTheTimerAlone(t *t
 			if currentRelease(h.home) != "v1" || h.systemd.serves != "v1" {
 				t.Fatalf("killed at %d, not armed: %s", n, h.onDisk())
 			}
-			continue // nothing was switched yet; the next run or boot clears it away
+			continue // nothing was switched yet; the next run or boot removes the record
 		}
 		h.forgetProcess()
 		h.clock.up += time.Hour
-		record, err := h.agent().keepWatch(context.Background(), nil)
+		record, err := h.agent().waitForDecision(context.Background(), nil)
 		must(t, err)
 		h.expect(record, stateReverted, "v1")
 		if after := h.onDisk(); after != before || h.armed() {
@@ -318,11 +318,11 @@ func TestASwitchToBeConfirmedThatIsKilledAnywhereIsTakenBackByTheTimerAlone(t *t
 	}
 }
 
-func TestAFirstReleaseThatNobodyConfirmsIsStoppedAndRemoved(t *testing.T) {
+func TestAFirstReleaseThatIsNotConfirmedIsStoppedAndRemoved(t *testing.T) {
 	h := newHost(t)
 	h.provisional("v1", "r1")
 	h.clock.up += time.Hour
-	record, err := h.agent().keepWatch(context.Background(), nil)
+	record, err := h.agent().waitForDecision(context.Background(), nil)
 	must(t, err)
 	h.expect(record, stateReverted, "") // to what was there before: nothing
 	if h.systemd.status["hello.service"].ActiveState != "inactive" || h.armed() {
@@ -331,8 +331,8 @@ func TestAFirstReleaseThatNobodyConfirmsIsStoppedAndRemoved(t *testing.T) {
 	h.expectEvents("r1 intended", "r1 provisional", "r1 reverted")
 }
 
-// killed runs something whose process dies before its n-th call of systemd; false: it ended before.
-func (h *host) killed(n int, what func()) (wasKilled bool) {
+// killed runs a step whose process is killed before its n-th call of systemd; false: it made fewer calls.
+func (h *host) killed(n int, step func()) (wasKilled bool) {
 	h.systemd.calls, h.systemd.killAt = 0, n
 	defer func() {
 		h.systemd.killAt = 0
@@ -342,11 +342,11 @@ func (h *host) killed(n int, what func()) (wasKilled bool) {
 			panic(thrown)
 		}
 	}()
-	what()
+	step()
 	return false
 }
 
-// forgetProcess makes the record's agent a process that has ended: in a test it is the test itself.
+// forgetProcess marks the record's agent as ended: in a test that process is the test itself.
 func (h *host) forgetProcess() {
 	record, err := loadRecord(h.paths, "hello")
 	must(h.t, err)
@@ -367,7 +367,7 @@ func TestANewRunTakesOverFromAnUnconfirmedOne(t *testing.T) {
 	h.expectEvents("r1 intended", "r1 confirmed", "r2 intended", "r2 provisional", "r2 reverted", "r3 intended", "r3 reverted")
 	older, err := h.decide("confirm", "r2", Decided{})
 	if err != nil || older.State != stateReverted || deref(older.Cause) != "superseded" {
-		t.Error("the older run is told:", older, err)
+		t.Error("the older run's outcome is returned:", older, err)
 	}
 }
 
@@ -385,7 +385,7 @@ func TestAtBootAnUnconfirmedReleaseRunsAndItsWindowBeginsAnew(t *testing.T) {
 	}
 	now, err := loadRecord(h.paths, "hello")
 	must(t, err)
-	if left := h.agent().left(now); left != 60*time.Second || !now.waits() {
+	if left := h.agent().timeLeft(now); left != 60*time.Second || !now.awaitsConfirmation() {
 		t.Error(left, now.State)
 	}
 	record, err = h.decide("confirm", "r2", Decided{})
@@ -393,7 +393,7 @@ func TestAtBootAnUnconfirmedReleaseRunsAndItsWindowBeginsAnew(t *testing.T) {
 	h.expect(record, stateConfirmed, "v2")
 }
 
-func TestAFailedReleaseIsKeptWhenThatIsAsked(t *testing.T) {
+func TestAFailedReleaseIsKeptOnRequest(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	a := h.activation(h.release("bad2", "hello.service"), "r2")
@@ -410,7 +410,7 @@ func TestAFailedReleaseIsKeptWhenThatIsAsked(t *testing.T) {
 
 func (h *host) probe(health Health) Probe {
 	return func(context.Context) (string, error) {
-		// The check of a release asks the process that runs, whichever release that is of.
+		// The check of a release reaches the running process, whatever its release.
 		if strings.HasPrefix(h.systemd.serves, "bad") || !strings.HasPrefix(health.Check.Address, h.systemd.serves+":") {
 			return "", errors.New("not well")
 		}

@@ -20,23 +20,23 @@ import (
 	"time"
 )
 
-// Fetch is what `fetch` reads, as one line of its standard input: addresses may be signed and headers hold tokens, so
-// that they stand in no argument, variable or file.
-type Fetch struct {
+// FetchRequest is the request of `fetch`, one line of its standard input. URLs may be signed and headers hold tokens, so
+// they are never put into an argument, an environment variable or a file.
+type FetchRequest struct {
 	Files []FetchFile `json:"files"`
-	// Timeout is how long the store may be silent.
+	// Timeout is how long the store may send no data.
 	Timeout Seconds `json:"timeout"`
-	// Deadline is how long all of it may take.
+	// Deadline limits the whole request.
 	Deadline Seconds `json:"deadline"`
 	// Attempts without any progress.
 	Attempts int `json:"attempts"`
-	// CA holds PEM certificates besides the system's.
+	// CA holds PEM certificates in addition to the system's.
 	CA string `json:"ca"`
-	// Proxy stands in place of what the environment says.
+	// Proxy replaces the environment's proxy.
 	Proxy string `json:"proxy"`
 }
 
-// FetchFile is one file: where from, where to, and what it has to be.
+// FetchFile is one file: its URL, its path on the target, and its expected content.
 type FetchFile struct {
 	Path    string            `json:"path"`
 	URL     string            `json:"url"`
@@ -45,25 +45,25 @@ type FetchFile struct {
 	Size    int64             `json:"size"`
 }
 
-// fetchError is why a file did not come. Its kind tells the controller what to make of it.
+// fetchError is why a file was not fetched. Its kind tells the controller how to react.
 type fetchError struct {
-	// down (may pass), refused, absent, store, tls, wrong, deadline; disk, request, gone
+	// of the store: down (may be retried), refused, absent, store, tls, wrong, deadline; others: disk, folder, request, gone
 	kind, text string
-	after      time.Duration // the store asked to wait
+	after      time.Duration // delay that the store requested
 }
 
 func (e *fetchError) Error() string { return e.text }
 
-func (e *fetchError) passes() bool { return e.kind == "down" }
+func (e *fetchError) retryable() bool { return e.kind == "down" }
 
-func cannot(kind, format string, words ...any) *fetchError {
+func fetchFailure(kind, format string, words ...any) *fetchError {
 	return &fetchError{kind: kind, text: fmt.Sprintf(format, words...)}
 }
 
 const (
-	// tellEvery is how often a slow download says how far it is.
-	tellEvery = 5 * time.Second
-	// requestLimit is far more than a request has with its certificates.
+	// progressInterval is how often a slow download reports its progress.
+	progressInterval = 5 * time.Second
+	// requestLimit is far above the size of a request with its certificates.
 	requestLimit = 4 << 20
 )
 
@@ -79,87 +79,88 @@ func fetchCommand(args []string, _ Paths, out io.Writer) (int, error) {
 	return fetchFrom(ctx, os.Stdin, out), nil
 }
 
-// fetchFrom answers in lines: `fetched TAB path TAB bytes`, `progress TAB bytes TAB of`, `note TAB text`, and `fail TAB kind TAB text`.
+// fetchFrom prints lines: `fetched TAB path TAB bytes`, `progress TAB bytes TAB total`, `note TAB text` and
+// `fail TAB kind TAB text`.
 func fetchFrom(ctx context.Context, in io.Reader, out io.Writer) int {
 	line, err := bufio.NewReader(io.LimitReader(in, requestLimit)).ReadBytes('\n')
-	var request Fetch
-	if err == nil { // a tar that ended before its padding leaves zeros
+	var request FetchRequest
+	if err == nil { // the padding of the tar before the request may leave zeros
 		err = json.Unmarshal(bytes.TrimLeft(line, "\x00"), &request)
 	}
 	if err == nil {
 		err = request.validate()
 	}
-	tell := &teller{out: out}
+	report := &reporter{out: out}
 	if err != nil {
-		// Not quoted: it holds the token.
-		tell.failed(cannot("request", "the request was not understood: %s", errorKind(err)))
+		// The request is not quoted: it holds the token.
+		report.failed(fetchFailure("request", "invalid request: %s", requestProblem(err)))
 		return exitRefused
 	}
-	tell.secrets = request.secrets()
+	report.secrets = request.secrets()
 	ctx, cancel := context.WithTimeoutCause(ctx, request.Deadline.Duration(),
-		cannot("deadline", "not done within %g s", request.Deadline))
+		fetchFailure("deadline", "not done within %g s", request.Deadline))
 	defer cancel()
-	ctx, gone := context.WithCancelCause(ctx)
-	go func() { // the controller keeps it open as long as it wants the file
+	ctx, cancelCause := context.WithCancelCause(ctx)
+	go func() { // the controller keeps standard input open until it has the file
 		_, _ = io.Copy(io.Discard, in)
-		gone(cannot("gone", "the controller went away"))
+		cancelCause(fetchFailure("gone", "the controller disconnected"))
 	}()
-	if failure := request.run(ctx, tell); failure != nil {
-		tell.failed(failure)
+	if failure := request.run(ctx, report); failure != nil {
+		report.failed(failure)
 		return exitUnhealthy
 	}
 	return exitOK
 }
 
-// errorKind says what is wrong with a request without a word of it.
-func errorKind(err error) string {
+// requestProblem explains an invalid request without quoting it.
+func requestProblem(err error) string {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return "no JSON"
+		return "not JSON"
 	case errors.As(err, &kind):
-		return kind.Field + " is of another type"
+		return kind.Field + " has the wrong type"
 	case errors.Is(err, io.EOF):
 		return "no line on standard input"
 	}
 	return err.Error()
 }
 
-func (f *Fetch) validate() error {
+func (f *FetchRequest) validate() error {
 	if f.Timeout <= 0 || f.Deadline <= 0 || f.Attempts < 1 || len(f.Files) == 0 {
 		return errors.New("files, timeout, deadline or attempts are missing")
 	}
 	for _, file := range f.Files {
 		if !filepath.IsAbs(file.Path) || !digestPattern.MatchString(file.SHA256) || file.Size < 0 {
-			return errors.New("path, sha256 or size of a file cannot be")
+			return errors.New("path, sha256 or size of a file is invalid")
 		}
 	}
 	return nil
 }
 
-func (f *Fetch) run(ctx context.Context, tell *teller) *fetchError {
+func (f *FetchRequest) run(ctx context.Context, report *reporter) *fetchError {
 	client, failure := newStoreClient(f)
 	if failure != nil {
 		return failure
 	}
 	for _, file := range f.Files {
-		if failure := client.fetch(ctx, file, tell); failure != nil {
+		if failure := client.fetch(ctx, file, report); failure != nil {
 			return failure
 		}
-		tell.line("fetched", file.Path, fmt.Sprint(file.Size))
+		report.line("fetched", file.Path, fmt.Sprint(file.Size))
 	}
 	return nil
 }
 
-// fetch brings one file, in as many attempts as it takes, each from where the last one ended.
-func (c *storeClient) fetch(ctx context.Context, file FetchFile, tell *teller) *fetchError {
+// fetch downloads one file. Each attempt continues where the last one ended.
+func (c *storeClient) fetch(ctx context.Context, file FetchFile, report *reporter) *fetchError {
 	target, err := os.OpenFile(file.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return diskError(err)
 	}
-	download := &download{file: file, target: target, hash: sha256.New(), tell: tell}
-	failure := c.persist(ctx, download)
+	download := &download{file: file, target: target, hash: sha256.New(), report: report}
+	failure := c.downloadWithRetries(ctx, download)
 	if failure == nil {
 		if err := target.Close(); err != nil {
 			failure = diskError(err)
@@ -172,49 +173,49 @@ func (c *storeClient) fetch(ctx context.Context, file FetchFile, tell *teller) *
 	return failure
 }
 
-func (c *storeClient) persist(ctx context.Context, d *download) *fetchError {
+func (c *storeClient) downloadWithRetries(ctx context.Context, d *download) *fetchError {
 	for attempt := 1; ; {
 		before := d.done
 		failure := c.attempt(ctx, d)
 		if failure == nil {
-			failure = d.check()
+			failure = d.verify()
 		}
 		if failure == nil {
 			return nil
 		}
-		if failure.kind == "wrong" && d.resumed && !d.again {
-			// What was put together from several answers may have been several files: once more, in one piece.
-			d.tell.line("note", "it came in several pieces and is another file; once more from the beginning")
-			d.again = true
+		if failure.kind == "wrong" && d.resumed && !d.restarted {
+			// The parts of a resumed download may be of different files: download it once more in one piece.
+			d.report.line("note", "the sha256 of the resumed download is wrong; once more from the beginning")
+			d.restarted = true
 			if failure := d.restart(); failure != nil {
 				return failure
 			}
 			continue
 		}
-		if cause := endOf(ctx); cause != nil {
-			return d.late(cause)
+		if cause := stopCause(ctx); cause != nil {
+			return d.withProgress(cause)
 		}
-		if !failure.passes() {
+		if !failure.retryable() {
 			return failure
 		}
 		if d.done-before >= enoughProgress {
 			attempt = 1
 		}
 		if attempt >= c.request.Attempts {
-			failure.text += times(attempt)
+			failure.text += attemptsText(attempt)
 			return failure
 		}
-		wait := pause(attempt, failure.after)
-		d.tell.line("note", fmt.Sprintf("%s; again in %.1f s (attempt %d of %d)", failure.text, wait.Seconds(), attempt, c.request.Attempts))
+		wait := retryDelay(attempt, failure.after)
+		d.report.line("note", fmt.Sprintf("%s; retry in %.1f s (attempt %d of %d)", failure.text, wait.Seconds(), attempt, c.request.Attempts))
 		attempt++
 		if err := (realClock{}).Sleep(ctx, wait); err != nil {
-			return d.late(endOf(ctx))
+			return d.withProgress(stopCause(ctx))
 		}
 	}
 }
 
-// endOf is why nothing more is to be done: the deadline, a signal, or a controller that went away.
-func endOf(ctx context.Context) *fetchError {
+// stopCause is why the fetch has to stop: the deadline, a signal, or a controller that disconnected.
+func stopCause(ctx context.Context) *fetchError {
 	if ctx.Err() == nil {
 		return nil
 	}
@@ -222,34 +223,34 @@ func endOf(ctx context.Context) *fetchError {
 	if errors.As(context.Cause(ctx), &cause) {
 		return cause
 	}
-	return cannot("gone", "stopped")
+	return fetchFailure("gone", "stopped")
 }
 
-func times(attempts int) string {
+func attemptsText(attempts int) string {
 	if attempts == 1 {
 		return "; tried once"
 	}
 	return fmt.Sprintf("; tried %d times", attempts)
 }
 
-// download is one file on its way.
+// download is the state of one file being fetched.
 type download struct {
-	file    FetchFile
-	target  *os.File
-	hash    hash.Hash
-	tell    *teller
-	done    int64
-	etag    string
-	resumed bool
-	again   bool
+	file      FetchFile
+	target    *os.File
+	hash      hash.Hash
+	report    *reporter
+	done      int64
+	etag      string
+	resumed   bool
+	restarted bool
 }
 
-// Write keeps the sum of what is on the disk.
+// Write updates the hash with every byte that is written to the disk.
 func (d *download) Write(data []byte) (int, error) {
 	n, err := d.target.Write(data)
 	_, _ = d.hash.Write(data[:n])
 	d.done += int64(n)
-	d.tell.progress(d.done, d.file.Size)
+	d.report.progress(d.done, d.file.Size)
 	return n, err
 }
 
@@ -266,21 +267,21 @@ func (d *download) restart() *fetchError {
 	return nil
 }
 
-func (d *download) check() *fetchError {
+func (d *download) verify() *fetchError {
 	if sum := hex.EncodeToString(d.hash.Sum(nil)); sum != d.file.SHA256 {
-		return cannot("wrong", "sha256 %s there, %s expected", sum, d.file.SHA256)
+		return fetchFailure("wrong", "its sha256 is %s, expected %s", sum, d.file.SHA256)
 	}
 	return nil
 }
 
-// late adds how far it came.
-func (d *download) late(cause *fetchError) *fetchError {
-	return cannot(cause.kind, "%s (%.1f of %.1f MB came)", cause.text, float64(d.done)/1e6, float64(d.file.Size)/1e6)
+// withProgress adds how much of the file was received.
+func (d *download) withProgress(cause *fetchError) *fetchError {
+	return fetchFailure(cause.kind, "%s (%.1f of %.1f MB received)", cause.text, float64(d.done)/1e6, float64(d.file.Size)/1e6)
 }
 
 func diskError(err error) *fetchError {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return cannot("disk", "the disk filled up")
+		return fetchFailure("disk", "the disk filled up")
 	}
-	return cannot("folder", "%v", err)
+	return fetchFailure("folder", "%v", err)
 }

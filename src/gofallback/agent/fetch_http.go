@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// enoughProgress makes an attempt that broke off count as none: a bad line is no store that is down.
+	// enoughProgress resets the count of attempts: a bad line is not a store that is down.
 	enoughProgress = 1 << 20
 	connectLimit   = 10 * time.Second
-	longestPause   = 15 * time.Second
-	// mostAsked is how long a store may ask us to wait (Retry-After).
-	mostAsked = 60 * time.Second
-	mostHops  = 5
+	maxRetryDelay  = 15 * time.Second
+	// maxRetryAfter limits the delay that a store may request (Retry-After).
+	maxRetryAfter = 60 * time.Second
+	maxRedirects  = 5
 )
 
-// passing are the answers after which a request may be made again; the same as in publish/retry.py.
-var passing = map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true}
+// retryableStatus holds the statuses after which a request may be retried; the same as in publish/retry.py.
+var retryableStatus = map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true}
 
 type storeClient struct {
-	request   *Fetch
+	request   *FetchRequest
 	transport *http.Transport
 }
 
-func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
+func newStoreClient(request *FetchRequest) (*storeClient, *fetchError) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if request.CA != "" {
 		pool, err := x509.SystemCertPool()
@@ -43,7 +43,7 @@ func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
 			pool = x509.NewCertPool()
 		}
 		if !pool.AppendCertsFromPEM([]byte(request.CA)) {
-			return nil, cannot("request", "no PEM certificate in what `ca` names")
+			return nil, fetchFailure("request", "`ca` names a file without a PEM certificate")
 		}
 		config.RootCAs = pool
 	}
@@ -51,7 +51,7 @@ func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
 	if request.Proxy != "" {
 		address, err := url.Parse(request.Proxy)
 		if err != nil || address.Host == "" {
-			return nil, cannot("request", "the proxy is no address")
+			return nil, fetchFailure("request", "the proxy is not a URL")
 		}
 		proxy = http.ProxyURL(address)
 	}
@@ -60,56 +60,57 @@ func newStoreClient(request *Fetch) (*storeClient, *fetchError) {
 		DialContext:         (&net.Dialer{Timeout: connectLimit}).DialContext,
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: connectLimit,
-		DisableCompression:  true, // it would change what is hashed
+		DisableCompression:  true, // compression would change the hashed bytes
 		ForceAttemptHTTP2:   true,
 	}}, nil
 }
 
-// attempt reads as much as comes.
+// attempt requests the rest of the file and reads until it is complete or the connection fails.
 func (c *storeClient) attempt(ctx context.Context, d *download) *fetchError {
-	silence, cancel := context.WithCancelCause(ctx)
+	idleCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(c.request.Timeout.Duration(), func() {
-		cancel(cannot("down", "not a byte for %g s", c.request.Timeout))
+		cancel(fetchFailure("down", "no data for %g s", c.request.Timeout))
 	})
 	defer watch.Stop()
-	response, failure := c.ask(silence, d)
+	response, failure := c.open(idleCtx, d)
 	if failure != nil {
 		return failure
 	}
 	defer response.Body.Close()
 	host := response.Request.URL.Host
-	body := &living{Reader: response.Body, alive: func() { watch.Reset(c.request.Timeout.Duration()) }}
-	// One byte more than it may have: a longer file is another one.
+	body := &watchedBody{Reader: response.Body, alive: func() { watch.Reset(c.request.Timeout.Duration()) }}
+	// One byte more than expected is read, to detect a longer file.
 	_, err := io.Copy(d, io.LimitReader(body, d.file.Size-d.done+1))
 	switch {
 	case d.done > d.file.Size:
-		return cannot("wrong", "more than %d bytes there", d.file.Size)
+		return fetchFailure("wrong", "it is larger than the expected %d bytes", d.file.Size)
 	case body.err != nil:
-		return c.broken(silence, host, body.err)
+		return c.connectionFailure(idleCtx, host, body.err)
 	case err != nil:
 		return diskError(err)
 	case d.done < d.file.Size && endsByClosing(response):
-		return cannot("down", "%s: the connection ended after %d of %d bytes", host, d.done, d.file.Size)
+		return fetchFailure("down", "%s: the connection ended after %d of %d bytes", host, d.done, d.file.Size)
 	case d.done < d.file.Size:
-		return cannot("wrong", "%d bytes there, %d expected", d.done, d.file.Size)
+		return fetchFailure("wrong", "it has %d bytes, expected %d", d.done, d.file.Size)
 	}
 	return nil
 }
 
-// endsByClosing: nothing but the end of the connection says where the body ends (RFC 9112, 6.3), so that it may be cut.
+// endsByClosing is true if only the end of the connection marks the end of the body (RFC 9112, 6.3): the body may be
+// truncated.
 func endsByClosing(response *http.Response) bool {
 	return response.ProtoMajor == 1 && response.ContentLength < 0 && len(response.TransferEncoding) == 0
 }
 
-// living tells that bytes come, and keeps errors of reading apart from those of writing.
-type living struct {
+// watchedBody reports received bytes, and stores read errors apart from write errors.
+type watchedBody struct {
 	io.Reader
 	alive func()
 	err   error
 }
 
-func (l *living) Read(data []byte) (int, error) {
+func (l *watchedBody) Read(data []byte) (int, error) {
 	n, err := l.Reader.Read(data)
 	if n > 0 {
 		l.alive()
@@ -120,14 +121,14 @@ func (l *living) Read(data []byte) (int, error) {
 	return n, err
 }
 
-// ask makes the request, follows redirects, and returns a body that goes on where the file ends.
-func (c *storeClient) ask(ctx context.Context, d *download) (*http.Response, *fetchError) {
+// open sends the request, follows redirects, and returns a body that continues where the file ends.
+func (c *storeClient) open(ctx context.Context, d *download) (*http.Response, *fetchError) {
 	first, err := url.Parse(d.file.URL)
 	if err != nil || (first.Scheme != "http" && first.Scheme != "https") || first.Host == "" {
-		return nil, cannot("request", "the file's address is none of http or https")
+		return nil, fetchFailure("request", "the file's URL is not an http or https URL")
 	}
 	at := first
-	for hop := 0; hop < mostHops; hop++ {
+	for hop := 0; hop < maxRedirects; hop++ {
 		request := (&http.Request{Method: http.MethodGet, URL: at, Host: at.Host, Header: http.Header{}}).WithContext(ctx)
 		request.Header.Set("User-Agent", "gofallback-agent")
 		request.Header.Set("Accept-Encoding", "identity")
@@ -144,50 +145,50 @@ func (c *storeClient) ask(ctx context.Context, d *download) (*http.Response, *fe
 		}
 		response, err := c.transport.RoundTrip(request) // no http.Client: its errors quote addresses with their signatures
 		if err != nil {
-			return nil, c.broken(ctx, at.Host, err)
+			return nil, c.connectionFailure(ctx, at.Host, err)
 		}
 		target := response.Header.Get("Location")
 		if response.StatusCode < 300 || response.StatusCode > 399 || target == "" {
-			return response, d.take(response)
+			return response, d.accept(response)
 		}
 		response.Body.Close()
 		next, err := at.Parse(target)
 		if err != nil || (next.Scheme != "http" && next.Scheme != "https") || next.Host == "" {
-			return nil, cannot("store", "%s: %s leads to what is no address", at.Host, said(response))
+			return nil, fetchFailure("store", "%s: %s redirects to an invalid URL", at.Host, statusText(response))
 		}
 		if at.Scheme == "https" && next.Scheme != "https" {
-			return nil, cannot("store", "%s: redirect to %s://%s refused: it leaves TLS", at.Host, next.Scheme, next.Host)
+			return nil, fetchFailure("store", "%s: redirect to %s://%s refused: it leaves TLS", at.Host, next.Scheme, next.Host)
 		}
 		at = next
 	}
-	return nil, cannot("store", "%s: %d redirects one after the other", first.Host, mostHops)
+	return nil, fetchFailure("store", "%s: %d redirects in a row", first.Host, maxRedirects)
 }
 
-// take looks at the status, and sets the file to where the body begins. The body is closed on a failure.
-func (d *download) take(response *http.Response) *fetchError {
-	failure := d.judge(response)
+// accept checks the response, and truncates the file if the body begins at byte 0. It closes the body on a failure.
+func (d *download) accept(response *http.Response) *fetchError {
+	failure := d.checkResponse(response)
 	if failure != nil {
 		response.Body.Close()
 		return failure
 	}
-	if tag := response.Header.Get("ETag"); !strings.HasPrefix(tag, "W/") { // weak ones do not promise the same bytes
+	if tag := response.Header.Get("ETag"); !strings.HasPrefix(tag, "W/") { // a weak ETag does not promise the same bytes
 		d.etag = tag
 	}
 	return nil
 }
 
-func (d *download) judge(response *http.Response) *fetchError {
+func (d *download) checkResponse(response *http.Response) *fetchError {
 	host, status := response.Request.URL.Host, response.StatusCode
 	switch {
 	case status == http.StatusPartialContent && d.done > 0:
 		if !strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.done)) {
-			return cannot("store", "%s: answers with another part than it was asked for", host)
+			return fetchFailure("store", "%s: sent another range than requested", host)
 		}
 		d.resumed = true
 		return nil
 	case status == http.StatusOK:
 		if response.ContentLength > d.file.Size {
-			return cannot("wrong", "%d bytes there, %d expected", response.ContentLength, d.file.Size)
+			return fetchFailure("wrong", "it has %d bytes, expected %d", response.ContentLength, d.file.Size)
 		}
 		if d.done > 0 {
 			return d.restart()
@@ -197,27 +198,27 @@ func (d *download) judge(response *http.Response) *fetchError {
 		if failure := d.restart(); failure != nil {
 			return failure
 		}
-		return cannot("down", "%s: %s", host, said(response))
-	case passing[status]:
-		failure := cannot("down", "%s: %s", host, said(response))
+		return fetchFailure("down", "%s: %s", host, statusText(response))
+	case retryableStatus[status]:
+		failure := fetchFailure("down", "%s: %s", host, statusText(response))
 		if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil && seconds > 0 {
-			failure.after = min(time.Duration(seconds)*time.Second, mostAsked)
+			failure.after = min(time.Duration(seconds)*time.Second, maxRetryAfter)
 		}
 		return failure
 	case status == 401 || status == 403:
-		return cannot("refused", "%s: %s", host, said(response))
+		return fetchFailure("refused", "%s: %s", host, statusText(response))
 	case status == 404 || status == 410:
-		return cannot("absent", "%s: %s", host, said(response))
+		return fetchFailure("absent", "%s: %s", host, statusText(response))
 	}
-	return cannot("store", "%s: %s", host, said(response))
+	return fetchFailure("store", "%s: %s", host, statusText(response))
 }
 
-// broken says what became of a connection, without the address.
-func (c *storeClient) broken(ctx context.Context, host string, err error) *fetchError {
+// connectionFailure explains a failed connection without quoting the URL.
+func (c *storeClient) connectionFailure(ctx context.Context, host string, err error) *fetchError {
 	var cause *fetchError
 	if errors.As(context.Cause(ctx), &cause) {
 		if cause.kind == "down" {
-			return cannot("down", "%s: %s", host, cause.text)
+			return fetchFailure("down", "%s: %s", host, cause.text)
 		}
 		return cause
 	}
@@ -226,24 +227,24 @@ func (c *storeClient) broken(ctx context.Context, host string, err error) *fetch
 	var invalid x509.CertificateInvalidError
 	var roots x509.SystemRootsError
 	if errors.As(err, &unknown) || errors.As(err, &name) || errors.As(err, &invalid) || errors.As(err, &roots) {
-		return cannot("tls", "%s: %v", host, err)
+		return fetchFailure("tls", "%s: %v", host, err)
 	}
 	var network net.Error
 	if errors.As(err, &network) && network.Timeout() {
-		return cannot("down", "%s: no answer in time", host)
+		return fetchFailure("down", "%s: no answer in time", host)
 	}
 	var address *url.Error
 	if errors.As(err, &address) {
 		err = address.Err
 	}
-	return cannot("down", "%s: %v", host, err)
+	return fetchFailure("down", "%s: %v", host, err)
 }
 
-func said(response *http.Response) string {
+func statusText(response *http.Response) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode)))
 }
 
-// origin is scheme, host and port: what a credential is meant for (RFC 6454, 4).
+// origin is scheme, host and port, the scope of a credential (RFC 6454, 4).
 func origin(address *url.URL) string {
 	port := address.Port()
 	if port == "" {
@@ -252,14 +253,14 @@ func origin(address *url.URL) string {
 	return address.Scheme + "://" + strings.ToLower(address.Hostname()) + ":" + port
 }
 
-// pause doubles from half a second, with some chance in it: many targets ask the same store.
-func pause(attempt int, asked time.Duration) time.Duration {
-	wait := min(500*time.Millisecond<<min(attempt-1, 6), longestPause)
-	return max(wait+time.Duration(rand.Int63n(int64(wait)/2)), asked)
+// retryDelay doubles from half a second, with random jitter: many targets request from the same store.
+func retryDelay(attempt int, requested time.Duration) time.Duration {
+	wait := min(500*time.Millisecond<<min(attempt-1, 6), maxRetryDelay)
+	return max(wait+time.Duration(rand.Int63n(int64(wait)/2)), requested)
 }
 
-// secrets are the parts of the request that no line may hold.
-func (f *Fetch) secrets() []string {
+// secrets are the parts of the request that must not appear in any line.
+func (f *FetchRequest) secrets() []string {
 	var found []string
 	for _, file := range f.Files {
 		for _, value := range file.Headers {
@@ -280,7 +281,7 @@ func (f *Fetch) secrets() []string {
 	return found
 }
 
-func hidden(text string, secrets []string) string {
+func redact(text string, secrets []string) string {
 	for _, secret := range secrets {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "***")

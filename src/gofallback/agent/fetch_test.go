@@ -23,7 +23,7 @@ import (
 
 const fetchToken = "canary-token-4711"
 
-// storeOf serves content under several paths, each with a trouble of its own.
+// storeOf serves content under several paths, each with its own fault.
 func storeOf(t *testing.T, content []byte) (server, elsewhere *httptest.Server, tries *atomic.Int32) {
 	t.Helper()
 	tries = &atomic.Int32{}
@@ -122,8 +122,8 @@ func program() ([]byte, FetchFile) {
 	return content, FetchFile{SHA256: hex.EncodeToString(sum[:]), Size: int64(len(content))}
 }
 
-// fetched runs a request with a controller that stays; it returns the answer and what lies there, "" for nothing.
-func fetched(t *testing.T, request Fetch) (code int, said, there string) {
+// fetched runs a request with a controller that stays connected. It returns the output and the fetched file, "" if there is none.
+func fetched(t *testing.T, request FetchRequest) (code int, output, there string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hello")
 	request.Files[0].Path = path
@@ -135,88 +135,88 @@ func fetched(t *testing.T, request Fetch) (code int, said, there string) {
 	code = fetchFrom(context.Background(), in, &out)
 	controller.Close()
 	if strings.Contains(out.String(), "canary") {
-		t.Errorf("a secret was said: %s", &out)
+		t.Errorf("a secret was printed: %s", &out)
 	}
 	data, err := os.ReadFile(path)
 	must(t, ignoreMissing(err))
 	return code, out.String(), string(data)
 }
 
-func TestAFileIsFetchedWhateverStandsInTheWay(t *testing.T) {
+func TestAFileIsFetchedInSpiteOfFaults(t *testing.T) {
 	content, file := program()
 	for path, says := range map[string]string{
 		"/file": "fetched\t", "/private": "fetched\t", "/away": "fetched\t",
-		"/busy": "503 Service Unavailable; again in", "/breaks": "again in", "/replaced": "once more from the beginning",
+		"/busy": "503 Service Unavailable; retry in", "/breaks": "retry in", "/replaced": "once more from the beginning",
 	} {
 		t.Run(path, func(t *testing.T) {
 			server, _, _ := storeOf(t, content)
 			file.URL, file.Headers = server.URL+path, map[string]string{"PRIVATE-TOKEN": fetchToken}
-			code, said, there := fetched(t, Fetch{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 4})
-			if code != exitOK || there != string(content) || !strings.Contains(said, says) {
-				t.Errorf("%d: %s", code, said)
+			code, output, there := fetched(t, FetchRequest{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 4})
+			if code != exitOK || there != string(content) || !strings.Contains(output, says) {
+				t.Errorf("%d: %s", code, output)
 			}
 		})
 	}
 }
 
-func TestAFileThatCannotBeHadIsOneLineAndLeavesNothing(t *testing.T) {
+func TestAFailedFetchPrintsOneLineAndLeavesNoFile(t *testing.T) {
 	content, file := program()
 	server, _, _ := storeOf(t, content)
 	host := strings.TrimPrefix(server.URL, "http://")
 	for path, says := range map[string]string{
 		"/private?t=canary": "fail\trefused\t" + host + ": 401 Unauthorized",
 		"/gone":             "fail\tabsent\t" + host + ": 404 Not Found",
-		"/round":            "fail\tstore\t" + host + ": 5 redirects one after the other",
-		"/wrong":            "fail\twrong\tsha256 ",
-		"/longer":           "fail\twrong\t200001 bytes there, 200000 expected",
-		"/endless":          "fail\twrong\tmore than 200000 bytes there",
-		"/short":            "fail\twrong\t199999 bytes there, 200000 expected",
-		"/silent":           "fail\tdown\t" + host + ": not a byte for 0.3 s; tried 2 times",
-		"/stalls":           "fail\tdown\t" + host + ": not a byte for 0.3 s; tried 2 times",
-		"/drips":            "fail\tdeadline\tnot done within 2 s (0.0 of 0.2 MB came)",
+		"/round":            "fail\tstore\t" + host + ": 5 redirects in a row",
+		"/wrong":            "fail\twrong\tits sha256 is ",
+		"/longer":           "fail\twrong\tit has 200001 bytes, expected 200000",
+		"/endless":          "fail\twrong\tit is larger than the expected 200000 bytes",
+		"/short":            "fail\twrong\tit has 199999 bytes, expected 200000",
+		"/silent":           "fail\tdown\t" + host + ": no data for 0.3 s; tried 2 times",
+		"/stalls":           "fail\tdown\t" + host + ": no data for 0.3 s; tried 2 times",
+		"/drips":            "fail\tdeadline\tnot done within 2 s (0.0 of 0.2 MB received)",
 	} {
 		t.Run(path, func(t *testing.T) {
 			file.URL, file.Headers = server.URL+path, map[string]string{"Private-Token": "canary-wrong"}
-			code, said, there := fetched(t, Fetch{Files: []FetchFile{file}, Timeout: 0.3, Deadline: 2, Attempts: 2})
-			lines := strings.Split(strings.TrimSpace(said), "\n")
+			code, output, there := fetched(t, FetchRequest{Files: []FetchFile{file}, Timeout: 0.3, Deadline: 2, Attempts: 2})
+			lines := strings.Split(strings.TrimSpace(output), "\n")
 			if code != exitUnhealthy || there != "" || !strings.HasPrefix(lines[len(lines)-1], says) {
-				t.Errorf("expected %q, got %d: %s", says, code, said)
+				t.Errorf("expected %q, got %d: %s", says, code, output)
 			}
 		})
 	}
 }
 
-func TestFetchingEndsWhenTheControllerGoesAway(t *testing.T) {
+func TestFetchEndsWhenTheControllerDisconnects(t *testing.T) {
 	content, file := program()
 	server, _, _ := storeOf(t, content)
 	file.URL, file.Path = server.URL+"/drips", filepath.Join(t.TempDir(), "hello")
-	line, _ := json.Marshal(Fetch{Files: []FetchFile{file}, Timeout: 5, Deadline: 60, Attempts: 2})
+	line, _ := json.Marshal(FetchRequest{Files: []FetchFile{file}, Timeout: 5, Deadline: 60, Attempts: 2})
 	var out bytes.Buffer
 	began := time.Now()
 	if code := fetchFrom(context.Background(), bytes.NewReader(append(line, '\n')), &out); code != exitUnhealthy {
 		t.Error(code)
 	}
-	if !strings.HasPrefix(out.String(), "fail\tgone\tthe controller went away") || time.Since(began) > 5*time.Second {
+	if !strings.HasPrefix(out.String(), "fail\tgone\tthe controller disconnected") || time.Since(began) > 5*time.Second {
 		t.Error(out.String())
 	}
 }
 
-func TestADiskThatIsFullIsToldAsSuch(t *testing.T) {
+func TestAFullDiskIsReportedAsSuch(t *testing.T) {
 	if got := diskError(&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}); got.kind != "disk" {
 		t.Error(got)
 	}
 }
 
-func TestARequestThatIsNoneIsRefusedWithoutQuotingIt(t *testing.T) {
+func TestAnInvalidRequestIsRefusedWithoutQuotingIt(t *testing.T) {
 	_, good := program()
 	good.Path, good.URL = "relative", "http://x/"
-	badPath, _ := json.Marshal(Fetch{Files: []FetchFile{good}, Timeout: 1, Deadline: 1, Attempts: 1})
+	badPath, _ := json.Marshal(FetchRequest{Files: []FetchFile{good}, Timeout: 1, Deadline: 1, Attempts: 1})
 	for text, says := range map[string]string{
 		"":                            "no line on standard input",
-		"{\"canary\n":                 "no JSON",
-		`{"timeout":"canary"}` + "\n": "timeout is of another type",
+		"{\"canary\n":                 "not JSON",
+		`{"timeout":"canary"}` + "\n": "timeout has the wrong type",
 		"{}\n":                        "files, timeout, deadline or attempts are missing",
-		string(badPath) + "\n":        "path, sha256 or size of a file cannot be",
+		string(badPath) + "\n":        "path, sha256 or size of a file is invalid",
 	} {
 		var out bytes.Buffer
 		if code := fetchFrom(context.Background(), strings.NewReader(text), &out); code != exitRefused {
@@ -233,13 +233,13 @@ func TestTheStoresAuthorityHasToBeKnown(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(content) }))
 	defer server.Close()
 	file.URL = server.URL + "/?X-Amz-Signature=canary"
-	request := Fetch{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 2}
-	if code, said, _ := fetched(t, request); code != exitUnhealthy || !strings.Contains(said, "fail\ttls\t") {
-		t.Error(said)
+	request := FetchRequest{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 2}
+	if code, output, _ := fetched(t, request); code != exitUnhealthy || !strings.Contains(output, "fail\ttls\t") {
+		t.Error(output)
 	}
 	request.CA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	if code, said, there := fetched(t, request); code != exitOK || there != string(content) {
-		t.Error(said)
+	if code, output, there := fetched(t, request); code != exitOK || there != string(content) {
+		t.Error(output)
 	}
 }
 
@@ -254,8 +254,8 @@ func TestTheRequestGoesThroughTheProxyItNames(t *testing.T) {
 	address, _ := url.Parse(proxy.URL)
 	address.User = url.UserPassword("u", "canary")
 	file.URL = "http://store.invalid/hello"
-	code, said, _ := fetched(t, Fetch{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 1, Proxy: address.String()})
+	code, output, _ := fetched(t, FetchRequest{Files: []FetchFile{file}, Timeout: 5, Deadline: 20, Attempts: 1, Proxy: address.String()})
 	if code != exitOK || !strings.HasPrefix(asked, "store.invalid Basic ") {
-		t.Errorf("%s, %q", said, asked)
+		t.Errorf("%s, %q", output, asked)
 	}
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,7 +13,7 @@ import (
 	"time"
 )
 
-// writeFile replaces a file at once: whoever reads it sees the old or the new content, whole, even after a power cut.
+// writeFile replaces a file atomically: a reader sees the whole old or the whole new content, even after a power cut.
 func writeFile(path string, data []byte, mode fs.FileMode) error {
 	folder := filepath.Dir(path)
 	file, err := os.CreateTemp(folder, "."+filepath.Base(path)+".tmp-")
@@ -28,7 +31,7 @@ func writeFile(path string, data []byte, mode fs.FileMode) error {
 	return syncFolder(folder)
 }
 
-// writeIfDifferent leaves an equal file alone and says whether it wrote.
+// writeIfDifferent skips an equal file and returns whether it wrote.
 func writeIfDifferent(path string, data []byte, mode fs.FileMode) (bool, error) {
 	if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, data) {
 		return false, nil
@@ -36,7 +39,7 @@ func writeIfDifferent(path string, data []byte, mode fs.FileMode) (bool, error) 
 	return true, writeFile(path, data, mode)
 }
 
-// moveLink points a symbolic link elsewhere at once.
+// moveLink changes the target of a symbolic link atomically.
 func moveLink(link, target string) error {
 	temporary := link + ".tmp"
 	if err := ignoreMissing(os.Remove(temporary)); err != nil {
@@ -66,7 +69,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// removeStale removes temporary files that a killed agent left in a folder of ours.
+// removeStale removes temporary files that a killed agent left behind.
 func removeStale(folder string) {
 	entries, _ := os.ReadDir(folder)
 	for _, entry := range entries {
@@ -74,6 +77,19 @@ func removeStale(folder string) {
 			_ = os.Remove(filepath.Join(folder, entry.Name()))
 		}
 	}
+}
+
+func fileSum(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Refused is the last line of `follow` when a run never began, or was not done.
+// Refused is the last line of `follow` for a run that the agent refused.
 type Refused struct {
 	Event string `json:"event"` // "refused"
 	Why   string `json:"why"`
@@ -27,10 +27,11 @@ type Event struct {
 	RunID   string  `json:"run_id"`
 }
 
-// limbo is how often systemd is asked while the record has no living writer; absentLimit how long a run may take to appear.
+// pollInterval is how often systemd is queried while no process writes the record; startTimeout is how long a run may take
+// to write its first record.
 const (
-	limbo       = 200 * time.Millisecond
-	absentLimit = 10 * time.Second
+	pollInterval = 200 * time.Millisecond
+	startTimeout = 10 * time.Second
 )
 
 func followCommand(args []string, paths Paths, out io.Writer) (int, error) {
@@ -38,7 +39,7 @@ func followCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	service := flags.String("service", "", "name of the service")
 	runID := flags.String("run-id", "", "id of the run")
 	timeout := flags.Float64("timeout", 600, "seconds")
-	final := flags.Bool("final", false, "a release that waits to be confirmed is not the end")
+	final := flags.Bool("final", false, "follow a provisional release until it is confirmed or reverted")
 	if err := flags.Parse(args); err != nil {
 		return exitRefused, err
 	}
@@ -55,7 +56,7 @@ func followCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	defer stop()
 	ctx, cancel := context.WithTimeout(context.Background(), Seconds(*timeout).Duration())
 	defer cancel()
-	follower := &follower{paths: paths, service: *service, runID: *runID, final: *final, out: out, systemd: Systemctl{}, began: time.Now()}
+	follower := &follower{paths: paths, service: *service, runID: *runID, final: *final, out: out, systemd: Systemctl{}, started: time.Now()}
 	return follower.run(ctx, changed)
 }
 
@@ -66,79 +67,79 @@ type follower struct {
 	final   bool
 	out     io.Writer
 	systemd Systemd
-	began   time.Time
-	printed int    // stages
-	pid     int    // whose end is watched
-	start   uint64 // of that process
-	ended   <-chan struct{}
+	started time.Time
+	printed int             // stages printed so far
+	pid     int             // process whose end is watched
+	start   uint64          // start time of that process
+	ended   <-chan struct{} // closed when that process has ended
 }
 
 func (f *follower) run(ctx context.Context, changed <-chan struct{}) (int, error) {
 	for {
-		gone := f.unitGone(ctx) // asked before the record is read: what is written last is not missed
-		record, err := f.find()
+		inactive := f.unitsInactive(ctx) // before the record is read: the last write of a unit is not missed
+		record, err := f.findRecord()
 		if err != nil {
 			return exitRefused, err
 		}
 		f.print(record)
-		if f.settled(record) {
-			return f.end(record)
+		if f.done(record) {
+			return f.finish(record)
 		}
-		if why := f.refused(record); why != nil {
+		if why := f.refusal(record); why != nil {
 			_, err := f.out.Write(why)
 			return exitRefused, err
 		}
-		var again <-chan time.Time
-		if record == nil || !record.alive(f.paths) {
-			if gone && (record != nil || time.Since(f.began) > absentLimit) {
+		var poll <-chan time.Time
+		if record == nil || !record.writerAlive(f.paths) {
+			if inactive && (record != nil || time.Since(f.started) > startTimeout) {
 				return f.interrupted(record)
 			}
-			again = time.After(limbo)
+			poll = time.After(pollInterval)
 		} else {
 			f.watchProcess(record)
 		}
 		select {
 		case <-ctx.Done():
-			return f.late(record)
+			return f.timedOut(record)
 		case <-changed:
 		case <-f.ended:
 			f.ended = nil
-		case <-again:
+		case <-poll:
 		}
 	}
 }
 
-// settled is true when nothing more is to be waited for.
-func (f *follower) settled(record *Record) bool {
-	return record != nil && (record.final() || (record.waits() && !f.final))
+// done is true when there is nothing more to wait for.
+func (f *follower) done(record *Record) bool {
+	return record != nil && (record.final() || (record.awaitsConfirmation() && !f.final))
 }
 
-// end lets the writer put everything in line with the record first.
-func (f *follower) end(record *Record) (int, error) {
-	if record.alive(f.paths) {
+// finish first waits for the writer, which brings journal and units in line with the record.
+func (f *follower) finish(record *Record) (int, error) {
+	if record.writerAlive(f.paths) {
 		select {
 		case <-processEnd(record.PID):
-		case <-time.After(tidyLimit):
+		case <-time.After(writerExitTimeout):
 		}
 	}
 	return record.exitCode(), f.printRecord(record)
 }
 
-// tidyLimit is far longer than an agent needs to end after it has written the outcome.
-const tidyLimit = 3 * time.Second
+// writerExitTimeout is far longer than an agent needs to end after it has written the outcome.
+const writerExitTimeout = 3 * time.Second
 
-// refused is what an agent that did not take the run left behind.
-func (f *follower) refused(record *Record) []byte {
+// refusal returns the line that an agent left when it refused this run.
+func (f *follower) refusal(record *Record) []byte {
 	var found Refused
-	if (record != nil && record.alive(f.paths)) || readJSON(f.paths.refusal(f.service), &found) != nil || found.RunID != f.runID {
+	if (record != nil && record.writerAlive(f.paths)) || readJSON(f.paths.refusal(f.service), &found) != nil || found.RunID != f.runID {
 		return nil
 	}
 	line, _ := encodeLine(found)
 	return line
 }
 
-// find returns the run's record, or its line in the history when a later run has taken its place.
-func (f *follower) find() (*Record, error) {
+// findRecord returns the run's record, or its line in the history if a later run has replaced it.
+func (f *follower) findRecord() (*Record, error) {
 	record, err := loadRecord(f.paths, f.service)
 	if err != nil || (record != nil && (record.RunID == f.runID || (f.final && sameRun(record.RunID, f.runID)))) {
 		return record, err
@@ -159,18 +160,19 @@ func (f *follower) watchProcess(record *Record) {
 	}
 }
 
-// unitGone is only asked while nobody lives who could write the record.
-func (f *follower) unitGone(ctx context.Context) bool {
-	record, err := f.find()
-	if err != nil || f.settled(record) || (record != nil && record.alive(f.paths)) {
+// unitsInactive is true if no unit is left that would write this run's record. It is false without a query while the
+// writer runs or the run is over.
+func (f *follower) unitsInactive(ctx context.Context) bool {
+	record, err := f.findRecord()
+	if err != nil || f.done(record) || (record != nil && record.writerAlive(f.paths)) {
 		return false
 	}
 	units := []string{"gofallback-activate-" + f.service + ".service", "gofallback-revert-" + f.service + ".service"}
-	if record != nil { // else the switch is that of an older run
+	if record != nil { // without a record these units belong to an older run
 		units = append(units, deadmanName(f.service, "service"), recoveryName(f.service))
 	}
 	if f.final {
-		units = append(units, deadmanName(f.service, "timer")) // it will end the run
+		units = append(units, deadmanName(f.service, "timer")) // while it is armed it will end the run
 	}
 	status, err := f.systemd.Show(ctx, units...)
 	if err != nil {
@@ -196,7 +198,7 @@ func (f *follower) print(record *Record) {
 	}
 }
 
-// printRecord leaves out what only the agent itself needs.
+// printRecord prints the record without the parts that only the agent needs.
 func (f *follower) printRecord(record *Record) error {
 	shown := *record
 	shown.Undo, shown.Plan = nil, nil
@@ -215,14 +217,9 @@ func (f *follower) interrupted(record *Record) (int, error) {
 	return exitInterrupted, f.printRecord(record)
 }
 
-func (f *follower) late(record *Record) (int, error) {
+func (f *follower) timedOut(record *Record) (int, error) {
 	if record != nil {
 		return exitTimeout, f.printRecord(record)
 	}
 	return exitTimeout, fmt.Errorf("run %s has not begun", f.runID)
-}
-
-func encodeLine(value any) ([]byte, error) {
-	line, err := json.Marshal(value)
-	return append(line, '\n'), err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -9,12 +10,12 @@ import (
 	"time"
 )
 
-// Clock is time as the gate sees it.
+// Clock is the time source; tests replace it.
 type Clock interface {
 	Now() time.Time
-	// Uptime counts from boot, whatever happens to the clock on the wall.
+	// Uptime counts from boot, whatever happens to the wall clock.
 	Uptime() time.Duration
-	// Sleep returns early with the context's error when that ends.
+	// Sleep returns early, with the context's error, when the context ends.
 	Sleep(ctx context.Context, span time.Duration) error
 }
 
@@ -22,7 +23,7 @@ type realClock struct{}
 
 func (realClock) Now() time.Time { return time.Now() }
 
-// Uptime is the first number of /proc/uptime, proc(5); shell scripts on the target read the same.
+// Uptime is the first number of /proc/uptime, proc(5), which the shell scripts on the target read too.
 func (realClock) Uptime() time.Duration {
 	data, _ := os.ReadFile("/proc/uptime")
 	word, _, _ := strings.Cut(string(data), " ")
@@ -41,7 +42,7 @@ func (realClock) Sleep(ctx context.Context, span time.Duration) error {
 	}
 }
 
-// Failure is why a release is not taken.
+// Failure is why a run failed.
 type Failure struct {
 	// crashed, unhealthy, deadline, not-started, interrupted, error; unconfirmed, asked, fenced, superseded
 	Cause  string
@@ -54,6 +55,17 @@ func fail(cause, format string, words ...any) *Failure {
 	return &Failure{Cause: cause, Reason: fmt.Sprintf(format, words...)}
 }
 
+func asFailure(ctx context.Context, err error) *Failure {
+	var failure *Failure
+	switch {
+	case ctx.Err() != nil:
+		return fail("interrupted", "stopped from outside")
+	case errors.As(err, &failure):
+		return failure
+	}
+	return fail("error", "%v", err)
+}
+
 // Checks counts the gate's checks.
 type Checks struct {
 	Passed    int    `json:"passed"`
@@ -61,27 +73,28 @@ type Checks struct {
 	LastError string `json:"last_error"`
 }
 
-// lookEvery is how soon a crash is seen, whatever the interval between two checks.
-const lookEvery = 250 * time.Millisecond
+// statusInterval bounds the time until a crash is seen, whatever the interval between two checks.
+const statusInterval = 250 * time.Millisecond
 
-// Gate decides whether a service that was just started is well.
+// Gate decides whether a service that was just started is healthy.
 //
-// It is, once it has answered every check for MinimumHealthy, counted from the first good answer, before StartDeadline is over.
-// Until the first good answer a failed check only means that it is still starting; after it one failed check is the end:
-// a release that was well and no longer is goes back now and not at the deadline. So does one whose process ends.
+// The service is healthy once it has passed every check for MinimumHealthy, counted from the first passed check, before
+// StartDeadline is over. Before the first passed check, a failed check only means that the service is still starting.
+// After it, a single failed check fails the gate: such a release is reverted now and not at the deadline. A process that
+// ends fails the gate at any time.
 type Gate struct {
 	Unit    string
 	Health  Health
 	Probe   Probe
-	Look    func(ctx context.Context) (UnitStatus, error)
+	Status  func(ctx context.Context) (UnitStatus, error)
 	Clock   Clock
-	OnFirst func() // at the first good answer
+	OnFirst func() // called at the first passed check
 	Checks  Checks
 
 	start, first, nextCheck time.Time
 }
 
-// Wait blocks until the decision; nil is healthy.
+// Wait blocks until the gate has decided; nil means healthy.
 func (g *Gate) Wait(ctx context.Context) *Failure {
 	g.start = g.Clock.Now()
 	g.nextCheck = g.start
@@ -89,7 +102,7 @@ func (g *Gate) Wait(ctx context.Context) *Failure {
 		if ctx.Err() != nil {
 			return fail("interrupted", "stopped while waiting for the service to be healthy")
 		}
-		status, err := g.Look(ctx)
+		status, err := g.Status(ctx)
 		if err == nil {
 			if how := status.crash(g.Unit); how != "" {
 				return fail("crashed", "%s", how)
@@ -100,16 +113,16 @@ func (g *Gate) Wait(ctx context.Context) *Failure {
 		}
 		now := g.Clock.Now()
 		if end := g.deadline(); !now.Before(end) {
-			return g.late(status)
+			return g.deadlineFailure(status)
 		}
-		wait := min(lookEvery, g.nextCheck.Sub(now), g.deadline().Sub(now))
+		wait := min(statusInterval, g.nextCheck.Sub(now), g.deadline().Sub(now))
 		_ = g.Clock.Sleep(ctx, max(wait, time.Millisecond))
 	}
 }
 
 func (g *Gate) deadline() time.Time { return g.start.Add(g.Health.StartDeadline.Duration()) }
 
-// check runs the probe when it is due; done means that the decision is made.
+// check runs the probe when it is due; done means that the gate has decided.
 func (g *Gate) check(ctx context.Context, running bool) (failure *Failure, done bool) {
 	began := g.Clock.Now()
 	if began.Before(g.nextCheck) {
@@ -126,8 +139,8 @@ func (g *Gate) check(ctx context.Context, running bool) (failure *Failure, done 
 		if g.first.IsZero() {
 			return nil, false
 		}
-		return g.turned(ctx, began, err), true
-	case !running: // Something answers, but systemd does not say that it is this service.
+		return g.unhealthyAgain(ctx, began, err), true
+	case !running: // a process answers, but systemd does not report this service as active
 		g.Checks.LastError = fmt.Sprintf("%s is not active yet although the check passes (%s)", g.Unit, detail)
 		return nil, false
 	}
@@ -138,15 +151,15 @@ func (g *Gate) check(ctx context.Context, running bool) (failure *Failure, done 
 			g.OnFirst()
 		}
 	}
-	well := g.first.Add(g.Health.MinimumHealthy.Duration())
-	if began.Before(well) {
-		if well.Before(g.nextCheck) {
-			g.nextCheck = well // the last look is at the end of the window, not an interval after it
+	healthyAt := g.first.Add(g.Health.MinimumHealthy.Duration())
+	if began.Before(healthyAt) {
+		if healthyAt.Before(g.nextCheck) {
+			g.nextCheck = healthyAt // the last check is at the end of the period, not an interval after it
 		}
 		return nil, false
 	}
-	// The answer may be another program's: a service that cannot have the port ends a moment later.
-	if status, err := g.Look(ctx); err == nil {
+	// Another program may have answered: a service whose port is taken ends a moment later.
+	if status, err := g.Status(ctx); err == nil {
 		if how := status.crash(g.Unit); how != "" {
 			return fail("crashed", "%s", how), true
 		}
@@ -154,9 +167,9 @@ func (g *Gate) check(ctx context.Context, running bool) (failure *Failure, done 
 	return nil, true
 }
 
-// turned explains a failed check after a good one.
-func (g *Gate) turned(ctx context.Context, at time.Time, err error) *Failure {
-	if status, lookErr := g.Look(ctx); lookErr == nil {
+// unhealthyAgain explains a failed check after a passed one.
+func (g *Gate) unhealthyAgain(ctx context.Context, at time.Time, err error) *Failure {
+	if status, lookErr := g.Status(ctx); lookErr == nil {
 		if how := status.crash(g.Unit); how != "" {
 			return fail("crashed", "%s, %.1f s after it had answered", how, since(g.first, at))
 		}
@@ -164,7 +177,7 @@ func (g *Gate) turned(ctx context.Context, at time.Time, err error) *Failure {
 	return fail("unhealthy", "healthy for %.1f s only, then: %v", since(g.first, at), err)
 }
 
-func (g *Gate) late(status UnitStatus) *Failure {
+func (g *Gate) deadlineFailure(status UnitStatus) *Failure {
 	if !g.first.IsZero() {
 		return fail("deadline", "healthy for %.1f s at the start deadline of %g s, expected %g s",
 			since(g.first, g.Clock.Now()), g.Health.StartDeadline, g.Health.MinimumHealthy)

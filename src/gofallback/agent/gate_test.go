@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// fakeClock moves only when somebody sleeps.
+// fakeClock advances only in Sleep.
 type fakeClock struct {
 	now time.Time
 	up  time.Duration
@@ -40,7 +40,7 @@ func gateOver(healthy func(age time.Duration) bool, state func(age time.Duration
 			}
 			return "", errors.New("not well")
 		},
-		Look: func(context.Context) (UnitStatus, error) { return state(age()), nil },
+		Status: func(context.Context) (UnitStatus, error) { return state(age()), nil },
 	}, clock
 }
 

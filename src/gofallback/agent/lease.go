@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Lease is the one line that controllers keep on a target: who may write there. The agent only reads it.
+// Lease is one line that controllers keep on a target: which run may write there. The agent only reads it.
 type Lease struct {
 	Number int64
-	RunID  string // "": given back
+	RunID  string // "": released
 	Who    string
 }
 
-// readLease returns the zero lease when there never was one.
+// readLease returns the zero value if there never was a lease.
 func readLease(path string) (Lease, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -26,19 +26,19 @@ func readLease(path string) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
-	// A lease that was given back has the number alone.
+	// A released lease has only the number.
 	fields := append(strings.Split(strings.TrimRight(string(data), "\n"), "\t"), "", "")
 	number, err := strconv.ParseInt(fields[0], 10, 64)
 	if err != nil {
-		// The same words as release/lease.py. Removing it would begin the numbers anew, below those of late writers.
-		return Lease{}, fmt.Errorf("%s holds no lease; see that nobody rolls out, write a number there that is greater than any before, and run again",
-			path)
+		// The message of lease/holder.py. Removing the file would restart the numbers below those of late writers.
+		return Lease{}, fmt.Errorf("%s holds no lease; make sure that no rollout runs, write a number there that is greater than any before, "+
+			"and run again", path)
 	}
 	return Lease{Number: number, RunID: fields[1], Who: fields[2]}, nil
 }
 
-// fenced refuses a writer whose number is older than the lease's. 0: the writer has none and is not checked.
-func fenced(paths Paths, service string, number int64) error {
+// checkFence refuses a writer whose number is lower than the lease's. 0: the writer has no lease and is not checked.
+func checkFence(paths Paths, service string, number int64) error {
 	if number == 0 {
 		return nil
 	}
@@ -54,12 +54,13 @@ func fenced(paths Paths, service string, number int64) error {
 	return fmt.Errorf("fenced: run %s of %s took over (number %d, ours %d)", lease.RunID, lease.Who, lease.Number, number)
 }
 
-// renewedAt is the uptime at which the lease was last renewed, if it is a lease of this run; 0 if not.
-// One that was given back, because its controller died or its network was cut, was renewed until then: the run has the whole window to come back.
-func renewedAt(paths Paths, service string, record *Record, now time.Duration) time.Duration {
+// lastRenewal is the uptime of the last renewal of the lease, or 0 if the lease is not of this run. A lease that was
+// released because its controller died or its network was cut had been renewed until then: from that moment the run has
+// the whole window to reconnect.
+func lastRenewal(paths Paths, service string, record *Record, now time.Duration) time.Duration {
 	lease, err := readLease(paths.lease(service))
-	givenBack := lease.RunID == "" && record.Fence != 0 && lease.Number == record.Fence
-	if err != nil || !(givenBack || (lease.RunID != "" && sameRun(lease.RunID, record.RunID))) {
+	released := lease.RunID == "" && record.Fence != 0 && lease.Number == record.Fence
+	if err != nil || !(released || (lease.RunID != "" && sameRun(lease.RunID, record.RunID))) {
 		return 0
 	}
 	data, err := os.ReadFile(paths.renewed(service))
@@ -72,7 +73,7 @@ func renewedAt(paths Paths, service string, record *Record, now time.Duration) t
 		return 0
 	}
 	at := Seconds(seconds).Duration()
-	if at > now+time.Second { // of another boot, or nonsense: it would hold for ever
+	if at > now+time.Second { // from another boot, or damaged: it would extend the window forever
 		return 0
 	}
 	return at

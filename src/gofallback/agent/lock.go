@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// startPatience lets a run that systemd started again wait for the end of the process that was killed.
-const startPatience = 3 * time.Second
+// startLockTimeout lets a run that systemd restarted wait until the killed process has ended.
+const startLockTimeout = 3 * time.Second
 
-// takeLock holds a service for one agent; the kernel gives it back when the process ends, however it ends.
-func takeLock(paths Paths, service string, patience time.Duration) (*os.File, error) {
+// takeLock locks a service for one agent. The kernel releases the lock when the process ends, however it ends.
+func takeLock(paths Paths, service string, timeout time.Duration) (*os.File, error) {
 	file, err := openLock(paths, service)
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(timeout); ; time.Sleep(50 * time.Millisecond) {
 		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			return file, nil
@@ -47,7 +47,7 @@ func awaitLock(ctx context.Context, paths Paths, service string) (*os.File, erro
 	select {
 	case err := <-got:
 		return file, err
-	case <-ctx.Done(): // the process ends, and with it the waiting
+	case <-ctx.Done(): // the process ends, and the blocked flock with it
 		return nil, ctx.Err()
 	}
 }
@@ -59,10 +59,10 @@ func openLock(paths Paths, service string) (*os.File, error) {
 	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if errors.Is(err, syscall.EROFS) {
-		return os.OpenFile(path, os.O_RDONLY|syscall.O_CLOEXEC, 0) // enough for flock(2): going back may still be possible
+		return os.OpenFile(path, os.O_RDONLY|syscall.O_CLOEXEC, 0) // enough for flock(2): a revert may still be possible
 	}
 	if err == nil {
-		_ = file.Chmod(0o600) // who may read it may hold it, and older agents let everybody
+		_ = file.Chmod(0o600) // a reader of the file can hold the lock; older agents created it readable by everybody
 	}
 	return file, err
 }

@@ -1,8 +1,9 @@
-// Command gofallback-agent does on a target what must not depend on the controller's connection:
-// it checks a service's health, switches a release, and goes back by itself. See docs/agent.md.
+// Command gofallback-agent does on a target what must not depend on the controller's connection: it checks a service's
+// health, switches a release, and reverts it when the gate or the confirmation fails. See docs/agent.md.
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 	"runtime/debug"
 )
 
-// Exit statuses, the same for every subcommand that speaks of an activation.
+// Exit statuses of every subcommand that reports an activation.
 const (
 	exitOK          = 0
 	exitUnhealthy   = 1
@@ -22,7 +23,7 @@ const (
 	exitTimeout     = 6
 )
 
-// version is stamped by the builder: -X main.version=...
+// version is set by the builder: -X main.version=...
 var version = "unstamped"
 
 var commands = map[string]func(args []string, paths Paths, out io.Writer) (int, error){
@@ -57,6 +58,16 @@ func run(args []string, out, errs io.Writer) int {
 	return code
 }
 
+// printOutcome prints the run's record as one line of JSON.
+func printOutcome(record *Record, err error, out io.Writer) (int, error) {
+	if record == nil {
+		return exitRefused, err
+	}
+	line, _ := json.Marshal(record.summary())
+	fmt.Fprintf(out, "%s\n", line)
+	return record.exitCode(), err
+}
+
 func versionCommand(_ []string, _ Paths, out io.Writer) (int, error) {
 	toolchain := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -66,7 +77,7 @@ func versionCommand(_ []string, _ Paths, out io.Writer) (int, error) {
 	return exitOK, nil
 }
 
-// serviceFlag reads the arguments of a command that takes -service and nothing else.
+// serviceFlag parses the arguments of a command that takes only -service.
 func serviceFlag(name string, args []string) (string, error) {
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
 	service := flags.String("service", "", "name of the service")

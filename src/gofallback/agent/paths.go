@@ -4,13 +4,13 @@ import (
 	"path/filepath"
 )
 
-// Paths are the places on a target that the agent writes to, and Keys, which it reads; tests use others.
+// Paths are the folders and files on a target that the agent uses; tests use others.
 type Paths struct {
-	State string // records, one folder for each service
+	State string // records, one folder per service
 	Units string // systemd's unit files
-	Run   string // what does not outlive a boot
+	Run   string // state that does not outlive a boot
 	Boot  string // file that holds this boot's id
-	Keys  string // public keys; with any there, only what one of them signed is activated
+	Keys  string // public keys; if there are any, only programs that one of them signed are activated
 }
 
 func defaultPaths() Paths {
@@ -29,22 +29,22 @@ func (p Paths) record(service string) string {
 	return filepath.Join(p.service(service), "outcome.json")
 }
 
-// spilled is in memory: the record when the disk is full.
+// spilled is the record in memory (tmpfs) when the disk is full.
 func (p Paths) spilled(service string) string {
 	return filepath.Join(p.Run, service+".outcome.json")
 }
 
-// refusal says in one line why the last run that was refused on this service was.
+// refusal holds one line: why the last refused run of this service was refused.
 func (p Paths) refusal(service string) string {
 	return filepath.Join(p.Run, service+".refused")
 }
 
-// lease and renewed belong to the controllers; the agent reads them.
+// lease and renewed are written by the controllers; the agent only reads them.
 func (p Paths) lease(service string) string { return filepath.Join(p.service(service), "lease") }
 
 func (p Paths) renewed(service string) string { return filepath.Join(p.Run, service+".renewed") }
 
-// journal is the host's part of the journal.
+// journal is this host's journal.
 func (p Paths) journal(service string) string {
 	return filepath.Join(p.service(service), "journal.jsonl")
 }
@@ -61,7 +61,7 @@ func (p Paths) lock(service string) string {
 	return filepath.Join(p.service(service), "activate.lock")
 }
 
-// saved holds the unit files as they were before a run.
+// saved holds the copies of the unit files from before a run.
 func (p Paths) saved(service, runID string) string {
 	return filepath.Join(p.service(service), "saved", runID)
 }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -18,15 +16,15 @@ import (
 	"strings"
 )
 
-// The target decides: with public keys in Paths.Keys it activates only what one of them has signed (docs/provenance.md).
+// With public keys in Paths.Keys, a target activates only programs that one of them has signed (docs/provenance.md).
 
 const (
 	payloadType   = "application/vnd.in-toto+json"
 	statementType = "https://in-toto.io/Statement/v1"
 	predicateType = "https://slsa.dev/provenance/v1"
 	buildType     = "urn:gofallback:build:go:v1"
-	// largest is more than any provenance has: bytes.
-	largest = 16 << 20
+	// maxProvenanceSize is larger than any provenance, in bytes.
+	maxProvenanceSize = 16 << 20
 )
 
 // envelope is DSSE (github.com/secure-systems-lab/dsse).
@@ -38,7 +36,7 @@ type envelope struct {
 	} `json:"signatures"`
 }
 
-// statement is as much of in-toto's and SLSA's as says which bytes were signed for, and as what.
+// statement is the part of an in-toto statement with SLSA provenance that says which bytes were signed, and as what.
 type statement struct {
 	Type          string `json:"_type"`
 	PredicateType string `json:"predicateType"`
@@ -61,14 +59,14 @@ type statement struct {
 	} `json:"predicate"`
 }
 
-// programAsked is one file of a release's bin/, as the run asked for it.
-type programAsked struct {
+// programRef is one file of a release's bin/, as the run requested it.
+type programRef struct {
 	service, release, name string
 	sum                    string // SHA-256 of its bytes
 }
 
-// proven says why a release may not be activated here, in one line. Without keys everything may.
-func proven(paths Paths, plan Plan) error {
+// checkProvenance returns why a release may not be activated here, in one line. Without keys every release may.
+func checkProvenance(paths Paths, plan Plan) error {
 	keys, err := trustedKeys(paths.Keys)
 	if err != nil || keys == nil {
 		return err
@@ -79,16 +77,16 @@ func proven(paths Paths, plan Plan) error {
 		return err
 	}
 	for _, file := range files {
-		if err := provenProgram(folder, programAsked{service: plan.Service, release: plan.Release, name: file.Name()}, keys); err != nil {
-			return fmt.Errorf("bin/%s of release %s: %w; this target takes only what a key in %s has signed, nothing was changed",
+		if err := checkProgram(folder, programRef{service: plan.Service, release: plan.Release, name: file.Name()}, keys); err != nil {
+			return fmt.Errorf("bin/%s of release %s: %w; this target activates only programs that a key in %s has signed; nothing was changed",
 				file.Name(), plan.Release, err, paths.Keys)
 		}
 	}
 	return nil
 }
 
-// trustedKeys reads every *.pub of a folder; nil when there is none. A file that is no key stops everything: whoever
-// put it there believes that it counts.
+// trustedKeys reads every *.pub of a folder; nil if there is none. A *.pub file that is not a key refuses every
+// activation: whoever put it there expects it to count.
 func trustedKeys(folder string) ([]ed25519.PublicKey, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -116,27 +114,27 @@ func trustedKeys(folder string) ([]ed25519.PublicKey, error) {
 func publicKey(data []byte) (ed25519.PublicKey, error) {
 	block, _ := pem.Decode(data)
 	if block == nil || block.Type != "PUBLIC KEY" {
-		return nil, errors.New("is no public key in PEM")
+		return nil, errors.New("is not a public key in PEM")
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return nil, errors.New("is no public key in PEM")
+		return nil, errors.New("is not a public key in PEM")
 	}
 	key, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return nil, errors.New("is no ed25519 key")
+		return nil, errors.New("is not an ed25519 key")
 	}
 	return key, nil
 }
 
-// provenProgram looks for the program's own provenance, as further binaries have one, then for the release's.
-func provenProgram(folder string, asked programAsked, keys []ed25519.PublicKey) error {
-	sum, err := fileSum(filepath.Join(folder, "bin", asked.name))
+// checkProgram checks the program's own provenance, which extra binaries have, or else the release's.
+func checkProgram(folder string, program programRef, keys []ed25519.PublicKey) error {
+	sum, err := fileSum(filepath.Join(folder, "bin", program.name))
 	if err != nil {
 		return err
 	}
-	asked.sum = sum
-	for _, prefix := range []string{asked.name + ".", ""} {
+	program.sum = sum
+	for _, prefix := range []string{program.name + ".", ""} {
 		content, err := readSmall(filepath.Join(folder, prefix+"provenance.json"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -144,9 +142,9 @@ func provenProgram(folder string, asked programAsked, keys []ed25519.PublicKey) 
 		if err != nil {
 			return err
 		}
-		made, err := signedFor(content, asked, keys)
+		made, err := verifiedStatement(content, program, keys)
 		if err == nil {
-			err = made.asManifest(filepath.Join(folder, prefix+"manifest.json"))
+			err = made.matchesManifest(filepath.Join(folder, prefix+"manifest.json"))
 		}
 		if err != nil {
 			return fmt.Errorf("%sprovenance.json %w", prefix, err)
@@ -156,55 +154,55 @@ func provenProgram(folder string, asked programAsked, keys []ed25519.PublicKey) 
 	return errors.New("there is no provenance.json")
 }
 
-// signedFor returns what an envelope says that is signed with one of the keys and is about these bytes, as the program
-// that was asked for: a genuine statement about another version or service proves nothing of this release.
-func signedFor(content []byte, asked programAsked, keys []ed25519.PublicKey) (*statement, error) {
+// verifiedStatement returns the statement of an envelope that is signed with one of the keys and describes these bytes
+// as the requested program: a genuine statement about another version or service proves nothing about this release.
+func verifiedStatement(content []byte, program programRef, keys []ed25519.PublicKey) (*statement, error) {
 	var sealed envelope
 	if json.Unmarshal(content, &sealed) != nil || sealed.PayloadType != payloadType {
-		return nil, errors.New("is no signed in-toto statement")
+		return nil, errors.New("is not a signed in-toto statement")
 	}
 	payload, err := base64.StdEncoding.DecodeString(sealed.Payload)
 	if err != nil {
-		return nil, errors.New("is no signed in-toto statement")
+		return nil, errors.New("is not a signed in-toto statement")
 	}
 	if !signed(sealed, payload, keys) {
 		return nil, errors.New("was altered, or signed with a key that is not known here")
 	}
 	var made statement
 	if json.Unmarshal(payload, &made) != nil || made.Type != statementType || made.PredicateType != predicateType {
-		return nil, errors.New("is no SLSA v1 provenance")
+		return nil, errors.New("is not SLSA v1 provenance")
 	}
 	if made.Predicate.BuildDefinition.BuildType != buildType {
 		return nil, fmt.Errorf("has the build type %.80q, expected %s", made.Predicate.BuildDefinition.BuildType, buildType)
 	}
-	return &made, made.about(asked)
+	return &made, made.matches(program)
 }
 
-// about compares what was signed with what the run asked for.
-func (s *statement) about(asked programAsked) error {
-	told := s.Predicate.BuildDefinition.ExternalParameters
-	for _, one := range []struct{ what, told, asked string }{
-		{"service", told.Service, asked.service},
-		{"version", told.Version, versionOf(asked.release)},
-		{"platform", told.Platform, runtime.GOOS + "/" + runtime.GOARCH},
+// matches compares the statement with the program that the run requested.
+func (s *statement) matches(program programRef) error {
+	signed := s.Predicate.BuildDefinition.ExternalParameters
+	for _, field := range []struct{ name, signed, expected string }{
+		{"service", signed.Service, program.service},
+		{"version", signed.Version, versionOf(program.release)},
+		{"platform", signed.Platform, runtime.GOOS + "/" + runtime.GOARCH},
 	} {
-		if one.told != one.asked {
-			return fmt.Errorf("was signed for the %s %.80q, expected %q", one.what, one.told, one.asked)
+		if field.signed != field.expected {
+			return fmt.Errorf("was signed for the %s %.80q, expected %q", field.name, field.signed, field.expected)
 		}
 	}
 	names := []string{}
 	for _, subject := range s.Subject {
-		if subject.Name == asked.name && subject.Digest["sha256"] == asked.sum {
+		if subject.Name == program.name && subject.Digest["sha256"] == program.sum {
 			return nil
 		}
 		names = append(names, subject.Name)
 	}
-	return fmt.Errorf("is about other bytes (%.80q), %s here has sha256 %s", strings.Join(names, ", "), asked.name, asked.sum)
+	return fmt.Errorf("is about other bytes (%.80q), %s here has sha256 %s", strings.Join(names, ", "), program.name, program.sum)
 }
 
-// asManifest compares with the manifest that the run sent along: it says what it took the program for. The key stands for
-// commit, Go, flags and all else that decides the bytes.
-func (s *statement) asManifest(path string) error {
+// matchesManifest compares the statement with the manifest that the run uploaded: both must name the same build. Its key
+// stands for commit, Go version, flags and everything else that decides the bytes.
+func (s *statement) matchesManifest(path string) error {
 	var manifest struct {
 		Key string `json:"key"`
 	}
@@ -224,7 +222,7 @@ func (s *statement) asManifest(path string) error {
 	return nil
 }
 
-// versionOf is v1.1.0 of v1.1.0-1a2b3c4d: a release is named by its version and eight digits of its digest.
+// versionOf is v1.1.0 for v1.1.0-1a2b3c4d: a release is named by its version and eight digits of its digest.
 func versionOf(release string) string {
 	if at := strings.LastIndex(release, "-"); at > 0 {
 		return release[:at]
@@ -233,10 +231,10 @@ func versionOf(release string) string {
 }
 
 func signed(sealed envelope, payload []byte, keys []ed25519.PublicKey) bool {
-	// DSSE's pre-authentication encoding: nothing that is not signed is read as if it were.
+	// DSSE's pre-authentication encoding: the payload type is signed together with the payload.
 	message := fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(sealed.PayloadType), sealed.PayloadType, len(payload), payload)
-	for _, one := range sealed.Signatures {
-		signature, err := base64.StdEncoding.DecodeString(one.Sig)
+	for _, entry := range sealed.Signatures {
+		signature, err := base64.StdEncoding.DecodeString(entry.Sig)
 		if err != nil {
 			continue
 		}
@@ -255,22 +253,9 @@ func readSmall(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, largest+1))
-	if err == nil && len(data) > largest {
-		err = fmt.Errorf("%s: is larger than %d MiB", path, largest>>20)
+	data, err := io.ReadAll(io.LimitReader(file, maxProvenanceSize+1))
+	if err == nil && len(data) > maxProvenanceSize {
+		err = fmt.Errorf("%s: is larger than %d MiB", path, maxProvenanceSize>>20)
 	}
 	return data, err
-}
-
-func fileSum(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
 }

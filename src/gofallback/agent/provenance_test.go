@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// signer is a controller: its public half is what targets trust.
+// signer is a controller; targets trust its public key.
 type signer struct {
 	public  []byte
 	private ed25519.PrivateKey
@@ -29,8 +29,8 @@ func newSigner(t *testing.T) signer {
 	return signer{pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), private}
 }
 
-// told is what a statement says; the zero value of a field: what fits the release.
-type told struct {
+// claims are the fields of a statement; an empty field gets the value that matches the release.
+type claims struct {
 	service, version, platform, name, sum, key, build string
 }
 
@@ -43,8 +43,8 @@ func or(given, otherwise string) string {
 	return otherwise
 }
 
-// seal makes provenance.
-func (s signer) seal(says told) []byte {
+// seal signs a statement with these claims.
+func (s signer) seal(says claims) []byte {
 	payload, _ := json.Marshal(map[string]any{
 		"_type": statementType, "predicateType": predicateType,
 		"subject": []any{map[string]any{"name": says.name, "digest": map[string]string{"sha256": says.sum}}},
@@ -65,11 +65,11 @@ func (s signer) seal(says told) []byte {
 
 // program puts a binary into a release, with provenance by a signer.
 func (h *host) program(release, name string, by *signer, file string) {
-	h.programOf(release, name, by, file, told{})
+	h.programOf(release, name, by, file, claims{})
 }
 
-// programOf does so with provenance that says something else.
-func (h *host) programOf(release, name string, by *signer, file string, says told) {
+// programOf puts a binary into a release, with provenance of other claims.
+func (h *host) programOf(release, name string, by *signer, file string, says claims) {
 	folder := releaseFolder(h.home, release)
 	must(h.t, os.MkdirAll(filepath.Join(folder, "bin"), 0o755))
 	path := filepath.Join(folder, "bin", name)
@@ -90,7 +90,7 @@ func (h *host) trust(name string, content []byte) {
 	must(h.t, os.WriteFile(filepath.Join(h.paths.Keys, name), content, 0o644))
 }
 
-func (h *host) refusedBecause(release, runID, why string) {
+func (h *host) expectRefusal(release, runID, why string) {
 	h.t.Helper()
 	before := h.onDisk()
 	record, err := h.activation(release, runID).Run(context.Background())
@@ -102,7 +102,7 @@ func (h *host) refusedBecause(release, runID, why string) {
 	}
 }
 
-func TestWithoutKeysATargetTakesWhatItIsGiven(t *testing.T) {
+func TestWithoutKeysATargetActivatesAnyRelease(t *testing.T) {
 	h := newHost(t)
 	h.release("v1", "hello.service")
 	h.program("v1", "hello", nil, "")
@@ -114,7 +114,7 @@ func TestWithoutKeysATargetTakesWhatItIsGiven(t *testing.T) {
 	h.expect(h.activate("v2", "r2"), stateConfirmed, "v2")
 }
 
-func TestATargetWithKeysTakesOnlyWhatOneOfThemSigned(t *testing.T) {
+func TestATargetWithKeysActivatesOnlyWhatOneOfThemSigned(t *testing.T) {
 	h, known, other := newHost(t), newSigner(t), newSigner(t)
 	h.trust("controller.pub", known.public)
 	h.release("v1", "hello.service")
@@ -123,13 +123,13 @@ func TestATargetWithKeysTakesOnlyWhatOneOfThemSigned(t *testing.T) {
 
 	h.release("v2", "hello.service")
 	h.program("v2", "hello", &other, "provenance.json")
-	h.refusedBecause("v2", "r2", "bin/hello of release v2: provenance.json was altered, or signed with a key that is not known here")
+	h.expectRefusal("v2", "r2", "bin/hello of release v2: provenance.json was altered, or signed with a key that is not known here")
 	h.trust("other.pub", other.public) // a key more is how keys are changed
 	h.expect(h.activate("v2", "r3"), stateConfirmed, "v2")
 
 	h.release("v3", "hello.service")
 	h.program("v3", "hello", nil, "")
-	h.refusedBecause("v3", "r4", "bin/hello of release v3: there is no provenance.json")
+	h.expectRefusal("v3", "r4", "bin/hello of release v3: there is no provenance.json")
 }
 
 func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
@@ -139,7 +139,7 @@ func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
 	h.program("v1", "hello", &known, "provenance.json")
 	binary := filepath.Join(releaseFolder(h.home, "v1"), "bin", "hello")
 	must(t, os.WriteFile(binary, []byte("something else"), 0o755))
-	h.refusedBecause("v1", "r1", `provenance.json is about other bytes ("hello"), hello here has sha256 `)
+	h.expectRefusal("v1", "r1", `provenance.json is about other bytes ("hello"), hello here has sha256 `)
 	h.program("v1", "hello", &known, "provenance.json")
 
 	file := filepath.Join(releaseFolder(h.home, "v1"), "provenance.json")
@@ -152,48 +152,48 @@ func TestBytesThatWereChangedAndStatementsOfOthersAreRefused(t *testing.T) {
 	altered, _ := json.Marshal(sealed)
 	for content, why := range map[string]string{
 		string(altered): "was altered, or signed with a key that is not known here",
-		"{}":            "is no signed in-toto statement",
-		"":              "is no signed in-toto statement",
+		"{}":            "is not a signed in-toto statement",
+		"":              "is not a signed in-toto statement",
 	} {
 		must(t, os.WriteFile(file, []byte(content), 0o644))
-		h.refusedBecause("v1", "r1", why)
+		h.expectRefusal("v1", "r1", why)
 	}
 	must(t, os.WriteFile(file, good, 0o644))
 	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
 }
 
-// A genuine statement of this controller, about other bytes or under another name, is what a tampered store can offer.
+// A tampered store can offer a genuine statement of this controller about other bytes or under another name.
 func TestAGenuineStatementAboutAnotherBuildIsRefused(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.trust("controller.pub", known.public)
 	h.release("v1.2.0-0123abcd", "hello.service")
 	for _, one := range []struct {
-		says told
+		says claims
 		why  string
 	}{
-		{told{version: "v1.1.0"}, `provenance.json was signed for the version "v1.1.0", expected "v1.2.0"`},
-		{told{version: "v1.2.0-0123abcd"}, `was signed for the version "v1.2.0-0123abcd", expected "v1.2.0"`},
-		{told{service: "shop"}, `was signed for the service "shop", expected "hello"`},
-		{told{platform: "plan9/amd64"}, `was signed for the platform "plan9/amd64", expected "` + runtime.GOOS},
-		{told{name: "helloctl"}, `is about other bytes ("helloctl"), hello here has sha256`},
-		{told{key: strings.Repeat("f", 64)}, `is of the build "ffffffffffffffff", manifest.json says "0123456789abcdef"`},
-		{told{build: "https://example.com/other"}, `has the build type "https://example.com/other"`},
+		{claims{version: "v1.1.0"}, `provenance.json was signed for the version "v1.1.0", expected "v1.2.0"`},
+		{claims{version: "v1.2.0-0123abcd"}, `was signed for the version "v1.2.0-0123abcd", expected "v1.2.0"`},
+		{claims{service: "shop"}, `was signed for the service "shop", expected "hello"`},
+		{claims{platform: "plan9/amd64"}, `was signed for the platform "plan9/amd64", expected "` + runtime.GOOS},
+		{claims{name: "helloctl"}, `is about other bytes ("helloctl"), hello here has sha256`},
+		{claims{key: strings.Repeat("f", 64)}, `is of the build "ffffffffffffffff", manifest.json says "0123456789abcdef"`},
+		{claims{build: "https://example.com/other"}, `has the build type "https://example.com/other"`},
 	} {
 		h.programOf("v1.2.0-0123abcd", "hello", &known, "provenance.json", one.says)
-		h.refusedBecause("v1.2.0-0123abcd", "r1", one.why)
+		h.expectRefusal("v1.2.0-0123abcd", "r1", one.why)
 	}
 	h.program("v1.2.0-0123abcd", "hello", &known, "provenance.json")
 	manifest := filepath.Join(releaseFolder(h.home, "v1.2.0-0123abcd"), "manifest.json")
 	must(t, os.WriteFile(manifest, []byte("no json"), 0o644))
-	h.refusedBecause("v1.2.0-0123abcd", "r1", "has a manifest.json beside it that cannot be read")
+	h.expectRefusal("v1.2.0-0123abcd", "r1", "has a manifest.json beside it that cannot be read")
 	must(t, os.Remove(manifest))
-	h.refusedBecause("v1.2.0-0123abcd", "r1", "has no manifest.json beside it")
+	h.expectRefusal("v1.2.0-0123abcd", "r1", "has no manifest.json beside it")
 	h.program("v1.2.0-0123abcd", "hello", &known, "provenance.json")
 	h.expect(h.activate("v1.2.0-0123abcd", "r1"), stateConfirmed, "v1.2.0-0123abcd")
 }
 
-// The controller that asks for an older release asks for a rollback: that release is what its statement says.
-func TestAnOlderReleaseThatTheControllerAsksForIsARollback(t *testing.T) {
+// An older release that the controller requests is a rollback: the release matches its own statement.
+func TestAnOlderReleaseThatTheControllerRequestsIsARollback(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.trust("controller.pub", known.public)
 	for number, release := range []string{"v1.1.0-0123abcd", "v1.2.0-0123abcd", "v1.1.0-0123abcd"} {
@@ -203,25 +203,25 @@ func TestAnOlderReleaseThatTheControllerAsksForIsARollback(t *testing.T) {
 	}
 }
 
-func TestFurtherBinariesHaveProvenanceOfTheirOwn(t *testing.T) {
+func TestExtraBinariesHaveTheirOwnProvenance(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.trust("controller.pub", known.public)
 	h.release("v1", "hello.service")
 	h.program("v1", "hello", &known, "provenance.json")
 	h.program("v1", "helloctl", nil, "")
-	h.refusedBecause("v1", "r1", "bin/helloctl of release v1: provenance.json is about other bytes (\"hello\")")
+	h.expectRefusal("v1", "r1", "bin/helloctl of release v1: provenance.json is about other bytes (\"hello\")")
 	h.program("v1", "helloctl", &known, "helloctl.provenance.json")
 	h.expect(h.activate("v1", "r1"), stateConfirmed, "v1")
 }
 
-func TestAFileAmongTheKeysThatIsNoneStopsEverything(t *testing.T) {
+func TestAnInvalidKeyFileRefusesEveryActivation(t *testing.T) {
 	h := newHost(t)
 	h.release("v1", "hello.service")
 	h.trust("broken.pub", []byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"))
-	h.refusedBecause("v1", "r1", "broken.pub: is no public key in PEM; correct or remove it")
+	h.expectRefusal("v1", "r1", "broken.pub: is not a public key in PEM; correct or remove it")
 }
 
-func TestWhatIsUnderWayGoesOnAndBackWithoutAKey(t *testing.T) {
+func TestAReleaseWithoutProvenanceCanStillBeRestored(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.release("v1", "hello.service")
 	h.program("v1", "hello", nil, "")
@@ -229,11 +229,11 @@ func TestWhatIsUnderWayGoesOnAndBackWithoutAKey(t *testing.T) {
 	h.trust("controller.pub", known.public)
 	h.release("bad2", "hello.service")
 	h.program("bad2", "hello", &known, "provenance.json")
-	h.expect(h.activate("bad2", "r2"), stateReverted, "v1") // the release before was never signed, and comes back
-	h.expect(h.activate("v1", "r3"), stateConfirmed, "v1")  // it ran well here before there was a key
+	h.expect(h.activate("bad2", "r2"), stateReverted, "v1") // the previous release was never signed and is restored
+	h.expect(h.activate("v1", "r3"), stateConfirmed, "v1")  // it was confirmed here before there was a key
 }
 
-func TestOtherProgramsUnderTheNameOfAReleaseThatRanWellNeedAKey(t *testing.T) {
+func TestOtherProgramsUnderTheNameOfAConfirmedReleaseNeedProvenance(t *testing.T) {
 	h, known := newHost(t), newSigner(t)
 	h.release("v1", "hello.service")
 	h.program("v1", "hello", nil, "")
@@ -242,8 +242,8 @@ func TestOtherProgramsUnderTheNameOfAReleaseThatRanWellNeedAKey(t *testing.T) {
 	h.expect(h.activate("v1", "r2"), stateConfirmed, "v1")
 	binary := filepath.Join(releaseFolder(h.home, "v1"), "bin", "hello")
 	must(t, os.WriteFile(binary, []byte("something else"), 0o755)) // as an upload of the same version from another store
-	h.refusedBecause("v1", "r3", "bin/hello of release v1: there is no provenance.json")
+	h.expectRefusal("v1", "r3", "bin/hello of release v1: there is no provenance.json")
 	h.program("v1", "hello", nil, "")
 	h.program("v1", "more", nil, "")
-	h.refusedBecause("v1", "r4", "there is no provenance.json")
+	h.expectRefusal("v1", "r4", "there is no provenance.json")
 }

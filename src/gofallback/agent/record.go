@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,29 +14,29 @@ import (
 
 // States of a run.
 const (
-	stateIntended    = "intended"    // it is written down that the target will switch
-	stateProvisional = "provisional" // switched, healthy, goes back by itself unless it is confirmed
+	stateIntended    = "intended"    // the target will switch, or is switching
+	stateProvisional = "provisional" // switched and healthy; the target reverts it unless it is confirmed in time
 	stateConfirmed   = "confirmed"
 	stateReverted    = "reverted"
 	stateFailed      = "failed"
 )
 
-// oldStates are the words of agents before there was a confirmation.
-var oldStates = map[string]string{"running": stateIntended, "activated": stateConfirmed}
+// legacyStates maps the states of agents that had no confirmation to today's.
+var legacyStates = map[string]string{"running": stateIntended, "activated": stateConfirmed}
 
-// Stages of a run, in order; the last two are the way back.
+// Stages of a run, in order; the last two revert it.
 const (
 	stagePrepare = "prepare"
 	stageSwitch  = "switch"
 	stageRestart = "restart"
 	stageGate    = "gate"
-	stageConfirm = "confirm" // only with a window: waits to be confirmed
+	stageConfirm = "confirm" // only with a window: awaits the confirmation
 	stageFinish  = "finish"
 	stageRestore = "restore"
 	stageVerify  = "verify"
 )
 
-// Stage is one entry of a record's time line.
+// Stage is one entry of a record's timeline.
 type Stage struct {
 	Stage   string  `json:"stage"`
 	At      string  `json:"at"`
@@ -45,7 +44,7 @@ type Stage struct {
 	Detail  string  `json:"detail,omitempty"`
 }
 
-// Record is outcome.json: what a run did, does, and how to take it back. docs/agent.md explains each key.
+// Record is outcome.json: the state of a run, and what is needed to revert it. docs/agent.md explains each key.
 type Record struct {
 	Schema     int                `json:"schema"`
 	Service    string             `json:"service"`
@@ -66,7 +65,7 @@ type Record struct {
 	Timings    map[string]float64 `json:"timings"`
 	Units      map[string]string  `json:"units,omitempty"`
 	Pruned     []string           `json:"pruned,omitempty"`
-	Programs   map[string]string  `json:"programs,omitempty"` // SHA-256 of what is in bin/, when it began
+	Programs   map[string]string  `json:"programs,omitempty"` // SHA-256 of each file in bin/ at the start of the run
 	PID        int                `json:"pid"`
 	PIDStart   uint64             `json:"pid_start"`
 	BootID     string             `json:"boot_id"`
@@ -74,43 +73,45 @@ type Record struct {
 	Started    string             `json:"started"`
 	Updated    string             `json:"updated"`
 	Finished   *string            `json:"finished"`
-	Why        string             `json:"why,omitempty"`         // of the whole run, as its controller said
-	Fence      int64              `json:"fence,omitempty"`       // number of the lease it was started under
-	KeepFailed bool               `json:"keep_failed,omitempty"` // a failed gate takes nothing back
-	Confirm    *Confirm           `json:"confirm"`               // null: no confirmation is asked for
-	Decided    *Decided           `json:"decided,omitempty"`     // who ended the wait for it
-	Superseded *Record            `json:"superseded,omitempty"`  // unfinished run that this one took over from
+	Why        string             `json:"why,omitempty"`         // reason of the whole run, given by the controller
+	Fence      int64              `json:"fence,omitempty"`       // number of the lease that the run was started under
+	KeepFailed bool               `json:"keep_failed,omitempty"` // a release that fails its gate stays live
+	Confirm    *Confirm           `json:"confirm"`               // null: no confirmation is required
+	Decided    *Decided           `json:"decided,omitempty"`     // who confirmed or reverted the release
+	Superseded *Record            `json:"superseded,omitempty"`  // unfinished run that this run took over from
 	Plan       *Plan              `json:"plan,omitempty"`
 	Undo       *Undo              `json:"undo,omitempty"`
 }
 
-// Confirm is the window within which a release has to be confirmed. Only the uptimes count; the stamps are for people.
+// Confirm is the window in which a release has to be confirmed. Only the uptimes count; the timestamps are for people.
 type Confirm struct {
 	Window      Seconds `json:"window"`
 	Since       string  `json:"since,omitempty"`
 	Deadline    string  `json:"deadline,omitempty"` // without renewals of the lease
 	SinceUptime Seconds `json:"since_uptime"`
-	BootID      string  `json:"boot_id,omitempty"` // the boot that SinceUptime is of
-	Boots       int     `json:"boots,omitempty"`   // how often the host was started while it waited
+	BootID      string  `json:"boot_id,omitempty"` // boot in which SinceUptime was read
+	Boots       int     `json:"boots,omitempty"`   // number of boots since the release became provisional
 }
 
-// Decided is who confirmed a release or had it taken back, when it was not the activation itself.
+// Decided names who confirmed or reverted a release, if that was not the activation itself.
 type Decided struct {
 	By    string `json:"by"`
 	Fence int64  `json:"fence,omitempty"`
-	Head  string `json:"head,omitempty"` // of the controller's journal
+	Head  string `json:"head,omitempty"` // hash of the last line of the controller's journal
 }
 
-// final is true once the run's outcome stands.
+// final is true once the run has its outcome, which is never changed again.
 func (r *Record) final() bool { return r.State != stateIntended && r.State != stateProvisional }
 
-// waits is true while the release is live and only its confirmation is missing.
-func (r *Record) waits() bool { return r.State == stateProvisional && r.Stage == stageConfirm }
+// awaitsConfirmation is true while the release is live and only its confirmation is missing.
+func (r *Record) awaitsConfirmation() bool {
+	return r.State == stateProvisional && r.Stage == stageConfirm
+}
 
-// sameRun: the continuations of a run have its id and a further hyphen, so the ids are equal up to the second one.
-func sameRun(one, other string) bool { return familyOf(one) == familyOf(other) }
+// sameRun compares two ids up to the second hyphen: a continuation of a run has the run's id, a hyphen and a suffix.
+func sameRun(one, other string) bool { return runFamily(one) == runFamily(other) }
 
-func familyOf(runID string) string {
+func runFamily(runID string) string {
 	parts := strings.SplitN(runID, "-", 3)
 	return strings.Join(parts[:min(2, len(parts))], "-")
 }
@@ -124,24 +125,24 @@ func (r *Record) exitCode() int {
 	case stateFailed:
 		return exitFailed
 	}
-	if r.waits() {
+	if r.awaitsConfirmation() {
 		return exitOK
 	}
 	return exitInterrupted
 }
 
 func (r *Record) startedAt() time.Time {
-	at, _ := time.Parse(time.RFC3339Nano, r.Started) // we wrote it
+	at, _ := time.Parse(time.RFC3339Nano, r.Started) // written by this agent
 	return at
 }
 
-// loadRecord returns nil when there never was a run.
+// loadRecord returns nil if there never was a run.
 func loadRecord(paths Paths, service string) (*Record, error) {
 	for _, path := range []string{paths.spilled(service), paths.record(service)} {
 		var record Record
 		err := readJSON(path, &record)
 		if err == nil {
-			err = record.sound(path, service)
+			err = record.normalize(path, service)
 		}
 		if err == nil {
 			return &record, nil
@@ -153,9 +154,9 @@ func loadRecord(paths Paths, service string) (*Record, error) {
 	return nil, nil
 }
 
-// sound puts a record that was read into today's form, and refuses what no agent has written.
-func (r *Record) sound(path, service string) error {
-	r.State = inNewWords(r.State)
+// normalize converts a record of an older agent to today's form, and rejects a file that no agent has written.
+func (r *Record) normalize(path, service string) error {
+	r.State = currentState(r.State)
 	switch r.State {
 	case stateIntended, stateProvisional, stateConfirmed, stateReverted, stateFailed:
 	default:
@@ -173,9 +174,9 @@ func (r *Record) sound(path, service string) error {
 	return nil
 }
 
-func inNewWords(state string) string {
-	if word, old := oldStates[state]; old {
-		return word
+func currentState(state string) string {
+	if renamed, legacy := legacyStates[state]; legacy {
+		return renamed
 	}
 	return state
 }
@@ -184,7 +185,7 @@ func inNewWords(state string) string {
 func (r *Record) save(paths Paths) error {
 	data, err := r.encode()
 	if err == nil {
-		err = writeFile(paths.record(r.Service), data, 0o600) // it quotes the journal
+		err = writeFile(paths.record(r.Service), data, 0o600) // private: it quotes the service's log
 	}
 	if err == nil {
 		err = ignoreMissing(os.Remove(paths.spilled(r.Service)))
@@ -192,9 +193,10 @@ func (r *Record) save(paths Paths) error {
 	return err
 }
 
-// saveSomewhere is save for the way back, which a full disk must not stop: the record then lies in memory until a later
-// agent finds room for it, or until the next boot, where the older record on the disk leads to the same end.
-func (r *Record) saveSomewhere(paths Paths) error {
+// saveOrSpill saves the record during a revert, which a full disk must not stop. Without room on the disk the record
+// stays in memory (/run) until a later agent can write it. After a reboot the older record on the disk leads to the same
+// outcome.
+func (r *Record) saveOrSpill(paths Paths) error {
 	err := r.save(paths)
 	if err == nil {
 		return nil
@@ -208,83 +210,25 @@ func (r *Record) encode() ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// summary is the record's line in history.jsonl.
-func (r Record) summary() Record {
-	r.Stages, r.Journal, r.Units, r.Undo, r.Plan, r.Superseded = nil, nil, nil, nil, nil, nil
-	return r
-}
-
-// appendHistory adds the run's line once, even if a killed agent comes here again.
-func appendHistory(path string, record *Record) error {
-	lines, err := readHistory(path)
-	if err != nil {
-		return err
-	}
-	for _, line := range lines {
-		if line.RunID == record.RunID {
-			return nil
-		}
-	}
-	data, err := json.Marshal(record.summary())
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if endsInMidLine(file) {
-		data = append([]byte{'\n'}, data...)
-	}
-	_, err = file.Write(append(data, '\n'))
-	return errors.Join(err, file.Sync(), file.Close())
-}
-
-func endsInMidLine(file *os.File) bool {
-	info, err := file.Stat()
-	if err != nil || info.Size() == 0 {
-		return false
-	}
-	last := make([]byte, 1)
-	_, err = file.ReadAt(last, info.Size()-1)
-	return err == nil && last[0] != '\n'
-}
-
-// readHistory leaves out lines that a power cut tore.
-func readHistory(path string) ([]Record, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, ignoreMissing(err)
-	}
-	var lines []Record
-	for _, text := range bytes.Split(data, []byte("\n")) {
-		var line Record
-		if json.Unmarshal(text, &line) == nil && line.RunID != "" {
-			line.State = inNewWords(line.State)
-			lines = append(lines, line)
-		}
-	}
-	return lines, nil
-}
-
 func readLastKnownGood(path string) string {
-	data, _ := os.ReadFile(path) // absent before the first success
+	data, _ := os.ReadFile(path) // absent before the first confirmed release
 	return strings.TrimSpace(string(data))
 }
 
-// bootID changes with every boot; a process id means something only together with it.
+// bootID changes with every boot. A process id identifies a process only within one boot.
 func (p Paths) bootID() string {
 	data, _ := os.ReadFile(p.Boot)
 	return strings.TrimSpace(string(data))
 }
 
-// startOf tells apart two processes that had the same id: field 22 of /proc/<pid>/stat, proc(5). 0: there is none.
-func startOf(pid int) uint64 {
+// processStart is the start time of a process, which distinguishes two processes that had the same id: field 22 of
+// /proc/<pid>/stat, proc(5). 0: there is no such process.
+func processStart(pid int) uint64 {
 	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return 0
 	}
-	// The name in brackets may hold blanks and brackets itself.
+	// The name in parentheses may itself contain spaces and parentheses.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) < 20 || fields[0] == "Z" {
 		return 0
@@ -293,7 +237,7 @@ func startOf(pid int) uint64 {
 	return start
 }
 
-// alive is true while the process that writes this record runs.
-func (r *Record) alive(paths Paths) bool {
-	return r.BootID == paths.bootID() && r.PID != 0 && startOf(r.PID) == r.PIDStart && r.PIDStart != 0
+// writerAlive is true while the process that writes this record runs.
+func (r *Record) writerAlive(paths Paths) bool {
+	return r.BootID == paths.bootID() && r.PID != 0 && processStart(r.PID) == r.PIDStart && r.PIDStart != 0
 }

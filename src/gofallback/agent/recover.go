@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// The unit that goes back at boot exists only while a run does: a reboot or a power cut in mid-activation must not
-// leave a release running that nobody has found healthy.
+// recoveryUnit reverts at boot a run that was cut off. It exists only while a run is in progress: a reboot or a power cut
+// in mid-activation must not leave a release running that no gate has found healthy.
 const recoveryUnit = `# Written by gofallback-agent while an activation runs; removed at its end.
 [Unit]
 Description=Go back after an activation of %[1]s that was cut off
@@ -35,7 +35,7 @@ func (a *Activation) recoveryLink() string {
 	return filepath.Join(a.paths.Units, "multi-user.target.wants", recoveryName(a.plan.Service))
 }
 
-// armRecovery writes unit and link itself: systemd reads them at the next boot, so this costs no daemon-reload.
+// armRecovery writes unit and link without systemctl: systemd reads them at the next boot, so no daemon-reload is needed.
 func (a *Activation) armRecovery() error {
 	program, err := os.Executable()
 	if err != nil {
@@ -68,12 +68,12 @@ func recoverCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	if record == nil && err == nil {
 		return exitOK, nil
 	}
-	return conclude(record, err, out)
+	return printOutcome(record, err, out)
 }
 
-// recoverRun takes back a run whose agent is gone; nil without an error: there is none.
+// recoverRun reverts a run whose agent has ended. Nil without an error: there was nothing to revert.
 func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
-	lock, err := takeLock(a.paths, a.plan.Service, startPatience)
+	lock, err := takeLock(a.paths, a.plan.Service, startLockTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -84,22 +84,22 @@ func recoverRun(ctx context.Context, a *Activation) (*Record, error) {
 		return nil, err
 	case record.final():
 		a.record = record
-		return nil, a.settle(ctx)
+		return nil, a.reconcile(ctx)
 	case record.Plan == nil || record.Undo == nil:
 		return nil, a.disarmRecovery()
-	case record.waits() && (record.Confirm.BootID == a.paths.bootID() || record.Confirm.Boots+1 < maxAttempts):
+	case record.awaitsConfirmation() && (record.Confirm.BootID == a.paths.bootID() || record.Confirm.Boots+1 < maxAttempts):
 		return nil, a.rearm(ctx, record)
-	case record.waits(): // it may be the release that brings the host down: not for ever
+	case record.awaitsConfirmation(): // the release itself may be what brings the host down: no further window
 		a.adopt(record, true)
-		a.decidedBy("boot")
-		return a.record, a.back(ctx, fail("unconfirmed", "the host was started %d times before it was confirmed", maxAttempts))
+		a.setDecider("boot")
+		return a.record, a.revert(ctx, fail("unconfirmed", "the host was started %d times before it was confirmed", maxAttempts))
 	}
 	a.adopt(record, true)
-	a.decidedBy("boot")
-	return a.record, a.goOn(ctx, fail("interrupted", "the host went down in stage %s", record.Stage))
+	a.setDecider("boot")
+	return a.record, a.resume(ctx, fail("interrupted", "the host went down in stage %s", record.Stage))
 }
 
-// rearm lets the window begin anew with this boot; the timer does the rest.
+// rearm starts the window again in this boot; the dead-man's switch does the rest.
 func (a *Activation) rearm(ctx context.Context, record *Record) error {
 	a.record, a.plan = record, *record.Plan
 	var err error
@@ -116,36 +116,7 @@ func (a *Activation) rearm(ctx context.Context, record *Record) error {
 	return err
 }
 
-// adopt takes a run over whose agent is gone.
-func (a *Activation) adopt(record *Record, again bool) {
-	a.record, a.plan, a.again, a.touched = record, *record.Plan, again, true
-	// Without the new release's files the old one still comes back: its own check decides.
-	if err := a.plan.resolve(); err != nil {
-		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
-	}
-	record.Attempt++
-	record.PID, record.PIDStart, record.BootID = os.Getpid(), startOf(os.Getpid()), a.paths.bootID()
-}
-
-// decidedBy keeps the name of who decided before, and was cut off.
-func (a *Activation) decidedBy(whom string) {
-	if a.record.Decided == nil {
-		a.record.Decided = &Decided{By: whom}
-	}
-}
-
-// unitWord is a program's path as a unit file's ExecStart= takes it, systemd.service(5).
+// unitWord quotes a program's path for ExecStart= of a unit file, systemd.service(5).
 func unitWord(path string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `%`, `%%`).Replace(path) + `"`
-}
-
-// goOn ends what a killed agent had decided, or else goes back.
-func (a *Activation) goOn(ctx context.Context, failure *Failure) error {
-	switch a.record.Stage {
-	case stageFinish:
-		return a.finish(ctx)
-	case stageRestore, stageVerify:
-		failure = fail(deref(a.record.Cause), "%s", deref(a.record.Reason))
-	}
-	return a.back(ctx, failure)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Bad is releases/<release>/BAD.
+// Bad is the content of releases/<release>/BAD.
 type Bad struct {
 	Reason string `json:"reason"`
 	Cause  string `json:"cause"`
@@ -45,7 +45,7 @@ func currentRelease(home string) string {
 	return filepath.Base(target)
 }
 
-// setCurrent moves the link at once; "" removes it.
+// setCurrent replaces the link atomically; "" removes it.
 func setCurrent(home, release string) error {
 	link := currentLink(home)
 	if release == "" {
@@ -59,23 +59,23 @@ func setCurrent(home, release string) error {
 		return nil
 	}
 	err := moveLink(link, target)
-	if err != nil && useSpareLink(link, target) {
+	if err != nil && useStagedLink(link, target) {
 		return syncFolder(home)
 	}
 	return err
 }
 
-// releaseLink is what `current` says.
+// releaseLink is the target of the link `current`.
 func releaseLink(release string) string { return filepath.Join("releases", release) }
 
-// Folder is one release on the target, as pruning sees it.
+// Folder is one release on the target, with what pruning needs.
 type Folder struct {
 	Name string
 	Bad  bool
-	Used time.Time // last activation, or else when it came
+	Used time.Time // last activation; without one, the upload
 }
 
-// listReleases returns the release folders, those half removed left out.
+// listReleases returns the release folders without those half removed.
 func listReleases(home string, history []Record) ([]Folder, error) {
 	entries, err := os.ReadDir(filepath.Join(home, "releases"))
 	if err != nil {
@@ -103,8 +103,8 @@ func listReleases(home string, history []Record) ([]Folder, error) {
 	return folders, nil
 }
 
-// selectPrune names the releases to remove: those beyond the newest keep, where bad ones do not push out good ones.
-// Protected ones stay besides, whatever their age.
+// selectPrune names the releases to remove: those beyond the newest keep, bad releases before good ones. Protected
+// releases stay whatever their age, and do not count.
 func selectPrune(folders []Folder, keep int, protected map[string]bool) []string {
 	var others []Folder
 	for _, folder := range folders {
@@ -132,7 +132,7 @@ func selectPrune(folders []Folder, keep int, protected map[string]bool) []string
 
 const removing = ".removing-"
 
-// removeReleases renames first, so that a half removed folder is never taken for a release.
+// removeReleases renames each folder first, so that a half removed one is never taken for a release.
 func removeReleases(home string, names []string) error {
 	root := filepath.Join(home, "releases")
 	var errs []error
@@ -147,7 +147,23 @@ func removeReleases(home string, names []string) error {
 	return errors.Join(errs...)
 }
 
-// checkFolder refuses what cannot be switched to.
+// prune removes old releases, never the one that the run can revert to.
+func (a *Activation) prune() error {
+	history, err := readHistory(a.paths.history(a.plan.Service))
+	if err != nil {
+		return err
+	}
+	folders, err := listReleases(a.plan.Home, history)
+	if err != nil {
+		return err
+	}
+	protected := map[string]bool{a.plan.Release: true, currentRelease(a.plan.Home): true, a.record.Undo.Release: true,
+		readLastKnownGood(a.paths.lastKnownGood(a.plan.Service)): true}
+	a.record.Pruned = selectPrune(folders, a.plan.KeepReleases, protected)
+	return removeReleases(a.plan.Home, a.record.Pruned)
+}
+
+// checkFolder refuses a release that cannot be switched to.
 func checkFolder(home, release string) error {
 	info, err := os.Stat(releaseFolder(home, release))
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && !info.IsDir()) {

@@ -106,7 +106,7 @@ func TestSpansAsSystemctlPrintsThem(t *testing.T) {
 }
 
 func TestJournalFieldsWithSeveralLinesHaveTheirLengthInFront(t *testing.T) {
-	got := string(encodeJournal(map[string]string{"MESSAGE": "a\nb", "A": "1"}))
+	got := string(encodeJournald(map[string]string{"MESSAGE": "a\nb", "A": "1"}))
 	if got != "A=1\nMESSAGE\n\x03\x00\x00\x00\x00\x00\x00\x00a\nb\n" {
 		t.Errorf("%q", got)
 	}

@@ -8,80 +8,81 @@ import (
 	"path/filepath"
 )
 
-// back restores what was before the run and proves that it answers, whatever the reason for the failure was.
-func (a *Activation) back(ctx context.Context, failure *Failure) error {
-	ctx = context.WithoutCancel(ctx) // being asked to stop is a reason to go back, not to leave it half done
+// revert restores the state before the run and verifies that it is healthy, whatever the reason of the failure.
+func (a *Activation) revert(ctx context.Context, failure *Failure) error {
+	ctx = context.WithoutCancel(ctx) // a signal is a reason to revert, not to stop halfway
 	failedAt := a.clock.Now()
 	down := a.systemd.Stopping(ctx)
 	if down {
 		failure = fail("interrupted", "the host went down in stage %s", a.record.Stage)
 	}
-	if _, again := a.record.Timings["failed"]; !again {
-		a.mark("failed")
+	if _, resumed := a.record.Timings["failed"]; !resumed {
+		a.markTime("failed")
 	}
 	a.record.Cause, a.record.Reason = &failure.Cause, &failure.Reason
-	a.record.Healthy, a.returning = nil, true
-	if err := a.enter(stageRestore, failure.Reason); err != nil {
-		// A full disk must not keep the old release from running: go on without the record.
+	a.record.Healthy, a.reverting = nil, true
+	if err := a.enterStage(stageRestore, failure.Reason); err != nil {
+		// A full disk must not keep the earlier release from running: continue without the record.
 		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
 	}
 	switch {
 	case down:
-		return a.leaveToBoot() // the unit of recover.go goes on at the next boot
-	case !a.touched && !a.again:
-		return a.close(ctx, stateReverted) // the earlier release was not even restarted
+		return a.deferToBoot() // the unit of recover.go resumes at the next boot
+	case !a.touched && !a.dirty:
+		return a.conclude(ctx, stateReverted) // the earlier release was not even restarted
 	}
-	want, err := a.earlier()
+	want, err := a.previousLayout()
 	if err != nil {
-		return errors.Join(err, a.close(ctx, stateFailed))
+		return errors.Join(err, a.conclude(ctx, stateFailed))
 	}
-	other, err := a.wanted()
+	failed, err := a.newLayout()
 	if err != nil {
-		other = Want{Files: map[string][]byte{}}
+		failed = Layout{Files: map[string][]byte{}}
 	}
-	worse := a.restoreAndVerify(ctx, want, other)
-	if worse != nil && a.systemd.Stopping(ctx) {
-		return a.leaveToBoot()
+	restoreFailure := a.restoreAndVerify(ctx, want, failed)
+	if restoreFailure != nil && a.systemd.Stopping(ctx) {
+		return a.deferToBoot()
 	}
 	a.record.RunsNow = optional(currentRelease(a.plan.Home))
-	if len(a.record.Journal) == 0 && failure.ofTheRelease() {
-		a.record.Journal = a.evidence(ctx, failedAt)
+	if len(a.record.Journal) == 0 && failure.releaseAtFault() {
+		a.record.Journal = a.journalExcerpt(ctx, failedAt)
 	}
-	a.blame(failure)
-	if worse != nil && worse.Cause == causeNothingBefore && !failure.ofTheRelease() {
-		// Nothing ran here, and nothing does again: that is the way back.
+	a.markReleaseBad(failure)
+	if restoreFailure != nil && restoreFailure.Cause == causeNothingBefore && !failure.releaseAtFault() {
+		// Nothing ran here before the run and nothing runs now: the run is reverted.
 		a.record.Reason = pointer(failure.Reason + "; nothing ran here before, so it is stopped and disabled")
-		return a.close(ctx, stateReverted)
+		return a.conclude(ctx, stateReverted)
 	}
-	if worse != nil {
-		a.record.Reason = pointer(failure.Reason + "; then " + worse.Reason)
-		return a.close(ctx, stateFailed)
+	if restoreFailure != nil {
+		a.record.Reason = pointer(failure.Reason + "; then " + restoreFailure.Reason)
+		return a.conclude(ctx, stateFailed)
 	}
-	_ = a.tolerate(a.settleTimer(ctx, want, other))
+	_ = a.tolerate(a.startHealthTimer(ctx, want, failed))
 	if len(a.problems) > 0 {
 		a.record.Reason = pointer(failure.Reason + "; restored, but: " + firstLine([]byte(errors.Join(a.problems...).Error())))
 	}
-	return a.close(ctx, stateReverted)
+	return a.conclude(ctx, stateReverted)
 }
 
-// leave is the end of a failed gate when the release is to be kept as it is.
-func (a *Activation) leave(ctx context.Context, failure *Failure) error {
+// keepFailedRelease ends a run whose gate failed without a revert (-keep-failed).
+func (a *Activation) keepFailedRelease(ctx context.Context, failure *Failure) error {
 	ctx = context.WithoutCancel(ctx)
-	a.mark("failed")
+	a.markTime("failed")
 	a.record.Cause, a.record.Reason, a.record.Healthy = &failure.Cause, &failure.Reason, pointer(false)
-	a.record.Journal = a.evidence(ctx, a.clock.Now())
-	a.blame(failure)
-	return a.close(ctx, stateFailed)
+	a.record.Journal = a.journalExcerpt(ctx, a.clock.Now())
+	a.markReleaseBad(failure)
+	return a.conclude(ctx, stateFailed)
 }
 
-// keeps says whether a failure leaves the release where it is: its own failures only, and only once it was started.
-func (a *Activation) keeps(ctx context.Context, failure *Failure) bool {
+// shouldKeep is true if -keep-failed holds for a failure: the release itself must have failed, after it was started.
+func (a *Activation) shouldKeep(ctx context.Context, failure *Failure) bool {
 	started := a.record.Stage == stageRestart || a.record.Stage == stageGate
-	return a.record.KeepFailed && started && failure.ofTheRelease() && failure.Cause != "error" && ctx.Err() == nil
+	return a.record.KeepFailed && started && failure.releaseAtFault() && failure.Cause != "error" && ctx.Err() == nil
 }
 
-// ofTheRelease: the release is to blame, and not who asked for it or what cut it off.
-func (f *Failure) ofTheRelease() bool {
+// releaseAtFault is false if the run failed for a reason outside the release: it was stopped, fenced, not confirmed, or
+// reverted on request.
+func (f *Failure) releaseAtFault() bool {
 	switch f.Cause {
 	case "interrupted", "unconfirmed", "asked", "fenced":
 		return false
@@ -89,46 +90,46 @@ func (f *Failure) ofTheRelease() bool {
 	return true
 }
 
-// restoreAndVerify returns why the target is not well after all.
-func (a *Activation) restoreAndVerify(ctx context.Context, want, other Want) *Failure {
-	if err := a.apply(ctx, want, other); err != nil {
-		return fail("error", "going back failed too: %v", err)
+// restoreAndVerify returns why the target is not healthy after the revert.
+func (a *Activation) restoreAndVerify(ctx context.Context, want, failed Layout) *Failure {
+	if err := a.apply(ctx, want, failed); err != nil {
+		return fail("error", "the revert failed too: %v", err)
 	}
-	a.mark("restored")
+	a.markTime("restored")
 	if !want.Start {
 		a.record.Healthy = pointer(false)
-		_ = a.systemd.Control(ctx, askLimit, "reset-failed", "--", want.Main) // else its failure stays listed
+		_ = a.systemd.Control(ctx, queryTimeout, "reset-failed", "--", want.Main) // otherwise `systemctl --failed` lists it
 		return fail(causeNothingBefore, "there is no earlier release to go back to: %s is stopped and disabled", want.Main)
 	}
-	if err := a.enter(stageVerify, want.Release); err != nil {
+	if err := a.enterStage(stageVerify, want.Release); err != nil {
 		fmt.Fprintln(os.Stderr, "gofallback-agent:", err)
 	}
-	gate := a.gate(want.Main, a.earlierHealth(want.Release))
+	gate := a.gate(want.Main, a.previousHealth(want.Release))
 	if gate.Health.Check.Type == "" {
 		gate.Probe = func(context.Context) (string, error) { return "it runs", nil }
 	}
-	gate.OnFirst = func() { a.mark("answering") }
+	gate.OnFirst = func() { a.markTime("answering") }
 	if failure := gate.Wait(ctx); failure != nil {
 		a.record.Healthy = pointer(false)
-		return fail("error", "%s is not healthy either: %s", orWhatRanBefore(want.Release), failure.Reason)
+		return fail("error", "%s is not healthy either: %s", previousName(want.Release), failure.Reason)
 	}
-	a.mark("verified")
+	a.markTime("verified")
 	a.record.Healthy = pointer(true)
 	return nil
 }
 
-// causeNothingBefore: the target had no release and no unit of the service before the run.
+// causeNothingBefore means that the target had neither a release nor a running unit of the service before the run.
 const causeNothingBefore = "nothing-before"
 
-func orWhatRanBefore(release string) string {
+func previousName(release string) string {
 	if release == "" {
 		return "what ran before"
 	}
 	return "release " + release
 }
 
-// earlierHealth is the old release's own check. What ran before and was no release of ours is asked only to stay up.
-func (a *Activation) earlierHealth(release string) Health {
+// previousHealth is the earlier release's own health check. A unit that ran before the first release only has to stay up.
+func (a *Activation) previousHealth(release string) Health {
 	if release != "" {
 		if health, err := loadHealth(configFile(a.plan.Home, release, "health.json")); err == nil {
 			return health
@@ -138,16 +139,16 @@ func (a *Activation) earlierHealth(release string) Health {
 	if a.plan.Health != nil {
 		health = *a.plan.Health
 	}
-	_ = health.validate() // for its unset times: a release that lost its files has no check
+	_ = health.validate() // fills in unset times; a release that lost its files has no check
 	if release == "" {
 		health.Check = Check{}
 	}
 	return health
 }
 
-// blame marks the failed release, unless it was only interrupted, or is the one that ran before.
-func (a *Activation) blame(failure *Failure) {
-	if !failure.ofTheRelease() || a.record.Undo.Release == a.plan.Release {
+// markReleaseBad marks a release that is at fault, unless it is the one that ran before.
+func (a *Activation) markReleaseBad(failure *Failure) {
+	if !failure.releaseAtFault() || a.record.Undo.Release == a.plan.Release {
 		return
 	}
 	bad := Bad{Reason: failure.Reason, Cause: failure.Cause, RunID: a.plan.RunID, At: stamp(a.clock.Now())}
@@ -156,9 +157,9 @@ func (a *Activation) blame(failure *Failure) {
 	}
 }
 
-// leaveToBoot restores what lies on the disk; starting and proving it is for the next boot.
-func (a *Activation) leaveToBoot() error {
-	want, err := a.earlier()
+// deferToBoot restores link and unit files on the disk. The next boot starts and verifies the earlier release.
+func (a *Activation) deferToBoot() error {
+	want, err := a.previousLayout()
 	if err != nil {
 		return err
 	}

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 )
 
-// State is what `state` prints.
+// State is the output of `state`.
 type State struct {
 	Service       string               `json:"service"`
 	Home          string               `json:"home"`
@@ -22,19 +19,19 @@ type State struct {
 	Units         map[string]UnitState `json:"units"`
 	Main          *MainState           `json:"main"`
 	Record        *Record              `json:"record"`
-	Running       bool                 `json:"running"` // an activation is being done now
+	Running       bool                 `json:"running"` // an activation is in progress
 }
 
 // ReleaseState is one folder in releases/.
 type ReleaseState struct {
 	Name     string            `json:"name"`
 	Manifest *string           `json:"manifest_sha256"`
-	Binaries map[string]string `json:"binaries,omitempty"` // name: sha256; of the current release, or all with -all
+	Binaries map[string]string `json:"binaries,omitempty"` // name to SHA-256; of the current release, with -all of every one
 	Bad      *Bad              `json:"bad"`
 	LastUsed string            `json:"last_used"`
 }
 
-// UnitState is one installed unit file and what systemd makes of it.
+// UnitState is one installed unit file and its state in systemd.
 type UnitState struct {
 	SHA256   *string `json:"sha256"`
 	Load     string  `json:"load"`
@@ -99,7 +96,7 @@ func readState(ctx context.Context, paths Paths, systemd Systemd, service, home 
 		main, names = plan.MainUnit, append(names, plan.Units...)
 	}
 	if record != nil {
-		state.Running = !record.final() && record.alive(paths)
+		state.Running = !record.final() && record.writerAlive(paths)
 		for name := range record.Units {
 			names = append(names, name)
 		}
@@ -132,7 +129,7 @@ func releaseState(home string, folder Folder, hash bool) ReleaseState {
 		LastUsed: stamp(folder.Used)}
 	var bad Bad
 	if folder.Bad {
-		_ = readJSON(filepath.Join(path, badFile), &bad) // an empty mark is a mark too
+		_ = readJSON(filepath.Join(path, badFile), &bad) // an empty BAD file marks the release too
 		state.Bad = &bad
 	}
 	if hash {
@@ -141,7 +138,7 @@ func releaseState(home string, folder Folder, hash bool) ReleaseState {
 	return state
 }
 
-// programSums is the SHA-256 of each file in a release's bin/, by name.
+// programSums maps the name of each file in a release's bin/ to its SHA-256.
 func programSums(folder string) map[string]string {
 	sums := map[string]string{}
 	files, _ := filepath.Glob(filepath.Join(folder, "bin", "*"))
@@ -153,14 +150,6 @@ func programSums(folder string) map[string]string {
 
 // fileDigest is "" for a file that cannot be read.
 func fileDigest(path string) string {
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(sum.Sum(nil))
+	sum, _ := fileSum(path)
+	return sum
 }

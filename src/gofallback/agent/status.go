@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// Some of systemd's own exit statuses, systemd.exec(5) "Process Exit Codes": the service never ran.
+// systemdStatus explains exit statuses that systemd sets itself, so that the service never ran: systemd.exec(5)
+// "Process Exit Codes".
 var systemdStatus = map[int]string{
 	200: "CHDIR, its working directory cannot be entered",
 	203: "EXEC, the program cannot be executed: wrong architecture, or not executable",
@@ -21,14 +22,14 @@ var systemdStatus = map[int]string{
 	241: "CONFIGURATION_DIRECTORY",
 }
 
-// codeKilled and codeDumped are waitid(2)'s CLD_KILLED and CLD_DUMPED.
+// waitid(2)'s CLD_EXITED, CLD_KILLED and CLD_DUMPED.
 const (
 	codeExited = 1
 	codeKilled = 2
 	codeDumped = 3
 )
 
-// crash says how a service came to an end, or "" for one that runs (or is still starting).
+// crash explains how a service ended, or returns "" while it runs or starts.
 func (u UnitStatus) crash(unit string) string {
 	switch {
 	case u.ActiveState == "active" || u.ActiveState == "activating" || u.ActiveState == "reloading":
@@ -36,15 +37,15 @@ func (u UnitStatus) crash(unit string) string {
 			return ""
 		}
 	case u.ActiveState == "deactivating" && u.Result == "success" && u.MainPID != 0:
-		return unit + ": is being stopped by somebody else"
+		return unit + ": is being stopped, not by this agent"
 	}
 	switch {
 	case u.Result == "oom-kill":
 		return unit + ": killed, out of memory"
 	case u.Result == "timeout":
-		return unit + ": did not say that it is ready in time (TimeoutStartSec)"
+		return unit + ": did not report readiness in time (TimeoutStartSec)"
 	case u.Result == "watchdog":
-		return unit + ": its watchdog ran out"
+		return unit + ": its watchdog timed out"
 	case u.ExecMainCode == codeExited && systemdStatus[u.ExecMainStatus] != "":
 		return fmt.Sprintf("%s: status %d/%s", unit, u.ExecMainStatus, systemdStatus[u.ExecMainStatus])
 	case u.ExecMainCode == codeKilled || u.ExecMainCode == codeDumped:
@@ -60,7 +61,7 @@ func (u UnitStatus) crash(unit string) string {
 
 func (u UnitStatus) running() bool { return u.ActiveState == "active" || u.ActiveState == "reloading" }
 
-// busy is true for whatever has to be stopped before its unit file goes.
+// busy is true for a unit that has to be stopped before its file is removed.
 func (u UnitStatus) busy() bool { return u.ActiveState != "inactive" && u.ActiveState != "" }
 
 func (u UnitStatus) enabled() bool { return u.UnitFileState == "enabled" }

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// Systemd is what the agent needs of the service manager and of its journal.
+// Systemd is the part of the service manager and of its journal that the agent uses.
 type Systemd interface {
 	// Show reads the state of units; a unit that does not exist has LoadState not-found.
 	Show(ctx context.Context, units ...string) (map[string]UnitStatus, error)
-	// Control runs one systemctl command to its end.
-	Control(ctx context.Context, limit time.Duration, words ...string) error
-	// Stopping is true while the host goes down: nothing can be started any more.
+	// Control runs one systemctl command and waits for it.
+	Control(ctx context.Context, timeout time.Duration, words ...string) error
+	// Stopping is true while the host shuts down, when no unit can be started any more.
 	Stopping(ctx context.Context) bool
 	// Journal returns the last lines of a unit between two moments.
 	Journal(ctx context.Context, unit string, from, to time.Time, lines int) []string
 }
 
-// UnitStatus is a part of `systemctl show`.
+// UnitStatus holds properties of a unit from `systemctl show`.
 type UnitStatus struct {
 	LoadState, ActiveState, SubState, UnitFileState, Result, InvocationID, ConditionResult string
 	Since                                                                                  string
@@ -34,13 +34,13 @@ type UnitStatus struct {
 const properties = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,InvocationID,ConditionResult," +
 	"ActiveEnterTimestamp,ExecMainCode,ExecMainStatus,MainPID,NRestarts,Job,NeedDaemonReload,TimeoutStopUSec"
 
-// A command that only asks answers in milliseconds; this long means that systemd itself is in trouble.
-const askLimit = 15 * time.Second
+// queryTimeout is for commands that take milliseconds; only a systemd in trouble takes longer.
+const queryTimeout = 15 * time.Second
 
-// reloadLimit is for commands that make systemd read every unit file again.
-const reloadLimit = 90 * time.Second
+// reloadTimeout is for commands that make systemd reread every unit file.
+const reloadTimeout = 90 * time.Second
 
-// Systemctl is the real one.
+// Systemctl implements Systemd with systemctl and journalctl.
 type Systemctl struct{}
 
 func (Systemctl) Show(ctx context.Context, units ...string) (map[string]UnitStatus, error) {
@@ -49,7 +49,7 @@ func (Systemctl) Show(ctx context.Context, units ...string) (map[string]UnitStat
 		return all, nil
 	}
 	words := append([]string{"show", "--no-pager", "-p", properties, "--"}, units...)
-	output, err := command(ctx, askLimit, "systemctl", words...)
+	output, err := command(ctx, queryTimeout, "systemctl", words...)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (Systemctl) Show(ctx context.Context, units ...string) (map[string]UnitStat
 	if len(blocks) != len(units) {
 		return nil, fmt.Errorf("systemctl show: expected %d units, got %d", len(units), len(blocks))
 	}
-	for i, unit := range units { // in the order they were asked for
+	for i, unit := range units { // blocks come in the order of the arguments
 		all[unit] = parseStatus(blocks[i])
 	}
 	return all, nil
@@ -84,7 +84,7 @@ func parseStatus(block string) UnitStatus {
 	}
 }
 
-// parseStamp turns systemd.time(7)'s way of writing a moment (we ask in UTC) into the record's.
+// parseStamp converts a timestamp of systemd.time(7), in UTC as `command` sets TZ, to the record's format.
 func parseStamp(text string) string {
 	at, err := time.Parse("Mon 2006-01-02 15:04:05 MST", text)
 	if err != nil {
@@ -96,33 +96,33 @@ func parseStamp(text string) string {
 // parseSpan reads systemd.time(7) spans as systemctl prints them: "1min 30s", "20s", "infinity".
 func parseSpan(text string) time.Duration {
 	if text == "infinity" {
-		return endless
+		return maxStopWait
 	}
 	var total time.Duration
 	for _, word := range strings.Fields(text) {
 		unit := strings.TrimLeft(word, "0123456789")
 		number, err := strconv.Atoi(strings.TrimSuffix(word, unit))
 		if err != nil || spans[unit] == 0 || number > int(24*time.Hour/spans[unit]) {
-			return endless // days, months: nobody waits for that
+			return maxStopWait // days or months
 		}
 		total += time.Duration(number) * spans[unit]
 	}
 	return total
 }
 
-// endless is how long a service that may take for ever to stop is waited for.
-const endless = 10 * time.Minute
+// maxStopWait limits the wait for a service that may take forever to stop.
+const maxStopWait = 10 * time.Minute
 
 var spans = map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second, "min": time.Minute,
 	"h": time.Hour}
 
-func (Systemctl) Control(ctx context.Context, limit time.Duration, words ...string) error {
-	_, err := command(ctx, limit, "systemctl", append([]string{"--no-ask-password"}, words...)...)
+func (Systemctl) Control(ctx context.Context, timeout time.Duration, words ...string) error {
+	_, err := command(ctx, timeout, "systemctl", append([]string{"--no-ask-password"}, words...)...)
 	return err
 }
 
 func (Systemctl) Stopping(ctx context.Context) bool {
-	output, _ := command(ctx, askLimit, "systemctl", "is-system-running") // its status is not 0 for "degraded" either
+	output, _ := command(ctx, queryTimeout, "systemctl", "is-system-running") // exits non-zero for "degraded" too
 	return strings.TrimSpace(output) == "stopping"
 }
 
@@ -130,9 +130,9 @@ func (Systemctl) Journal(ctx context.Context, unit string, from, to time.Time, l
 	at := func(moment time.Time) string {
 		return fmt.Sprintf("@%d.%06d", moment.Unix(), moment.Nanosecond()/1000)
 	}
-	// Evidence only: without it the outcome is the same, so an error becomes a line of it.
-	_, _ = command(ctx, askLimit, "journalctl", "--sync")
-	output, err := command(ctx, askLimit, "journalctl", "--no-pager", "--quiet", "--all", "-o", "short-iso",
+	// The log lines do not change the outcome: an error is reported as one of them.
+	_, _ = command(ctx, queryTimeout, "journalctl", "--sync")
+	output, err := command(ctx, queryTimeout, "journalctl", "--no-pager", "--quiet", "--all", "-o", "short-iso",
 		"-u", unit, "--since", at(from), "--until", at(to), "-n", strconv.Itoa(lines))
 	if err != nil {
 		return []string{err.Error()}
@@ -143,9 +143,9 @@ func (Systemctl) Journal(ctx context.Context, unit string, from, to time.Time, l
 	return strings.Split(strings.ToValidUTF8(output, "?"), "\n")
 }
 
-// command runs a program of the system with a limit of its own and returns what it printed, with an error too.
-func command(ctx context.Context, limit time.Duration, program string, words ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// command runs a program of the system with a timeout. It returns the output in case of an error too.
+func command(ctx context.Context, timeout time.Duration, program string, words ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var output, errs strings.Builder
 	process := exec.CommandContext(ctx, program, words...)
@@ -156,9 +156,9 @@ func command(ctx context.Context, limit time.Duration, program string, words ...
 	if err == nil {
 		return output.String(), nil
 	}
-	said := firstLine([]byte(errs.String()))
+	message := firstLine([]byte(errs.String()))
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		said = fmt.Sprintf("no answer within %v %s", limit, said)
+		message = fmt.Sprintf("no answer within %v %s", timeout, message)
 	}
-	return output.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(words, " "), err, said)
+	return output.String(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(words, " "), err, message)
 }

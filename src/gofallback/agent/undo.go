@@ -12,8 +12,8 @@ import (
 	"sort"
 )
 
-// Undo is a target as it was before a run touched it. It lies in the record, so that an interrupted run is taken back
-// to what it started from and not to what it left half done.
+// Undo is the state of a target before a run changed it. It is part of the record, so that an interrupted run is
+// reverted to the state it started from, and not to the state it left half changed.
 type Undo struct {
 	Release    string               `json:"release"` // "": current did not exist
 	Main       string               `json:"main_unit"`
@@ -23,7 +23,7 @@ type Undo struct {
 	Units      map[string]SavedUnit `json:"units"`
 }
 
-// SavedUnit is one unit file as it was.
+// SavedUnit is one unit file before the run.
 type SavedUnit struct {
 	Exists  bool   `json:"exists"`
 	SHA256  string `json:"sha256,omitempty"`
@@ -31,7 +31,7 @@ type SavedUnit struct {
 	Enabled bool   `json:"enabled"`
 }
 
-// capture reads the state that a run starts from and copies the unit files beside the record.
+// capture reads the state that a run starts from and copies the unit files to a folder beside the record.
 func (a *Activation) capture(ctx context.Context, undo *Undo) (*Undo, error) {
 	if undo == nil {
 		undo = &Undo{Main: a.plan.MainUnit, Socket: a.plan.SocketUnit, Timer: a.plan.TimerUnit, Units: map[string]SavedUnit{}}
@@ -55,7 +55,7 @@ func (a *Activation) capture(ctx context.Context, undo *Undo) (*Undo, error) {
 	}
 	for _, name := range unique(names) {
 		if _, known := undo.Units[name]; known {
-			continue // what an interrupted run found counts, not what it left
+			continue // the state that an interrupted run started from counts, not the state it left
 		}
 		saved, err := a.saveUnit(name)
 		if err != nil {
@@ -93,8 +93,8 @@ func (a *Activation) saveUnit(name string) (SavedUnit, error) {
 	return SavedUnit{Exists: true, SHA256: digest(data), Saved: filepath.Join(a.plan.RunID, name)}, nil
 }
 
-// forgetSaved removes the copies that no record refers to any more.
-func (a *Activation) forgetSaved() {
+// removeOldCopies removes copies of unit files that no record refers to any more.
+func (a *Activation) removeOldCopies() {
 	if a.record.Undo == nil {
 		return
 	}
@@ -111,20 +111,20 @@ func (a *Activation) forgetSaved() {
 	}
 }
 
-// Want is a state to bring the target to: the new release's, or the one before.
-type Want struct {
+// Layout is a state that the target can be brought to: the new release's, or the previous one.
+type Layout struct {
 	Release string            // "": no link
-	Files   map[string][]byte // content of unit files; nil: no such file
-	Enabled map[string]bool   // nil: every unit that can be
+	Files   map[string][]byte // content of unit files by name; nil: the file has to be absent
+	Enabled map[string]bool   // nil: every unit that can be enabled
 	Main    string
 	Socket  string
 	Timer   string
 	Start   bool // false: stop the service
 }
 
-// wanted is the new release's side.
-func (a *Activation) wanted() (Want, error) {
-	want := Want{Release: a.plan.Release, Files: map[string][]byte{}, Main: a.plan.MainUnit,
+// newLayout is the layout of the new release.
+func (a *Activation) newLayout() (Layout, error) {
+	want := Layout{Release: a.plan.Release, Files: map[string][]byte{}, Main: a.plan.MainUnit,
 		Socket: a.plan.SocketUnit, Timer: a.plan.TimerUnit, Start: true}
 	for name := range a.record.Undo.Units {
 		want.Files[name] = nil
@@ -139,10 +139,10 @@ func (a *Activation) wanted() (Want, error) {
 	return want, nil
 }
 
-// earlier is the side to go back to.
-func (a *Activation) earlier() (Want, error) {
+// previousLayout is the layout to revert to.
+func (a *Activation) previousLayout() (Layout, error) {
 	undo := a.record.Undo
-	want := Want{Release: undo.Release, Files: map[string][]byte{}, Enabled: map[string]bool{}, Main: undo.Main,
+	want := Layout{Release: undo.Release, Files: map[string][]byte{}, Enabled: map[string]bool{}, Main: undo.Main,
 		Socket: undo.Socket, Timer: undo.Timer, Start: undo.Release != "" || undo.MainActive}
 	for name, unit := range undo.Units {
 		want.Files[name] = nil
@@ -155,29 +155,30 @@ func (a *Activation) earlier() (Want, error) {
 			return want, err
 		}
 		if want.Files[name] = data; data == nil {
-			delete(want.Files, name) // on the way back: whatever is installed stays
+			delete(want.Files, name) // reverting without a copy: the installed file stays
 		}
 	}
 	for _, unit := range []*string{&want.Socket, &want.Timer} {
 		if want.Files[*unit] == nil {
-			*unit = "" // the earlier side had none
+			*unit = "" // the previous layout had none
 		}
 	}
 	return want, nil
 }
 
-// savedUnit is a unit file as it was. Without the saved copy the same bytes may lie elsewhere; on the way back the release's own
-// file is better than none, and comes with the error.
+// savedUnit reads a unit file as it was before the run. If the saved copy is missing or damaged, the same bytes are
+// looked for elsewhere. If a revert finds them nowhere, the release's own file is returned together with the error: it
+// is better than none.
 func (a *Activation) savedUnit(name string, unit SavedUnit) ([]byte, error) {
 	installed, own := filepath.Join(a.paths.Units, name), configFile(a.plan.Home, a.record.Undo.Release, name)
 	saved := filepath.Join(a.paths.service(a.plan.Service), "saved", unit.Saved)
-	for _, path := range []string{saved, installed, spareOf(installed), own} {
+	for _, path := range []string{saved, installed, stagedPath(installed), own} {
 		if data, err := os.ReadFile(path); err == nil && digest(data) == unit.SHA256 {
 			return data, nil
 		}
 	}
 	var data []byte
-	if a.returning && a.record.Undo.Release != "" {
+	if a.reverting && a.record.Undo.Release != "" {
 		data, _ = os.ReadFile(own)
 	}
 	return data, fmt.Errorf("the copy of %s as it was is gone or was changed: %s", name, saved)

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// watchFolders signals when a file of the folders was replaced (inotify(7)). A signal may stand for several changes.
+// watchFolders signals when a file in one of the folders is replaced (inotify(7)). One signal may stand for several
+// changes.
 func watchFolders(paths ...string) (changed <-chan struct{}, stop func(), err error) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
@@ -37,7 +38,8 @@ func watchFolders(paths ...string) (changed <-chan struct{}, stop func(), err er
 // sysPidfdOpen is pidfd_open(2), the same number on every architecture; Linux 5.3.
 const sysPidfdOpen = 434
 
-// processEnd is closed when a process ends. Where the kernel cannot tell, it never is, and `follow` relies on the record alone.
+// processEnd returns a channel that is closed when a process ends. On a kernel without pidfd_open it is never closed, and
+// `follow` relies on the record alone.
 func processEnd(pid int) <-chan struct{} {
 	ended := make(chan struct{})
 	fd, _, errno := syscall.Syscall(sysPidfdOpen, uintptr(pid), 0, 0)

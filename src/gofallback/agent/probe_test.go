@@ -38,7 +38,7 @@ func outcome(t *testing.T, check Check, timeout Seconds) string {
 	health := Health{Check: check, Timeout: timeout}
 	must(t, health.validate())
 	result := runCheck(context.Background(), health)
-	return word(result.Healthy) + ": " + result.Reason
+	return healthWord(result.Healthy) + ": " + result.Reason
 }
 
 func TestHTTPChecks(t *testing.T) {
@@ -66,7 +66,7 @@ func TestHTTPChecks(t *testing.T) {
 	}
 }
 
-func TestTLSIsVerifiedUnlessToldOtherwise(t *testing.T) {
+func TestTLSIsVerifiedUnlessConfiguredOtherwise(t *testing.T) {
 	server := service(t, true)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
@@ -109,7 +109,7 @@ func TestACommandThatHangsEndsWithEverythingItStarted(t *testing.T) {
 	}
 	time.Sleep(1200 * time.Millisecond)
 	if _, err := os.Stat(mark); err == nil {
-		t.Error("a child went on")
+		t.Error("a child process survived")
 	}
 }
 

@@ -2,44 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// conclude tells the outcome to whoever listens.
-func conclude(record *Record, err error, out io.Writer) (int, error) {
-	if record == nil {
-		return exitRefused, err
-	}
-	line, _ := json.Marshal(record.summary())
-	fmt.Fprintf(out, "%s\n", line)
-	return record.exitCode(), err
-}
-
-func pointer[T any](value T) *T { return &value }
-
-// optional makes "" null in JSON.
-func optional(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
-}
-
-func deref(text *string) string {
-	if text == nil {
-		return ""
-	}
-	return *text
-}
-
-// logOutcome tells journald what the host's journal says.
-func logOutcome(record *Record, line Line) {
+// notifyJournald sends a line of the host's journal to journald.
+func notifyJournald(record *Record, line JournalLine) {
 	fields := map[string]string{
 		"MESSAGE":  strings.TrimSpace(fmt.Sprintf("%s %s: %s %s", line.Service, line.Event, line.Release, line.Reason)),
 		"PRIORITY": "5", "SYSLOG_IDENTIFIER": "gofallback", "GOFALLBACK_SERVICE": line.Service,
@@ -51,19 +22,19 @@ func logOutcome(record *Record, line Line) {
 	if line.Event == stateReverted || line.Event == stateFailed {
 		fields["PRIORITY"] = "3"
 	}
-	if err := sendJournal(journalSocket, fields); err != nil {
+	if err := sendToJournald(journalSocket, fields); err != nil {
 		fmt.Fprintln(os.Stderr, "gofallback-agent: journald:", err)
 	}
 }
 
-// evidenceLines is what an operator reads first.
-const evidenceLines = 50
+// excerptLines is how many of the last log lines of a failed release the record keeps.
+const excerptLines = 50
 
-// evidence is what the failed attempt said.
-func (a *Activation) evidence(ctx context.Context, until time.Time) []string {
+// journalExcerpt returns the log lines of a failed release, from the switch on.
+func (a *Activation) journalExcerpt(ctx context.Context, until time.Time) []string {
 	from := a.record.startedAt()
 	if at, found := a.record.Timings["switched"]; found {
 		from = from.Add(time.Duration(at * float64(time.Second)))
 	}
-	return a.systemd.Journal(ctx, a.plan.MainUnit, from, until, evidenceLines)
+	return a.systemd.Journal(ctx, a.plan.MainUnit, from, until, excerptLines)
 }

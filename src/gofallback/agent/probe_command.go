@@ -15,7 +15,7 @@ import (
 
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// runCommand runs argv in a process group of its own, so that nothing of it outlives the timeout.
+// runCommand runs argv in its own process group, so that no process of it outlives the timeout.
 func (c Check) runCommand(ctx context.Context) (string, error) {
 	command := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
 	output := &tail{limit: 64 << 10}
@@ -24,18 +24,18 @@ func (c Check) runCommand(ctx context.Context) (string, error) {
 	command.Env = []string{"PATH=" + searchPath, "LANG=C.UTF-8"}
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
-	command.WaitDelay = 200 * time.Millisecond // a grandchild may hold the pipe open
+	command.WaitDelay = 200 * time.Millisecond // a descendant may hold the pipe open
 	if c.User != "" {
 		if err := runAs(command, c.User); err != nil {
 			return "", err
 		}
 	}
 	err := command.Run()
-	said := lastLine(output.Bytes())
+	detail := lastLine(output.Bytes())
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return "", fmt.Errorf("%s: %w: %s", c.Argv[0], err, said)
+		return "", fmt.Errorf("%s: %w: %s", c.Argv[0], err, detail)
 	}
-	return fmt.Sprintf("%s: %s", c.Argv[0], said), nil
+	return fmt.Sprintf("%s: %s", c.Argv[0], detail), nil
 }
 
 func runAs(command *exec.Cmd, name string) error {
@@ -69,7 +69,7 @@ func runAs(command *exec.Cmd, name string) error {
 	return nil
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes that are written to it.
 type tail struct {
 	bytes.Buffer
 	limit int

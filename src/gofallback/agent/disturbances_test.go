@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestNobodyButRootCanHoldTheLockOfAnAgent(t *testing.T) {
+func TestOnlyRootCanHoldTheLockOfAnAgent(t *testing.T) {
 	h := newHost(t)
 	must(t, os.MkdirAll(h.paths.service("hello"), 0o755))
 	must(t, os.WriteFile(h.paths.lock("hello"), nil, 0o644)) // as an older agent left it
@@ -18,11 +18,11 @@ func TestNobodyButRootCanHoldTheLockOfAnAgent(t *testing.T) {
 	info, err := os.Stat(h.paths.lock("hello"))
 	must(t, err)
 	if info.Mode().Perm() != 0o600 {
-		t.Errorf("%v: who can read it can hold it, and the dead-man's switch waits for ever", info.Mode())
+		t.Errorf("%v: whoever can read it can hold it, and the dead-man's switch waits forever", info.Mode())
 	}
 }
 
-func TestTheWayBackDoesNotNeedTheCopiesOfUnitFiles(t *testing.T) {
+func TestARevertDoesNotNeedTheCopiesOfUnitFiles(t *testing.T) {
 	for name, damage := range map[string]func(folder string) error{
 		"gone":    os.RemoveAll,
 		"changed": func(folder string) error { return os.WriteFile(folder+"/hello.service", []byte("torn"), 0o644) },
@@ -41,13 +41,13 @@ func TestTheWayBackDoesNotNeedTheCopiesOfUnitFiles(t *testing.T) {
 	}
 }
 
-func TestAUnitChangedByHandWhoseCopyIsGoneIsReplacedByTheReleasesOwnAndThatIsSaid(t *testing.T) {
+func TestAUnitChangedByHandWhoseCopyIsGoneIsReplacedByTheReleasesOwnAndReported(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	must(t, os.WriteFile(filepath.Join(h.paths.Units, "hello.service"), []byte("by hand"), 0o644))
 	h.provisional("v2", "r2")
 	must(t, os.RemoveAll(h.paths.saved("hello", "r2")))
-	must(t, os.Remove(spareOf(filepath.Join(h.paths.Units, "hello.service"))))
+	must(t, os.Remove(stagedPath(filepath.Join(h.paths.Units, "hello.service"))))
 	record, err := h.decide("revert", "r2", Decided{})
 	must(t, err)
 	h.expect(record, stateReverted, "v1")
@@ -56,7 +56,7 @@ func TestAUnitChangedByHandWhoseCopyIsGoneIsReplacedByTheReleasesOwnAndThatIsSai
 	}
 }
 
-func TestAHostThatGoesDownAgainAndAgainBeforeAConfirmationGoesBack(t *testing.T) {
+func TestAHostThatIsRebootedThreeTimesBeforeAConfirmationReverts(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	h.provisional("v2", "r2")
@@ -67,7 +67,7 @@ func TestAHostThatGoesDownAgainAndAgainBeforeAConfirmationGoesBack(t *testing.T)
 			t.Fatal("it never ends")
 		}
 		must(t, os.WriteFile(h.paths.Boot, []byte(fmt.Sprint(boot)), 0o644))
-		for again := 0; again < 2; again++ { // started by hand once more in the same boot: that is no reboot
+		for again := 0; again < 2; again++ { // started by hand once more in the same boot, which is not a reboot
 			if found, err := recoverRun(context.Background(), h.agent()); err != nil {
 				t.Fatal(err)
 			} else if found != nil {
@@ -80,11 +80,11 @@ func TestAHostThatGoesDownAgainAndAgainBeforeAConfirmationGoesBack(t *testing.T)
 		t.Error(deref(record.Reason))
 	}
 	if _, err := os.Stat(filepath.Join(h.home, "releases/v2/BAD")); err == nil {
-		t.Error("marked bad, though nobody knows that it was the release")
+		t.Error("marked bad, although the release may not be the cause")
 	}
 }
 
-func TestADamagedRecordIsRefusedInOneLineThatSaysWhatToDo(t *testing.T) {
+func TestADamagedRecordIsRefusedInOneLineWithARemedy(t *testing.T) {
 	for _, content := range []string{
 		"", "null", "{}", "[1]", "{\"state\":\"prov", `{"service":"hello","state":"odd"}`, `{"service":"other","state":"confirmed"}`, "\x00\x00\x00",
 	} {
@@ -94,7 +94,7 @@ func TestADamagedRecordIsRefusedInOneLineThatSaysWhatToDo(t *testing.T) {
 		before := h.onDisk()
 		_, activateErr := h.activation(h.release("v2", "hello.service"), "r2").Run(context.Background())
 		_, bootErr := recoverRun(context.Background(), h.agent())
-		_, watchErr := h.agent().keepWatch(context.Background(), nil)
+		_, watchErr := h.agent().waitForDecision(context.Background(), nil)
 		_, confirmErr := h.decide("confirm", "r2", Decided{})
 		for _, err := range []error{activateErr, bootErr, watchErr, confirmErr} {
 			if err == nil || !strings.Contains(err.Error(), "outcome.json: ") || !strings.Contains(err.Error(), "move the file away") {
@@ -109,13 +109,13 @@ func TestADamagedRecordIsRefusedInOneLineThatSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestARecordThatLacksPartsIsTakenBackAndBreaksNothing(t *testing.T) {
+func TestARecordThatLacksPartsIsReverted(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	record := h.provisional("v2", "r2")
 	record.Confirm, record.Timings = nil, nil
 	must(t, record.save(h.paths))
-	found, err := h.agent().keepWatch(context.Background(), nil)
+	found, err := h.agent().waitForDecision(context.Background(), nil)
 	must(t, err)
 	h.expect(found, stateReverted, "v1")
 }
@@ -131,25 +131,25 @@ func TestALongLineOfRubbishInTheHistoryStopsNoRun(t *testing.T) {
 	}
 }
 
-func TestALeaseThatSaysNothingOrTooMuchFencesOrIsNamed(t *testing.T) {
+func TestADamagedLeaseOrRenewalNeitherPassesTheFenceNorExtendsTheWindow(t *testing.T) {
 	h := newHost(t)
 	for _, content := range []string{"", "x", "99999999999999999999\tr\tw", "²\tr", "-\t"} {
 		must(t, os.MkdirAll(h.paths.service("hello"), 0o755))
 		must(t, os.WriteFile(h.paths.lease("hello"), []byte(content), 0o644))
-		if err := fenced(h.paths, "hello", 7); err == nil || strings.ContainsAny(err.Error(), "\n") {
+		if err := checkFence(h.paths, "hello", 7); err == nil || strings.ContainsAny(err.Error(), "\n") {
 			t.Errorf("%q: %v", content, err)
 		}
 	}
 	h.lease(3, "r1", 0)
 	for _, content := range []string{"", "3", "3\t", "3\tNaN", "3\t+Inf", "3\t1e300", "3\t-5", "3\t99999999999", "x\t5", "3\t5\t6"} {
 		must(t, os.WriteFile(h.paths.renewed("hello"), []byte(content), 0o644))
-		if at := renewedAt(h.paths, "hello", &Record{RunID: "r1"}, time.Hour); at > 0 {
+		if at := lastRenewal(h.paths, "hello", &Record{RunID: "r1"}, time.Hour); at > 0 {
 			t.Errorf("%q: %v", content, at)
 		}
 	}
 }
 
-func TestTheSwitchWaitsFromBeforeTheSwitchOnAndLeavesAKilledAgentToSystemdFirst(t *testing.T) {
+func TestTheDeadMansSwitchRunsBeforeTheSwitchAndLeavesAKilledAgentToSystemdFirst(t *testing.T) {
 	h := newHost(t)
 	h.activate(h.release("v1", "hello.service"), "r1")
 	a := h.activation(h.release("v2", "hello.service"), "r2")
@@ -158,11 +158,11 @@ func TestTheSwitchWaitsFromBeforeTheSwitchOnAndLeavesAKilledAgentToSystemdFirst(
 		t.Fatal("it ended")
 	}
 	if h.systemd.status[deadmanName("hello", "service")].ActiveState != "active" {
-		t.Error("a daemon-reload begins the timer's window anew: the process has to run")
+		t.Error("a daemon-reload restarts the timer's window: the process has to run")
 	}
 	h.forgetProcess()
 	watch, changed := h.agent(), make(chan struct{})
-	watch.patience = time.Hour
+	watch.restartGrace = time.Hour
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
 		for i := 0; i < 3; i++ {
@@ -170,10 +170,10 @@ func TestTheSwitchWaitsFromBeforeTheSwitchOnAndLeavesAKilledAgentToSystemdFirst(
 		}
 		stop()
 	}()
-	if record, err := watch.keepWatch(ctx, changed); record != nil || err != nil {
-		t.Error("systemd starts the agent again, and it goes on:", record, err)
+	if record, err := watch.waitForDecision(ctx, changed); record != nil || err != nil {
+		t.Error("systemd restarts the agent, which resumes the run:", record, err)
 	}
-	record, err := h.agent().keepWatch(context.Background(), nil)
+	record, err := h.agent().waitForDecision(context.Background(), nil)
 	must(t, err)
 	h.expect(record, stateReverted, "v1")
 	if status := h.systemd.status[deadmanName("hello", "timer")]; status.ActiveState != "inactive" {

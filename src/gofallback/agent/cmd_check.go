@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// CheckResult is what `check -json` prints and what `check -log` remembers.
+// CheckResult is the output of `check -json` and the state that `check -log` stores.
 type CheckResult struct {
 	Service string  `json:"service"`
 	Release string  `json:"release"`
@@ -42,7 +42,7 @@ func checkCommand(args []string, paths Paths, out io.Writer) (int, error) {
 	if *asJSON {
 		err = json.NewEncoder(out).Encode(result)
 	} else if !*log {
-		_, err = fmt.Fprintf(out, "%s: %s\n", word(result.Healthy), result.Reason)
+		_, err = fmt.Fprintf(out, "%s: %s\n", healthWord(result.Healthy), result.Reason)
 	}
 	if !result.Healthy {
 		return exitUnhealthy, err
@@ -63,13 +63,13 @@ func runCheck(ctx context.Context, health Health) CheckResult {
 	return result
 }
 
-// logCheck tells journald of every failure and of every change, and is silent while all stays well.
+// logCheck logs every failure and every change to journald. A service that stays healthy is not logged.
 func logCheck(paths Paths, result CheckResult) error {
 	path := filepath.Join(paths.Run, "health-"+result.Service+".json")
 	var before CheckResult
 	known := readJSON(path, &before) == nil && before.Release == result.Release
 	if data, err := json.Marshal(result); err == nil {
-		// Only a memory for the next run: without it one line too many is logged.
+		// An error is ignored: without the file the next run only logs one line too many.
 		_ = os.MkdirAll(paths.Run, 0o755)
 		_ = writeFile(path, append(data, '\n'), 0o644)
 	}
@@ -80,24 +80,24 @@ func logCheck(paths Paths, result CheckResult) error {
 	if !result.Healthy {
 		priority = "3"
 	}
-	return sendJournal(journalSocket, map[string]string{
-		"MESSAGE":            fmt.Sprintf("%s %s: %s", result.Service, word(result.Healthy), result.Reason),
+	return sendToJournald(journalSocket, map[string]string{
+		"MESSAGE":            fmt.Sprintf("%s %s: %s", result.Service, healthWord(result.Healthy), result.Reason),
 		"PRIORITY":           priority,
 		"SYSLOG_IDENTIFIER":  "gofallback",
 		"GOFALLBACK_SERVICE": result.Service,
 		"GOFALLBACK_RELEASE": result.Release,
-		"GOFALLBACK_HEALTH":  shortWord(result.Healthy),
+		"GOFALLBACK_HEALTH":  healthCode(result.Healthy),
 	})
 }
 
-func word(healthy bool) string {
+func healthWord(healthy bool) string {
 	if healthy {
 		return "healthy"
 	}
 	return "unhealthy"
 }
 
-func shortWord(healthy bool) string {
+func healthCode(healthy bool) string {
 	if healthy {
 		return "ok"
 	}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Line is one line of the host's journal before its hash; the order of the keys is the order in the file.
-type Line struct {
+// JournalLine is one line of the host's journal without its hash. The order of the fields is the order in the file.
+type JournalLine struct {
 	Prev     string  `json:"prev"`
 	Seq      int64   `json:"seq"`
 	At       string  `json:"at"`
@@ -30,16 +30,17 @@ type Line struct {
 	By       string  `json:"by,omitempty"`
 	Why      string  `json:"why,omitempty"`
 	Head     string  `json:"head,omitempty"`
-	Torn     bool    `json:"torn,omitempty"` // a power cut tore the line before; the chain goes on from the last whole one
+	Torn     bool    `json:"torn,omitempty"` // a power cut left the line before incomplete; the chain continues from the last intact one
 }
 
 var (
-	firstPrev = strings.Repeat("0", 64)
-	tailHash  = regexp.MustCompile(`,"hash":"([0-9a-f]{64})"\}$`)
+	genesisHash = strings.Repeat("0", 64)
+	hashSuffix  = regexp.MustCompile(`,"hash":"([0-9a-f]{64})"\}$`)
 )
 
-// appendLine adds a line to a chained journal once: an agent that was killed may come here again. It says whether it wrote.
-func appendLine(path string, line Line) (bool, error) {
+// appendLine adds a line to a chained journal once, even if an agent that was killed repeats this step. It returns whether
+// it wrote.
+func appendLine(path string, line JournalLine) (bool, error) {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return false, err
@@ -49,12 +50,12 @@ func appendLine(path string, line Line) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	last, torn, found := lastWhole(data, line.Run, line.Event)
+	last, torn, found := lastIntactLine(data, line.Run, line.Event)
 	if found {
 		return false, nil
 	}
 	line.Prev, line.Seq, line.Torn = last.Prev, last.Seq+1, torn
-	text, err := chained(line)
+	text, err := withHash(line)
 	if err != nil {
 		return false, err
 	}
@@ -69,8 +70,8 @@ func appendLine(path string, line Line) (bool, error) {
 	return err == nil, err
 }
 
-// chained is the line with its hash: SHA-256 of the bytes before it, so that sha256sum can check it.
-func chained(line Line) ([]byte, error) {
+// withHash is the line with its hash: SHA-256 of the bytes before the hash, so that sha256sum can check it.
+func withHash(line JournalLine) ([]byte, error) {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
@@ -81,14 +82,14 @@ func chained(line Line) ([]byte, error) {
 	return []byte(string(head) + `,"hash":"` + digest(head) + "\"}\n"), nil
 }
 
-// lastWhole finds the end of the chain (its hash as Prev) and whether an event of a run is in it already.
-func lastWhole(data []byte, run, event string) (last Line, torn, found bool) {
-	last.Prev = firstPrev
+// lastIntactLine finds the end of the chain (its hash as Prev) and whether an event of a run is in it already.
+func lastIntactLine(data []byte, run, event string) (last JournalLine, torn, found bool) {
+	last.Prev = genesisHash
 	for _, text := range bytes.Split(data, []byte("\n")) {
 		if len(text) == 0 {
 			continue
 		}
-		line, hash := readLine(text)
+		line, hash := parseLine(text)
 		if torn = hash == ""; torn {
 			continue
 		}
@@ -98,32 +99,32 @@ func lastWhole(data []byte, run, event string) (last Line, torn, found bool) {
 	return last, torn, found
 }
 
-// readLine gives "" for the hash of a line that is not whole. One that was edited keeps its place in the chain: that
-// its hash is wrong is for `gofallback journal verify` to say.
-func readLine(text []byte) (line Line, hash string) {
-	match := tailHash.FindSubmatchIndex(text)
+// parseLine returns "" as the hash of an incomplete line. An edited line keeps its place in the chain: its wrong hash is
+// reported by `gofallback journal verify`.
+func parseLine(text []byte) (line JournalLine, hash string) {
+	match := hashSuffix.FindSubmatchIndex(text)
 	if match == nil || json.Unmarshal(text, &line) != nil {
 		return line, ""
 	}
 	return line, string(text[match[2]:match[3]])
 }
 
-// tell writes the record's state into the host's journal and to journald, once for each state of a run.
-func (r *Record) tell(paths Paths, now time.Time) error {
-	line := r.line(now)
+// logState writes the record's state to the host's journal and to journald, once per state of a run.
+func (r *Record) logState(paths Paths, now time.Time) error {
+	line := r.journalLine(now)
 	wrote, err := appendLine(paths.journal(r.Service), line)
 	if wrote {
-		logOutcome(r, line)
+		notifyJournald(r, line)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the service's folder was removed by hand: there is nothing to keep
+		return nil // an operator removed the service's folder: there is no journal to keep
 	}
 	return err
 }
 
-func (r *Record) line(now time.Time) Line {
+func (r *Record) journalLine(now time.Time) JournalLine {
 	host, _ := os.Hostname()
-	line := Line{At: stamp(now), Run: r.RunID, Event: r.State, Host: host, Service: r.Service, Release: r.Release,
+	line := JournalLine{At: stamp(now), Run: r.RunID, Event: r.State, Host: host, Service: r.Service, Release: r.Release,
 		Previous: r.Previous, Reason: deref(r.Reason), Cause: deref(r.Cause), Fence: r.Fence, By: r.StartedBy, Why: r.Why}
 	if r.Confirm != nil && !r.final() {
 		line.Window = r.Confirm.Window

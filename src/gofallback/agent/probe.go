@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// bodyLimit is how much of a response is looked at: a health page is small, a wrong URL may be endless.
+// bodyLimit is how much of a response is read: a health page is small, a wrong URL may be endless.
 const bodyLimit = 1 << 20
 
-// Probe runs one check and says in one line what it saw.
+// Probe runs one check and describes the result in one line.
 type Probe func(ctx context.Context) (detail string, err error)
 
-// probe makes the check runnable. The timeout holds for each run.
+// probe returns the check as a function. The timeout holds for each call.
 func (h Health) probe() Probe {
 	return func(ctx context.Context) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, h.Timeout.Duration())
@@ -57,12 +57,12 @@ func (c Check) runTCP(ctx context.Context) (string, error) {
 }
 
 func (c Check) runHTTP(ctx context.Context) (string, error) {
-	trust, err := c.trust()
+	trust, err := c.tlsConfig()
 	if err != nil {
 		return "", err
 	}
 	client := &http.Client{
-		// No proxy: the target asks itself. No kept connection: an old process may still hold one.
+		// No proxy: the target checks itself. No keep-alive: the old process may still hold such a connection.
 		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -86,10 +86,10 @@ func (c Check) runHTTP(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("GET %s: reading the body: %w", c.URL, err)
 	}
-	return c.judge(response.StatusCode, body)
+	return c.checkResponse(response.StatusCode, body)
 }
 
-func (c Check) judge(status int, body []byte) (string, error) {
+func (c Check) checkResponse(status int, body []byte) (string, error) {
 	if status != c.Status {
 		return "", fmt.Errorf("GET %s: expected status %d, got %d: %s", c.URL, c.Status, status, firstLine(body))
 	}
@@ -105,8 +105,8 @@ func (c Check) judge(status int, body []byte) (string, error) {
 	return fmt.Sprintf("GET %s: %d", c.URL, status), nil
 }
 
-func (c Check) trust() (*tls.Config, error) {
-	config := &tls.Config{InsecureSkipVerify: c.Insecure} //nolint:gosec // asked for by name in group data
+func (c Check) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{InsecureSkipVerify: c.Insecure} //nolint:gosec // explicit setting in group data
 	if c.CAFile == "" {
 		return config, nil
 	}
@@ -121,7 +121,7 @@ func (c Check) trust() (*tls.Config, error) {
 	return config, nil
 }
 
-// firstLine shortens what a service said to one line that fits a log.
+// firstLine shortens output to one line that fits a log.
 func firstLine(text []byte) string {
 	line := string(bytes.TrimSpace(text))
 	if cut := strings.IndexAny(line, "\r\n"); cut >= 0 {
@@ -146,7 +146,7 @@ func shorten(line string) string {
 	return line
 }
 
-// since rounds for people and for JSON.
+// since is a duration in seconds, rounded to milliseconds for people and JSON.
 func since(start, now time.Time) float64 {
 	return float64(now.Sub(start).Round(time.Millisecond)) / float64(time.Second)
 }

@@ -21,22 +21,23 @@ func activateCommand(args []string, paths Paths, out io.Writer) (int, error) {
 		record, err = a.Run(ctx)
 	}
 	if record == nil && runPattern.MatchString(a.plan.RunID) && namePattern.MatchString(a.plan.Service) {
-		noteRefusal(paths, a.plan.Service, a.plan.RunID, err)
+		writeRefusal(paths, a.plan.Service, a.plan.RunID, err)
 	}
-	return conclude(record, err, out)
+	return printOutcome(record, err, out)
 }
 
-// parseActivation returns an activation with an error where it is known whose it would be.
+// parseActivation returns an activation together with an error if the plan at least names service and run: the refusal
+// can then be written where `follow` finds it.
 func parseActivation(args []string, paths Paths) (*Activation, error) {
 	flags := flag.NewFlagSet("activate", flag.ContinueOnError)
 	path := flags.String("plan", "", "activation.json")
 	runID := flags.String("run-id", "", "id of the run")
-	by := flags.String("started-by", "", "who started it")
+	by := flags.String("started-by", "", "who started the run")
 	release := flags.String("release", "", "folder in releases/; default: the plan's own")
 	fence := flags.Int64("fence", 0, "number of the run's lease; 0: not checked")
-	window := flags.Float64("window", 0, "seconds in which it has to be confirmed; 0: needs no confirmation")
-	why := flags.String("reason", "", "why the run is made")
-	keepFailed := flags.Bool("keep-failed", false, "take nothing back after a failed gate")
+	window := flags.Float64("window", 0, "seconds within which the release has to be confirmed; 0: no confirmation required")
+	why := flags.String("reason", "", "reason of the run")
+	keepFailed := flags.Bool("keep-failed", false, "keep a release that fails its gate")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -11,18 +11,18 @@ import (
 
 const journalSocket = "/run/systemd/journal/socket"
 
-// sendJournal speaks journald's native protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
-func sendJournal(socket string, fields map[string]string) error {
+// sendToJournald sends an entry in journald's native protocol: https://systemd.io/JOURNAL_NATIVE_PROTOCOL/
+func sendToJournald(socket string, fields map[string]string) error {
 	connection, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		return err
 	}
 	defer connection.Close()
-	_, err = connection.Write(encodeJournal(fields))
+	_, err = connection.Write(encodeJournald(fields))
 	return err
 }
 
-func encodeJournal(fields map[string]string) []byte {
+func encodeJournald(fields map[string]string) []byte {
 	keys := make([]string, 0, len(fields))
 	for key := range fields {
 		keys = append(keys, key)
@@ -31,7 +31,7 @@ func encodeJournal(fields map[string]string) []byte {
 	var message bytes.Buffer
 	for _, key := range keys {
 		value := fields[key]
-		if len(value) > 16<<10 { // far below what one datagram carries
+		if len(value) > 16<<10 { // far below the size limit of a datagram
 			value = value[:16<<10]
 		}
 		if !strings.Contains(value, "\n") {
