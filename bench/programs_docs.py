@@ -1,4 +1,4 @@
-"""docs/programs.md, drawn from bench/results/programs.json."""
+"""docs/programs.md, made from bench/results/programs.json."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def page(found: Mapping[str, Any]) -> str:
     when: dict[str, list[str]] = {}
     for row in found["rows"]:
         when[row["measured"]] = list(dict.fromkeys([*when.get(row["measured"], []), row["program"]]))
-    told = [f"* {', '.join(names)}: {measured}\n" for measured, names in sorted(when.items())]
-    return HEAD + "".join(lines) + TAIL.format(**found["about"]) + "".join(told)
+    runs = [f"* {', '.join(names)}: {measured}\n" for measured, names in sorted(when.items())]
+    return HEAD + "".join(lines) + TAIL.format(**found["about"]) + "".join(runs)
 
 
 def _program(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -69,6 +69,6 @@ def _program(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def write(found: Mapping[str, Any]) -> Path:
-    """Write the page; its path."""
+    """Write the page and return its path."""
     PAGE.write_text(page(found), encoding="utf-8")
     return PAGE

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import faults, network
-from lab.cache import Say, remove_tree
+from lab.cache import Report, remove_tree
 from lab.host import MB, Host, mount
 from lab.model import HostRecord, LabError
 from lab.state import write_atomic
@@ -36,11 +36,11 @@ class Windows:
         self.trees = trees
 
     @classmethod
-    def prepare(cls, cache: Path, tell: Say) -> Windows:
+    def prepare(cls, cache: Path, report: Report) -> Windows:
         """Download and build what is missing. LabError if that fails."""
         from lab.windows.trees import ensure
 
-        return cls(ensure(cache, lambda line: tell(line.removeprefix("==> "))))
+        return cls(ensure(cache, lambda line: report(line.removeprefix("==> "))))
 
     def toolchains(self) -> dict[str, dict[str, dict[str, str]]]:
         """The toolchain archives: kind -> version -> file and sha256."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.model import LabError
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def cache_dir() -> Path:
@@ -22,51 +22,51 @@ def cache_dir() -> Path:
     return Path(named).absolute() if named else Path.home() / ".cache" / "gofallback"
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     """Print one progress line at once."""
     print(f"==> {line}", flush=True)
 
 
 @contextlib.contextmanager
-def step(what: str, tell: Say = say) -> Iterator[None]:
+def step(what: str, report: Report = print_progress) -> Iterator[None]:
     """Time what happens inside: a line when it starts (on a terminal only), one with the seconds when it is done."""
-    if tell is say and sys.stdout.isatty():
+    if report is print_progress and sys.stdout.isatty():
         print(f"==> {what} ...", end="", flush=True)
     begun = time.monotonic()
     yield
     took = f"{what} ... {time.monotonic() - begun:.1f} s"
-    if tell is say and sys.stdout.isatty():
+    if report is print_progress and sys.stdout.isatty():
         print("\r", end="")
-    tell(took)
+    report(took)
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str, tell: Say = say) -> Iterator[None]:
+def locked(path: Path, what: str, report: Report = print_progress) -> Iterator[None]:
     """Hold the lock file `path` while inside. The kernel lets go of it when the process dies, however it dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            tell(f"{what}: another command works on it, waiting for it")
+            report(f"{what}: another command works on it, waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def build_once(final: Path, build: Callable[[Path], None], what: str, tell: Say = say) -> Path:
+def build_once(final: Path, build: Callable[[Path], None], what: str, report: Report = print_progress) -> Path:
     """Return `final`; if it is not there, let `build` fill a folder beside it, then rename that into place.
 
     Safe against SIGKILL at any moment and against a second process that wants the same thing.
     """
     if final.exists():
         return final
-    with locked(final.with_name(f".{final.name}.lock"), what, tell):
+    with locked(final.with_name(f".{final.name}.lock"), what, report):
         if final.exists():
             return final
         part = final.with_name(f".{final.name}.part")
         remove_tree(part)
         part.mkdir(mode=0o755)
-        with step(what, tell):
+        with step(what, report):
             build(part)
         os.sync()
         part.rename(final)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab import requirements
 from lab.builders import Windows
-from lab.cache import cache_dir, say, step
+from lab.cache import cache_dir, print_progress, step
 from lab.host import Host
 from lab.lab import Lab, all_names, end
 from lab.linux import tree
@@ -133,8 +133,8 @@ def _setup(args: argparse.Namespace) -> int:
     for suite in dict.fromkeys(suites):
         tree.ensure(cache_dir(), suite)
     if args.builders:
-        Windows.prepare(cache_dir(), say)
-    say(f"lab: everything is there, in {cache_dir()}")
+        Windows.prepare(cache_dir(), print_progress)
+    print_progress(f"lab: everything is there, in {cache_dir()}")
     return 0
 
 
@@ -229,7 +229,7 @@ def _fault(args: argparse.Namespace) -> int:
         raise LabError(f"fault {args.what}: expected a number after it: {FAULTS[args.what][0]}")
     host = Lab.load(args.name).host(args.host)
     FAULTS[args.what][1](host, args.number or 0)
-    say(f"{args.host}: {args.what}: {FAULTS[args.what][0]}")
+    print_progress(f"{args.host}: {args.what}: {FAULTS[args.what][0]}")
     return 0
 
 

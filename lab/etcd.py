@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab import faults, network, requirements
-from lab.cache import Say, cache_dir, say, step
+from lab.cache import Report, cache_dir, print_progress, step
 from lab.cgroup import HostCgroup
 from lab.lab import Lab
 from lab.model import LabError
@@ -83,7 +83,7 @@ class Member:
         """Put the cable back."""
         faults.set_link(self.lab, self.name, up=True)
 
-    def last_words(self) -> str:
+    def log_end(self) -> str:
         """The end of its log."""
         return (self._folder / "log").read_text(errors="replace").strip().rpartition("\n")[2]
 
@@ -98,15 +98,15 @@ class Etcd:
         self._token = ""
 
     @classmethod
-    def start(cls, lab: Lab, members: int = 1, *, tls: bool = False, tell: Say = say) -> Etcd:
+    def start(cls, lab: Lab, members: int = 1, *, tls: bool = False, report: Report = print_progress) -> Etcd:
         """Start a new cluster with so many members; returns when it answers. It ends with the lab."""
-        program = ensure(tell)
+        program = ensure(report)
         folder = State(lab.name).dir / "etcd"
         names = {f"e{index}": f"{lab.file.prefix}{FIRST + index}" for index in range(1, members + 1)}
         folder.mkdir(parents=True)
         ca = _certificates(folder, names) if tls else None
         made = []
-        with step(f"lab {lab.name}: etcd {' '.join(names)}", tell):
+        with step(f"lab {lab.name}: etcd {' '.join(names)}", report):
             for name, address in names.items():
                 network.add_host_netns(lab.name, name, address)
                 (folder / name).mkdir(exist_ok=True)
@@ -127,10 +127,10 @@ class Etcd:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                self.ask("kv/range", {"key": base64.b64encode(b"x").decode()})
+                self.request("kv/range", {"key": base64.b64encode(b"x").decode()})
             except (OSError, LabError):
                 if time.monotonic() > deadline:
-                    words = "; ".join(member.last_words() for member in self.members)
+                    words = "; ".join(member.log_end() for member in self.members)
                     raise LabError(f"etcd: no answer after {timeout:.0f} s; its log ends: {words}") from None
                 time.sleep(0.1)
             else:
@@ -139,18 +139,18 @@ class Etcd:
     def require_login(self, user: str, password: str) -> None:
         """From now on only this user may write below /gofallback/, and root everywhere."""
         for name in ("root", user):
-            self.ask("auth/user/add", {"name": name, "password": password})
+            self.request("auth/user/add", {"name": name, "password": password})
         keys = {
             "key": base64.b64encode(b"/gofallback/").decode(),
             "range_end": base64.b64encode(b"/gofallback0").decode(),
         }
-        self.ask("auth/role/add", {"name": "root"})
-        self.ask("auth/role/add", {"name": "leases"})
-        self.ask("auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **keys}})
+        self.request("auth/role/add", {"name": "root"})
+        self.request("auth/role/add", {"name": "leases"})
+        self.request("auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **keys}})
         for name, role in (("root", "root"), (user, "leases")):
-            self.ask("auth/user/grant", {"user": name, "role": role})
-        self.ask("auth/enable", {})
-        self._token = self.ask("auth/authenticate", {"name": "root", "password": password})["token"]
+            self.request("auth/user/grant", {"user": name, "role": role})
+        self.request("auth/enable", {})
+        self._token = self.request("auth/authenticate", {"name": "root", "password": password})["token"]
 
     def contents(self) -> dict[str, str]:
         """Every key below /gofallback/, with its value."""
@@ -158,10 +158,10 @@ class Etcd:
             "key": base64.b64encode(b"/gofallback/").decode(),
             "range_end": base64.b64encode(b"/gofallback0").decode(),
         }
-        rows = self.ask("kv/range", span).get("kvs", [])
+        rows = self.request("kv/range", span).get("kvs", [])
         return {base64.b64decode(row["key"]).decode(): base64.b64decode(row["value"]).decode() for row in rows}
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def request(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """One question to the first member's HTTP gateway. LabError with etcd's words, OSError if it is not there."""
         scheme = "https" if self.ca else "http"
         url = f"{scheme}://{self.members[0].address}:{CLIENTS}/v3/{path}"
@@ -176,7 +176,7 @@ class Etcd:
             raise LabError(f"etcd: {path}: {error.read().decode(errors='replace').strip()}") from None
 
 
-def ensure(tell: Say = say) -> Path:
+def ensure(report: Report = print_progress) -> Path:
     """The etcd program, from Debian's `etcd-server`, unpacked into the cache if it is not there yet."""
     folder = cache_dir() / "trees" / "etcd"
     program = folder / "usr" / "bin" / "etcd"
@@ -185,7 +185,7 @@ def ensure(tell: Say = say) -> Path:
     downloads = cache_dir() / "downloads" / "etcd"
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir(parents=True)
-    with step("etcd (apt-get download etcd-server)", tell):
+    with step("etcd (apt-get download etcd-server)", report):
         requirements.download_package("etcd-server", downloads)
         part = folder.with_name(f".{folder.name}-{time.monotonic_ns()}")
         subprocess.run(["dpkg-deb", "-x", str(next(downloads.glob("*.deb"))), str(part)], check=True)

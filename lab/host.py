@@ -142,15 +142,15 @@ class Host(ABC):
         deadline = time.monotonic() + timeout
         while not self.is_up():
             if not self.running() and time.monotonic() > deadline - timeout + 2:
-                raise LabError(f"host {self.name}: ended by itself; expected it to run; {self.last_words()}")
+                raise LabError(f"host {self.name}: ended by itself; expected it to run; {self.console_end()}")
             if time.monotonic() > deadline:
                 raise LabError(
                     f"host {self.name}: no SSH on {self.address}:{self.record.port} after {timeout:.0f} s; "
-                    f"is it cut, frozen or full? {self.last_words()}"
+                    f"is it cut, frozen or full? {self.console_end()}"
                 )
             time.sleep(0.03)
 
-    def last_words(self) -> str:
+    def console_end(self) -> str:
         """The end of the host's console, for error lines."""
         log = self.dir / "console.log"
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []

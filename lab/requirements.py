@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab.cache import Say, say, step
+from lab.cache import Report, print_progress, step
 from lab.model import LabError
 
 OS_RELEASE = "GOFALLBACK_OS_RELEASE"
@@ -66,14 +66,14 @@ def _filesystems() -> str:
     return Path("/proc/filesystems").read_text()
 
 
-def install_packages(tell: Say = say) -> None:
+def install_packages(report: Report = print_progress) -> None:
     """Install the Debian packages whose commands are missing. LabError with apt's words if that fails."""
     missing = {package for command, package in COMMANDS.items() if shutil.which(command, path=_search_path()) is None}
     missing |= {package for file, package in FILES.items() if not Path(file).exists()}
     if not missing:
         return
     names = sorted(missing)
-    with step(f"packages {' '.join(names)} (apt-get)", tell):
+    with step(f"packages {' '.join(names)} (apt-get)", report):
         _apt("update")
         _apt("install", "--yes", "--no-install-recommends", *names)
 
@@ -91,7 +91,7 @@ def _apt(*args: str) -> None:
         raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {said}")
 
 
-def raise_limits(hosts: int, tell: Say = say) -> None:
+def raise_limits(hosts: int, report: Report = print_progress) -> None:
     """Allow enough inotify instances for `hosts` more hosts: the kernel's 128 end at about 18 of them."""
     allowed = int(INOTIFY.read_text())
     if allowed >= max(INOTIFY_WANTED, hosts * INOTIFY_PER_HOST + 256):
@@ -106,7 +106,7 @@ def raise_limits(hosts: int, tell: Say = say) -> None:
                 f"on the machine itself: sysctl fs.inotify.max_user_instances={wanted}"
             ) from None
         return
-    tell(f"fs.inotify.max_user_instances {allowed} -> {wanted} until the machine restarts")
+    report(f"fs.inotify.max_user_instances {allowed} -> {wanted} until the machine restarts")
 
 
 def download_package(name: str, folder: Path) -> None:

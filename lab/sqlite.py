@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.foreign.commits import git
 from lab.model import LabError
 from lab.windows.debs import download_debs
@@ -48,7 +48,7 @@ _FILES = {"sqlite3.c": "sqlite3-binding.c", "sqlite3.h": "sqlite3-binding.h", "s
 _PROGRAM = Path(__file__).parent / "example" / "sums"
 
 
-def repository(tell: Say = say) -> Path:
+def repository(report: Report = print_progress) -> Path:
     """A bare repository of the program `sums`, its modules vendored. LabError if it cannot be had.
 
     `main` is a commit later than the tag `VERSION`, with one comment line more: for builds with a warm cache.
@@ -57,33 +57,33 @@ def repository(tell: Say = say) -> Path:
     final = cache_dir() / "trees" / "sqlite" / f"sums-{key}"
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
-        build_once(final, lambda part: _make(part, tell), "sums, a program with SQLite (Debian, npm)", tell)
+        build_once(final, lambda part: _make(part, report), "sums, a program with SQLite (Debian, npm)", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return final / "sums.git"
 
 
-def bullseye_library(tell: Say = say) -> Path:
+def bullseye_library(report: Report = print_progress) -> Path:
     """A folder with Debian 11's libsqlite3: `debs/` its packages, `sysroot/` what they hold. LabError as above."""
     final = cache_dir() / "trees" / "sqlite" / f"bullseye-{_LIBRARY['libsqlite3-0'][1][:8]}"
     final.parent.mkdir(parents=True, exist_ok=True)
 
     def make(part: Path) -> None:
         (part / "debs").mkdir()
-        for deb in download_debs(cache_dir() / "downloads", tell, _LIBRARY, "bullseye"):
+        for deb in download_debs(cache_dir() / "downloads", report, _LIBRARY, "bullseye"):
             subprocess.run(["dpkg-deb", "-x", str(deb), str(part / "sysroot")], check=True)
             shutil.copy(deb, part / "debs")
         shutil.rmtree(part / "sysroot/usr/share")
 
     try:
-        return build_once(final, make, "libsqlite3 of Debian 11", tell)
+        return build_once(final, make, "libsqlite3 of Debian 11", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
 
 
-def _make(part: Path, tell: Say) -> None:
+def _make(part: Path, report: Report) -> None:
     downloads = cache_dir() / "downloads"
-    (deb,) = download_debs(downloads, tell, _BINDING)
+    (deb,) = download_debs(downloads, report, _BINDING)
     subprocess.run(["dpkg-deb", "-x", str(deb), str(part / "deb")], check=True)
     work = part / "work"
     shutil.copytree(_PROGRAM, work)

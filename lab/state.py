@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.cache import Say, cache_dir, locked
+from lab.cache import Report, cache_dir, locked
 from lab.model import LabError, LabFile, check_name
 
 RUN = Path("/run/gofallback-lab")
@@ -52,15 +52,15 @@ class State:
         write_atomic(self.file, json.dumps(lab.to_json(), indent=1) + "\n")
 
     @contextmanager
-    def lock(self, tell: Say) -> Iterator[None]:
+    def lock(self, report: Report) -> Iterator[None]:
         """Only one command at a time starts or ends this lab."""
         RUN.mkdir(mode=0o755, exist_ok=True)
-        with locked(RUN / f"{self.name}.lock", f"lab {self.name}", tell):
+        with locked(RUN / f"{self.name}.lock", f"lab {self.name}", report):
             yield
 
-    def claim(self, tell: Say) -> str:
+    def claim(self, report: Report) -> str:
         """Take this lab's name and a free network on this machine, return the network. Call with the lock held."""
-        with locked(RUN / "networks.lock", "networks of labs", tell):
+        with locked(RUN / "networks.lock", "networks of labs", report):
             self.check_ours()
             entry = RUN / f"{self.name}.json"
             if entry.exists():

@@ -23,7 +23,7 @@ from gofallback.gobuild.plan import AGENT, agent_spec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.statement import Materials
-from lab.cache import Say, cache_dir, say, step
+from lab.cache import Report, cache_dir, print_progress, step
 from lab.example import HELLO
 from lab.linux.clock import DIGEST, patched
 from lab.model import LabError
@@ -32,7 +32,7 @@ from lab.windows import pins, trees
 PLATFORM = "linux/amd64"
 
 
-def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say = say) -> list[Stored]:
+def stock(home: Path, versions: Iterable[str], *, clock: bool = False, report: Report = print_progress) -> list[Stored]:
     """See to it that a controller's store has these versions of the example, and the agent of today's sources.
 
     Each is signed with the controller's key, as what a builder made is.
@@ -54,7 +54,7 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say
     signer = controller_key(home / "keys")
     found = []
     for spec in specs:
-        stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, tell)
+        stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, report)
         manifest = stored.manifest
         signed = attestations(manifest, manifest_text(manifest), inspect(stored.path), Materials(), signer)
         found.append(theirs.add(manifest, stored.path, signed))
@@ -88,8 +88,8 @@ def _overlay(root: Path, scratch: Path) -> list[str]:
     return [f"-overlay={table}"]
 
 
-def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, tell: Say) -> Stored:
-    root = trees.go_for_linux(cache_dir(), spec.go_version, tell)
+def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, report: Report) -> Stored:
+    root = trees.go_for_linux(cache_dir(), spec.go_version, report)
     environment = {
         "PATH": f"{root}/bin:/usr/bin:/bin",
         "HOME": str(cache_dir()),
@@ -100,7 +100,7 @@ def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, tell: Say) -> Sto
         "GOPROXY": "off",
         "CGO_ENABLED": "0",
     }
-    with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", tell):
+    with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", report):
         began, source, output = time.monotonic(), HELLO, Path(scratch, spec.file_name)
         if spec.service == AGENT:  # what its digest was taken of, not whatever an editor writes meanwhile
             source = Path(scratch, "source")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.model import LabError
 from lab.windows.debs import download_debs
 from lab.windows.errors import WindowsLabError
@@ -87,16 +87,16 @@ def _json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def govulncheck(tell: Say = say) -> Path:
+def govulncheck(report: Report = print_progress) -> Path:
     """Debian's govulncheck, unpacked into the cache if it is not there yet. LabError if it cannot be had."""
     final = cache_dir() / "trees" / "govulncheck"
 
     def unpack(folder: Path) -> None:
-        (deb,) = download_debs(cache_dir() / "downloads", tell, PACKAGE)
+        (deb,) = download_debs(cache_dir() / "downloads", report, PACKAGE)
         subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True)
 
     try:
-        build_once(final, unpack, "govulncheck (Debian)", tell)
+        build_once(final, unpack, "govulncheck (Debian)", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return final / "usr" / "bin" / "govulncheck"

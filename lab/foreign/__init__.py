@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.foreign import pins
 from lab.foreign.commits import commit_twice
 from lab.foreign.packages import imported, lines_of
@@ -46,7 +46,7 @@ def program(name: str) -> pins.Program:
     raise LabError(f"no program {name!r} in lab/foreign/pins.py; there are {', '.join(p.name for p in pins.PROGRAMS)}")
 
 
-def ensure(wanted: pins.Program, tell: Say = say) -> Made:
+def ensure(wanted: pins.Program, report: Report = print_progress) -> Made:
     """Download, unpack and commit what is not in the cache yet. LabError, one line, if that fails.
 
     Needs Debian's archive the first time: 2 MB for age, 52 MB for etcd.
@@ -54,18 +54,20 @@ def ensure(wanted: pins.Program, tell: Say = say) -> Made:
     key = hash_of_files(sorted(Path(__file__).parent.glob("*.py")))
     final = cache_dir() / "trees" / "foreign" / f"{wanted.name}-{key}"
     try:
-        build_once(final, lambda folder: _make(wanted, folder, tell), f"{wanted.name} {wanted.version} (Debian)", tell)
+        build_once(
+            final, lambda folder: _make(wanted, folder, report), f"{wanted.name} {wanted.version} (Debian)", report
+        )
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return Made(wanted, final / "repository.git", int((final / "lines").read_text()))
 
 
-def _make(wanted: pins.Program, folder: Path, tell: Say) -> None:
+def _make(wanted: pins.Program, folder: Path, report: Report) -> None:
     packages = {f"golang-{name}-dev": pins.PINS[name] for name in wanted.needs}
     scratch = folder / "scratch"
     (scratch / SOURCES).mkdir(parents=True)
     owners: dict[str, str] = {}
-    for deb in download_debs(cache_dir() / "downloads", tell, packages):
+    for deb in download_debs(cache_dir() / "downloads", report, packages):
         subprocess.run(["dpkg-deb", "-x", str(deb), str(scratch / "one")], check=True)
         # `golang-x_1%3a0.25.0+ds-1_all.deb`: the version that was had, which may be newer than the pinned one
         version = deb.name.split("_")[1].replace("%3a", ":")
@@ -73,7 +75,7 @@ def _make(wanted: pins.Program, folder: Path, tell: Say) -> None:
         owners |= {str(path.parent.relative_to(source)): version for path in source.rglob("*.go")}
         shutil.copytree(source, scratch / SOURCES, dirs_exist_ok=True, symlinks=True)
         shutil.rmtree(scratch / "one")
-    go = go_for_linux(cache_dir(), GO_DEFAULT, tell) / "bin" / "go"
+    go = go_for_linux(cache_dir(), GO_DEFAULT, report) / "bin" / "go"
     found = imported(go, scratch / SOURCES, wanted)
     work = folder / "work"
     write_module(found, scratch / SOURCES, wanted, owners, work)

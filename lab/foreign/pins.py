@@ -27,9 +27,9 @@ class Program:
     """Debian packages, named without `golang-` and `-dev`, that hold all its source for these platforms."""
     build: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of `build` in its group data: what upstream's own releases are stamped with."""
-    asked: str = "--version"
+    version_argument: str = "--version"
     """Argument that makes it tell its version."""
-    says: str = "{version}"
+    version_output: str = "{version}"
     """What it then says, among other words."""
     unit: Mapping[str, Any] = field(default_factory=dict)
     """`unit` in its group data if it is a service; empty: it is started once, by hand."""
@@ -46,7 +46,7 @@ class Program:
             "build": {"package": self.package, "platforms": list(self.platforms), **self.build},
             "unit": dict(self.unit),
             "health": dict(self.health) or never,
-            "smoke": [self.asked],
+            "smoke": [self.version_argument],
         }
 
 
@@ -158,7 +158,7 @@ PROGRAMS: Final = (
             "opentelemetry-proto",
         ),
         build={"stamp": {"go.etcd.io/etcd/api/v3/version.GitSHA": "{commit}"}},
-        says="etcd Version: 3.5.16",
+        version_output="etcd Version: 3.5.16",
         unit={
             "type": "notify",
             "arguments": ["--data-dir", "/var/lib/etcd"],

@@ -10,7 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from lab.cache import Say, build_once, say
+from lab.cache import Report, build_once, print_progress
 from lab.model import LabError
 
 PACKAGES = (
@@ -60,7 +60,7 @@ EXCLUDE = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
-def ensure(cache: Path, suite: str, tell: Say = say, extra: tuple[str, ...] = ()) -> Path:
+def ensure(cache: Path, suite: str, report: Report = print_progress, extra: tuple[str, ...] = ()) -> Path:
     """Return the tree of `suite`, built first if this recipe has not been built on this machine yet.
 
     `extra` packages make another tree. Raises LabError with the last lines of mmdebstrap if it fails.
@@ -75,7 +75,7 @@ def ensure(cache: Path, suite: str, tell: Say = say, extra: tuple[str, ...] = ()
         final,
         lambda part: _mmdebstrap(suite, packages, hooks, part),
         f"linux tree {suite} (mmdebstrap, a minute or two)",
-        tell,
+        report,
     )
 
 

@@ -10,7 +10,7 @@ from lab.windows import pins
 from lab.windows.errors import WindowsLabError
 from lab.windows.process import check_sha256, run
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 _COMPILED = ("golang-github-mattn-go-sqlite3-dev",)
 """Go source that depends on a C library: an own package for each architecture."""
 KEYRINGS = Path("/usr/share/keyrings")
@@ -60,7 +60,7 @@ def deb_name(package: str, version: str) -> str:
 
 def download_debs(
     downloads: Path,
-    say: Say,
+    report: Report,
     packages: Mapping[str, tuple[str, str]] = pins.DEBIAN_PACKAGES,
     suite: str = pins.DEBIAN_SUITE,
 ) -> list[Path]:
@@ -75,7 +75,7 @@ def download_debs(
     missing = [name for name, path in wanted.items() if not path.exists()]
     newer: dict[str, Path] = {}
     if missing:
-        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, suite, say)
+        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, suite, report)
     found = []
     for name, path in wanted.items():
         if name in newer:
@@ -86,7 +86,9 @@ def download_debs(
     return found
 
 
-def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], suite: str, say: Say) -> dict[str, Path]:
+def _download_missing(
+    downloads: Path, debs: Path, missing: Mapping[str, str], suite: str, report: Report
+) -> dict[str, Path]:
     env = _private_apt(downloads / ("apt" if suite == pins.DEBIAN_SUITE else f"apt-{suite}"), suite)
     run(["apt-get", "-qq", "update"], f"read the index of Debian {suite}", env=env)
     newer: dict[str, Path] = {}
@@ -104,5 +106,5 @@ def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], s
         got = sorted(set(debs.iterdir()) - before) or sorted(debs.glob(f"{name}_*.deb"))
         if got and got[-1].name != deb_name(name, version):
             newer[name] = got[-1]
-            say(f"    {got[-1].name}: newer than the pinned {version}; accepted on the archive's signature")
+            report(f"    {got[-1].name}: newer than the pinned {version}; accepted on the archive's signature")
     return newer

@@ -14,7 +14,7 @@ from lab.windows.errors import WindowsLabError
 from lab.windows.trees import Archive, WindowsTrees, kept_archive
 from lab.windows.wine import clone_template, forget_server
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 Row = Sequence[str | int]
 NAMESPACE = uuid.UUID("6f1c2f5e-52f4-4f0a-9c36-3f6c0f1d1a10")
 CABINET = "go.cab"
@@ -44,7 +44,7 @@ SEQUENCE = {
 }
 
 
-def ensure_msi(cache: Path, trees: WindowsTrees, version: str, say: Say) -> Archive:
+def ensure_msi(cache: Path, trees: WindowsTrees, version: str, report: Report) -> Archive:
     """The MSI of Go `version` (one of `trees.go`), made once under `cache`/trees/toolchains.
 
     Raises `WindowsLabError` if the version is not one of the lab's or Wine's tools refuse.
@@ -56,7 +56,7 @@ def ensure_msi(cache: Path, trees: WindowsTrees, version: str, say: Say) -> Arch
         _make(trees, version, final)
 
     final = cache.resolve() / "trees/toolchains" / f"go{version}.windows-amd64.msi"
-    return kept_archive(final, f"go {version} for windows, as MSI", make, say)
+    return kept_archive(final, f"go {version} for windows, as MSI", make, report)
 
 
 def _make(trees: WindowsTrees, version: str, final: Path) -> None:

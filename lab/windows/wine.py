@@ -19,7 +19,7 @@ from lab.windows.debs import download_debs
 from lab.windows.errors import WindowsLabError
 from lab.windows.process import building, building_folder, run
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 RECIPE = 3
 """Raise when the way the trees are built changes: the trees get new names and running hosts keep theirs."""
 
@@ -155,12 +155,12 @@ def raise_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
 
 
-def ensure_wine(cache: Path, say: Say) -> Wine:
+def ensure_wine(cache: Path, report: Report) -> Wine:
     """Download and unpack Wine 10 once under `cache`/trees; later calls return what is there."""
     final = cache / "trees" / f"wine-{wine_key()}"
     if final.exists():
         return Wine(final)
-    debs = download_debs(cache / "downloads", say)
+    debs = download_debs(cache / "downloads", report)
     with building(final) as tree:
         for deb in debs:
             run(["dpkg-deb", "-x", deb, tree], f"unpack {deb.name}")
