@@ -108,7 +108,7 @@ def _await_answer(ground: Ground, host: LinuxHost, version: str) -> None:
 
 
 def _turns_unhealthy(ground: Ground, host: LinuxHost, old: str) -> float:
-    """Measure from the first failed check (agent's time) to the old release's answer (our time; it is the same clock)."""
+    """Measure from the first failed check (agent's time) to the old release's answer (our time; the same clock)."""
     flaps = {"HELLO_ADDR": f":{PORT}", "HELLO_FAULT": "flap", "HELLO_FAULT_AFTER": "600ms"}
     controller = _controller(ground, unit={"environment": flaps})
     answered = _Answers(ground, host, old)

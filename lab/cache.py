@@ -17,24 +17,24 @@ Report = Callable[[str], None]
 
 
 def cache_dir() -> Path:
-    """The root of everything the lab keeps: $GOFALLBACK_CACHE, or ~/.cache/gofallback."""
+    """The root of all files of the lab: $GOFALLBACK_CACHE, or ~/.cache/gofallback."""
     named = os.environ.get("GOFALLBACK_CACHE")
     return Path(named).absolute() if named else Path.home() / ".cache" / "gofallback"
 
 
 def print_progress(line: str) -> None:
-    """Print one progress line at once."""
+    """Print one progress line and flush."""
     print(f"==> {line}", flush=True)
 
 
 @contextlib.contextmanager
 def step(what: str, report: Report = print_progress) -> Iterator[None]:
-    """Time what happens inside: a line when it starts (on a terminal only), one with the seconds when it is done."""
+    """Time the block: report a line when it starts (on a terminal only), and one with the seconds when it ends."""
     if report is print_progress and sys.stdout.isatty():
         print(f"==> {what} ...", end="", flush=True)
-    begun = time.monotonic()
+    started = time.monotonic()
     yield
-    took = f"{what} ... {time.monotonic() - begun:.1f} s"
+    took = f"{what} ... {time.monotonic() - started:.1f} s"
     if report is print_progress and sys.stdout.isatty():
         print("\r", end="")
     report(took)
@@ -42,21 +42,21 @@ def step(what: str, report: Report = print_progress) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(path: Path, what: str, report: Report = print_progress) -> Iterator[None]:
-    """Hold the lock file `path` while inside. The kernel lets go of it when the process dies, however it dies."""
+    """Hold the lock file `path` during the block. The kernel releases it if the process dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report(f"{what}: another command works on it, waiting for it")
+            report(f"{what}: another command works on it; waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def build_once(final: Path, build: Callable[[Path], None], what: str, report: Report = print_progress) -> Path:
-    """Return `final`; if it is not there, let `build` fill a folder beside it, then rename that into place.
+    """Return `final`. If it is missing, let `build` fill a folder beside it, then rename that folder.
 
-    Safe against SIGKILL at any moment and against a second process that wants the same thing.
+    Safe against SIGKILL at any moment, and against a second process that builds the same.
     """
     if final.exists():
         return final
@@ -74,14 +74,14 @@ def build_once(final: Path, build: Callable[[Path], None], what: str, report: Re
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder and all below it, never what is mounted there."""
+    """Remove a folder and everything below it, but never the contents of mounts."""
     if not path.exists():
         return
     for mount in mounts_below(path):
         subprocess.run(["umount", "-l", str(mount)], check=False, capture_output=True)
     if mounts_below(path):
         raise LabError(f"{path}: something is still mounted below it; expected nothing; umount it and try again")
-    # rm is several times faster than shutil here, and a Windows host is 10,000 files
+    # rm is several times faster than shutil, and a Windows host has 10,000 files
     subprocess.run(["rm", "-rf", "--one-file-system", str(path)], check=True)
 
 
@@ -93,7 +93,7 @@ def mounts_below(path: Path) -> list[Path]:
 
 
 def mount_table() -> list[tuple[str, str]]:
-    """(source, mount point) of every mount this process sees, in the order they were made."""
+    """(source, mount point) of every mount of this process, in order of creation."""
     table = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         left, _, right = line.partition(" - ")

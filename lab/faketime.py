@@ -1,4 +1,4 @@
-"""libfaketime, Debian's package, unpacked into the cache: it tells one program of this machine another time of day."""
+"""Debian's libfaketime, unpacked into the cache: it gives one program of this machine another time of day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.cache import Report, cache_dir, print_progress, step
 
 
 def ensure(report: Report = print_progress) -> Path:
-    """The library, downloaded and unpacked if it is not there yet. LabError with apt's words if that fails."""
+    """Download and unpack the library if it is missing; return it. LabError with apt's message if that fails."""
     folder = cache_dir() / "trees" / "libfaketime"
     if not folder.exists():
         downloads = cache_dir() / "downloads" / "libfaketime"
@@ -27,9 +27,9 @@ def ensure(report: Report = print_progress) -> Path:
 
 
 def environment(clock: Path, report: Report = print_progress) -> dict[str, str]:
-    """What a program's environment has to have, so that its time of day is off by what the file `clock` says.
+    """Variables that shift a program's time of day by the seconds in the file `clock`.
 
-    The file holds such as `+0` or `-86400` (seconds) and may change at any time; the monotonic clock stays as it is.
+    The file has a text such as `+0` or `-86400` and may change at any time. The monotonic clock does not change.
     """
     return {
         "LD_PRELOAD": str(ensure(report)),

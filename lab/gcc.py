@@ -1,7 +1,7 @@
-"""Debian's GCC for a Linux builder of the lab, for amd64 and for arm64, and QEMU to run what it makes for arm64.
+"""Debian's GCC for a Linux builder of the lab, for amd64 and arm64, and QEMU to run its arm64 binaries.
 
-As `apt-get install gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu` puts it there; unpacked, not installed: a builder of the
-lab has no network. They are packages of Debian 13, as the builder is.
+The files are those of `apt-get install gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu`, but unpacked and not installed: a
+builder of the lab has no network. The packages are from Debian 13, like the builder.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.windows.pins import DEBIAN_SUITE
 from lab.windows.process import hash_of_files
 
 VERSION: Final = "14.2.0"
-"""What both compilers answer."""
+"""The version of both compilers."""
 _CROSS: Final = {
     "gcc-aarch64-linux-gnu": ("4:14.2.0-1", "ff536dd2b6a7f2879cf83ebadd7cc4af3e7234a87226a2ba97bbf0a857e930da"),
     "gcc-14-aarch64-linux-gnu": (
@@ -72,12 +72,12 @@ _OLDER_LIBC: Final = {
 _QEMU: Final = {
     "qemu-user": ("1:10.0.13+ds-0+deb13u1", "ca6ede739327a20ae5a3498230c8a3a9a072c586e131bc6bcc1201eb1725e336"),
 }
-#: Half of what the packages hold, and of no use for C: link-time optimization, sanitizers, documentation.
+#: Half of the packages' contents, not needed for C: link-time optimization, sanitizers, documentation.
 _LEFT_OUT = ("usr/share", "usr/**/lto1", "usr/**/lto-dump", "usr/**/lib*san.a", "usr/bin/*lto-dump*")
 
 
 def compilers(report: Report = print_progress) -> Path:
-    """A folder with `usr/`: what the packages hold. LabError if they cannot be had; 65 MB the first time."""
+    """A folder with `usr/`, the contents of the packages (65 MB the first time). LabError if a download fails."""
 
     def make(part: Path) -> None:
         for deb in _debs({**_CROSS, **_NATIVE, **_SHARED}, report):
@@ -90,8 +90,8 @@ def compilers(report: Report = print_progress) -> Path:
 
 
 def install(host: LinuxHost, report: Report = print_progress) -> None:
-    """Put both compilers on a host's disk, where their packages have them. LabError as above."""
-    # The packages' names below /usr/lib are the base system's own folders: beside what is there, never in its place.
+    """Copy both compilers to a host's disk, to the paths of their packages. LabError as above."""
+    # Some folders below /usr/lib belong to the base system too: copy into them, never replace them.
     subprocess.run(["cp", "-a", f"{compilers(report)}/usr/.", f"{host.root}/usr/"], check=True)
 
 
@@ -99,7 +99,7 @@ def bullseye_libc(report: Report = print_progress) -> Path:
     """A sysroot for amd64 with Debian 11's glibc, for the GCC of a newer system. LabError as above."""
 
     def make(part: Path) -> None:
-        kernel = _debs({"linux-libc-dev": _NATIVE["linux-libc-dev"]}, report)  # headers; they serve every glibc
+        kernel = _debs({"linux-libc-dev": _NATIVE["linux-libc-dev"]}, report)  # headers; they fit every glibc
         for deb in [*kernel, *_debs(_OLDER_LIBC, report, "bullseye")]:
             subprocess.run(["dpkg-deb", "-x", str(deb), str(part)], check=True)
         for path in (part / "usr/share", part / "etc", part / "usr/lib/x86_64-linux-gnu/gconv"):
@@ -109,7 +109,7 @@ def bullseye_libc(report: Report = print_progress) -> Path:
 
 
 def run_arm64(program: Path, *args: str, report: Report = print_progress) -> str:
-    """What a program for linux/arm64 prints under QEMU, with the cross compiler's libraries. LabError if it fails."""
+    """Run a linux/arm64 program under QEMU (cross compiler's libraries); return its output. LabError if it fails."""
     qemu = _once("qemu", lambda part: _only_arm64(part, report), "QEMU for arm64 programs (Debian, 71 MB)", report)
     libraries = compilers(report) / "usr/aarch64-linux-gnu"
     command = [str(qemu / "qemu-aarch64"), "-L", str(libraries), str(program), *args]

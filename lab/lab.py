@@ -1,4 +1,4 @@
-"""A running lab: what `python -m lab` and the tests hold in their hands."""
+"""A running lab, as `python -m lab` and the tests use it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from lab.state import State, lab_names, write_atomic
 
 T = TypeVar("T")
 
-WORKERS = 8  # hosts made or awaited at the same time; it is waiting, more than work
+WORKERS = 8  # hosts that are made or awaited at the same time; most of it is waiting
 
 
 class Lab:
-    """A lab that is up. As a context manager it goes down at the end."""
+    """A running lab. As a context manager it is ended at the end of the block."""
 
     def __init__(
         self, file: LabFile, targets: list[LinuxHost], builders: list[Host], report: Report = print_progress
@@ -59,16 +59,16 @@ class Lab:
         linux_builders: int = 0,
         report: Report = print_progress,
     ) -> Lab:
-        """Make the lab `name` be up with exactly these hosts; what runs already and is as wanted is not touched.
+        """Start the lab `name` with exactly these hosts. Hosts that run already as required are not touched.
 
         Arguments:
-            targets, builders, linux_builders: how many Linux targets (t1..), Windows hosts (w1..) and Linux standby
+            targets, builders, linux_builders: number of Linux targets (t1..), Windows hosts (w1..) and Linux standby
                 builders (b1..).
-            suite: Debian release of the targets; or one for each, in their order.
-            builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
-            target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
-            packages: Debian packages the targets have besides the usual ones: a peer may need more than the product.
-            tell: called with each progress line.
+            suite: Debian release of the targets, or one for each, in order.
+            builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes); None: no limit.
+            target_disk_mb: size of a target's disk in MB; None: 2048. It uses memory as it is written.
+            packages: further Debian packages on the targets: a peer may need more than the product.
+            report: called with each progress line.
 
         Raises LabError.
         """
@@ -119,7 +119,7 @@ class Lab:
     ) -> Lab:
         key_pub = state.key.with_suffix(".pub").read_text().strip()
         targets = []
-        for record in file.targets:  # a lab that is up stays on the tree it came up with
+        for record in file.targets:  # a running lab keeps the tree that it started with
             directory = state.host_dir(record.name)
             root = bases.get(record.suite) or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, report)
             targets.append(LinuxHost(file.name, record, directory, root, file.target_disk_mb, key_pub))
@@ -170,10 +170,10 @@ class Lab:
 
 
 def end(name: str, report: Report = print_progress, *, anyone: bool = False) -> None:
-    """End the lab `name`: no process, mount, namespace, interface or cgroup stays, whatever state it was in.
+    """End the lab `name` in any state: no process, mount, namespace, interface or cgroup stays.
 
-    Goes by what the machine shows, not only by what is written down: a start may have been killed at any moment.
-    A lab that runs from another cache is refused, unless `anyone`'s is meant.
+    It reads the machine, not only the records, because a start may have been killed at any moment. A lab of another
+    cache is refused, unless `anyone` is set.
     """
     state = State(name)
     requirements.check_machine()
@@ -184,13 +184,13 @@ def end(name: str, report: Report = print_progress, *, anyone: bool = False) -> 
 
 
 def all_names() -> list[str]:
-    """Labs of this cache, and labs of which something is left on this machine."""
+    """Labs of this cache, and labs with remains on this machine."""
     return sorted({*lab_names(), *network.lab_names(), *cgroup.lab_names()})
 
 
 def _end(state: State) -> None:
     groups = cgroup.lab_cgroups(state.name)
-    for group in sorted(groups, key=lambda group: "." not in group.name):  # helpers first: they restart hosts
+    for group in sorted(groups, key=lambda group: "." not in group.name):  # helpers first, because they restart hosts
         group.kill()
     network.remove_lab(state.name)
     prefix = network.namespace(state.name, "")
@@ -205,10 +205,10 @@ def _end(state: State) -> None:
 
 
 def _prepare(state: State, report: Report) -> LabFile:
-    """The lab's folder, keys, example repository and switch; from nothing, or as they are."""
+    """Make the lab's folder, keys, example repository and switch, if they are missing."""
     state.check_ours()
     if state.exists() and not (state.switch_ready.exists() and state.claimed()):
-        _end(state)  # an interrupted start, or the machine was restarted
+        _end(state)  # its start was interrupted, or the machine was restarted
     net = state.claim(report)
     state.dir.mkdir(parents=True, exist_ok=True)
     if not state.key.with_suffix(".pub").exists():
@@ -228,7 +228,7 @@ def _prepare(state: State, report: Report) -> LabFile:
 
 
 def _drop_surplus(state: State, file: LabFile, numbers: dict[str, int], report: Report) -> None:
-    """Remove the hosts the lab has and should not have any more."""
+    """Remove the hosts that the lab should no longer have."""
     wanted = {f"{kind}{index}" for kind, number in numbers.items() for index in range(1, number + 1)}
     folder = state.dir / "hosts"
     surplus = sorted(path.name for path in folder.iterdir() if path.name not in wanted) if folder.exists() else []

@@ -1,6 +1,6 @@
-"""An artifact store filled without a builder: the example service and the agent, built here by the lab's Go for Linux.
+"""Fill an artifact store without a builder: example service and agent, built here with the lab's Go for Linux.
 
-For tests and measurements that begin with a release, so that they need no Windows host.
+For tests and measurements that start with a release, so that they need no Windows host.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ PLATFORM = "linux/amd64"
 
 
 def stock(home: Path, versions: Iterable[str], *, clock: bool = False, report: Report = print_progress) -> list[Stored]:
-    """See to it that a controller's store has these versions of the example, and the agent of today's sources.
+    """Add these versions of the example, and the current agent, to a controller's store.
 
-    Each is signed with the controller's key, as what a builder made is.
+    Each is signed with the controller's key, like an artifact of a builder.
 
     Arguments:
         home: $GOFALLBACK_HOME of that controller.
-        versions: such as v1.0.0; all are made of the same sources and differ in the version they tell.
-        clock: build the agent with a Go that heeds `Host.set_clock`.
-        tell: called with each progress line.
+        versions: such as v1.0.0; all have the same sources and differ in the version that they report.
+        clock: build the agent with a Go that follows `Host.set_clock`.
+        report: called with each progress line.
 
-    Raises LabError with go's own words if a build fails.
+    Raises LabError with go's message if a build fails.
     """
     specs = [_hello(version) for version in versions]
     specs.append(agent_spec(pins.GO_DEFAULT, PLATFORM, agent_digest()))
@@ -62,7 +62,7 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, report: R
 
 
 def _hello(version: str) -> BuildSpec:
-    """The commit stands for the sources: another checkout of them must not find this binary in the cache."""
+    """The spec of the example. Its commit is a hash of the sources, so changed sources never match a cached binary."""
     digest = hashlib.sha256()
     for file in sorted(HELLO.rglob("*")):
         if file.is_file():
@@ -81,7 +81,7 @@ def _hello(version: str) -> BuildSpec:
 
 
 def _overlay(root: Path, scratch: Path) -> list[str]:
-    """Arguments of go build that make `time.Now` heed the lab's clock."""
+    """Arguments of go build that make `time.Now` follow the lab's clock."""
     source, ours, table = root / "src/time/time.go", scratch / "time.go", scratch / "overlay.json"
     ours.write_text(patched(source.read_text()))
     table.write_text(json.dumps({"Replace": {str(source): str(ours)}}))
@@ -102,7 +102,7 @@ def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, report: Report) -
     }
     with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", report):
         began, source, output = time.monotonic(), HELLO, Path(scratch, spec.file_name)
-        if spec.service == AGENT:  # what its digest was taken of, not whatever an editor writes meanwhile
+        if spec.service == AGENT:  # the files of the digest, even if an editor writes meanwhile
             source = Path(scratch, "source")
             source.mkdir()
             for name, content in agent_files().items():

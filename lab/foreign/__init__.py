@@ -1,8 +1,8 @@
-"""Git repositories of programs that were not written for this project, with vendor folders made of Debian's source.
+"""Git repositories of programs of other projects, with vendor folders made from Debian's source packages.
 
-Debian carries Go source as a GOPATH (`golang-*-dev`). The lab asks Go itself which packages a program imports there,
-puts the program's own into a module and the others into `vendor/` with a `modules.txt` that fits, and commits that:
-twice, so that there is a next commit to build warm. The same packages give the same commits on every machine.
+Debian has Go source as a GOPATH (`golang-*-dev`). `go list` shows which packages a program imports there. The program's
+own packages go into a module, the others into `vendor/` with a matching `modules.txt`. The lab commits twice, so there
+is a next commit for a warm build. The same Debian packages give the same commits on every machine.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Made:
 
     program: pins.Program
     repository: Path
-    """Bare. `main` is the tag's commit with one comment line more."""
+    """Bare. `main` is one commit after the tag, with one more comment line."""
     lines: int
-    """Lines of Go that are compiled for linux/amd64, the standard library left out."""
+    """Lines of Go that are compiled for linux/amd64, without the standard library."""
 
 
 def program(name: str) -> pins.Program:
-    """One of `pins.PROGRAMS`. LabError if there is none of that name."""
+    """The program of that name in `pins.PROGRAMS`. LabError if there is none."""
     for one in pins.PROGRAMS:
         if one.name == name:
             return one
@@ -47,7 +47,7 @@ def program(name: str) -> pins.Program:
 
 
 def ensure(wanted: pins.Program, report: Report = print_progress) -> Made:
-    """Download, unpack and commit what is not in the cache yet. LabError, one line, if that fails.
+    """Download, unpack and commit a program that is not in the cache yet. LabError in one line if that fails.
 
     Needs Debian's archive the first time: 2 MB for age, 52 MB for etcd.
     """
@@ -69,7 +69,7 @@ def _make(wanted: pins.Program, folder: Path, report: Report) -> None:
     owners: dict[str, str] = {}
     for deb in download_debs(cache_dir() / "downloads", report, packages):
         subprocess.run(["dpkg-deb", "-x", str(deb), str(scratch / "one")], check=True)
-        # `golang-x_1%3a0.25.0+ds-1_all.deb`: the version that was had, which may be newer than the pinned one
+        # `golang-x_1%3a0.25.0+ds-1_all.deb`: the downloaded version, which may be newer than the pinned one
         version = deb.name.split("_")[1].replace("%3a", ":")
         source = scratch / "one" / SOURCES
         owners |= {str(path.parent.relative_to(source)): version for path in source.rglob("*.go")}

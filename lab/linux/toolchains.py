@@ -1,7 +1,7 @@
-"""The toolchain archives of a Linux builder, in their vendors' shape: Go, Git and Zig as `.tar.gz`.
+"""The toolchain archives of a Linux builder, in the form of their vendors: Go, Git and Zig as `.tar.gz`.
 
-Git has no archive of its own for Linux. As on a real host one makes it from a distribution's package (or takes
-dugite-native's): `bin/git` and `libexec/git-core`. What git links to (pcre2, zlib) every Debian has.
+Git has no archive of its own for Linux. As for a real host, it is made from a distribution's package (or is that of
+dugite-native): `bin/git` and `libexec/git-core`. Every Debian has the libraries that git needs (pcre2, zlib).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from lab.windows.errors import WindowsLabError
 from lab.windows.trees import Archive, go_for_linux, kept_archive
 
 SUITE: Final = pins.DEBIAN_SUITE
-"""Debian of the Linux builders: the one whose git they get."""
+"""Debian release of the Linux builders, and of their git."""
 GIT_VERSION: Final = "2.47.3"
 _GIT: Final = {
     "git": ("1:2.47.3-0+deb13u1", "3e35662fd5c46add561703e54031a1d8ad9df45811927689f0a51122b13be722"),
 }
 _EPOCH = 315532800
-"""1980-01-01 in Unix seconds: equal inputs give equal archives."""
-#: Of git's package, what a builder has use for: no perl, no mail, no daemons.
+"""1980-01-01 in Unix seconds, so that equal inputs give equal archives."""
+#: The parts of git's package that a builder needs: no perl, no mail, no daemons.
 _GIT_PARTS = {"usr/bin/git": "bin/git", "usr/lib/git-core": "libexec/git-core"}
 _GIT_PARTS |= {"usr/share/git-core/templates": "share/git-core/templates"}
 
 
 def ensure(cache: Path, report: Report) -> dict[str, dict[str, dict[str, str]]]:
-    """The archives as plain data, made once: kind -> version -> file, sha256. LabError if something cannot be had."""
+    """Make the archives once; return kind -> version -> file, sha256. LabError if a download or a step fails."""
     folder = cache / "trees" / "toolchains"
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,7 +1,7 @@
-"""Everything the Windows hosts of the lab are made of: downloaded, verified, built once, kept in the cache.
+"""All parts of the lab's Windows hosts: downloaded, verified, built once, stored in the cache.
 
-`ensure` is the one entry. It is idempotent, and a run that was killed is simply run again: every folder and archive
-gets its final name only when it is finished.
+`ensure` is the only entry. It is idempotent. After a kill, run it again: every folder and archive gets its final name
+only when it is finished.
 """
 
 import fcntl
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import Report
 from lab.windows import archives, fetch, pins
 from lab.windows.process import building, hash_of_files, run, sha256
 from lab.windows.wine import Wine, ensure_template, ensure_wine
 
-Report = Callable[[str], None]
 SOURCES = Path(__file__).resolve().parent
 PROGRAMS = {"sshexec": "sshexec", "tar": "standins/tar", "certutil": "standins/certutil"}
 CURL_LIBRARIES = (
@@ -30,7 +30,7 @@ CURL_FILES = ("curl.exe", *(f"lib{name}.dll" for name in CURL_LIBRARIES))
 
 @dataclass(frozen=True)
 class Archive:
-    """A toolchain archive in its vendor's shape, with the hash the product is to be pinned to."""
+    """A toolchain archive in its vendor's form, with the hash for the product's pin."""
 
     file: Path
     sha256: str
@@ -38,12 +38,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class WindowsTrees:
-    """What `ensure` built: paths inside the cache, never to be changed by a host."""
+    """Results of `ensure`: paths in the cache. Hosts must not change them."""
 
     wine: Wine
     template: Path
     programs: Path
-    """Launcher, stand-ins and curl, as they are linked into a host."""
+    """Launcher, stand-ins and curl, to be linked into a host."""
     go: dict[str, Archive]
     git: dict[str, Archive]
     zig: dict[str, Archive]
@@ -60,9 +60,9 @@ class WindowsTrees:
 
 
 def ensure(cache: Path, report: Report) -> WindowsTrees:
-    """Download and build all the Windows hosts need under `cache`; quick when it is there already.
+    """Download and build all parts of Windows hosts under `cache`; quick if they are there.
 
-    `say` gets one line per finished step, with its seconds. Raises `WindowsLabError`, one line, when a step fails.
+    `report` gets one line per finished step, with its seconds. Raises `WindowsLabError`, one line, if a step fails.
     """
     cache = cache.resolve()
     (cache / "trees").mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def ensure(cache: Path, report: Report) -> WindowsTrees:
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Let one process at a time build; others wait and then find the work done."""
+    """Let one process at a time build; the others wait, and then find the results."""
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -91,7 +91,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def _step(what: str, report: Report) -> Iterator[None]:
-    """Say `what` with its seconds when it took any worth naming."""
+    """Report `what` with its seconds if it took at least half a second."""
     start = time.monotonic()
     yield
     seconds = time.monotonic() - start
@@ -109,7 +109,7 @@ def _write_json(path: Path, data: object) -> None:
 
 
 def go_for_linux(cache: Path, version: str, report: Report) -> Path:
-    """The GOROOT of Go `version` for this machine, unpacked into the cache if it is not there."""
+    """Unpack Go `version` for this machine into the cache if it is missing; return its GOROOT."""
     final = cache / "trees/go-linux" / version
     if not final.exists():
         with _step(f"go {version} for linux", report):
@@ -120,7 +120,7 @@ def go_for_linux(cache: Path, version: str, report: Report) -> Path:
 
 
 def kept_archive(final: Path, what: str, make: Callable[[Path], None], report: Report) -> Archive:
-    """Build `final` with `make` unless it is there; its hash is kept beside it, so that it is read once only."""
+    """Build `final` with `make` unless it exists. Its hash is stored beside it, so it is computed only once."""
     note = final.with_name(final.name + ".sha256")
     if not (final.exists() and note.exists()):
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ def _zig_archive(cache: Path, report: Report) -> Archive:
 
 
 def _programs(cache: Path, goroot: Path, git: Archive, report: Report) -> Path:
-    """Build the launcher and the stand-ins with the Linux Go toolchain, and lift curl out of Git for Windows."""
+    """Build the launcher and the stand-ins with the Linux Go toolchain, and take curl from Git for Windows."""
     sources = [path for part in PROGRAMS.values() for path in (SOURCES / part).glob("*.go")]
     final = cache / "trees" / f"windows-programs-{hash_of_files(sources)}"
     if not final.exists():
