@@ -1,4 +1,4 @@
-# Every target installs what it needs first; nothing but make, python3 and git has to be there.
+# Every target first installs what it needs; only make, python3 and git must be there.
 SHELL := /bin/bash
 PY := .venv/bin/python
 BIN := .venv/bin
@@ -16,15 +16,15 @@ help:
 .venv/.ready: requirements.lock pyproject.toml bootstrap.sh
 	@./bootstrap.sh
 
-setup: .venv/.ready ## the virtual environment, with everything pinned by hash
+setup: .venv/.ready ## make the virtual environment, every package pinned by hash
 
-demo: setup ## raise the lab and run the emergency path for real: make demo HOSTS=10
+demo: setup ## start the lab and run the emergency path for real: make demo HOSTS=10
 	@$(PY) -m lab demo --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
 
-test: setup ## everything CI runs: format, lint, types, unit tests, and the lab
+test: setup ## every check of CI: format, lint, types, unit tests, and the lab
 	@$(MAKE) --no-print-directory check-static
 	@$(PY) -m lab setup
-	@# Most of a lab test is waiting for hosts: three workers do on two cores what one does in more than twice the time.
+	@# Lab tests mostly wait for hosts: on two cores, three workers need less than half the time of one.
 	@$(BIN)/pytest -n 3 --dist loadfile --durations=15 tests
 
 check: setup check-static ## format, lint, types, unit tests: under a minute
@@ -36,36 +36,36 @@ check-static:
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-lab-up: setup ## the lab's hosts: make lab-up HOSTS=10 LAB=name
+lab-up: setup ## start the lab's hosts: make lab-up HOSTS=10 LAB=name
 	@$(PY) -m lab up --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
 
 lab-down: setup ## end the lab: no process, mount, namespace or cgroup stays
 	@$(PY) -m lab down --name $(LAB)
 
-lab-list: setup ## labs, their hosts, and whether these are up
+lab-list: setup ## list the labs, and whether their hosts are up
 	@$(PY) -m lab list
 
-lab-shell: setup ## a shell on a lab host: make lab-shell HOST=t1
+lab-shell: setup ## open a shell on a lab host: make lab-shell HOST=t1
 	@[ -n "$(HOST)" ] || { echo "which host? make lab-shell HOST=t1 (make lab-list shows them all)" >&2; exit 2; }
 	@$(PY) -m lab shell --name $(LAB) $(HOST)
 
 format: setup ## rewrite the code in the project's format
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-bench: setup ## side-by-side measurements against the peers, and of rollouts that go wrong
+bench: setup ## measure the product beside its peers, and rollouts that fail
 	@$(PY) -m bench
 	@$(PY) -m bench.rollouts
 
-programs: setup ## programs nobody wrote for this project, built, compared and run; writes docs/programs.md (20 minutes)
+programs: setup ## build, compare and run programs of other projects; writes docs/programs.md (20 minutes)
 	@$(PY) -m bench.programs
 
-faults: setup ## every fault at every moment of a rollout, and what must hold after each (about 15 minutes)
+faults: setup ## inject every fault at every moment of a rollout, and check the invariants (about 15 minutes)
 	@$(PY) -m tests.faults --docs
 
-fifty: setup ## a rollout over fifty targets, wave by wave, and back
+fifty: setup ## roll out over fifty targets, wave by wave, and back
 	@GOFALLBACK_TEST_TARGETS=50 $(BIN)/pytest -q -s tests/lab/test_fifty_hosts.py
 
-docs: setup ## generated references
+docs: setup ## write the generated references
 	@$(PY) -m gofallback.cli.reference
 
 clean: ## remove the virtual environment; labs and downloads stay

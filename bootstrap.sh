@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes .venv from requirements.lock (every package pinned by version and hash). Run by make; safe to run again.
+# Make .venv from requirements.lock (every package pinned by version and hash). Run by make; safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -8,7 +8,7 @@ python=$(command -v python3 || true)
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   { echo "gofallback: $python is $("$python" -V 2>&1), expected Python 3.11 or newer" >&2; exit 1; }
 
-# Debian splits venv out of python3, and `import venv` works without it: ensurepip is what is missing.
+# Debian packs venv apart from python3. `import venv` works without that package; only ensurepip is missing.
 if ! "$python" -c 'import ensurepip' 2>/dev/null; then
   [ "$(id -u)" = 0 ] || { echo "gofallback: python3-venv is missing: sudo apt-get install python3-venv" >&2; exit 1; }
   echo "==> installing python3-venv"

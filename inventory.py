@@ -1,6 +1,6 @@
-"""The default inventory: the embedded lab, so that the main command runs on a fresh machine.
+"""The default inventory: the embedded lab, so the main command runs on a fresh machine.
 
-Raise it with `make lab-up`. Your own hosts go into inventories/ (start from inventories/production.py).
+Raise it with `make lab-up`. Put your own hosts into inventories/ (start from inventories/production.py).
 """
 
 from lab import inventory as _lab
@@ -8,5 +8,5 @@ from lab import inventory as _lab
 builders = _lab.builders()
 targets = _lab.targets()
 
-# The group that is named like this file: its data wins over that of the groups above, and over group_data/.
+# The group with the name of this file: its data overrides that of the groups above, and group_data/.
 inventory = (_lab.everybody(), _lab.data())

@@ -1,4 +1,4 @@
-"""`python -m bench`: raise the benchmark's own lab, measure, print, keep, and end the lab."""
+"""`python -m bench`: start the benchmark's own lab, measure, print, store the results, end the lab."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.fleet import Fleet
 from bench.model import BenchError, Findings
 from bench.peers import Ansible
 from lab import LabError
-from lab.cache import say
+from lab.cache import print_progress
 
 
 def main() -> int:
-    """0: measured, and every goal reached; 1: a goal is missed; 2: could not be measured."""
+    """Return 0 if every goal is met, 1 if one is missed, 2 if the measurement failed."""
     given = _arguments()
     load = _calm(given.wait)
     findings = Findings()
@@ -29,7 +29,7 @@ def main() -> int:
         try:
             for _ in _measure(fleet, findings, given.rounds, given.fresh):
                 findings.about = show.about(load)
-                show.save(findings, complete=False)  # whatever happens to the rest
+                show.save(findings, complete=False)  # even if a later part fails
         finally:
             if not given.keep:
                 fleet.lab.down()
@@ -40,12 +40,12 @@ def main() -> int:
     path = show.save(findings)
     show.into_docs(findings)
     Console(width=150).print(show.render(findings))
-    print(f"kept in {path}, and in {show.DOCS}")
+    print(f"stored in {path} and {show.DOCS}")
     return 0 if all(goal.met for goal in findings.goals) else 1
 
 
 def _measure(fleet: Fleet, findings: Findings, rounds: int, fresh: int) -> Iterator[None]:
-    """Measure part by part."""
+    """Measure part by part; yield after each."""
     wire.measure(fleet, findings, rounds)
     yield
     emergency.provisioning(fleet, findings, rounds, fresh)
@@ -59,22 +59,22 @@ def _measure(fleet: Fleet, findings: Findings, rounds: int, fresh: int) -> Itera
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=main.__doc__)
-    parser.add_argument("--lab", default="bench", help="name of the lab it raises (default: bench)")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
-    parser.add_argument("--fresh", type=int, default=3, help="how often what needs a fresh Windows host (default: 3)")
-    parser.add_argument("--keep", action="store_true", help="leave the lab up")
-    parser.add_argument("--wait", type=float, default=0, help="wait up to so many minutes for a load below 1.5")
+    parser.add_argument("--lab", default="bench", help="name of the lab that it starts (default: bench)")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each figure (default: 7)")
+    parser.add_argument("--fresh", type=int, default=3, help="measurements that need a fresh Windows host (default: 3)")
+    parser.add_argument("--keep", action="store_true", help="do not end the lab")
+    parser.add_argument("--wait", type=float, default=0, help="minutes to wait for a load below 1.5")
     return parser.parse_args()
 
 
 def _calm(minutes: float) -> float:
-    """The load average; waits for a machine that has little else to do."""
+    """Wait for a quiet machine, at most `minutes`; return the load average."""
     until = time.monotonic() + minutes * 60
     while (load := os.getloadavg()[0]) > 1.5 and time.monotonic() < until:
-        say(f"load {load:.1f}; waiting for less than 1.5")
+        print_progress(f"load {load:.1f}; waiting for less than 1.5")
         time.sleep(30)
     if load > 1.5:
-        say(f"load {load:.1f}: others work on this machine, figures will be worse than they could be")
+        print_progress(f"load {load:.1f}: the machine has other work, so the figures get worse")
     return load
 
 

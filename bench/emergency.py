@@ -18,7 +18,7 @@ TIMES_THE_FLOOR = 3.0
 
 
 def provisioning(fleet: Fleet, findings: Findings, rounds: int, fresh_rounds: int) -> None:
-    """First provisioning of a Windows host as on its first day, and provisioning again."""
+    """Measure the first provisioning of a fresh Windows host, and the second one."""
     first: list[Done] = []
     for number in range(fresh_rounds):
         with step(f"first provisioning {number + 1}/{fresh_rounds}"):
@@ -37,7 +37,7 @@ def provisioning(fleet: Fleet, findings: Findings, rounds: int, fresh_rounds: in
 
 
 def builds(fleet: Fleet, findings: Findings, fresh_rounds: int) -> None:
-    """Cold: a provisioned builder that has built nothing, an empty store. Warm: the next small commits."""
+    """Measure cold builds (fresh provisioned builder, empty store) and warm builds (the next small commits)."""
     cold: list[Done] = []
     for number in range(fresh_rounds):
         with step(f"cold build {number + 1}/{fresh_rounds}"):
@@ -57,7 +57,7 @@ def builds(fleet: Fleet, findings: Findings, fresh_rounds: int) -> None:
 
 
 def rollouts(fleet: Fleet, findings: Findings) -> Path:
-    """Rollouts of binaries that the targets do not have, to 2 and 10 of them in turn; the newest binary's path."""
+    """Measure rollouts of new binaries to 2 and to 10 targets in turn; return the path of the newest binary."""
     with step(f"first release on {TARGETS} targets"):
         fleet.fresh(fleet.lab.targets)
         first = fleet.run("rollout", version=RELEASES[0])
@@ -68,7 +68,7 @@ def rollouts(fleet: Fleet, findings: Findings) -> Path:
             runs[targets].append(fleet.run("rollout", targets=targets, version=version))
     binary = ArtifactStore(fleet.home / "artifacts").by_version("hello", RELEASES[-1])[0]
     size = f"{binary.manifest.size / 1e6:.1f} MB"
-    wait = "the canary's and the others' minimum healthy time of 2 s each are in it"
+    wait = "includes the minimum healthy time of the canary and of the others, 2 s each"
     findings.figures.append(
         _figure("rollout-first", f"first rollout of {size} to {TARGETS} fresh targets", [first], wait)
     )
@@ -82,7 +82,7 @@ def rollouts(fleet: Fleet, findings: Findings) -> Path:
 
 
 def no_op(fleet: Fleet, findings: Findings, ansible: Ansible, rounds: int) -> None:
-    """`fallback.py`, the playbook and plain ssh on the same ten targets, none of which changes anything, in turn."""
+    """Measure `fallback.py`, the playbook and plain ssh on the same ten targets in turn. None changes anything."""
     with step("fallback.py and ansible, until nothing is left to do"):
         fleet.run("fallback")
         ansible.converge()
@@ -91,9 +91,8 @@ def no_op(fleet: Fleet, findings: Findings, ansible: Ansible, rounds: int) -> No
     kept: list[float] = []
     plain: list[float] = []
 
-    def short() -> (
-        None
-    ):  # several in a round: they take a tenth of the playbook's time, and one disturbance weighs more
+    def short() -> None:
+        # Several in a round: each takes a tenth of the playbook's time, so one disturbance weighs more.
         for turn in range(4):
             if turn % 2 == 0:
                 ours.append(fleet.run("fallback", expect=["unchanged"]))
@@ -101,7 +100,7 @@ def no_op(fleet: Fleet, findings: Findings, ansible: Ansible, rounds: int) -> No
             if turn % 2 == 1:
                 ours.append(fleet.run("fallback", expect=["unchanged"]))
 
-    def playbook_twice() -> None:  # kept connections always follow new ones
+    def playbook_twice() -> None:  # first on new connections, then on the same ones
         cold.append(ansible.no_op(keep_connections=False))
         kept.append(ansible.no_op(keep_connections=True))
 
@@ -126,5 +125,5 @@ def _figure(key: str, what: str, runs: list[Done], note: str = "") -> Figure:
 
 
 def _ratio(key: str, what: str, ours: Figure, peer: Figure, limit: float) -> Goal:
-    said = f"{ours.median:.2f} s against {peer.median:.2f} s"
-    return Goal(key, what, ours.median / peer.median, limit, "x", said)
+    figures = f"{ours.median:.2f} s against {peer.median:.2f} s"
+    return Goal(key, what, ours.median / peer.median, limit, "x", figures)

@@ -1,4 +1,4 @@
-"""The lab that is measured, and the product's commands on it."""
+"""The measured lab, and the product's commands on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PYTHON = ("python3",)
 
 
 def environment() -> dict[str, str]:
-    """Ours, as a user's would be: Python may keep what it has compiled, and has."""
+    """This process's environment, but Python may store compiled code, as for a user."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
@@ -35,8 +35,8 @@ class Done:
     """One run of a pyinfra command.
 
     Args:
-        seconds: of the whole command, from its start to its end.
-        report: the run's own record.
+        seconds: time of the whole command.
+        report: the run's report.json.
     """
 
     seconds: float
@@ -45,12 +45,12 @@ class Done:
 
     @property
     def round_trips(self) -> int:
-        """Of the busiest host, after connecting."""
+        """Round trips of the busiest host, after connecting."""
         return max(self.report["round_trips"].values(), default=0)
 
     @property
     def verdict(self) -> str:
-        """Of the report."""
+        """The verdict of the run."""
         return str(self.report["verdict"])
 
     def stage(self, name: str) -> float:
@@ -61,7 +61,7 @@ class Done:
 
 @dataclass
 class Fleet:
-    """A lab that is up, and a controller's home of its own that is empty at the start."""
+    """A running lab, and a controller's home of its own that is empty at the start."""
 
     lab: Lab
     folder: Path = field(default_factory=lambda: cache_dir() / "bench")
@@ -71,7 +71,7 @@ class Fleet:
 
     @classmethod
     def up(cls, name: str) -> Fleet:
-        """Raise the lab: ten targets with Python, one Windows host; and begin with nothing known on the controller."""
+        """Start the lab (ten targets with Python, one Windows host) and empty the controller's home."""
         fleet = cls(Lab.up(name, targets=TARGETS, builders=1, packages=PYTHON))
         repository.make(fleet.repository)
         fleet.forget("")
@@ -97,7 +97,7 @@ class Fleet:
         shutil.rmtree(self.home / what, ignore_errors=True)
 
     def fresh(self, hosts: Iterable[Host]) -> None:
-        """Hosts as on the first day, up and idle."""
+        """Reset hosts; return when they are up and idle."""
         for host in hosts:
             host.reset()
         time.sleep(1)
@@ -105,9 +105,9 @@ class Fleet:
     def run(
         self, deploy: str, *, targets: int | None = None, expect: Iterable[str] = ("done", "unchanged"), **data: str
     ) -> Done:
-        """Run `pyinfra -y inventory deploys/<deploy>.py --data key=value`, on only the first `targets` if given.
+        """Run `pyinfra -y inventory deploys/<deploy>.py --data key=value`, on the first `targets` only if given.
 
-        Raises BenchError if it fails, or ends with a verdict that was not expected.
+        Raises BenchError if it fails, or if its verdict is not in `expect`.
         """
         limit = [arg for host in self.lab.targets[:targets] for arg in ("--limit", host.name)] if targets else []
         values = [arg for key, value in data.items() for arg in ("--data", f"{key}={value}")]
@@ -123,7 +123,7 @@ class Fleet:
             raise BenchError(f"{' '.join(argv[1:])}: exit status {done.returncode}: {tail}")
         new = set(self._reports()) - before
         if len(new) != 1:
-            raise BenchError(f"{' '.join(argv[1:])}: it kept {len(new)} reports, expected 1")
+            raise BenchError(f"{' '.join(argv[1:])}: it wrote {len(new)} reports, expected 1")
         found = Done(seconds, json.loads(new.pop().read_text()), output)
         if found.verdict not in expect:
             raise BenchError(f"{' '.join(argv[1:])}: ended with `{found.verdict}`, expected {' or '.join(expect)}")
@@ -142,7 +142,7 @@ class Fleet:
         return {**environment(), **own, **self.own}
 
     def ssh_options(self) -> list[str]:
-        """What OpenSSH's clients need to reach the lab, and nothing of the user's own configuration."""
+        """Options that let OpenSSH's clients reach the lab, without the user's own configuration."""
         options = {
             "IdentitiesOnly": "yes",
             "BatchMode": "yes",

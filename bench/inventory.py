@@ -1,4 +1,4 @@
-"""The lab's hosts, and the benchmark's repository in place of the example's."""
+"""The lab's hosts, with the benchmark's repository instead of the example's."""
 
 import os
 

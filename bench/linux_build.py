@@ -1,7 +1,7 @@
-"""What somebody makes of a plain clone on Linux with the same flags: what a builder's product is compared with.
+"""A plain Linux build of a clone with the same flags, to compare with a builder's artifact.
 
-With C, the compiler is the same Zig, unpacked for this one build, with nothing in its caches; what go is told of it is
-written down here as docs/cgo.md has it, and not taken from the product.
+With C, the compiler is the same Zig, unpacked for this one build, with empty caches. Its arguments are written here
+from docs/cgo.md, independent of the product's code.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from pathlib import Path
 from gofallback.artifact.spec import BuildSpec
 from gofallback.gobuild import plan
 from gofallback.gobuild.cgo import CgoSpec
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.linux import toolchains
 from lab.windows.trees import go_for_linux
 
 
 def built_on_linux(repository: Path, spec: BuildSpec, scratch: Path) -> str:
-    """SHA-256 of a spec built by this machine's Linux toolchain of the same version, from a clone of its own.
+    """Build a spec from a fresh clone with this machine's Linux toolchain of the same version; return the SHA-256.
 
     Args:
-        repository: what is cloned.
-        spec: what the builder was asked for; of cgo only Zig, without flags or a sysroot.
-        scratch: an existing folder; nothing stays in it.
+        repository: source of the clone.
+        spec: the build. With cgo only Zig, without flags or a sysroot.
+        scratch: an existing folder, left empty.
 
     Raises:
-        subprocess.CalledProcessError: it does not build; Go's words are on stderr.
+        subprocess.CalledProcessError: the build failed; Go's message is on stderr.
     """
-    goroot = go_for_linux(cache_dir(), spec.go_version, say)
+    goroot = go_for_linux(cache_dir(), spec.go_version, print_progress)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="linux-") as folder:
         clone, output = Path(folder, "clone"), Path(folder, "out")
         subprocess.run(["git", "clone", "--quiet", str(repository), str(clone)], check=True)
@@ -55,7 +55,7 @@ def built_on_linux(repository: Path, spec: BuildSpec, scratch: Path) -> str:
 
 
 def _with_c(cgo: CgoSpec, folder: Path) -> dict[str, str]:
-    archive = toolchains.ensure(cache_dir(), say)["zig"][cgo.version]["file"]
+    archive = toolchains.ensure(cache_dir(), print_progress)["zig"][cgo.version]["file"]
     with tarfile.open(archive) as opened:
         opened.extractall(folder / "zig", filter="data")
     (zig,) = folder.glob("zig/*/zig")

@@ -1,7 +1,7 @@
 """A constant load of HTTP requests, each on a connection of its own: `python -m bench.load ADDRESS PORT RATE`.
 
-Requests are begun at their time whether or not earlier ones have been answered, as users do. Runs until standard input
-ends, then prints one JSON object: how many there were, and how many were lost in which way.
+Each request starts on time, even if earlier ones are not answered yet, as with real users. Runs until standard input
+ends, then prints one JSON object: the number of requests, and of lost ones by kind.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import time
 from collections import Counter
 
 TIMEOUT = 5.0
-"""Seconds after which a user has given up."""
+"""Seconds after which a request counts as lost."""
 LOST = ("refused", "reset", "timed out", "5xx")
 
 
 class Load:
-    """What became of every request."""
+    """Counts the results of all requests."""
 
     def __init__(self, address: str, port: int) -> None:
         self._address, self._port = address, port
@@ -26,7 +26,7 @@ class Load:
         self.slowest = 0.0
 
     async def request(self) -> None:
-        """One request."""
+        """Send one request and count its result."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -55,7 +55,7 @@ class Load:
 
 
 async def main(address: str, port: int, rate: float) -> None:
-    """Send until standard input ends."""
+    """Send requests until standard input ends."""
     load, running = Load(address, port), set()
     over = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     began, number = time.monotonic(), 0

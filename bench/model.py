@@ -1,4 +1,4 @@
-"""What a benchmark run finds: figures, and the goals they are held against."""
+"""The results of a benchmark run: figures, and goals to compare them with."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 
 class BenchError(Exception):
-    """One line: what could not be measured, and why."""
+    """A measurement that failed, and why, in one line."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing measured several times.
+    """One quantity, measured several times.
 
     Args:
         key: short name, stable over versions.
-        what: in words.
+        what: description.
         seconds: every measurement, in the order taken.
-        round_trips: commands and file transfers of the busiest host in the last run after connecting; None: no meaning.
-        note: what else is good to know.
-        unit: `s`; another one (`requests`) where what was measured is no time.
+        round_trips: commands and file transfers of the busiest host in the last run, after connecting, or None.
+        note: further remark.
+        unit: `s`, or another one (`requests`) if the quantity is not a time.
     """
 
     key: str
@@ -38,7 +38,7 @@ class Figure:
         return median(self.seconds)
 
     def as_json(self) -> dict[str, Any]:
-        """The form that is kept."""
+        """The form in the results file."""
         return {
             "key": self.key,
             "what": self.what,
@@ -52,15 +52,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure held against a limit.
+    """A figure and its limit.
 
     Args:
         key: short name.
-        what: in words.
+        what: description.
         value: as measured.
-        limit: the most it may be.
+        limit: greatest allowed value.
         unit: such as `x` (a ratio), `ms`, `round trips`.
-        peer: what it was compared with, in words with its own figure.
+        peer: both figures of the comparison, as text.
         strict: the limit itself counts as missed ("faster than").
     """
 
@@ -74,11 +74,11 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether the goal is reached."""
+        """Whether the goal is met."""
         return self.value < self.limit if self.strict else self.value <= self.limit
 
     def as_json(self) -> dict[str, Any]:
-        """The form that is kept."""
+        """The form in the results file."""
         return {
             "key": self.key,
             "what": self.what,
@@ -92,14 +92,14 @@ class Goal:
 
 @dataclass
 class Findings:
-    """Everything one benchmark run found."""
+    """All results of one benchmark run."""
 
     about: dict[str, Any] = field(default_factory=dict)
     figures: list[Figure] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """The form that is kept."""
+        """The form in the results file."""
         return {
             "schema_version": 1,
             "about": self.about,

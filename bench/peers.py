@@ -1,4 +1,4 @@
-"""The peers of a run that changes nothing: a playbook that keeps the same in order, and plain `ssh host true`."""
+"""The peers of a run that changes nothing: an Ansible playbook with the same content, and plain `ssh host true`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Ansible:
 
     Args:
         fleet: the lab.
-        binary: the file it copies, the same one that the product released.
+        binary: the file that it copies, the same that the product released.
     """
 
     def __init__(self, fleet: Fleet, binary: Path) -> None:
@@ -36,19 +36,19 @@ class Ansible:
 
     @property
     def version(self) -> str:
-        """Of ansible-core."""
+        """The version of ansible-core."""
         shown = subprocess.run([self._bin / "ansible", "--version"], check=True, capture_output=True, text=True).stdout
         found = re.search(r"core (\S+)\]", shown)
         return found.group(1) if found else "?"
 
     def converge(self) -> None:
-        """Run until there is nothing left to change. Raises BenchError."""
+        """Run until nothing is left to change. Raises BenchError."""
         self._play()
         if self._play():
-            raise BenchError("ansible: the playbook changes something in its second run; nothing to compare with")
+            raise BenchError("ansible: the playbook changes something in its second run; no comparison is possible")
 
     def no_op(self, *, keep_connections: bool) -> float:
-        """Seconds of a run that changes nothing.
+        """Measure a run that changes nothing, in seconds.
 
         Args:
             keep_connections: use the connections that an earlier run left open for a minute (ControlPersist).
@@ -69,7 +69,7 @@ class Ansible:
             subprocess.run(command, check=False, capture_output=True)
 
     def _play(self) -> bool:
-        """Run the playbook; whether it changed anything."""
+        """Run the playbook; return whether it changed anything."""
         env = {**environment(), "ANSIBLE_CONFIG": str(HERE / "ansible" / "ansible.cfg")}
         env |= {
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self._sockets),
@@ -88,7 +88,7 @@ class Ansible:
         common = {
             "ansible_user": lab.targets[0].record.user,
             "ansible_ssh_private_key_file": str(lab.file.key),
-            # the first part is Ansible's own default
+            # The first part is Ansible's own default.
             "ansible_ssh_args": f"-C -o ControlMaster=auto -o ControlPersist=60s -F none"
             f" -o UserKnownHostsFile={lab.file.known_hosts} -o IdentitiesOnly=yes",
             "binary": str(binary),
@@ -98,7 +98,7 @@ class Ansible:
 
 
 def _install(folder: Path) -> Path:
-    """The virtual environment with the pinned ansible-core, made once for each content of the lock file."""
+    """Make the virtual environment with the pinned ansible-core, once for each content of the lock file."""
     home = folder / f"ansible-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:8]}"
     if not (home / "complete").exists():
         with step("ansible-core into an environment of its own"):
@@ -110,7 +110,7 @@ def _install(folder: Path) -> Path:
 
 
 def floor(fleet: Fleet) -> float:
-    """Seconds until one `ssh host true` each, all at once, has ended on every target.
+    """Measure one `ssh host true` on every target, all at once, in seconds.
 
     Raises BenchError if one of them fails.
     """

@@ -1,9 +1,9 @@
-"""`python -m bench.programs`: programs that nobody wrote for this project, built by the lab's Windows host.
+"""`python -m bench.programs`: programs of other projects, built by the lab's Windows host.
 
-One with C is built by the lab's Linux builder, since Zig compiles nothing under Wine. Each is built cold and warm
-through the product's own commands, compared with what Linux makes of the same commit, and run on a target. What was
-found is kept in bench/results/programs.json; docs/programs.md is drawn from that alone, so that one program can be
-measured again on its own.
+The lab's Linux builder builds programs with C, because Zig compiles nothing under Wine. Each program is built cold and
+warm through the product's own commands, compared with a Linux build of the same commit, and run on a target. The
+results are in bench/results/programs.json. docs/programs.md is made from that file alone, so a single program can be
+measured again.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ class Row:
     program: str
     version: str
     lines: int
-    """Of Go that are compiled for linux/amd64, the standard library left out."""
+    """Lines of Go that are compiled for linux/amd64, without the standard library."""
     c_lines: int
-    """Of C that are compiled, without headers; 0: none."""
+    """Lines of C that are compiled, without headers."""
     cgo: bool
     builder: str
-    """`Windows` or `Linux`: what built it."""
+    """Operating system of the builder, `Windows` or `Linux`."""
     platform: str
     cold: float
-    """Seconds of `go build` with an empty build cache; for a program's second platform: empty for that platform."""
+    """Seconds of `go build` with an empty build cache; for the second platform, empty for that platform."""
     warm: float
     """Seconds of `go build` of the next commit."""
     size: int
     """Bytes."""
     sha256: str
-    """Of the tag's commit."""
+    """SHA-256 of the binary of the tag's commit."""
     equal: str
-    """`yes`, or why the bytes are not those that Linux makes."""
+    """`yes`, or how the bytes differ from the Linux build."""
     ran: str
-    """What was seen of it on a target; empty: no target has this platform."""
+    """What the program did on a target; empty if no target has this platform."""
     measured: str = ""
-    """When, in UTC, at which commit, and how busy the machine was at the end; `keep` says it."""
+    """Time in UTC, commit, and load of the machine at the end. Set by `keep`."""
 
 
 def main() -> int:
-    """0: measured, and every program built equal bytes and ran; 1: one did not; 2: could not be measured."""
+    """Return 0 if every program built equal bytes and ran, 1 if one did not, 2 if the measurement failed."""
     given = _arguments()
     wanted = [one for one in ALL if not given.only or one.name in given.only]
     try:
@@ -87,17 +87,19 @@ def main() -> int:
 
 
 def measure(lab: Lab, program: Program) -> Iterator[Row]:
-    """Build one program cold and warm, compare, run.
+    """Build one program cold and warm, compare the bytes, run it.
 
     Args:
-        lab: with a builder, which is made new, and a target.
-        program: which one.
+        lab: has a builder, which is reset, and a target.
+        program: the program.
 
     Raises:
-        BenchError: a run of the product failed, or the product does not run on the target.
+        BenchError: a run of the product failed, or the program does not run on the target.
     """
     source, lines, c_lines = _repository(lab, program)
-    parse_fleet({"services": [program.service(str(source), program.version)]})  # not after an hour of building
+    parse_fleet(
+        {"services": [program.service(str(source), program.version)]}
+    )  # fail now, not after an hour of building
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         fleet = Fleet(lab, Path(scratch), inventory="bench/programs_inventory.py")
         with step(f"{program.name}: a fresh builder, Go and Git on it"):
@@ -130,7 +132,7 @@ def measure(lab: Lab, program: Program) -> Iterator[Row]:
 
 
 def keep(rows: list[Row], about: dict[str, object]) -> None:
-    """Put a program's rows in the place of its earlier ones."""
+    """Replace a program's earlier rows in the results."""
     known: dict[str, Any] = {"schema_version": 1, "rows": []}
     if RESULTS.exists():
         known = json.loads(RESULTS.read_text())
@@ -146,7 +148,7 @@ def keep(rows: list[Row], about: dict[str, object]) -> None:
 
 
 def _repository(lab: Lab, program: Program) -> tuple[Path, int, int]:
-    """Where its source is; lines of Go, of C."""
+    """Return the program's repository, its lines of Go and its lines of C."""
     own = repository(lab, program)
     if own is not None:
         return own
@@ -178,20 +180,22 @@ def _ran(fleet: Fleet, program: Program, repository: Path, stored: Stored) -> st
     target = fleet.lab.targets[0]
     place = f"/root/{program.name}"
     target.put(place, stored.path.read_bytes(), mode=0o755)
-    said = target.run(f"{place} {program.asked}").stdout.strip()
-    wanted = program.says.replace("{version}", program.version)
-    if wanted not in said:
-        raise BenchError(f"{program.name} on {target.name}: {program.asked} says {said!r}, expected {wanted!r}")
+    output = target.run(f"{place} {program.version_argument}").stdout.strip()
+    expected = program.version_output.replace("{version}", program.version)
+    if expected not in output:
+        raise BenchError(
+            f"{program.name} on {target.name}: {program.version_argument} printed {output!r}, expected {expected!r}"
+        )
     if not program.unit:
-        return f"`{program.asked}` says `{wanted}`"
+        return f"`{program.version_argument}` says `{expected}`"
     _run(fleet, program, repository, "fallback", program.version)
-    return f"runs as a service, healthy; `{program.asked}` says `{wanted}`"
+    return f"runs as a service, healthy; `{program.version_argument}` says `{expected}`"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.programs", description=main.__doc__)
     parser.add_argument("only", nargs="*", metavar="PROGRAM", help="names (default: all)")
-    parser.add_argument("--lab", default="progs", help="name of the lab it raises (default: progs)")
+    parser.add_argument("--lab", default="progs", help="name of the lab that it starts (default: progs)")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""The lab's hosts, and one program in place of the example: group data of its own in GOFALLBACK_BENCH_PROGRAM."""
+"""The lab's hosts, with one program instead of the example. GOFALLBACK_BENCH_PROGRAM has its group data."""
 
 import json
 import os

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab import Lab, sqlite
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.foreign.pins import Program
 from lab.windows.pins import GO_DEFAULT
 from lab.windows.trees import go_for_linux
@@ -24,7 +24,7 @@ EXAMPLE: Final = Program(
     platforms=("linux/amd64", "linux/arm64", "windows/amd64", "darwin/arm64"),
     needs=(),
     build={"version_variable": "main.version"},
-    says="hello {version}",
+    version_output="hello {version}",
     unit={"type": "notify", "environment": {"HELLO_ADDR": ":8080"}},
     health={"check": {"type": "http", "url": "http://127.0.0.1:8080/healthz", "body": "^ok"}},
 )
@@ -37,8 +37,8 @@ SUMS: Final = Program(
     platforms=("linux/amd64",),
     needs=(),
     build={"version_variable": "main.version", "modules": "vendor", "cgo": {}},
-    asked="-sum=40,2",
-    says=f"sums {{version}} sum 42 sqlite {sqlite.SQLITE}",
+    version_argument="-sum=40,2",
+    version_output=f"sums {{version}} sum 42 sqlite {sqlite.SQLITE}",
     unit={"arguments": ["-listen", ":8080"]},
     health={"check": {"type": "tcp", "address": "127.0.0.1:8080"}},
 )
@@ -48,7 +48,7 @@ WITH_C: Final = (SUMS,)
 
 
 def repository(lab: Lab, program: Program) -> tuple[Path, int, int] | None:
-    """The program's repository, its lines of Go and of C; None: it is none of the project's own."""
+    """Return repository, lines of Go and lines of C of a program of this project, or None for another program."""
     if program is EXAMPLE:
         made = Path(lab.file.example["repository"])
         show_go = ["git", "-C", str(made), "grep", "-c", "", program.version, "--", "*.go", ":!*_test.go"]
@@ -56,19 +56,19 @@ def repository(lab: Lab, program: Program) -> tuple[Path, int, int] | None:
         return made, sum(int(line.rpartition(":")[2]) for line in counted), 0
     if program not in WITH_C:
         return None
-    made = sqlite.repository(say)
+    made = sqlite.repository(print_progress)
     return made, *_lines(made, program)
 
 
 def next_commit(program: Program) -> str:
-    """What is built warm."""
-    # The example's second release is its newest commit: the one before it is built warm.
+    """Return the ref for the warm build."""
+    # The example's second release is its newest commit, so the warm build takes the release before.
     return "v1.0.0" if program is EXAMPLE else "main"
 
 
 def _lines(made: Path, program: Program) -> tuple[int, int]:
-    """Lines of Go and of C that are compiled, the standard library left out; headers are not counted."""
-    go = go_for_linux(cache_dir(), GO_DEFAULT, say)
+    """Count the compiled lines of Go and of C, without the standard library and without headers."""
+    go = go_for_linux(cache_dir(), GO_DEFAULT, print_progress)
     with tempfile.TemporaryDirectory(prefix="lines-") as folder:
         clone = ["git", "clone", "--quiet", "--branch", program.version, str(made), folder]
         subprocess.run(clone, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""The service that is measured: the example, grown to a binary of about 20 MB, with one small commit a release."""
+"""The measured service: the example with a binary of about 20 MB, and one small commit for each release."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bench.model import BenchError
 from lab.example import BRANCH, HELLO
 
 BALLAST_BYTES = 14_500_000
-"""Embedded data that does not compress; the example itself is about 6 MB."""
+"""Embedded data that does not compress. The example itself is about 6 MB."""
 RELEASES = tuple(f"v2.0.{number}" for number in range(8))
-"""The first is built cold, each further one warm; the branch ends at the last."""
+"""The first is built cold, the others warm. The branch ends at the last."""
 
 _BALLAST = """\
 package main
@@ -41,7 +41,7 @@ _ROUND = (
 
 
 def make(path: Path) -> Path:
-    """The bare repository at `path`, made if it is not there; the commit ids are the same on every machine.
+    """Make the bare repository at `path` if it is missing. The commit ids are the same on every machine.
 
     Raises BenchError if git fails.
     """

@@ -1,4 +1,4 @@
-"""`python -m bench.rollouts`: a bad release going back, a dead controller's rollout, and the requests a switch loses.
+"""`python -m bench.rollouts`: a bad release that goes back, a rollout whose controller dies, requests lost in a switch.
 
 Linux targets only, no Windows host. The lab, the controllers and the moments are those of the fault matrix.
 """
@@ -33,7 +33,7 @@ from tests.faults.moments import Follower, await_moment
 from tests.faults.play import Watch
 
 RATE = 200.0
-"""Requests a second, each on a new connection."""
+"""Requests per second, each on a new connection."""
 PORT = 8080
 MARKS = "<!-- rollouts: written by `make bench` -->", "<!-- end of rollouts -->"
 ONE = {"canary": 0, "waves": [], "confirm_window": WINDOW, "lease_ttl": 6}
@@ -41,7 +41,7 @@ BAD = "v1.9.9"
 
 
 def main() -> int:
-    """0: measured, and every goal reached; 1: a goal is missed; 2: could not be measured."""
+    """Return 0 if every goal is met, 1 if one is missed, 2 if the measurement failed."""
     given = _arguments()
     findings, load = Findings(), os.getloadavg()[0]
     parts = {"back": going_back, "kill": controller_killed, "requests": requests_lost}
@@ -62,12 +62,12 @@ def main() -> int:
     if not given.part:
         show.into_docs(findings, MARKS)
     Console(width=150).print(show.render(findings))
-    print(f"kept in {path}")
+    print(f"stored in {path}")
     return 0 if all(goal.met for goal in findings.goals) else 1
 
 
 def going_back(ground: Ground, findings: Findings, rounds: int) -> None:
-    """A release that turns unhealthy in the gate, one whose process dies there, and a bare restart beside them."""
+    """Measure a release that turns unhealthy in the gate, one whose process dies there, and a bare restart."""
     host = ground.targets[0]
     plain: list[float] = []
     unhealthy: list[float] = []
@@ -108,7 +108,7 @@ def _await_answer(ground: Ground, host: LinuxHost, version: str) -> None:
 
 
 def _turns_unhealthy(ground: Ground, host: LinuxHost, old: str) -> float:
-    """The agent's clock says when a check failed first, ours when the old release answers; it is the same machine."""
+    """Measure from the first failed check (agent's time) to the old release's answer (our time; the same clock)."""
     flaps = {"HELLO_ADDR": f":{PORT}", "HELLO_FAULT": "flap", "HELLO_FAULT_AFTER": "600ms"}
     controller = _controller(ground, unit={"environment": flaps})
     answered = _Answers(ground, host, old)
@@ -116,7 +116,9 @@ def _turns_unhealthy(ground: Ground, host: LinuxHost, old: str) -> float:
     back = answered.stop()
     record = ground.record(host)
     if (record.get("state"), record.get("cause")) != ("reverted", "unhealthy"):
-        raise BenchError(f"{host.name}: it should be taken back as unhealthy: {record.get('reason')}; {_end(done)}")
+        raise BenchError(
+            f"{host.name}: expected a revert because it is unhealthy: {record.get('reason')}; {_end(done)}"
+        )
     return back - _wall(str(record["started"])) - float(record["timings"]["failed"])
 
 
@@ -132,12 +134,12 @@ def _dies(ground: Ground, host: LinuxHost, old: str) -> float:
     run.end(60)
     back = answered.stop()
     if (record := ground.record(host)).get("state") != "reverted":
-        raise BenchError(f"{host.name}: expected a release that is taken back: {record.get('state')}")
+        raise BenchError(f"{host.name}: state {record.get('state')}, expected reverted")
     return back - died
 
 
 class _Answers:
-    """Watch from outside when a version answers again after it did not."""
+    """Watch from outside since when a version answers again."""
 
     def __init__(self, ground: Ground, host: LinuxHost, version: str) -> None:
         self._ground, self._host, self._wanted = ground, host, f"ok {version}"
@@ -156,11 +158,11 @@ class _Answers:
             self._over.wait(0.003)
 
     def stop(self) -> float:
-        """Since when it has answered, as a Unix time."""
+        """Return since when it has answered, as a Unix time."""
         self._over.set()
         self._thread.join()
         if self._since is None:
-            raise BenchError(f"{self._host.name}: {self._wanted} is not what it says in the end")
+            raise BenchError(f"{self._host.name}: its last answer is not {self._wanted!r}")
         return self._since
 
 
@@ -179,7 +181,7 @@ def _controller(ground: Ground, **hello: Any) -> Controller:
 
 
 def controller_killed(ground: Ground, findings: Findings, rounds: int) -> None:
-    """SIGKILL between two waves; nobody helps: the targets that were switched go back by themselves."""
+    """Measure SIGKILL between two waves, without help: the switched targets go back by themselves."""
     seconds = []
     for number in range(rounds):
         with step(f"controller killed {number + 1}/{rounds}"):
@@ -213,7 +215,7 @@ def controller_killed(ground: Ground, findings: Findings, rounds: int) -> None:
 
 
 def requests_lost(ground: Ground, findings: Findings, rounds: int) -> None:
-    """A switch under a constant load: with a socket of systemd's, without, and a bare restart without."""
+    """Measure a switch under constant load, with systemd's socket and without, and a bare restart without."""
     host = ground.targets[0]
     for socket in (True, False):
         hello = {"socket_activation": socket, "port": PORT}
@@ -229,9 +231,9 @@ def requests_lost(ground: Ground, findings: Findings, rounds: int) -> None:
             Figure(f"slowest-{socket}", f"slowest request of a switch {kind}", [one["slowest_s"] for one in found]),
         ]
         if socket:
-            said = f"{made} made, {RATE:.0f} a second"
+            requests = f"{made} made, {RATE:.0f} a second"
             findings.goals.append(
-                Goal("lost", f"requests lost in {rounds} switches {kind}", sum(lost), 0, "requests", said)
+                Goal("lost", f"requests lost in {rounds} switches {kind}", sum(lost), 0, "requests", requests)
             )
     plain = "requests lost in one bare `systemctl restart`, without socket activation"
     findings.figures.append(Figure("lost-restart", plain, _restarts(ground, host, rounds), unit="requests"))
@@ -251,7 +253,7 @@ def _restarts(ground: Ground, host: LinuxHost, rounds: int) -> list[int]:
 def _first(ground: Ground, hello: dict[str, Any]) -> None:
     current, _ = ground.settle()
     if _controller(ground, **hello).run("rollout", version=current).code != 0:
-        raise BenchError(f"{current} cannot be had with {hello}")
+        raise BenchError(f"{current} cannot be rolled out with {hello}")
 
 
 def _switch(ground: Ground, host: LinuxHost, hello: dict[str, Any]) -> dict[str, Any]:
@@ -261,13 +263,13 @@ def _switch(ground: Ground, host: LinuxHost, hello: dict[str, Any]) -> dict[str,
         done = _controller(ground, **hello).run("rollout", version=new)
         time.sleep(0.5)
     if done.code != 0 or not found["answers"].get(new):
-        raise BenchError(f"the switch to {new} did not do: {_end(done)} {found}")
+        raise BenchError(f"the switch to {new} failed: {_end(done)} {found}")
     return found
 
 
 @contextmanager
 def _load(host: LinuxHost) -> Iterator[dict[str, Any]]:
-    """A load while inside; what became of it afterwards."""
+    """Run a load inside the block; its results are in the yielded mapping afterwards."""
     found: dict[str, Any] = {}
     command = [sys.executable, "-m", "bench.load", host.address, str(PORT), str(RATE)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -280,10 +282,10 @@ def _load(host: LinuxHost) -> Iterator[dict[str, Any]]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.rollouts", description=main.__doc__)
-    parser.add_argument("--part", action="append", choices=("back", "kill", "requests"), help="only this one")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each is measured (default: 7)")
+    parser.add_argument("--part", action="append", choices=("back", "kill", "requests"), help="only this part")
+    parser.add_argument("--rounds", type=int, default=7, help="measurements of each figure (default: 7)")
     parser.add_argument("--targets", type=int, default=4, help="targets of its lab (default: 4)")
-    parser.add_argument("--lab", default="benchr", help="name of the lab it raises (default: benchr)")
+    parser.add_argument("--lab", default="benchr", help="name of the lab that it starts (default: benchr)")
     return parser.parse_args()
 
 

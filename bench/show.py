@@ -1,4 +1,4 @@
-"""Findings on the screen, as JSON, and as the tables of docs/benchmarks.md."""
+"""Print findings, and write them as JSON and as the tables of docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARKS = "<!-- figures: written by `make bench` -->", "<!-- end of figures -->"
 
 
 def about(load_before: float) -> dict[str, object]:
-    """What the figures depend on besides the code."""
+    """The conditions of the measurement besides the code."""
     cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), "?")
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ}",
@@ -46,7 +46,7 @@ def _output(*argv: str) -> str:
 
 
 def save(findings: Findings, *, complete: bool = True) -> Path:
-    """Keep the findings under today's date, as `.json.tmp` (which git ignores) until they are complete; the path."""
+    """Store the findings under today's date, as `.json.tmp` (ignored by git) until complete; return the path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{str(findings.about['date'])[:10]}.json"
     part = path.with_name(f"{path.name}.tmp")
@@ -55,7 +55,7 @@ def save(findings: Findings, *, complete: bool = True) -> Path:
 
 
 def seconds(value: float) -> str:
-    """Readable, with the digits that mean something."""
+    """Format seconds with their significant digits."""
     if value < 0.1:
         return f"{value * 1000:.2f} ms"
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
@@ -77,10 +77,10 @@ def render(findings: Findings) -> RenderableType:
 
 
 def _cells(figure: Figure) -> list[str]:
-    told = seconds if figure.unit == "s" else "{:g}".format
-    spread = f"{told(min(figure.seconds))} .. {told(max(figure.seconds))}"
+    text = seconds if figure.unit == "s" else "{:g}".format
+    spread = f"{text(min(figure.seconds))} .. {text(max(figure.seconds))}"
     trips = "" if figure.round_trips is None else str(figure.round_trips)
-    return [figure.what, told(figure.median), spread, str(len(figure.seconds)), trips]
+    return [figure.what, text(figure.median), spread, str(len(figure.seconds)), trips]
 
 
 def _goal_cells(goal: Goal) -> list[str]:
@@ -90,7 +90,7 @@ def _goal_cells(goal: Goal) -> list[str]:
 
 
 def into_docs(findings: Findings, marks: tuple[str, str] = MARKS) -> None:
-    """Put the tables between these marks of docs/benchmarks.md."""
+    """Write the tables between these marks of docs/benchmarks.md."""
     text = DOCS.read_text(encoding="utf-8")
     head, _, rest = text.partition(marks[0])
     _, _, tail = rest.partition(marks[1])
@@ -99,11 +99,11 @@ def into_docs(findings: Findings, marks: tuple[str, str] = MARKS) -> None:
 
 def markdown(findings: Findings) -> str:
     """The tables as Markdown."""
-    told = findings.about
+    taken = findings.about
     lines = [
-        f"{str(told['date']).replace('T', ' ').replace('Z', ' UTC')}, commit {told['commit']}, {told['cores']} cores "
-        f"({told['cpu']}), load {told['load_before']} before and {told['load_after']} after, Python {told['python']}, "
-        f"{told['openssh']}.",
+        f"{str(taken['date']).replace('T', ' ').replace('Z', ' UTC')}, commit {taken['commit']}, "
+        f"{taken['cores']} cores ({taken['cpu']}), load {taken['load_before']} before and {taken['load_after']} after, "
+        f"Python {taken['python']}, {taken['openssh']}.",
         "",
         "| goal | measured | at most | figures | verdict |",
         "|---|--:|--:|---|---|",

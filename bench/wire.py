@@ -1,4 +1,4 @@
-"""Commands and uploads on one target: the product's connector, bare paramiko, and OpenSSH's scp, taking turns."""
+"""Commands and uploads on one target: the product's connector, bare paramiko and OpenSSH's scp take turns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REMOTE = "/home/deploy/upload.bin"
 
 
 def measure(fleet: Fleet, findings: Findings, rounds: int) -> None:
-    """Figures of single commands and of uploads; `rounds` each, the order turned round by round."""
+    """Measure single commands and uploads, `rounds` times each. The order alternates from round to round."""
     with ExitStack() as stack:
         product = stack.enter_context(_child(fleet, "product"))
         bare = stack.enter_context(_child(fleet, "paramiko"))
@@ -33,12 +33,12 @@ def measure(fleet: Fleet, findings: Findings, rounds: int) -> None:
 
 
 class _Child:
-    """A client in a process of its own."""
+    """An SSH client in a process of its own."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
-    def ask(self, **order: object) -> list[float]:
+    def request(self, **order: object) -> list[float]:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
@@ -63,7 +63,7 @@ def _child(fleet: Fleet, kind: str) -> Iterator[_Child]:
 
 @contextmanager
 def _shared_connection(fleet: Fleet) -> Iterator[list[str]]:
-    """An open connection that scp can use; gives the options for it."""
+    """Open a connection for scp; yield the options that use it."""
     socket = fleet.folder / "scp-socket"
     where = _where(fleet)
     options = [*fleet.ssh_options(), "-o", f"ControlPath={socket}"]
@@ -82,7 +82,7 @@ def _commands(findings: Findings, product: _Child, bare: _Child, rounds: int) ->
     taken: dict[str, list[float]] = {name: [] for name, _, _ in turns}
     for number in range(max(10, rounds)):
         for name, child, line in turns if number % 2 else reversed(turns):
-            taken[name] += child.ask(do="commands", line=line, count=20)
+            taken[name] += child.request(do="commands", line=line, count=20)
     ours = Figure("command", "a command on an open connection", taken["product"], 1)
     peer = Figure("command-paramiko", "the same by bare paramiko, TCP_NODELAY", taken["bare"])
     shell = Figure(
@@ -110,10 +110,10 @@ def _uploads(
     files = {"local": str(file), "remote": REMOTE}
     where = f"{_where(fleet)}:{REMOTE}"
     ways: dict[str, tuple[str, Callable[[], float]]] = {
-        "open": ("on an open connection", lambda: product.ask(do="upload", **files)[0]),
+        "open": ("on an open connection", lambda: product.request(do="upload", **files)[0]),
         "open-scp": ("scp on an open connection (ControlPath)", lambda: _scp([*shared, str(file), where])),
-        "open-sftp": ("paramiko's SFTP on an open connection", lambda: bare.ask(do="upload", **files)[0]),
-        "new": ("connecting included", lambda: product.ask(do="connect and upload", **files)[0]),
+        "open-sftp": ("paramiko's SFTP on an open connection", lambda: bare.request(do="upload", **files)[0]),
+        "new": ("connecting included", lambda: product.request(do="connect and upload", **files)[0]),
         "new-scp": ("scp, connecting included", lambda: _scp([*fleet.ssh_options(), str(file), where])),
     }
     taken: dict[str, list[float]] = {key: [] for key in ways}
@@ -148,9 +148,9 @@ def _scp(arguments: list[str]) -> float:
 
 
 def _check(fleet: Fleet, file: Path) -> None:
-    """A fast upload of the wrong bytes would be worth nothing."""
+    """Compare the uploaded bytes by SHA-256, then remove the file."""
     target = fleet.lab.targets[0]
     there = target.run(f"sha256sum {REMOTE} && rm {REMOTE}").stdout.split()[0]
     with file.open("rb") as stream:
         if there != hashlib.file_digest(stream, "sha256").hexdigest():
-            raise BenchError(f"{file.name}: other bytes arrived than were sent")
+            raise BenchError(f"{file.name}: the received bytes differ from the sent bytes")

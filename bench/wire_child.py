@@ -1,6 +1,6 @@
 """One SSH client to one target, in a process of its own: `python -m bench.wire_child product|paramiko '{...}'`.
 
-Reads one JSON order a line and answers with seconds, taken here, so that the pipe between is not measured.
+Reads one JSON order on each line and answers with seconds. They are measured here, without the pipe to the parent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Wire(Protocol):
-    """What is measured."""
+    """An SSH client under measurement."""
 
     def connect(self) -> None:
         """Open the connection."""
@@ -26,7 +26,7 @@ class Wire(Protocol):
         """Run a command line and wait for its exit status, which is 0."""
 
     def upload(self, local: str, remote: str) -> None:
-        """Carry a file."""
+        """Send a file."""
 
 
 class Product:
@@ -64,7 +64,7 @@ class Product:
 
 
 class Paramiko:
-    """paramiko as it comes, but for TCP_NODELAY."""
+    """Plain paramiko, with TCP_NODELAY."""
 
     def __init__(self, data: dict[str, str]) -> None:
         import paramiko
@@ -102,7 +102,7 @@ class Paramiko:
 
 
 def serve(wire: Wire) -> None:
-    """Take orders until standard input ends."""
+    """Execute orders until standard input ends."""
     wire.connect()
     for line in sys.stdin:
         order = json.loads(line)

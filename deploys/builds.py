@@ -1,4 +1,4 @@
-"""What is built on the builders just now, detached, and what was; ends it when asked.
+"""List the detached builds on the builders, running and finished; `--data cancel=` ends them.
 
 pyinfra --limit builders inventories/production.py deploys/builds.py
 pyinfra --limit builders inventories/production.py deploys/builds.py --data cancel=all
@@ -6,5 +6,5 @@ pyinfra --limit builders inventories/production.py deploys/builds.py --data canc
 
 from gofallback.deploys import builds, preflight
 
-preflight("builds")
-builds()
+preflight("builds")  # builders that answer
+builds()  # the list on the screen; with `cancel`, builds ended

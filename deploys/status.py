@@ -6,5 +6,5 @@ pyinfra --json inventories/production.py deploys/status.py | jq .status
 
 from gofallback.deploys import preflight, status
 
-preflight("status")
-status()
+preflight("status")  # the state of every target that answers
+status()  # the table on the screen, and the exit status

@@ -1,4 +1,4 @@
-"""Take everything of ours off every builder, but for what `builder.wipe.keep` names; the journal has the listing.
+"""Remove everything of gofallback from every builder, except `builder.wipe.keep`; the journal has the listing.
 
 pyinfra inventories/production.py deploys/wipe.py
 pyinfra inventories/production.py deploys/wipe.py --limit standby.example.net
@@ -6,6 +6,6 @@ pyinfra inventories/production.py deploys/wipe.py --limit standby.example.net
 
 from gofallback.deploys import preflight, report, wipe
 
-preflight("wipe")
-wipe()
-report()
+preflight("wipe")  # builders that answer
+wipe()  # empty builders, and the listing that proves it
+report()  # journal, report and exit status, however the run ends

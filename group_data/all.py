@@ -1,4 +1,4 @@
-"""Data of every host: the services, one YAML file each, where the product teams edit them."""
+"""Data of every host: the services, one YAML file each, edited by the product teams."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
-"""Data of the hosts that build: which Go, Git and Zig they get, and the SHA-256 each archive must have.
+"""Data of the builders: which Go, Git and Zig they get, and the SHA-256 that each archive must have.
 
-The figures are the vendors' own. New ones: `gofallback pins go 1.27.1` prints Go's (`--os linux` for Linux builders);
-those of Git for Windows, and of dugite-native (a Git for Linux that runs from any folder), stand in the notes of their
-releases, those of Zig on its download page. Zig is brought only to builders whose services have C in them. A service
-that needs another Go says so (`build: {go: "1.25.1"}`); its pin belongs here too.
+The SHA-256 are the vendors' own. For a new Go, `gofallback pins go 1.27.1` prints it (`--os linux` for Linux builders).
+For Git for Windows, and for dugite-native (a Git for Linux that runs from any folder), see the notes of their releases;
+for Zig its download page. Zig is installed only on builders whose services have C. A service that needs another Go sets
+`build: {go: "1.25.1"}`; the pin of that Go belongs here too.
 """
 
 _GO = "https://dl.google.com/go/"

@@ -5,5 +5,5 @@ from lab import inventory as _lab
 builders = _lab.builders()
 targets = _lab.targets()
 
-# The group that is named like this file: its data wins over that of the groups above, and over group_data/.
+# The group with the name of this file: its data overrides that of the groups above, and group_data/.
 lab = (_lab.everybody(), _lab.data())

@@ -1,16 +1,16 @@
-"""A production inventory to copy: it loads as it is, and names hosts that exist nowhere.
+"""A production inventory to copy. It loads as it is; its hosts do not exist.
 
-    pyinfra inventories/production.py debug-inventory          # what every host's data is in the end
+    pyinfra inventories/production.py debug-inventory          # the final data of every host
     pyinfra --dry --diff inventories/production.py deploys/fallback.py
     pyinfra inventories/production.py deploys/fallback.py
 
-WHO stands here. WHAT (services, toolchains, unit settings) stands in group_data/. For the same key the value wins that
-stands further down in this list, and it replaces the whole value: group_data/all.py, the groups `builders` and
-`targets` (their file in group_data/ before what stands here), the group `production` below, the host itself.
-`service_overrides` is merged into the services instead, value by value.
+WHO is here. WHAT (services, toolchains, unit settings) is in group_data/. If several places set a key, the last one in
+this list wins and replaces the whole value: group_data/all.py; the groups `builders` and `targets` (first their file in
+group_data/, then this file); the group `production` below; the host itself. `service_overrides` is different: it is
+merged into the services, value by value.
 """
 
-# Standby Windows hosts that can build; the first one that answers does. docs/windows-host.md prepares one.
+# Standby Windows hosts. The first one that answers builds. To prepare one: docs/windows-host.md
 builders = (
     [
         ("@winssh/win-build-1", {"ssh_hostname": "win-build-1.example.com"}),
@@ -26,7 +26,7 @@ builders = (
 # Linux hosts that run the services.
 targets = (
     [
-        # A canary gets a release first; the others follow only when it is healthy.
+        # A canary gets a release first. The others follow only if it is healthy.
         ("@linssh/app-1", {"ssh_hostname": "app-1.example.com", "target": {"canary": True}}),
         ("@linssh/app-2", {"ssh_hostname": "app-2.example.com"}),
         ("@linssh/app-3", {"ssh_hostname": "app-3.example.com"}),
@@ -37,7 +37,7 @@ targets = (
     },
 )
 
-# The group that is named like this file: its data wins over that of the groups above, and over group_data/.
+# The group with the name of this file: its data overrides that of the groups above, and group_data/.
 production = (
     [*(name for name, _ in builders[0]), *(name for name, _ in targets[0])],
     {
@@ -51,11 +51,11 @@ production = (
             },
         },
         "rollout": {"revert": "all"},
-        # Two people sign each release before it goes here: docs/approvals.md
+        # Two people approve each release before it is rolled out here: docs/approvals.md
         # "approval": {"required": 2},
-        # Both builders have to make the same bytes: docs/twin-build.md
+        # Two builders must make the same bytes: docs/twin-build.md
         # "trust": {"twin": "required"},
-        # Nothing rolls out over the week end: docs/freeze.md
+        # Nothing is rolled out at the weekend: docs/freeze.md
         # "freeze": [{"name": "weekend", "weekdays": ["fri"], "from": "16:00", "until": "mon 08:00"}],
     },
 )

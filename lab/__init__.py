@@ -1,6 +1,8 @@
 """An embedded lab: Linux targets and Windows build hosts on one machine, as real as one machine allows.
 
-It stands in for hosts only. Nothing of the product knows that it is in a lab.
+It replaces only the hosts: no part of the product knows that it runs in a lab. `lab.py` is the lab, `host.py` the
+common interface of hosts, `linux/` and `windows/` the two kinds, `foreign/` programs of other projects to build. The
+product never imports the lab.
 
     with Lab.up("mine", targets=2, builders=0) as lab:
         lab.host("t1").cut()
@@ -22,7 +24,7 @@ _HOMES = {"Host": "lab.host", "Lab": "lab.lab", "LabError": "lab.model"}
 
 
 def __getattr__(name: str) -> Any:
-    # On demand: every pyinfra run imports lab.inventory, and needs nothing else of the lab (0.1 s).
+    # Imported on demand: every pyinfra run imports lab.inventory, and nothing else of the lab (saves 0.1 s).
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Where the Windows half of the lab (package lab.windows) joins the rest."""
+"""Join the Windows half of the lab (package lab.windows) to the rest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import faults, network
-from lab.cache import Say, remove_tree
+from lab.cache import Report, remove_tree
 from lab.host import MB, Host, mount
 from lab.model import HostRecord, LabError
 from lab.state import write_atomic
 
-if TYPE_CHECKING:  # imported where they are used: a lab without Windows hosts needs nothing of it
+if TYPE_CHECKING:  # imported on demand: a lab without Windows hosts does not need it
     from lab.windows.host import WindowsHost
     from lab.windows.trees import WindowsTrees
 
@@ -25,34 +25,34 @@ KEY_FILES = ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub")
 
 
 def record(prefix: str, index: int) -> HostRecord:
-    """The record of the Windows host number `index` (from 1) in the network that starts with `prefix`."""
+    """The record of Windows host number `index` (from 1) in the network with `prefix`."""
     return HostRecord(f"w{index}", f"{prefix}{FIRST_ADDRESS + index - 1}", 22, USER, "windows")
 
 
 class Windows:
-    """What every Windows host is made from, once it is downloaded and built."""
+    """The downloaded and built parts of every Windows host."""
 
     def __init__(self, trees: WindowsTrees) -> None:
         self.trees = trees
 
     @classmethod
-    def prepare(cls, cache: Path, tell: Say) -> Windows:
+    def prepare(cls, cache: Path, report: Report) -> Windows:
         """Download and build what is missing. LabError if that fails."""
         from lab.windows.trees import ensure
 
-        return cls(ensure(cache, lambda line: tell(line.removeprefix("==> "))))
+        return cls(ensure(cache, lambda line: report(line.removeprefix("==> "))))
 
     def toolchains(self) -> dict[str, dict[str, dict[str, str]]]:
         """The toolchain archives: kind -> version -> file and sha256."""
         return self.trees.toolchains()
 
     def host(self, lab: str, record: HostRecord, directory: Path, key_pub: str, disk_mb: int | None) -> Builder:
-        """The host of that record, running or not, made or not."""
+        """The host of that record. It may not exist or run yet."""
         return Builder(lab, record, directory, self.trees, key_pub, disk_mb)
 
 
 class Builder(Host):
-    """A Windows host: Wine behind an SSH server that runs commands as Windows' own does."""
+    """A Windows host: Wine behind an SSH server that runs commands like Windows' own."""
 
     def __init__(
         self, lab: str, record: HostRecord, directory: Path, trees: WindowsTrees, key_pub: str, disk_mb: int | None
@@ -67,7 +67,7 @@ class Builder(Host):
 
     @property
     def windows(self) -> WindowsHost:
-        """The host as the Windows half of the lab sees it."""
+        """The host in the Windows half of the lab."""
         from lab.windows.host import WindowsHost
 
         return WindowsHost.load(self._machine, cgroup=self.cgroup.unified)
@@ -88,13 +88,13 @@ class Builder(Host):
             faults.clear(self.lab, self.name)
             if self._serves():
                 return True
-            # Half started: a service that nobody has on record would meet the one that is started now.
+            # Partly started: an unrecorded service would conflict with the one that is started now.
             self.stop()
         self.boot()
         return True
 
     def _serves(self) -> bool:
-        """Whether its SSH service answers and is the one on record: a killed start may leave one that is not."""
+        """Whether its SSH service answers and is the recorded one: a killed start may leave another."""
         return self.running() and self.is_up() and self.windows.is_up()
 
     def _made(self) -> bool:
@@ -127,7 +127,7 @@ class Builder(Host):
             cgroup=self.cgroup.unified,
         )
         ssh = made.drive_c / "ProgramData/ssh"
-        source, there = (self._keys, ssh) if self._keys.exists() else (ssh, self._keys)  # the key outlives `reset`
+        source, there = (self._keys, ssh) if self._keys.exists() else (ssh, self._keys)  # the key survives `reset`
         part = there if there is ssh else self.dir / ".keys"
         part.mkdir(exist_ok=True)
         for name in KEY_FILES:
@@ -160,21 +160,23 @@ class Builder(Host):
 
     def run(self, command: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         if not self.running():
-            raise LabError(f"host {self.name}: does not run; expected it to: boot it first")
+            raise LabError(f"host {self.name}: does not run; boot it first")
         try:
             return self.windows.run(command, check=check, timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise LabError(f"host {self.name}: {command}: no end after {timeout:.0f} s; is it frozen?") from None
+            raise LabError(
+                f"host {self.name}: {command}: not finished after {timeout:.0f} s; is the host frozen?"
+            ) from None
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
         file = self.drive_c / path.replace("\\", "/").removeprefix("C:/").removeprefix("c:/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.part")  # not in place: files of a fresh host are shared with others
+        part = file.with_name(f"{file.name}.part")  # not in place: a fresh host shares files with others
         part.write_bytes(data)
         part.rename(file)
 
     def stop_sshd(self) -> None:
-        """End the SSH service alone: connections break, their commands die, Windows runs on."""
+        """End only the SSH service: connections break, their commands die, Windows continues."""
         self.windows.kill_sshd()
 
     def start_sshd(self) -> None:
@@ -184,7 +186,7 @@ class Builder(Host):
     def _disk(self) -> Path:
         if self.disk_mb is None:
             raise LabError(
-                f"host {self.name}: has no disk of its own to fill; expected one: "
+                f"host {self.name}: has no disk of its own; make one: "
                 f"python -m lab up --name {self.lab} --builder-disk-mb 4096"
             )
         return self.drive_c / "gofallback"
@@ -192,7 +194,7 @@ class Builder(Host):
     def fill_disk(self, leave_mb: int = 0) -> None:
         disk = self._disk()
         for _ in range(20):
-            # No tmpfs gets smaller than what is in it, and somebody may write just now.
+            # A tmpfs cannot be smaller than its contents, and a process may write at this moment.
             with contextlib.suppress(LabError):
                 return self._resize(disk, leave_mb)
         return self._resize(disk, leave_mb)
@@ -212,7 +214,7 @@ class Builder(Host):
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove what a killed Wine leaves outside of its host's folder; nothing if `directory` is not a Windows host's."""
+    """Remove the files of a killed Wine outside its host's folder, if `directory` is a Windows host's."""
     prefix = directory / "machine" / "prefix"
     if prefix.exists():
         from lab.windows.wine import forget_server

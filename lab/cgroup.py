@@ -1,4 +1,4 @@
-"""One cgroup per host: it says which processes are the host's, freezes them together and kills them together."""
+"""One cgroup per host: it lists the host's processes, freezes them together and kills them together."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CONTROLLERS = ("cpu", "io", "memory", "pids")
 
 @dataclass(frozen=True)
 class Hierarchies:
-    """Where cgroups are made on this machine.
+    """The folders for cgroups on this machine.
 
     Arguments:
-        unified: the cgroup2 folder below which hosts get theirs.
-        v1: the same for each cgroup v1 hierarchy, by controller ("" if it has none, as name=systemd); empty where
+        unified: the cgroup2 folder for the cgroups of hosts.
+        v1: the same for each cgroup v1 hierarchy, by controller ("" if it has none, as name=systemd); empty if
             the machine has cgroup2 only.
     """
 
@@ -34,10 +34,10 @@ class Hierarchies:
 
 
 def hierarchies() -> Hierarchies:
-    """Find this machine's cgroups. LabError if there is no cgroup2 to kill and freeze by.
+    """Find this machine's cgroups. LabError without a cgroup2, which is needed to kill and to freeze.
 
-    With v1, ours are made below this process's own, so that limits set on it hold for the lab as well; in cgroup2
-    a group that holds processes may not have children with controllers, so ours start at the root there.
+    With v1, the lab's cgroups are below the one of this process, so its limits also apply to the lab. In cgroup2 a
+    group with processes may not have children with controllers, so the lab's cgroups start at the root.
     """
     if (ROOT / "cgroup.controllers").exists():
         return Hierarchies(ROOT, {})
@@ -54,15 +54,15 @@ def hierarchies() -> Hierarchies:
 
 
 def lab_folder(lab: str) -> str:
-    """The name of the cgroup that holds all of one lab, in every hierarchy."""
+    """The name of the cgroup of a whole lab, in every hierarchy."""
     return f"gofallback-{lab}"
 
 
 class HostCgroup:
-    """The cgroup of one host (or of one helper process of it, then `name` is such as `t1.relay`)."""
+    """The cgroup of one host, or of one helper process of it (`t1.relay`)."""
 
     def __init__(self, lab: str, name: str, everywhere: bool = True) -> None:
-        """`everywhere`: in each hierarchy, so that limits inside the host are its own; else in cgroup2 only."""
+        """`everywhere`: in each hierarchy, so the host can set limits of its own; else in cgroup2 only."""
         found = hierarchies()
         self.lab, self.name = lab, name
         self.hybrid = found.hybrid
@@ -71,15 +71,15 @@ class HostCgroup:
 
     @property
     def paths(self) -> list[Path]:
-        """The folder in each hierarchy; a process belongs to the host once its id is in each one's cgroup.procs."""
+        """The folder in each hierarchy. A process belongs to the host if its id is in cgroup.procs of all of them."""
         return [self.unified, *self._v1.values()]
 
     def create(self) -> None:
-        """Make the folders, with the controllers the machine gives us."""
+        """Make the folders, with the controllers of the machine."""
         for path in self.paths:
             path.mkdir(parents=True, exist_ok=True)
         _enable_controllers(self.unified.parent)
-        if cpuset := self._v1.get("cpuset"):  # v1: empty until filled, and nothing may enter while empty
+        if cpuset := self._v1.get("cpuset"):  # v1: no process may enter until both files are filled
             for folder in (cpuset.parent, cpuset):
                 for item in ("cpuset.cpus", "cpuset.mems"):
                     (folder / item).write_text((folder.parent / item).read_text())
@@ -87,7 +87,7 @@ class HostCgroup:
     def procs(self) -> list[int]:
         """Process ids in this cgroup and those below it."""
         found = []
-        for folder, _, _ in os.walk(self.unified):  # unlike glob, it bears with folders that go while it looks
+        for folder, _, _ in os.walk(self.unified):  # unlike glob, os.walk tolerates folders that vanish meanwhile
             try:
                 found += [int(line) for line in Path(folder, "cgroup.procs").read_text().split()]
             except OSError:
@@ -95,35 +95,35 @@ class HostCgroup:
         return sorted(set(found))
 
     def populated(self) -> bool:
-        """Whether any process is in it."""
+        """Whether it has any process."""
         try:
             return "populated 1" in (self.unified / "cgroup.events").read_text()
         except OSError:
             return False
 
     def frozen(self) -> bool:
-        """Whether `freeze` is in force."""
+        """Whether it is frozen."""
         try:
             return (self.unified / "cgroup.freeze").read_text().strip() == "1"
         except OSError:
             return False
 
     def freeze(self) -> None:
-        """Stop every process where it stands; its kernel side goes on (connections are accepted, none is answered)."""
+        """Stop every process. The kernel continues: it accepts connections, and no process answers."""
         self._set_frozen(True)
 
     def thaw(self) -> None:
-        """Let the processes go on."""
+        """Continue the processes."""
         self._set_frozen(False)
 
-    def _set_frozen(self, wanted: bool) -> None:
+    def _set_frozen(self, frozen: bool) -> None:
         try:
-            (self.unified / "cgroup.freeze").write_text("1" if wanted else "0")
+            (self.unified / "cgroup.freeze").write_text("1" if frozen else "0")
         except FileNotFoundError:
             raise LabError(f"{self.name}: is not running; boot it first") from None
 
     def kill(self, timeout: float = 10.0) -> None:
-        """SIGKILL to all of it; returns when nothing is left. LabError after `timeout` seconds."""
+        """Kill every process; return when none is left. LabError after `timeout` seconds."""
         if not self.unified.exists():
             return
         deadline = time.monotonic() + timeout
@@ -132,7 +132,7 @@ class HostCgroup:
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name}: processes {self.procs()} do not die; see {self.unified}")
             time.sleep(0.01)
-        if self.frozen():  # what starts in it next must not find itself frozen
+        if self.frozen():  # the next process must not start frozen
             self.thaw()
 
     def _kill_once(self) -> None:
@@ -154,29 +154,29 @@ class HostCgroup:
             _rmdir_tree(path)
 
     def empty_below(self) -> None:
-        """Remove what a host that ended left below its own folder."""
+        """Remove the cgroups that a host left below its own when it ended."""
         for path in self.paths:
             for child in _folders(path):
                 _rmdir_tree(child)
 
 
 def lab_cgroups(lab: str) -> list[HostCgroup]:
-    """Every cgroup2 group of a lab, by what the kernel shows, whatever is written down about it."""
+    """Every cgroup2 group of a lab that the kernel has, recorded or not."""
     base = hierarchies().unified / lab_folder(lab)
     return [HostCgroup(lab, child.name) for child in _folders(base)]
 
 
 def lab_names() -> list[str]:
-    """Names of labs that have a cgroup."""
+    """Names of labs with a cgroup."""
     start = lab_folder("")
     return sorted(path.name.removeprefix(start) for path in hierarchies().unified.glob(f"{start}*"))
 
 
 def remove_lab(lab: str) -> None:
-    """Remove every cgroup of a lab in every hierarchy, whoever made it."""
+    """Remove every cgroup of a lab in every hierarchy."""
     found = hierarchies()
     _rmdir_tree(found.unified / lab_folder(lab))
-    for controllers in found.v1:  # an earlier command's own cgroup, and so the place of its labs, may differ from ours
+    for controllers in found.v1:  # an earlier command may have had another cgroup, and its labs with it
         for root, folders, _ in os.walk(ROOT / controllers.removeprefix("name=")):
             if lab_folder(lab) in folders:
                 _rmdir_tree(Path(root) / lab_folder(lab))
@@ -188,7 +188,7 @@ def _enable_controllers(lab: Path) -> None:
         for controller in CONTROLLERS:
             try:
                 (folder / "cgroup.subtree_control").write_text(f"+{controller}")
-            except OSError:  # bound to v1, or not ours to hand out (a container): the hosts do without this limit
+            except OSError:  # bound to v1, or not available (a container): the hosts have no such limit
                 continue
 
 
@@ -204,7 +204,7 @@ def _rmdir_tree(path: Path) -> None:
         return
     for child in _folders(path):
         _rmdir_tree(child)
-    for _ in range(200):  # the kernel lets go of a dead process's cgroup a moment after it was reaped
+    for _ in range(200):  # the kernel releases a dead process's cgroup a moment after it was reaped
         try:
             path.rmdir()
         except FileNotFoundError:

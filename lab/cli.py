@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lab import requirements
 from lab.builders import Windows
-from lab.cache import cache_dir, say, step
+from lab.cache import cache_dir, print_progress, step
 from lab.host import Host
 from lab.lab import Lab, all_names, end
 from lab.linux import tree
@@ -22,18 +22,18 @@ DEFAULT_NAME = "demo"
 DEFAULT_TARGETS, DEFAULT_BUILDERS = 2, 1
 
 FAULTS: dict[str, tuple[str, Callable[[Host, float], None]]] = {
-    "cut": ("the network cable is pulled", lambda host, _: host.cut()),
-    "uncut": ("and put back", lambda host, _: host.uncut()),
-    "latency": ("MS more on the way to the host, and back; 0 ends it", lambda host, arg: host.latency(arg)),
-    "loss": ("PERCENT of all packets vanish; 0 ends it", lambda host, arg: host.loss(int(arg))),
-    "freeze": ("every process stops where it stands", lambda host, _: host.freeze()),
-    "thaw": ("and goes on", lambda host, _: host.thaw()),
-    "kill": ("the power plug is pulled", lambda host, _: host.kill()),
-    "boot": ("and put back: the host starts on the disk it had", lambda host, _: _boot(host)),
-    "reboot": ("it shuts down in order and starts again", lambda host, _: host.reboot()),
-    "clock": ("its clock is off by SECONDS; 0 ends it", lambda host, arg: host.set_clock(arg)),
-    "fill": ("the disk is full but for MB", lambda host, arg: host.fill_disk(int(arg))),
-    "free": ("and has room again", lambda host, _: host.free_disk()),
+    "cut": ("pull the network cable", lambda host, _: host.cut()),
+    "uncut": ("put it back", lambda host, _: host.uncut()),
+    "latency": ("delay packets by MS milliseconds each way; 0 ends it", lambda host, arg: host.latency(arg)),
+    "loss": ("drop PERCENT of all packets; 0 ends it", lambda host, arg: host.loss(int(arg))),
+    "freeze": ("stop every process", lambda host, _: host.freeze()),
+    "thaw": ("continue every process", lambda host, _: host.thaw()),
+    "kill": ("pull the power plug", lambda host, _: host.kill()),
+    "boot": ("put it back: start the host on the same disk", lambda host, _: _boot(host)),
+    "reboot": ("shut down cleanly and start again", lambda host, _: host.reboot()),
+    "clock": ("set the clock SECONDS ahead; 0 ends it", lambda host, arg: host.set_clock(arg)),
+    "fill": ("fill the disk, except MB", lambda host, arg: host.fill_disk(int(arg))),
+    "free": ("give the disk its size back", lambda host, _: host.free_disk()),
 }
 SUITE = "Debian release of the targets"
 NEEDS_NUMBER = ("latency", "loss", "clock")
@@ -48,13 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("lab: interrupted; the same command again goes on from here", file=sys.stderr)
+        print("lab: interrupted; the same command again continues from here", file=sys.stderr)
         return 130
     return status
 
 
 def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line, read; the program ends where it is none."""
+    """Parse the command line; exit if it is wrong."""
     return _parser().parse_args(argv)
 
 
@@ -72,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     names = ", ".join(SUITES)
-    setup = add("setup", _setup, "download and build what hosts are made of, start nothing", named=False)
+    setup = add("setup", _setup, "download and build the parts of hosts, start nothing", named=False)
     setup.add_argument("--suite", metavar="SUITE[,SUITE...]", default=DEFAULT_SUITE, help=f"{SUITE} ({names})")
-    setup.add_argument("--builders", type=int, default=DEFAULT_BUILDERS, help="0: without what Windows hosts need")
+    setup.add_argument("--builders", type=int, default=DEFAULT_BUILDERS, help="0: without the parts of Windows hosts")
     for name, run, text in (
-        ("up", _up, "start a lab, or mend it: afterwards it has exactly these hosts, and they are up"),
+        ("up", _up, "start or repair a lab: afterwards it has exactly these hosts, and they are up"),
         ("demo", _demo, "start a lab and run the emergency path in it"),
     ):
         command = add(name, run, text)
@@ -103,18 +103,18 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--builder-disk-mb", type=int, metavar="MB", help="size of each Windows host's C: (default: no limit)"
         )
-    down = add("down", _down, "end a lab; nothing of it stays")
+    down = add("down", _down, "end a lab and remove everything of it")
     down.add_argument("--all", action="store_true", help="every lab of this machine")
     add("list", _list, "labs and whether their hosts are up", named=False)
     shell = add("shell", _shell, "open a shell on a host, over SSH")
     shell.add_argument("host", metavar="HOST")
     shell.add_argument("command", nargs=argparse.REMAINDER, help="run this instead of a shell")
     effects = "; ".join(f"{name}: {text}" for name, (text, _) in FAULTS.items())
-    fault = add("fault", _fault, f"let something befall a host. {effects}")
+    fault = add("fault", _fault, f"cause a fault on a host. {effects}")
     fault.add_argument("host", metavar="HOST")
     fault.add_argument("what", metavar="WHAT", choices=sorted(FAULTS), help=", ".join(sorted(FAULTS)))
     fault.add_argument("number", metavar="ARG", type=float, nargs="?", help="milliseconds, percent, seconds or MB")
-    add("reset", _reset, "make a host as on the first day").add_argument("host", metavar="HOST")
+    add("reset", _reset, "make a host again from nothing").add_argument("host", metavar="HOST")
     return parser
 
 
@@ -133,13 +133,13 @@ def _setup(args: argparse.Namespace) -> int:
     for suite in dict.fromkeys(suites):
         tree.ensure(cache_dir(), suite)
     if args.builders:
-        Windows.prepare(cache_dir(), say)
-    say(f"lab: everything is there, in {cache_dir()}")
+        Windows.prepare(cache_dir(), print_progress)
+    print_progress(f"lab: everything is ready in {cache_dir()}")
     return 0
 
 
 def _raise(args: argparse.Namespace) -> Lab:
-    """`up` with what the command line leaves open filled in from the lab as it is."""
+    """Run `up`; what the command line does not set stays as in the existing lab."""
     requirements.check_machine()
     state = State(args.name)
     was = state.read() if state.file.exists() else LabFile(args.name, "", "", "")
@@ -163,7 +163,7 @@ def _raise(args: argparse.Namespace) -> Lab:
 
 
 def wanted_targets(args: argparse.Namespace, was: LabFile, usual: int) -> tuple[int, str | list[str]]:
-    """How many targets, and the Debian release of each; a lab that is there keeps what is not said anew."""
+    """Return number and Debian releases of the targets; an existing lab keeps what the command line does not set."""
     named = args.suite.split(",") if args.suite else []
     targets = args.targets if args.targets is not None else (len(named) if len(named) > 1 else usual)
     if named:
@@ -200,7 +200,7 @@ def _list(args: argparse.Namespace) -> int:
         try:
             file = State(name).read()
         except LabError:
-            print(f"{name}: a start that was interrupted; python -m lab up or down --name {name}")
+            print(f"{name}: its start was interrupted; python -m lab up or down --name {name}")
             continue
         print(f"{name}  {file.network}  {State(name).dir}")
         for record in (*file.builders, *file.targets):
@@ -210,7 +210,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def ssh_command(file: LabFile, host: str) -> list[str]:
-    """The OpenSSH command line that reaches a host of a lab. LabError if there is no such host."""
+    """The OpenSSH command line for a host of a lab. LabError if there is no such host."""
     for record in (*file.targets, *file.builders):
         if record.name == host:
             options = ("-i", file.key, "-o", f"UserKnownHostsFile={file.known_hosts}", "-o", "IdentitiesOnly=yes")
@@ -229,7 +229,7 @@ def _fault(args: argparse.Namespace) -> int:
         raise LabError(f"fault {args.what}: expected a number after it: {FAULTS[args.what][0]}")
     host = Lab.load(args.name).host(args.host)
     FAULTS[args.what][1](host, args.number or 0)
-    say(f"{args.host}: {args.what}: {FAULTS[args.what][0]}")
+    print_progress(f"{args.host}: {args.what}: {FAULTS[args.what][0]}")
     return 0
 
 
@@ -246,5 +246,5 @@ def _reset(args: argparse.Namespace) -> int:
 
 
 def repository() -> Path:
-    """The checkout this package lies in."""
+    """The checkout that contains this package."""
     return Path(os.path.realpath(__file__)).parent.parent

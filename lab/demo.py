@@ -1,4 +1,4 @@
-"""python -m lab demo: the emergency path, run for real in the lab that has just come up."""
+"""python -m lab demo: run the emergency path for real in a new lab."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(lab: Lab) -> int:
-    """Run the main command against `lab`, return its exit status."""
+    """Run the main command against `lab`; return its exit status."""
     pyinfra = Path(sys.executable).with_name("pyinfra")
     command = [str(pyinfra), "-y", "inventory.py", "deploys/fallback.py"]
     print(f"==> {' '.join(['pyinfra', *command[1:]])}", flush=True)

@@ -1,7 +1,7 @@
 """etcd on the lab's network: Debian's own server, each member in a namespace with an address of its own.
 
-It is part of the lab: `down` ends it with everything else. Nothing is installed on this machine: the package is
-unpacked into the cache, as an installed one would be started by systemd.
+It is part of the lab: `down` ends it too. The package is unpacked into the cache and not installed, because systemd
+would start an installed one on this machine.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from lab import faults, network, requirements
-from lab.cache import Say, cache_dir, say, step
+from lab.cache import Report, cache_dir, print_progress, step
 from lab.cgroup import HostCgroup
 from lab.lab import Lab
 from lab.model import LabError
 from lab.state import State
 
 CLIENTS, PEERS = 2379, 2380
-#: Last octet of the first member's address; targets begin at 11, there are at most 80.
+#: Last octet before the first member's address. Targets start at 11, and there are at most 80.
 FIRST = 200
 
 
 class Member:
-    """One etcd server, and what may befall it."""
+    """One etcd server, and its faults."""
 
     def __init__(self, lab: str, name: str, address: str, folder: Path, command: list[str]) -> None:
         self.lab, self.name, self.address = lab, name, address
@@ -46,7 +46,7 @@ class Member:
         self.cgroup = HostCgroup(lab, name, everywhere=False)
 
     def start(self) -> None:
-        """Start it on the data it had; nothing if it runs. Returns before it answers."""
+        """Start it with the data it had, unless it runs. Return before it answers."""
         if self.cgroup.populated():
             return
         self.cgroup.create()
@@ -64,15 +64,15 @@ class Member:
             )
 
     def kill(self) -> None:
-        """SIGKILL; `start` goes on with the data it had."""
+        """Kill it with SIGKILL. `start` continues with its data."""
         self.cgroup.kill()
 
     def freeze(self) -> None:
-        """Stop it where it stands: connections are accepted, nothing is answered."""
+        """Stop its processes: the kernel accepts connections, and nothing answers."""
         self.cgroup.freeze()
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue its processes."""
         self.cgroup.thaw()
 
     def cut(self) -> None:
@@ -83,8 +83,8 @@ class Member:
         """Put the cable back."""
         faults.set_link(self.lab, self.name, up=True)
 
-    def last_words(self) -> str:
-        """The end of its log."""
+    def log_end(self) -> str:
+        """The last line of its log."""
         return (self._folder / "log").read_text(errors="replace").strip().rpartition("\n")[2]
 
 
@@ -94,19 +94,19 @@ class Etcd:
     def __init__(self, members: list[Member], ca: Path | None) -> None:
         self.members = members
         self.ca = ca
-        """Authority of its certificates; None: it speaks plain HTTP."""
+        """Authority of its certificates, or None for plain HTTP."""
         self._token = ""
 
     @classmethod
-    def start(cls, lab: Lab, members: int = 1, *, tls: bool = False, tell: Say = say) -> Etcd:
-        """Start a new cluster with so many members; returns when it answers. It ends with the lab."""
-        program = ensure(tell)
+    def start(cls, lab: Lab, members: int = 1, *, tls: bool = False, report: Report = print_progress) -> Etcd:
+        """Start a new cluster of `members`; return when it answers. It ends with the lab."""
+        program = ensure(report)
         folder = State(lab.name).dir / "etcd"
         names = {f"e{index}": f"{lab.file.prefix}{FIRST + index}" for index in range(1, members + 1)}
         folder.mkdir(parents=True)
         ca = _certificates(folder, names) if tls else None
         made = []
-        with step(f"lab {lab.name}: etcd {' '.join(names)}", tell):
+        with step(f"lab {lab.name}: etcd {' '.join(names)}", report):
             for name, address in names.items():
                 network.add_host_netns(lab.name, name, address)
                 (folder / name).mkdir(exist_ok=True)
@@ -118,7 +118,7 @@ class Etcd:
         return cluster
 
     def url(self, login: str = "") -> str:
-        """What `rollout.lease` has for it; ``login`` is such as ``user:password@``."""
+        """The value for `rollout.lease`; ``login`` is such as ``user:password@``."""
         places = ",".join(f"{member.address}:{CLIENTS}" for member in self.members)
         return f"etcds://{login}{places}?ca={self.ca}" if self.ca else f"etcd://{login}{places}"
 
@@ -127,30 +127,30 @@ class Etcd:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                self.ask("kv/range", {"key": base64.b64encode(b"x").decode()})
+                self.request("kv/range", {"key": base64.b64encode(b"x").decode()})
             except (OSError, LabError):
                 if time.monotonic() > deadline:
-                    words = "; ".join(member.last_words() for member in self.members)
-                    raise LabError(f"etcd: no answer after {timeout:.0f} s; its log ends: {words}") from None
+                    logs = "; ".join(member.log_end() for member in self.members)
+                    raise LabError(f"etcd: no answer after {timeout:.0f} s; its log ends: {logs}") from None
                 time.sleep(0.1)
             else:
                 return
 
     def require_login(self, user: str, password: str) -> None:
-        """From now on only this user may write below /gofallback/, and root everywhere."""
+        """Turn logins on: only this user may write below /gofallback/, and root everywhere."""
         for name in ("root", user):
-            self.ask("auth/user/add", {"name": name, "password": password})
+            self.request("auth/user/add", {"name": name, "password": password})
         keys = {
             "key": base64.b64encode(b"/gofallback/").decode(),
             "range_end": base64.b64encode(b"/gofallback0").decode(),
         }
-        self.ask("auth/role/add", {"name": "root"})
-        self.ask("auth/role/add", {"name": "leases"})
-        self.ask("auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **keys}})
+        self.request("auth/role/add", {"name": "root"})
+        self.request("auth/role/add", {"name": "leases"})
+        self.request("auth/role/grant", {"name": "leases", "perm": {"permType": "READWRITE", **keys}})
         for name, role in (("root", "root"), (user, "leases")):
-            self.ask("auth/user/grant", {"user": name, "role": role})
-        self.ask("auth/enable", {})
-        self._token = self.ask("auth/authenticate", {"name": "root", "password": password})["token"]
+            self.request("auth/user/grant", {"user": name, "role": role})
+        self.request("auth/enable", {})
+        self._token = self.request("auth/authenticate", {"name": "root", "password": password})["token"]
 
     def contents(self) -> dict[str, str]:
         """Every key below /gofallback/, with its value."""
@@ -158,26 +158,26 @@ class Etcd:
             "key": base64.b64encode(b"/gofallback/").decode(),
             "range_end": base64.b64encode(b"/gofallback0").decode(),
         }
-        rows = self.ask("kv/range", span).get("kvs", [])
+        rows = self.request("kv/range", span).get("kvs", [])
         return {base64.b64decode(row["key"]).decode(): base64.b64decode(row["value"]).decode() for row in rows}
 
-    def ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """One question to the first member's HTTP gateway. LabError with etcd's words, OSError if it is not there."""
+    def request(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request to the first member's HTTP gateway. LabError with etcd's message, OSError without a reply."""
         scheme = "https" if self.ca else "http"
         url = f"{scheme}://{self.members[0].address}:{CLIENTS}/v3/{path}"
         headers = {"Authorization": self._token} if self._token else {}
         request = urllib.request.Request(url, json.dumps(body).encode(), headers)
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
         try:
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:
-                found: dict[str, Any] = json.loads(answer.read())
+            with urllib.request.urlopen(request, timeout=5, context=context) as reply:
+                found: dict[str, Any] = json.loads(reply.read())
                 return found
         except urllib.error.HTTPError as error:
             raise LabError(f"etcd: {path}: {error.read().decode(errors='replace').strip()}") from None
 
 
-def ensure(tell: Say = say) -> Path:
-    """The etcd program, from Debian's `etcd-server`, unpacked into the cache if it is not there yet."""
+def ensure(report: Report = print_progress) -> Path:
+    """Unpack etcd from Debian's `etcd-server` into the cache if it is missing; return the program."""
     folder = cache_dir() / "trees" / "etcd"
     program = folder / "usr" / "bin" / "etcd"
     if program.exists():
@@ -185,7 +185,7 @@ def ensure(tell: Say = say) -> Path:
     downloads = cache_dir() / "downloads" / "etcd"
     shutil.rmtree(downloads, ignore_errors=True)
     downloads.mkdir(parents=True)
-    with step("etcd (apt-get download etcd-server)", tell):
+    with step("etcd (apt-get download etcd-server)", report):
         requirements.download_package("etcd-server", downloads)
         part = folder.with_name(f".{folder.name}-{time.monotonic_ns()}")
         subprocess.run(["dpkg-deb", "-x", str(next(downloads.glob("*.deb"))), str(part)], check=True)
@@ -205,7 +205,7 @@ def _flags(folder: Path, name: str, names: Mapping[str, str], tls: bool) -> list
         "listen-peer-urls": peers,
         "initial-advertise-peer-urls": peers,
         "initial-cluster": ",".join(f"{one}=http://{address}:{PEERS}" for one, address in names.items()),
-        # A member of a lab dies by SIGKILL, never with its machine: what it wrote is safe, and no busy disk delays it.
+        # A member dies by SIGKILL, never with the machine: without fsync its data is safe, and a busy disk no problem.
         "unsafe-no-fsync": "true",
     }
     if tls:
@@ -214,7 +214,7 @@ def _flags(folder: Path, name: str, names: Mapping[str, str], tls: bool) -> list
 
 
 def _certificates(folder: Path, names: Mapping[str, str]) -> Path:
-    """An authority of the lab's own, and a certificate for each member."""
+    """Make an authority of the lab's own, and a certificate for each member; return the authority's file."""
     key = ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab etcd")])
     usage = x509.BasicConstraints(ca=True, path_length=0)

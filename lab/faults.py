@@ -1,4 +1,4 @@
-"""What may befall a host's link, done at the lab's bridge, so that no process of the host knows of it."""
+"""Faults of a host's link, made at the lab's bridge, so that no process of the host sees them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.model import LabError
 
 
 def relay_port(host: str) -> str:
-    """The TAP that stands on the bridge in a host's place while its frames are delayed."""
+    """The TAP that replaces a host's port on the bridge while its frames are delayed."""
     return f"x{host}"
 
 
@@ -54,7 +54,7 @@ def set_latency(lab: str, host: str, ms: float) -> None:
 
 
 def clear(lab: str, host: str) -> None:
-    """Make the host's link whole: no cut, no delay, no loss."""
+    """Remove all faults of the host's link: cut, delay, loss."""
     set_latency(lab, host, 0)
     set_loss(lab, host, 0)
     set_link(lab, host, up=True)
@@ -66,12 +66,12 @@ def _netem(netns: str, interface: str, ms: float) -> bool:
 
 
 def end_latency(lab: str, host: str) -> None:
-    """Take the delay of a host's link away, if there is one."""
+    """Remove the delay of a host's link, if there is one."""
     relay = HostCgroup(lab, f"{host}.relay", everywhere=False)
     if relay.unified.exists():
         relay.kill()
         relay.remove()
-        # The kernel removed the relay's TAP with it; the port itself goes back on the bridge.
+        # The kernel removed the TAP with the relay. Put the port itself back on the bridge.
         network.ip("-n", network.switch(lab), "link", "set", host, "master", "br0", check=False)
     for netns, interface in ((network.switch(lab), host), (network.namespace(lab, host), "eth0")):
         command = ["tc", "-n", netns, "qdisc", "del", "dev", interface, "root"]
@@ -89,7 +89,7 @@ def _start_relay(lab: str, host: str, ms: float) -> None:
         command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as relay:
         assert relay.stdout is not None
-        said = relay.stdout.readline().strip()
-    if said != "ready":
+        reply = relay.stdout.readline().strip()
+    if reply != "ready":
         end_latency(lab, host)
-        raise LabError(f"host {host}: latency: the relay did not start: {said or 'no word'}; is /dev/net/tun there?")
+        raise LabError(f"host {host}: latency: the relay did not start: {reply or 'no reply'}; is /dev/net/tun there?")

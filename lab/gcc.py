@@ -1,7 +1,7 @@
-"""Debian's GCC for a Linux builder of the lab, for amd64 and for arm64, and QEMU to run what it makes for arm64.
+"""Debian's GCC for a Linux builder of the lab, for amd64 and arm64, and QEMU to run its arm64 binaries.
 
-As `apt-get install gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu` puts it there; unpacked, not installed: a builder of the
-lab has no network. They are packages of Debian 13, as the builder is.
+The files are those of `apt-get install gcc-aarch64-linux-gnu gcc-x86-64-linux-gnu`, but unpacked and not installed: a
+builder of the lab has no network. The packages are from Debian 13, like the builder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.linux.host import LinuxHost
 from lab.model import LabError
 from lab.windows.debs import download_debs
@@ -21,7 +21,7 @@ from lab.windows.pins import DEBIAN_SUITE
 from lab.windows.process import hash_of_files
 
 VERSION: Final = "14.2.0"
-"""What both compilers answer."""
+"""The version of both compilers."""
 _CROSS: Final = {
     "gcc-aarch64-linux-gnu": ("4:14.2.0-1", "ff536dd2b6a7f2879cf83ebadd7cc4af3e7234a87226a2ba97bbf0a857e930da"),
     "gcc-14-aarch64-linux-gnu": (
@@ -72,46 +72,46 @@ _OLDER_LIBC: Final = {
 _QEMU: Final = {
     "qemu-user": ("1:10.0.13+ds-0+deb13u1", "ca6ede739327a20ae5a3498230c8a3a9a072c586e131bc6bcc1201eb1725e336"),
 }
-#: Half of what the packages hold, and of no use for C: link-time optimization, sanitizers, documentation.
+#: Half of the packages' contents, not needed for C: link-time optimization, sanitizers, documentation.
 _LEFT_OUT = ("usr/share", "usr/**/lto1", "usr/**/lto-dump", "usr/**/lib*san.a", "usr/bin/*lto-dump*")
 
 
-def compilers(tell: Say = say) -> Path:
-    """A folder with `usr/`: what the packages hold. LabError if they cannot be had; 65 MB the first time."""
+def compilers(report: Report = print_progress) -> Path:
+    """A folder with `usr/`, the contents of the packages (65 MB the first time). LabError if a download fails."""
 
     def make(part: Path) -> None:
-        for deb in _debs({**_CROSS, **_NATIVE, **_SHARED}, tell):
+        for deb in _debs({**_CROSS, **_NATIVE, **_SHARED}, report):
             subprocess.run(["dpkg-deb", "-x", str(deb), str(part)], check=True)
         for pattern in _LEFT_OUT:
             for path in part.glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    return _once("compilers", make, "GCC for amd64 and arm64 (Debian)", tell)
+    return _once("compilers", make, "GCC for amd64 and arm64 (Debian)", report)
 
 
-def install(host: LinuxHost, tell: Say = say) -> None:
-    """Put both compilers on a host's disk, where their packages have them. LabError as above."""
-    # The packages' names below /usr/lib are the base system's own folders: beside what is there, never in its place.
-    subprocess.run(["cp", "-a", f"{compilers(tell)}/usr/.", f"{host.root}/usr/"], check=True)
+def install(host: LinuxHost, report: Report = print_progress) -> None:
+    """Copy both compilers to a host's disk, to the paths of their packages. LabError as above."""
+    # Some folders below /usr/lib belong to the base system too: copy into them, never replace them.
+    subprocess.run(["cp", "-a", f"{compilers(report)}/usr/.", f"{host.root}/usr/"], check=True)
 
 
-def bullseye_libc(tell: Say = say) -> Path:
+def bullseye_libc(report: Report = print_progress) -> Path:
     """A sysroot for amd64 with Debian 11's glibc, for the GCC of a newer system. LabError as above."""
 
     def make(part: Path) -> None:
-        kernel = _debs({"linux-libc-dev": _NATIVE["linux-libc-dev"]}, tell)  # headers; they serve every glibc
-        for deb in [*kernel, *_debs(_OLDER_LIBC, tell, "bullseye")]:
+        kernel = _debs({"linux-libc-dev": _NATIVE["linux-libc-dev"]}, report)  # headers; they fit every glibc
+        for deb in [*kernel, *_debs(_OLDER_LIBC, report, "bullseye")]:
             subprocess.run(["dpkg-deb", "-x", str(deb), str(part)], check=True)
         for path in (part / "usr/share", part / "etc", part / "usr/lib/x86_64-linux-gnu/gconv"):
             shutil.rmtree(path)
 
-    return _once("bullseye", make, "glibc of Debian 11", tell)
+    return _once("bullseye", make, "glibc of Debian 11", report)
 
 
-def run_arm64(program: Path, *args: str, tell: Say = say) -> str:
-    """What a program for linux/arm64 prints under QEMU, with the cross compiler's libraries. LabError if it fails."""
-    qemu = _once("qemu", lambda part: _only_arm64(part, tell), "QEMU for arm64 programs (Debian, 71 MB)", tell)
-    libraries = compilers(tell) / "usr/aarch64-linux-gnu"
+def run_arm64(program: Path, *args: str, report: Report = print_progress) -> str:
+    """Run a linux/arm64 program under QEMU (cross compiler's libraries); return its output. LabError if it fails."""
+    qemu = _once("qemu", lambda part: _only_arm64(part, report), "QEMU for arm64 programs (Debian, 71 MB)", report)
+    libraries = compilers(report) / "usr/aarch64-linux-gnu"
     command = [str(qemu / "qemu-aarch64"), "-L", str(libraries), str(program), *args]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
     if done.returncode:
@@ -119,8 +119,8 @@ def run_arm64(program: Path, *args: str, tell: Say = say) -> str:
     return done.stdout.strip()
 
 
-def _only_arm64(part: Path, tell: Say) -> None:
-    (deb,) = _debs(_QEMU, tell)
+def _only_arm64(part: Path, report: Report) -> None:
+    (deb,) = _debs(_QEMU, report)
     files = subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb)], stdout=subprocess.PIPE)
     name = "./usr/bin/qemu-aarch64"
     subprocess.run(["tar", "-x", "-C", str(part), "--strip-components=3", name], stdin=files.stdout, check=True)
@@ -128,14 +128,14 @@ def _only_arm64(part: Path, tell: Say) -> None:
         raise LabError(f"{deb.name}: dpkg-deb ended with {files.returncode}; remove it and run again")
 
 
-def _debs(packages: dict[str, tuple[str, str]], tell: Say, suite: str = DEBIAN_SUITE) -> list[Path]:
-    return download_debs(cache_dir() / "downloads", tell, packages, suite)
+def _debs(packages: dict[str, tuple[str, str]], report: Report, suite: str = DEBIAN_SUITE) -> list[Path]:
+    return download_debs(cache_dir() / "downloads", report, packages, suite)
 
 
-def _once(name: str, make: Callable[[Path], None], what: str, tell: Say) -> Path:
+def _once(name: str, make: Callable[[Path], None], what: str, report: Report) -> Path:
     final = cache_dir() / "trees" / "gcc" / f"{name}-{hash_of_files([Path(__file__)])}"
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return build_once(final, make, what, tell)
+        return build_once(final, make, what, report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None

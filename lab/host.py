@@ -1,4 +1,4 @@
-"""What every host of a lab can do, Linux or Windows, and what may befall it."""
+"""The common interface of a lab's hosts, Linux and Windows, with their faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MB = 1 << 20
 
 
 def mount(*args: str) -> None:
-    """Run mount(8); LabError with its own words if it fails."""
+    """Run mount(8). LabError with its message if it fails."""
     done = subprocess.run(["mount", *args], check=False, capture_output=True, text=True)
     if done.returncode != 0:
         raise LabError(f"mount {' '.join(args)}: {done.stderr.strip()}; expected overlay and tmpfs in this kernel")
@@ -42,19 +42,19 @@ class Host(ABC):
 
     @abstractmethod
     def ensure(self) -> bool:
-        """Make the host what it should be and start it; False if it was so already. Returns before it is up."""
+        """Make or repair the host and start it. Return before it is up, and False if nothing had to be done."""
 
     @abstractmethod
     def destroy(self) -> None:
-        """Remove the host with its disk. Nothing if it is not there."""
+        """Remove the host with its disk, if it exists."""
 
     @abstractmethod
     def known_hosts_line(self) -> str:
-        """The host's line of a known_hosts file, with the newline."""
+        """The host's line for a known_hosts file, with the newline."""
 
     @abstractmethod
     def run(self, command: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command line on the host, not over SSH, so that it works while the link is cut.
+        """Run a command line on the host, without SSH, so it also works while the link is cut.
 
         Raises LabError if `check` and the exit status is not 0, or after `timeout` seconds.
         """
@@ -65,11 +65,11 @@ class Host(ABC):
 
     @abstractmethod
     def boot(self) -> None:
-        """Start the host on the disk it had, its link whole; nothing if it runs. Returns before it is up."""
+        """Start the host with the same disk and a whole link, unless it runs. Return before it is up."""
 
     @abstractmethod
     def fill_disk(self, leave_mb: int = 0) -> None:
-        """Make the host's disk full but for `leave_mb` MB (2**20 bytes)."""
+        """Fill the host's disk, except `leave_mb` MB (2**20 bytes)."""
 
     @abstractmethod
     def free_disk(self) -> None:
@@ -77,17 +77,14 @@ class Host(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Make the host as on the first day, with the same name, address and SSH host key; returns when it is up."""
+        """Make the host again from nothing, with its name, address and SSH host key. Return when it is up."""
 
     def reboot(self) -> None:
-        """Let the host shut down in order and start again; returns at once. LabError if it is no Linux target."""
+        """Shut the host down cleanly and start it again. Return at once. LabError if it is no Linux target."""
         raise LabError(f"host {self.name}: reboot: expected a Linux target")
 
     def set_clock(self, seconds: float) -> None:
-        """Set the host's clock so many seconds ahead (see lab.linux.clock); 0 ends it.
-
-        LabError if it is no Linux target.
-        """
+        """Set the host's clock ahead by seconds (see lab.linux.clock); 0 ends it. LabError if it is no Linux target."""
         raise LabError(f"host {self.name}: clock: expected a Linux target")
 
     def running(self) -> bool:
@@ -95,7 +92,7 @@ class Host(ABC):
         return self.cgroup.populated()
 
     def cut(self) -> None:
-        """Pull the network cable: packets vanish, nobody is told."""
+        """Pull the network cable: packets vanish without an error."""
         faults.set_link(self.lab, self.name, up=False)
 
     def uncut(self) -> None:
@@ -107,29 +104,29 @@ class Host(ABC):
         faults.set_latency(self.lab, self.name, ms)
 
     def loss(self, percent: int) -> None:
-        """Lose that part of all packets, each way, at random; 0 ends it."""
+        """Drop that part of all packets, each way, at random; 0 ends it."""
         faults.set_loss(self.lab, self.name, percent)
 
     def freeze(self) -> None:
-        """Stop every process where it stands: connections are accepted, nothing is answered."""
+        """Stop every process: the kernel accepts connections, and nothing answers."""
         self.cgroup.freeze()
 
     def thaw(self) -> None:
-        """Let a frozen host go on."""
+        """Continue the processes of a frozen host."""
         self.cgroup.thaw()
 
     def kill(self) -> None:
-        """Pull the power plug: silence on the network at once, then every process dies. `boot` starts it again."""
+        """Pull the power plug: cut the network, then kill every process. `boot` starts the host again."""
         self.cut()
         self.cgroup.kill()
 
     def is_up(self, timeout: float = 1.0) -> bool:
-        """Whether the host's sshd greets the controller within `timeout` seconds."""
+        """Whether the host's sshd answers the controller within `timeout` seconds."""
         return self.answers(self.address, self.record.port, timeout)
 
     @staticmethod
     def answers(address: str, port: int, timeout: float = 1.0) -> bool:
-        """Whether an SSH server greets us at that address within `timeout` seconds."""
+        """Whether an SSH server answers at that address within `timeout` seconds."""
         try:
             with socket.create_connection((address, port), timeout) as connection:
                 connection.settimeout(timeout)
@@ -138,21 +135,21 @@ class Host(ABC):
             return False
 
     def wait_up(self, timeout: float = 60.0) -> None:
-        """Wait until `is_up`. LabError after `timeout` seconds, or at once if the host ended by itself."""
+        """Wait until `is_up`. LabError after `timeout` seconds, or at once if the host ended."""
         deadline = time.monotonic() + timeout
         while not self.is_up():
             if not self.running() and time.monotonic() > deadline - timeout + 2:
-                raise LabError(f"host {self.name}: ended by itself; expected it to run; {self.last_words()}")
+                raise LabError(f"host {self.name}: ended; expected it to run; {self.console_end()}")
             if time.monotonic() > deadline:
                 raise LabError(
                     f"host {self.name}: no SSH on {self.address}:{self.record.port} after {timeout:.0f} s; "
-                    f"is it cut, frozen or full? {self.last_words()}"
+                    f"is it cut, frozen or full? {self.console_end()}"
                 )
             time.sleep(0.03)
 
-    def last_words(self) -> str:
-        """The end of the host's console, for error lines."""
+    def console_end(self) -> str:
+        """The last line of the host's console, for error messages."""
         log = self.dir / "console.log"
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
-        said = [line.strip() for line in lines if line.strip()]
-        return f"its console ends: {said[-1]}" if said else f"its console {log} is empty"
+        output = [line.strip() for line in lines if line.strip()]
+        return f"its console ends: {output[-1]}" if output else f"its console {log} is empty"

@@ -59,12 +59,12 @@ def targets() -> list[Entry]:
 
 
 def everybody() -> list[str]:
-    """Names of all hosts, for the inventory's own group, whose data wins over that of `builders` and `targets`."""
+    """Names of all hosts, for the inventory's own group. Its data overrides that of `builders` and `targets`."""
     return [name for name, _ in (*builders(), *targets())]
 
 
 def data() -> dict[str, Any]:
-    """What the lab says in place of group data: its own repository, and pins of archives it made itself."""
+    """The lab's group data: its own repository, and pins of the archives that it made."""
     record = _record()
     pins = [*_pins(record["toolchains"]), *_pins(record["linux_toolchains"], os="linux", kind="tar")]
     repository = record["example"]["repository"]
@@ -84,7 +84,7 @@ def _pins(toolchains: dict[str, dict[str, dict[str, str]]], **where: str) -> lis
 
 
 def _versions(record: dict[str, Any]) -> dict[str, str]:
-    # the first one listed is the lab's default; the second is there to show an upgrade
+    # The first version is the lab's default. The second is for upgrades.
     windows, linux = (
         {tool: next(iter(versions)) for tool, versions in record[kind].items()}
         for kind in ("toolchains", "linux_toolchains")

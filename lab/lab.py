@@ -1,4 +1,4 @@
-"""A running lab: what `python -m lab` and the tests hold in their hands."""
+"""A running lab, as `python -m lab` and the tests use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lab import builders as windows
 from lab import cgroup, example, network, requirements
-from lab.cache import Say, cache_dir, mount_table, remove_tree, say, step
+from lab.cache import Report, cache_dir, mount_table, print_progress, remove_tree, step
 from lab.host import Host
 from lab.linux import builder as standby
 from lab.linux import toolchains, tree
@@ -30,18 +30,20 @@ from lab.state import State, lab_names, write_atomic
 
 T = TypeVar("T")
 
-WORKERS = 8  # hosts made or awaited at the same time; it is waiting, more than work
+WORKERS = 8  # hosts that are made or awaited at the same time; most of it is waiting
 
 
 class Lab:
-    """A lab that is up. As a context manager it goes down at the end."""
+    """A running lab. As a context manager it is ended at the end of the block."""
 
-    def __init__(self, file: LabFile, targets: list[LinuxHost], builders: list[Host], tell: Say = say) -> None:
+    def __init__(
+        self, file: LabFile, targets: list[LinuxHost], builders: list[Host], report: Report = print_progress
+    ) -> None:
         self.file = file
         self.name = file.name
         self.targets = targets
         self.builders = builders
-        self._tell = tell
+        self._tell = report
 
     @classmethod
     def up(
@@ -55,18 +57,18 @@ class Lab:
         target_disk_mb: int | None = None,
         packages: tuple[str, ...] = (),
         linux_builders: int = 0,
-        tell: Say = say,
+        report: Report = print_progress,
     ) -> Lab:
-        """Make the lab `name` be up with exactly these hosts; what runs already and is as wanted is not touched.
+        """Start the lab `name` with exactly these hosts. Hosts that run already as required are not touched.
 
         Arguments:
-            targets, builders, linux_builders: how many Linux targets (t1..), Windows hosts (w1..) and Linux standby
+            targets, builders, linux_builders: number of Linux targets (t1..), Windows hosts (w1..) and Linux standby
                 builders (b1..).
-            suite: Debian release of the targets; or one for each, in their order.
-            builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes), None for none.
-            target_disk_mb: size of a target's disk in MB, None for the default of 2048; it is memory when written to.
-            packages: Debian packages the targets have besides the usual ones: a peer may need more than the product.
-            tell: called with each progress line.
+            suite: Debian release of the targets, or one for each, in order.
+            builder_disk_mb: size limit of a Windows host's C: in MB (2**20 bytes); None: no limit.
+            target_disk_mb: size of a target's disk in MB; None: 2048. It uses memory as it is written.
+            packages: further Debian packages on the targets: a peer may need more than the product.
+            report: called with each progress line.
 
         Raises LabError.
         """
@@ -74,20 +76,20 @@ class Lab:
         _check_size(targets, builders, linux_builders)
         suites = suites_of(suite, targets)
         requirements.check_machine()
-        requirements.install_packages(tell)
-        bases = {one: tree.ensure(cache_dir(), one, tell, packages) for one in dict.fromkeys(suites)}
-        made = windows.Windows.prepare(cache_dir(), tell) if builders else None
-        linux = toolchains.ensure(cache_dir(), tell) if linux_builders else {}
+        requirements.install_packages(report)
+        bases = {one: tree.ensure(cache_dir(), one, report, packages) for one in dict.fromkeys(suites)}
+        made = windows.Windows.prepare(cache_dir(), report) if builders else None
+        linux = toolchains.ensure(cache_dir(), report) if linux_builders else {}
         if linux_builders:
-            tree.ensure(cache_dir(), toolchains.SUITE, tell)
-        with state.lock(tell):
-            requirements.raise_limits(targets + builders + linux_builders, tell)
-            file = _prepare(state, tell)
+            tree.ensure(cache_dir(), toolchains.SUITE, report)
+        with state.lock(report):
+            requirements.raise_limits(targets + builders + linux_builders, report)
+            file = _prepare(state, report)
             file.target_disk_mb = target_disk_mb or DEFAULT_TARGET_DISK_MB
             file.builder_disk_mb = builder_disk_mb
             file.toolchains = made.toolchains() if made else {}
             file.linux_toolchains = linux
-            _drop_surplus(state, file, {"t": targets, "w": builders, "b": linux_builders}, tell)
+            _drop_surplus(state, file, {"t": targets, "w": builders, "b": linux_builders}, report)
             file.targets = [_target_record(file, index, one) for index, one in enumerate(suites, start=1)]
             file.builders = [
                 *(windows.record(file.prefix, index) for index in range(1, builders + 1)),
@@ -96,40 +98,40 @@ class Lab:
                     for index in range(1, linux_builders + 1)
                 ),
             ]
-            lab = cls._of(state, file, bases, made, tell)
+            lab = cls._of(state, file, bases, made, report)
             lab._raise_hosts(state)
             state.write(file)
         return lab
 
     @classmethod
-    def load(cls, name: str, tell: Say = say) -> Lab:
+    def load(cls, name: str, report: Report = print_progress) -> Lab:
         """The lab `name` as lab.json describes it, whether or not its hosts answer. LabError if there is none."""
         state = State(name)
         file = state.read()
         requirements.check_machine()
         with_windows = any(record.os == "windows" for record in file.builders)
-        made = windows.Windows.prepare(cache_dir(), tell) if with_windows else None
-        return cls._of(state, file, {}, made, tell)
+        made = windows.Windows.prepare(cache_dir(), report) if with_windows else None
+        return cls._of(state, file, {}, made, report)
 
     @classmethod
     def _of(
-        cls, state: State, file: LabFile, bases: Mapping[str, Path], made: windows.Windows | None, tell: Say
+        cls, state: State, file: LabFile, bases: Mapping[str, Path], made: windows.Windows | None, report: Report
     ) -> Lab:
         key_pub = state.key.with_suffix(".pub").read_text().strip()
         targets = []
-        for record in file.targets:  # a lab that is up stays on the tree it came up with
+        for record in file.targets:  # a running lab keeps the tree that it started with
             directory = state.host_dir(record.name)
-            root = bases.get(record.suite) or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
+            root = bases.get(record.suite) or recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, report)
             targets.append(LinuxHost(file.name, record, directory, root, file.target_disk_mb, key_pub))
         builders: list[Host] = []
         for record in file.builders:
             directory = state.host_dir(record.name)
             if record.os == "linux":
-                root = recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, tell)
+                root = recorded_tree(directory) or tree.ensure(cache_dir(), record.suite, report)
                 builders.append(standby.LinuxBuilder(file.name, record, directory, root, standby.DISK_MB, key_pub))
             elif made:
                 builders.append(made.host(file.name, record, directory, key_pub, file.builder_disk_mb))
-        return cls(file, targets, builders, tell)
+        return cls(file, targets, builders, report)
 
     @property
     def hosts(self) -> list[Host]:
@@ -167,28 +169,28 @@ class Lab:
             self._tell(f"lab {self.name}: every host was up already")
 
 
-def end(name: str, tell: Say = say, *, anyone: bool = False) -> None:
-    """End the lab `name`: no process, mount, namespace, interface or cgroup stays, whatever state it was in.
+def end(name: str, report: Report = print_progress, *, anyone: bool = False) -> None:
+    """End the lab `name` in any state: no process, mount, namespace, interface or cgroup stays.
 
-    Goes by what the machine shows, not only by what is written down: a start may have been killed at any moment.
-    A lab that runs from another cache is refused, unless `anyone`'s is meant.
+    It reads the machine, not only the records, because a start may have been killed at any moment. A lab of another
+    cache is refused, unless `anyone` is set.
     """
     state = State(name)
     requirements.check_machine()
     if not anyone:
         state.check_ours()
-    with state.lock(tell), step(f"lab {name}: down", tell):
+    with state.lock(report), step(f"lab {name}: down", report):
         _end(state)
 
 
 def all_names() -> list[str]:
-    """Labs of this cache, and labs of which something is left on this machine."""
+    """Labs of this cache, and labs with remains on this machine."""
     return sorted({*lab_names(), *network.lab_names(), *cgroup.lab_names()})
 
 
 def _end(state: State) -> None:
     groups = cgroup.lab_cgroups(state.name)
-    for group in sorted(groups, key=lambda group: "." not in group.name):  # helpers first: they restart hosts
+    for group in sorted(groups, key=lambda group: "." not in group.name):  # helpers first, because they restart hosts
         group.kill()
     network.remove_lab(state.name)
     prefix = network.namespace(state.name, "")
@@ -202,12 +204,12 @@ def _end(state: State) -> None:
     state.unclaim()
 
 
-def _prepare(state: State, tell: Say) -> LabFile:
-    """The lab's folder, keys, example repository and switch; from nothing, or as they are."""
+def _prepare(state: State, report: Report) -> LabFile:
+    """Make the lab's folder, keys, example repository and switch, if they are missing."""
     state.check_ours()
     if state.exists() and not (state.switch_ready.exists() and state.claimed()):
-        _end(state)  # an interrupted start, or the machine was restarted
-    net = state.claim(tell)
+        _end(state)  # its start was interrupted, or the machine was restarted
+    net = state.claim(report)
     state.dir.mkdir(parents=True, exist_ok=True)
     if not state.key.with_suffix(".pub").exists():
         private, public = new_key()
@@ -225,14 +227,14 @@ def _prepare(state: State, tell: Say) -> LabFile:
     return LabFile(state.name, net, str(state.key), str(state.known_hosts), example=repository)
 
 
-def _drop_surplus(state: State, file: LabFile, numbers: dict[str, int], tell: Say) -> None:
-    """Remove the hosts the lab has and should not have any more."""
+def _drop_surplus(state: State, file: LabFile, numbers: dict[str, int], report: Report) -> None:
+    """Remove the hosts that the lab should no longer have."""
     wanted = {f"{kind}{index}" for kind, number in numbers.items() for index in range(1, number + 1)}
     folder = state.dir / "hosts"
     surplus = sorted(path.name for path in folder.iterdir() if path.name not in wanted) if folder.exists() else []
     if not surplus:
         return
-    with step(f"lab {file.name}: removing {' '.join(surplus)}", tell):
+    with step(f"lab {file.name}: removing {' '.join(surplus)}", report):
         for name in surplus:
             for group in cgroup.lab_cgroups(file.name):
                 if group.name.split(".")[0] == name:

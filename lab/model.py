@@ -1,4 +1,4 @@
-"""What a lab is made of, as plain data, and the one error every part of the lab raises."""
+"""The parts of a lab as plain data, and the one error that every part of the lab raises."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_BUILDERS = 20
 
 
 class LabError(Exception):
-    """One line for the user: what went wrong, where, what was expected, what to do next."""
+    """One line for the user: what went wrong, where, what was expected, what to do."""
 
 
 def check_name(name: str) -> str:
-    """Return `name`, or raise LabError if a lab cannot have it."""
+    """Return `name`; raise LabError if it is no valid name of a lab."""
     if NAME.fullmatch(name):
         return name
     raise LabError(f"lab name {name!r}: expected 1 to 6 of a-z and 0-9, such as demo")
@@ -32,10 +32,10 @@ def suites_of(suite: str | Sequence[str], targets: int) -> list[str]:
     """The Debian release of each target, t1's first.
 
     Arguments:
-        suite: one release for all of them, or one for each.
-        targets: how many there are.
+        suite: one release for all targets, or one for each.
+        targets: number of targets.
 
-    Raises LabError: an unknown release, or another number of them than targets.
+    Raises LabError: an unknown release, or a number of releases that differs from the number of targets.
     """
     suites = [suite] * targets if isinstance(suite, str) else list(suite)
     for one in [suite] if isinstance(suite, str) else suites:
@@ -48,7 +48,7 @@ def suites_of(suite: str | Sequence[str], targets: int) -> list[str]:
 
 @dataclass(frozen=True)
 class HostRecord:
-    """One host as lab.json names it: everything an SSH client has to know."""
+    """One host in lab.json: everything that an SSH client needs."""
 
     name: str
     address: str
@@ -59,25 +59,25 @@ class HostRecord:
     arch: str = ""
 
     def as_target(self) -> dict[str, Any]:
-        """The form of the `targets` list of lab.json."""
+        """The entry for the `targets` list of lab.json."""
         data = asdict(self)
         del data["os"]
         return data
 
     def as_builder(self) -> dict[str, Any]:
-        """The form of the `builders` list of lab.json."""
+        """The entry for the `builders` list of lab.json."""
         keys = ["name", "address", "port", "user", "os", *(["suite", "arch"] if self.os == "linux" else [])]
         return {key: getattr(self, key) for key in keys}
 
 
 @dataclass
 class LabFile:
-    """The contents of lab.json, what inventories and tests read.
+    """The contents of lab.json, read by inventories and tests.
 
     Arguments:
-        network: first three octets and a mask, such as 10.77.0.0/24; the controller is .1 in it.
+        network: first three octets and a mask, such as 10.77.0.0/24. The controller is .1 in it.
         target_disk_mb: size of each target's disk in MB (2**20 bytes).
-        builder_disk_mb: the same for Windows hosts; None is no limit.
+        builder_disk_mb: the same for Windows hosts; None: no limit.
     """
 
     name: str
@@ -94,11 +94,11 @@ class LabFile:
 
     @property
     def prefix(self) -> str:
-        """The first three octets, with the dot after them."""
+        """The first three octets, with a dot at the end."""
         return self.network.rsplit(".", 1)[0] + "."
 
     def to_json(self) -> dict[str, Any]:
-        """The file's contents, see docs/lab.md for the keys."""
+        """The contents of the file; docs/lab.md explains the keys."""
         data = {key: value for key, value in vars(self).items() if key not in ("targets", "builders")}
         data["targets"] = [host.as_target() for host in self.targets]
         data["builders"] = [host.as_builder() for host in self.builders]

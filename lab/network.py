@@ -1,6 +1,6 @@
-"""The wires: one bridge in a namespace of its own per lab, one namespace per host, one veth end for the controller.
+"""The network: one bridge in a namespace of its own per lab, one namespace per host, one veth end for the controller.
 
-Names: bridge `gf<lab>-sw` holding `br0`, hosts `gf<lab>-<host>` holding `eth0`, controller's veth `gf<lab>`.
+Names: bridge `gf<lab>-sw` with `br0`, hosts `gf<lab>-<host>` with `eth0`, controller's veth `gf<lab>`.
 Nothing is routed: a host reaches the hosts of its lab and the controller, and no other machine.
 """
 
@@ -22,7 +22,7 @@ def namespace(lab: str, host: str) -> str:
 
 
 def switch(lab: str) -> str:
-    """The network namespace of the lab's bridge. Its ports are named as the hosts."""
+    """The network namespace of the lab's bridge. Its ports have the names of the hosts."""
     return namespace(lab, "sw")
 
 
@@ -32,7 +32,7 @@ def controller_link(lab: str) -> str:
 
 
 def ip(*args: str, check: bool = True) -> str:
-    """Run `ip`; LabError with its own words if it fails and `check` is set."""
+    """Run `ip`. LabError with its message if it fails and `check` is set."""
     return _run(("ip", *args), "", check)
 
 
@@ -48,7 +48,7 @@ def in_namespace(netns: str, *command: str, text: str = "", check: bool = True) 
 
 
 def enter(netns: str) -> list[str]:
-    """The command in front of another one that makes it run inside a network namespace.
+    """A command prefix that runs another command inside a network namespace.
 
     Not `ip netns exec`: that mounts another /sys, which hides the cgroups.
     """
@@ -58,15 +58,15 @@ def enter(netns: str) -> list[str]:
 def _run(command: Sequence[str], text: str, check: bool) -> str:
     done = subprocess.run(command, input=text, check=False, capture_output=True, text=True)
     if check and done.returncode != 0:
-        words = " ".join(command) + (f" [{text.strip()}]" if text else "")
-        raise LabError(f"{words}: {done.stderr.strip() or done.returncode}; does this kernel have veth and bridge?")
+        line = " ".join(command) + (f" [{text.strip()}]" if text else "")
+        raise LabError(f"{line}: {done.stderr.strip() or done.returncode}; does this kernel have veth and bridge?")
     return done.stdout
 
 
 def mac(address: str) -> str:
-    """The hardware address of a host, decided by its IP address.
+    """The hardware address of a host, computed from its IP address.
 
-    A host that is made again thus keeps it: with another one, peers would send to the old for 5-8 s (ARP cache).
+    So a host keeps it when it is made again. Otherwise peers would send to the old address for 5-8 s (ARP cache).
     """
     return "02:4c:" + ":".join(f"{int(octet):02x}" for octet in address.split("."))
 
@@ -103,19 +103,19 @@ def add_host_netns(lab: str, name: str, address: str) -> str:
 
 def del_host_netns(lab: str, name: str) -> None:
     """Remove a host's namespace and its port on the bridge, if they are there."""
-    if (NETNS / switch(lab)).exists():  # the port goes with the namespace, but not before the last process in it
+    if (NETNS / switch(lab)).exists():  # the port vanishes with the namespace, but not before its last process
         ip("-n", switch(lab), "link", "del", name, check=False)
     if (NETNS / namespace(lab, name)).exists():
         ip("netns", "del", namespace(lab, name))
 
 
 def lab_namespaces(lab: str) -> list[str]:
-    """Every network namespace of a lab, by what the machine shows."""
+    """Every network namespace of a lab on this machine."""
     return sorted(path.name for path in NETNS.glob(f"gf{lab}-*")) if NETNS.exists() else []
 
 
 def lab_names() -> list[str]:
-    """Names of labs that have a namespace."""
+    """Names of labs with a namespace."""
     return sorted({path.name[2:].rsplit("-", 1)[0] for path in NETNS.glob("gf*-*")}) if NETNS.exists() else []
 
 

@@ -1,8 +1,8 @@
-"""Delays the frames of one host's link where the kernel has no netem: python -m lab.relay PORT TAP MS CGROUP
+"""Delay the frames of one host's link, for kernels without netem: python -m lab.relay PORT TAP MS CGROUP
 
-Runs in the namespace of the lab's bridge. Takes the host's port off the bridge, puts a TAP in its place, and carries
-frames between the two, each held back for MS milliseconds. Ends by being killed; the TAP goes with it.
-Needs CONFIG_TUN and CONFIG_PACKET only.
+It runs in the namespace of the lab's bridge. It takes the host's port off the bridge, puts a TAP in its place, and
+carries frames between the two, each after MS milliseconds. A kill ends it, and the TAP with it.
+It needs only CONFIG_TUN and CONFIG_PACKET.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6 = 0x01, 0x02, 0x04
 SOL_PACKET, PACKET_VNET_HDR, PACKET_OUTGOING = 263, 15, 4
 ETH_P_ALL = 0x0003
-FRAME = 70_000  # bytes: a 64 KiB segment that the kernel has not cut yet, and its headers
+FRAME = 70_000  # bytes: an uncut 64 KiB segment of the kernel, with its headers
 BUFFER = 8 << 20  # bytes
 
 
 class Lane:
-    """One direction: frames in, the same frames out after the delay, in order."""
+    """One direction: frames come in, and go out in order after the delay."""
 
     def __init__(self, read: Callable[[], bytes], write: Callable[[bytes], object], delay: float) -> None:
         self._read, self._write, self._delay = read, write, delay
         self._held: deque[tuple[float, bytes]] = deque()
 
     def take(self) -> None:
-        """Take what has arrived, at most 64 frames, so that the other direction has its turn."""
+        """Receive at most 64 frames, so that the other direction gets its turn."""
         for _ in range(64):
             try:
                 frame = self._read()
-            except OSError:  # nothing more (EAGAIN), or told once that the port went down (ENETDOWN): a cut
+            except OSError:  # no more frames (EAGAIN), or the port went down (ENETDOWN, reported once): a cut
                 return
             if frame:
                 self._held.append((time.monotonic() + self._delay, frame))
 
     def give(self) -> None:
-        """Send what has been held long enough."""
+        """Send the frames that are due."""
         now = time.monotonic()
         while self._held and self._held[0][0] <= now:
             try:
                 self._write(self._held.popleft()[1])
-            except OSError:  # the port is down (a cut) or its queue is full: on a wire the frame would be lost too
+            except OSError:  # the port is down (a cut) or its queue is full: a wire loses such a frame too
                 continue
 
     def wait(self) -> float:
@@ -62,7 +62,7 @@ class Lane:
 
 
 def open_tap(name: str) -> int:
-    """Make a TAP; frames carry a virtio header, so that checksums and big segments stay the kernel's business."""
+    """Make a TAP. Frames have a virtio header, so the kernel handles checksums and big segments."""
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
     fcntl.ioctl(tap, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)
@@ -97,9 +97,9 @@ def main(port_name: str, tap_name: str, ms: float, cgroup: Path) -> None:
         Lane(lambda: os.read(tap, FRAME), port.send, ms / 1000),
     )
     print("ready", flush=True)
-    silence = os.open(os.devnull, os.O_WRONLY)  # who started us has stopped reading
-    os.dup2(silence, 1)
-    os.dup2(silence, 2)
+    null = os.open(os.devnull, os.O_WRONLY)  # the parent reads no more
+    os.dup2(null, 1)
+    os.dup2(null, 2)
     while True:
         readable, _, _ = select.select(sources, [], [], min(lane.wait() for lane in lanes))
         for source, lane in zip(sources, lanes, strict=True):

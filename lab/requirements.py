@@ -1,4 +1,4 @@
-"""What the machine must be and have. Says no in one line, or installs what is missing."""
+"""The requirements on the machine: refuse it in one line, or install what is missing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lab.cache import Say, say, step
+from lab.cache import Report, print_progress, step
 from lab.model import LabError
 
 OS_RELEASE = "GOFALLBACK_OS_RELEASE"
-"""Environment variable: another os-release file to judge the machine by (for tests)."""
+"""Environment variable: another os-release file, for tests."""
 
 COMMANDS = {
     "git": "git",
@@ -30,7 +30,7 @@ INOTIFY_WANTED = 1024
 
 
 def check_machine() -> None:
-    """Raise LabError unless this is root on a Debian or Ubuntu whose kernel has what the lab stands on."""
+    """Raise LabError unless this is root on a Debian or Ubuntu whose kernel has what the lab needs."""
     if os.geteuid() != 0:
         raise LabError("the lab needs root: it makes network namespaces, mounts and cgroups; run it with sudo")
     _check_system()
@@ -66,14 +66,14 @@ def _filesystems() -> str:
     return Path("/proc/filesystems").read_text()
 
 
-def install_packages(tell: Say = say) -> None:
-    """Install the Debian packages whose commands are missing. LabError with apt's words if that fails."""
+def install_packages(report: Report = print_progress) -> None:
+    """Install the Debian packages of missing commands. LabError with apt's message if that fails."""
     missing = {package for command, package in COMMANDS.items() if shutil.which(command, path=_search_path()) is None}
     missing |= {package for file, package in FILES.items() if not Path(file).exists()}
     if not missing:
         return
     names = sorted(missing)
-    with step(f"packages {' '.join(names)} (apt-get)", tell):
+    with step(f"packages {' '.join(names)} (apt-get)", report):
         _apt("update")
         _apt("install", "--yes", "--no-install-recommends", *names)
 
@@ -87,12 +87,12 @@ def _apt(*args: str) -> None:
     command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *args]
     done = subprocess.run(command, check=False, env=env, capture_output=True, text=True)
     if done.returncode != 0:
-        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {said}")
+        output = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {output}")
 
 
-def raise_limits(hosts: int, tell: Say = say) -> None:
-    """Allow enough inotify instances for `hosts` more hosts: the kernel's 128 end at about 18 of them."""
+def raise_limits(hosts: int, report: Report = print_progress) -> None:
+    """Allow enough inotify instances for `hosts` more hosts: the kernel's default of 128 is enough for about 18."""
     allowed = int(INOTIFY.read_text())
     if allowed >= max(INOTIFY_WANTED, hosts * INOTIFY_PER_HOST + 256):
         return
@@ -106,16 +106,16 @@ def raise_limits(hosts: int, tell: Say = say) -> None:
                 f"on the machine itself: sysctl fs.inotify.max_user_instances={wanted}"
             ) from None
         return
-    tell(f"fs.inotify.max_user_instances {allowed} -> {wanted} until the machine restarts")
+    report(f"fs.inotify.max_user_instances {allowed} -> {wanted} until the machine restarts")
 
 
 def download_package(name: str, folder: Path) -> None:
-    """Download a Debian package into a folder, without installing it. LabError with apt's words if that fails."""
+    """Download a Debian package into a folder without installing it. LabError with apt's message if that fails."""
     command = ["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name]
     done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0:
         _apt("update")
         done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
     if done.returncode != 0 or not list(folder.glob("*.deb")):
-        said = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
-        raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {said}")
+        output = " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:])
+        raise LabError(f"{' '.join(command)}: ended with {done.returncode}: {output}")

@@ -1,8 +1,8 @@
-"""A program with SQLite in it, for builds with C: `github.com/mattn/go-sqlite3` with SQLite's own source in one file.
+"""A program with SQLite, for builds with C: `github.com/mattn/go-sqlite3` with SQLite's own source in one file.
 
-Debian's package of go-sqlite3 leaves SQLite out; its amalgamation, 260,000 lines of C, comes in the npm package
-`better-sqlite3`. Both are put together as upstream does it (`upgrade/upgrade.go` there). With the build tag
-`libsqlite3` the same program is linked against a shared libsqlite3, as upstream's is: Debian 11's serves as sysroot.
+Debian's package of go-sqlite3 does not contain SQLite. Its amalgamation, 260,000 lines of C, is in the npm package
+`better-sqlite3`. They are joined as upstream does it (`upgrade/upgrade.go` there). With the build tag `libsqlite3` the
+program is linked against a shared libsqlite3, like upstream's; Debian 11's is the sysroot.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.foreign.commits import git
 from lab.model import LabError
 from lab.windows.debs import download_debs
@@ -23,11 +23,11 @@ from lab.windows.process import hash_of_files
 
 VERSION: Final = "v1.0.0"
 SQLITE: Final = "3.47.0"
-"""Of the amalgamation."""
+"""Version of the amalgamation."""
 SQLITE_BULLSEYE: Final = "3.34.1"
-"""Of the sysroot's library."""
+"""Version of the sysroot's library."""
 SQLITE_TRIXIE: Final = "3.46.1"
-"""Of Debian 13's own library, which its base system has."""
+"""Version of the library in Debian 13's base system."""
 _AMALGAMATION: Final = (
     "better-sqlite3",
     "11.5.0",
@@ -48,42 +48,42 @@ _FILES = {"sqlite3.c": "sqlite3-binding.c", "sqlite3.h": "sqlite3-binding.h", "s
 _PROGRAM = Path(__file__).parent / "example" / "sums"
 
 
-def repository(tell: Say = say) -> Path:
-    """A bare repository of the program `sums`, its modules vendored. LabError if it cannot be had.
+def repository(report: Report = print_progress) -> Path:
+    """Make a bare repository of the program `sums`, with vendored modules. LabError if a download fails.
 
-    `main` is a commit later than the tag `VERSION`, with one comment line more: for builds with a warm cache.
+    `main` is one commit after the tag `VERSION`, with one more comment line, for builds with a warm cache.
     """
     key = hash_of_files([Path(__file__), *sorted(_PROGRAM.iterdir())])
     final = cache_dir() / "trees" / "sqlite" / f"sums-{key}"
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
-        build_once(final, lambda part: _make(part, tell), "sums, a program with SQLite (Debian, npm)", tell)
+        build_once(final, lambda part: _make(part, report), "sums, a program with SQLite (Debian, npm)", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return final / "sums.git"
 
 
-def bullseye_library(tell: Say = say) -> Path:
-    """A folder with Debian 11's libsqlite3: `debs/` its packages, `sysroot/` what they hold. LabError as above."""
+def bullseye_library(report: Report = print_progress) -> Path:
+    """A folder with Debian 11's libsqlite3: `debs/` has its packages, `sysroot/` their contents. LabError as above."""
     final = cache_dir() / "trees" / "sqlite" / f"bullseye-{_LIBRARY['libsqlite3-0'][1][:8]}"
     final.parent.mkdir(parents=True, exist_ok=True)
 
     def make(part: Path) -> None:
         (part / "debs").mkdir()
-        for deb in download_debs(cache_dir() / "downloads", tell, _LIBRARY, "bullseye"):
+        for deb in download_debs(cache_dir() / "downloads", report, _LIBRARY, "bullseye"):
             subprocess.run(["dpkg-deb", "-x", str(deb), str(part / "sysroot")], check=True)
             shutil.copy(deb, part / "debs")
         shutil.rmtree(part / "sysroot/usr/share")
 
     try:
-        return build_once(final, make, "libsqlite3 of Debian 11", tell)
+        return build_once(final, make, "libsqlite3 of Debian 11", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
 
 
-def _make(part: Path, tell: Say) -> None:
+def _make(part: Path, report: Report) -> None:
     downloads = cache_dir() / "downloads"
-    (deb,) = download_debs(downloads, tell, _BINDING)
+    (deb,) = download_debs(downloads, report, _BINDING)
     subprocess.run(["dpkg-deb", "-x", str(deb), str(part / "deb")], check=True)
     work = part / "work"
     shutil.copytree(_PROGRAM, work)
@@ -94,7 +94,7 @@ def _make(part: Path, tell: Say) -> None:
     for file in source.iterdir():
         if file.is_file() and not file.name.endswith("_test.go") and file.name not in _FILES.values():
             shutil.copy(file, vendored)
-    # Debian took the tag away, so that its own library is always used; upstream has it.
+    # Debian removed the tag, so that its own library is always used. Upstream has it.
     shared = vendored / "sqlite3_libsqlite3.go"
     shared.write_text("//go:build libsqlite3\n\n" + shared.read_text())
     _amalgamation(npm_tarball(downloads, *_AMALGAMATION), vendored)

@@ -1,4 +1,4 @@
-"""Where a lab is written down: its folder in the cache, and in /run, so that a name is used once per machine."""
+"""The records of a lab: its folder in the cache, and an entry in /run, so a name is used once per machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lab.cache import Say, cache_dir, locked
+from lab.cache import Report, cache_dir, locked
 from lab.model import LabError, LabFile, check_name
 
 RUN = Path("/run/gofallback-lab")
-"""Registry of running labs. On tmpfs: after a reboot of the machine no lab is running, and none is listed."""
+"""Registry of running labs. It is on tmpfs: after a reboot of the machine no lab runs, and none is listed."""
 
 NETWORKS = [f"10.77.{third}.0/24" for third in range(256)]
 
@@ -35,32 +35,32 @@ class State:
         return self.dir / "hosts" / host
 
     def exists(self) -> bool:
-        """Whether anything of this lab is written down."""
+        """Whether this lab has a folder."""
         return self.dir.exists()
 
     def read(self) -> LabFile:
-        """lab.json; LabError if there is none or it is no longer readable."""
+        """Read lab.json. LabError if it is missing or not readable."""
         try:
             return LabFile.from_json(json.loads(self.file.read_text()))
         except FileNotFoundError:
-            raise LabError(f"lab {self.name}: not there; start it: python -m lab up --name {self.name}") from None
+            raise LabError(f"lab {self.name}: does not exist; start it: python -m lab up --name {self.name}") from None
         except (ValueError, KeyError, TypeError) as error:
             raise LabError(f"{self.file}: not readable ({error}); python -m lab down --name {self.name}") from None
 
     def write(self, lab: LabFile) -> None:
-        """Write lab.json, whole or not at all."""
+        """Write lab.json atomically."""
         write_atomic(self.file, json.dumps(lab.to_json(), indent=1) + "\n")
 
     @contextmanager
-    def lock(self, tell: Say) -> Iterator[None]:
-        """Only one command at a time starts or ends this lab."""
+    def lock(self, report: Report) -> Iterator[None]:
+        """Let only one command at a time start or end this lab."""
         RUN.mkdir(mode=0o755, exist_ok=True)
-        with locked(RUN / f"{self.name}.lock", f"lab {self.name}", tell):
+        with locked(RUN / f"{self.name}.lock", f"lab {self.name}", report):
             yield
 
-    def claim(self, tell: Say) -> str:
-        """Take this lab's name and a free network on this machine, return the network. Call with the lock held."""
-        with locked(RUN / "networks.lock", "networks of labs", tell):
+    def claim(self, report: Report) -> str:
+        """Register this lab's name and a free network; return the network. Call it with the lock held."""
+        with locked(RUN / "networks.lock", "networks of labs", report):
             self.check_ours()
             entry = RUN / f"{self.name}.json"
             if entry.exists():
@@ -72,7 +72,7 @@ class State:
             return network
 
     def check_ours(self) -> None:
-        """LabError if a lab of this name runs from another cache."""
+        """Raise LabError if a lab of this name runs from another cache."""
         entry = RUN / f"{self.name}.json"
         owner = json.loads(entry.read_text())["dir"] if entry.exists() else str(self.dir)
         if owner != str(self.dir) and Path(owner).exists():
@@ -83,23 +83,23 @@ class State:
             )
 
     def claimed(self) -> bool:
-        """Whether this lab is registered as running since the machine was started."""
+        """Whether this lab is registered since the machine was started."""
         entry = RUN / f"{self.name}.json"
         return entry.exists() and json.loads(entry.read_text())["dir"] == str(self.dir)
 
     def unclaim(self) -> None:
-        """Give name and network back."""
+        """Remove the registration of name and network."""
         (RUN / f"{self.name}.json").unlink(missing_ok=True)
 
 
 def lab_names() -> list[str]:
-    """Labs that are written down in this cache."""
+    """Labs with a folder in this cache."""
     root = cache_dir() / "labs"
     return sorted(path.name for path in root.iterdir() if path.is_dir()) if root.exists() else []
 
 
 def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write `text` beside `path` and rename it there: a reader sees the old file or the new one."""
+    """Write `text` beside `path` and rename it: a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.touch(mode=mode)
@@ -108,7 +108,7 @@ def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
 
 
 def _taken() -> set[str]:
-    """Networks that other labs registered, and those this machine routes for another reason."""
+    """Networks of other labs, and networks that this machine routes for another reason."""
     taken = {json.loads(entry.read_text())["network"] for entry in RUN.glob("*.json")}
     routes = subprocess.run(["ip", "-4", "route", "show", "table", "all"], check=True, capture_output=True, text=True)
     for line in routes.stdout.splitlines():

@@ -1,6 +1,6 @@
-"""An artifact store filled without a builder: the example service and the agent, built here by the lab's Go for Linux.
+"""Fill an artifact store without a builder: example service and agent, built here with the lab's Go for Linux.
 
-For tests and measurements that begin with a release, so that they need no Windows host.
+For tests and measurements that start with a release, so that they need no Windows host.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gofallback.gobuild.plan import AGENT, agent_spec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.statement import Materials
-from lab.cache import Say, cache_dir, say, step
+from lab.cache import Report, cache_dir, print_progress, step
 from lab.example import HELLO
 from lab.linux.clock import DIGEST, patched
 from lab.model import LabError
@@ -32,18 +32,18 @@ from lab.windows import pins, trees
 PLATFORM = "linux/amd64"
 
 
-def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say = say) -> list[Stored]:
-    """See to it that a controller's store has these versions of the example, and the agent of today's sources.
+def stock(home: Path, versions: Iterable[str], *, clock: bool = False, report: Report = print_progress) -> list[Stored]:
+    """Add these versions of the example, and the current agent, to a controller's store.
 
-    Each is signed with the controller's key, as what a builder made is.
+    Each is signed with the controller's key, like an artifact of a builder.
 
     Arguments:
         home: $GOFALLBACK_HOME of that controller.
-        versions: such as v1.0.0; all are made of the same sources and differ in the version they tell.
-        clock: build the agent with a Go that heeds `Host.set_clock`.
-        tell: called with each progress line.
+        versions: such as v1.0.0; all have the same sources and differ in the version that they report.
+        clock: build the agent with a Go that follows `Host.set_clock`.
+        report: called with each progress line.
 
-    Raises LabError with go's own words if a build fails.
+    Raises LabError with go's message if a build fails.
     """
     specs = [_hello(version) for version in versions]
     specs.append(agent_spec(pins.GO_DEFAULT, PLATFORM, agent_digest()))
@@ -54,7 +54,7 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say
     signer = controller_key(home / "keys")
     found = []
     for spec in specs:
-        stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, tell)
+        stored = kept.find(spec.service, spec.key) or _build(kept, spec, clock, report)
         manifest = stored.manifest
         signed = attestations(manifest, manifest_text(manifest), inspect(stored.path), Materials(), signer)
         found.append(theirs.add(manifest, stored.path, signed))
@@ -62,7 +62,7 @@ def stock(home: Path, versions: Iterable[str], *, clock: bool = False, tell: Say
 
 
 def _hello(version: str) -> BuildSpec:
-    """The commit stands for the sources: another checkout of them must not find this binary in the cache."""
+    """The spec of the example. Its commit is a hash of the sources, so changed sources never match a cached binary."""
     digest = hashlib.sha256()
     for file in sorted(HELLO.rglob("*")):
         if file.is_file():
@@ -81,15 +81,15 @@ def _hello(version: str) -> BuildSpec:
 
 
 def _overlay(root: Path, scratch: Path) -> list[str]:
-    """Arguments of go build that make `time.Now` heed the lab's clock."""
+    """Arguments of go build that make `time.Now` follow the lab's clock."""
     source, ours, table = root / "src/time/time.go", scratch / "time.go", scratch / "overlay.json"
     ours.write_text(patched(source.read_text()))
     table.write_text(json.dumps({"Replace": {str(source): str(ours)}}))
     return [f"-overlay={table}"]
 
 
-def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, tell: Say) -> Stored:
-    root = trees.go_for_linux(cache_dir(), spec.go_version, tell)
+def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, report: Report) -> Stored:
+    root = trees.go_for_linux(cache_dir(), spec.go_version, report)
     environment = {
         "PATH": f"{root}/bin:/usr/bin:/bin",
         "HOME": str(cache_dir()),
@@ -100,9 +100,9 @@ def _build(store: ArtifactStore, spec: BuildSpec, clock: bool, tell: Say) -> Sto
         "GOPROXY": "off",
         "CGO_ENABLED": "0",
     }
-    with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", tell):
+    with tempfile.TemporaryDirectory() as scratch, step(f"{spec.service} {spec.version} for {spec.platform}", report):
         began, source, output = time.monotonic(), HELLO, Path(scratch, spec.file_name)
-        if spec.service == AGENT:  # what its digest was taken of, not whatever an editor writes meanwhile
+        if spec.service == AGENT:  # the files of the digest, even if an editor writes meanwhile
             source = Path(scratch, "source")
             source.mkdir()
             for name, content in agent_files().items():

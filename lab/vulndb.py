@@ -1,6 +1,6 @@
-"""A vulnerability database in Go's own format, with what a test wants in it; and Debian's govulncheck to read it.
+"""A vulnerability database in Go's own format, with a test's entries, and Debian's govulncheck to read it.
 
-The real database (vuln.go.dev) cannot be had from a package registry. The format is that of
+No package registry has the real database (vuln.go.dev). The format is that of
 https://go.dev/doc/security/vuln/database: `index/db.json`, `index/modules.json`, and one OSV entry a file in `ID/`.
 """
 
@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.model import LabError
 from lab.windows.debs import download_debs
 from lab.windows.errors import WindowsLabError
 
 PACKAGE = {"govulncheck": ("1.0.4-1", "0c8be3ebcfecbac9f85f487d5523e3294b367c00c781a4d0b2163b06e6e79f3b")}
-"""Of the suite that `lab.windows.pins.DEBIAN_SUITE` names; bookworm's is older than the format of today's answer."""
+"""From the suite in `lab.windows.pins.DEBIAN_SUITE`. Bookworm's is too old: it prints an older format."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class Entry:
     module: str
     """Path of the module; `stdlib` for Go's own packages."""
     fixed: str
-    """First version without it, such as `1.2.4`; empty: none yet."""
+    """First version without it, such as `1.2.4`; empty if there is none yet."""
     packages: Mapping[str, list[str]] = field(default_factory=dict)
     """Package -> vulnerable functions; an empty list: all of them."""
     aliases: tuple[str, ...] = ()
     summary: str = "made by the lab"
 
     def osv(self, modified: str) -> dict[str, Any]:
-        """The entry as https://ossf.github.io/osv-schema has it."""
+        """The entry in the form of https://ossf.github.io/osv-schema."""
         events = [{"introduced": "0"}, *([{"fixed": self.fixed}] if self.fixed else [])]
         imports = [
             {"path": path, **({"symbols": symbols} if symbols else {})} for path, symbols in self.packages.items()
@@ -62,12 +62,12 @@ class Entry:
 
 
 def write(folder: Path, entries: Iterable[Entry], modified: datetime | None = None) -> str:
-    """Write a database; the URL that `vulnerabilities.database` takes.
+    """Write a database; return its URL for `vulnerabilities.database`.
 
     Args:
-        folder: to be made.
-        entries: what is known.
-        modified: when it was changed last; default: now.
+        folder: new folder.
+        entries: known vulnerabilities.
+        modified: time of the last change; default: now.
     """
     at = (modified or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
     known = list(entries)
@@ -87,16 +87,16 @@ def _json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def govulncheck(tell: Say = say) -> Path:
-    """Debian's govulncheck, unpacked into the cache if it is not there yet. LabError if it cannot be had."""
+def govulncheck(report: Report = print_progress) -> Path:
+    """Unpack Debian's govulncheck into the cache if it is missing; return the program. LabError if that fails."""
     final = cache_dir() / "trees" / "govulncheck"
 
     def unpack(folder: Path) -> None:
-        (deb,) = download_debs(cache_dir() / "downloads", tell, PACKAGE)
+        (deb,) = download_debs(cache_dir() / "downloads", report, PACKAGE)
         subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], check=True)
 
     try:
-        build_once(final, unpack, "govulncheck (Debian)", tell)
+        build_once(final, unpack, "govulncheck (Debian)", report)
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return final / "usr" / "bin" / "govulncheck"

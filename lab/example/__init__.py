@@ -1,4 +1,4 @@
-"""The example services and the git repositories they are built from: hello, which a lab serves, and ledger."""
+"""The example services and their git repositories: hello, which every lab has, and ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lab.model import LabError
 
 HELLO = Path(__file__).with_name("hello")
 FIRST = Path(__file__).with_name("hello-v1.0.0")
-"""Files of the first release where they differ from `hello`, which is the second."""
+"""Files of the first release that differ from `hello`, which is the second."""
 
 LEDGER = Path(__file__).with_name("ledger")
 """Two programs, an embedded file, generated code, and files of its releases."""
@@ -25,7 +25,7 @@ RELEASES = (
 
 
 def make_repository(path: Path) -> None:
-    """Make the bare repository at `path`, if it is not there: two commits, two tags, the same ids on every machine."""
+    """Make the bare repository at `path` if it is missing: two commits, two tags, the same ids on every machine."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def make_repository(path: Path) -> None:
 
 
 def make_ledger(path: Path) -> None:
-    """Make the repository of ledger at `path`: tag v1.0.0 on branch main, and a branch whose generator nobody has."""
+    """Make the repository of ledger at `path`: tag v1.0.0 on branch main, and a branch with a missing generator."""
     path.mkdir(parents=True)
     shutil.copytree(LEDGER, path, dirs_exist_ok=True, copy_function=shutil.copyfile)
     (path / "web" / "check.sh").chmod(0o755)
@@ -66,13 +66,13 @@ def _furnish(work: Path, first: bool) -> None:
             if file.is_file():
                 copy = work / file.relative_to(source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)  # contents only: no mode of the checkout may change the commit's id
+                shutil.copyfile(file, copy)  # contents only: the modes of the checkout must not change the commit's id
 
 
 def _git(where: Path, *args: str, date: str = "") -> None:
     env = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": "/nonexistent",  # whoever runs the lab signs, renames or hooks nothing here
+        "HOME": "/nonexistent",  # the user's own settings (signing, names, hooks) have no effect here
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "Hello Team",

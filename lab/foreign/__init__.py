@@ -1,8 +1,8 @@
-"""Git repositories of programs that were not written for this project, with vendor folders made of Debian's source.
+"""Git repositories of programs of other projects, with vendor folders made from Debian's source packages.
 
-Debian carries Go source as a GOPATH (`golang-*-dev`). The lab asks Go itself which packages a program imports there,
-puts the program's own into a module and the others into `vendor/` with a `modules.txt` that fits, and commits that:
-twice, so that there is a next commit to build warm. The same packages give the same commits on every machine.
+Debian has Go source as a GOPATH (`golang-*-dev`). `go list` shows which packages a program imports there. The program's
+own packages go into a module, the others into `vendor/` with a matching `modules.txt`. The lab commits twice, so there
+is a next commit for a warm build. The same Debian packages give the same commits on every machine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cache import Say, build_once, cache_dir, say
+from lab.cache import Report, build_once, cache_dir, print_progress
 from lab.foreign import pins
 from lab.foreign.commits import commit_twice
 from lab.foreign.packages import imported, lines_of
@@ -33,47 +33,49 @@ class Made:
 
     program: pins.Program
     repository: Path
-    """Bare. `main` is the tag's commit with one comment line more."""
+    """Bare. `main` is one commit after the tag, with one more comment line."""
     lines: int
-    """Lines of Go that are compiled for linux/amd64, the standard library left out."""
+    """Lines of Go that are compiled for linux/amd64, without the standard library."""
 
 
 def program(name: str) -> pins.Program:
-    """One of `pins.PROGRAMS`. LabError if there is none of that name."""
+    """The program of that name in `pins.PROGRAMS`. LabError if there is none."""
     for one in pins.PROGRAMS:
         if one.name == name:
             return one
     raise LabError(f"no program {name!r} in lab/foreign/pins.py; there are {', '.join(p.name for p in pins.PROGRAMS)}")
 
 
-def ensure(wanted: pins.Program, tell: Say = say) -> Made:
-    """Download, unpack and commit what is not in the cache yet. LabError, one line, if that fails.
+def ensure(wanted: pins.Program, report: Report = print_progress) -> Made:
+    """Download, unpack and commit a program that is not in the cache yet. LabError in one line if that fails.
 
     Needs Debian's archive the first time: 2 MB for age, 52 MB for etcd.
     """
     key = hash_of_files(sorted(Path(__file__).parent.glob("*.py")))
     final = cache_dir() / "trees" / "foreign" / f"{wanted.name}-{key}"
     try:
-        build_once(final, lambda folder: _make(wanted, folder, tell), f"{wanted.name} {wanted.version} (Debian)", tell)
+        build_once(
+            final, lambda folder: _make(wanted, folder, report), f"{wanted.name} {wanted.version} (Debian)", report
+        )
     except WindowsLabError as error:
         raise LabError(str(error)) from None
     return Made(wanted, final / "repository.git", int((final / "lines").read_text()))
 
 
-def _make(wanted: pins.Program, folder: Path, tell: Say) -> None:
+def _make(wanted: pins.Program, folder: Path, report: Report) -> None:
     packages = {f"golang-{name}-dev": pins.PINS[name] for name in wanted.needs}
     scratch = folder / "scratch"
     (scratch / SOURCES).mkdir(parents=True)
     owners: dict[str, str] = {}
-    for deb in download_debs(cache_dir() / "downloads", tell, packages):
+    for deb in download_debs(cache_dir() / "downloads", report, packages):
         subprocess.run(["dpkg-deb", "-x", str(deb), str(scratch / "one")], check=True)
-        # `golang-x_1%3a0.25.0+ds-1_all.deb`: the version that was had, which may be newer than the pinned one
+        # `golang-x_1%3a0.25.0+ds-1_all.deb`: the downloaded version, which may be newer than the pinned one
         version = deb.name.split("_")[1].replace("%3a", ":")
         source = scratch / "one" / SOURCES
         owners |= {str(path.parent.relative_to(source)): version for path in source.rglob("*.go")}
         shutil.copytree(source, scratch / SOURCES, dirs_exist_ok=True, symlinks=True)
         shutil.rmtree(scratch / "one")
-    go = go_for_linux(cache_dir(), GO_DEFAULT, tell) / "bin" / "go"
+    go = go_for_linux(cache_dir(), GO_DEFAULT, report) / "bin" / "go"
     found = imported(go, scratch / SOURCES, wanted)
     work = folder / "work"
     write_module(found, scratch / SOURCES, wanted, owners, work)

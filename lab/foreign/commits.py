@@ -1,4 +1,4 @@
-"""The repository of a foreign program: a commit with a tag, and a next one on `main`."""
+"""Make the repository of a foreign program: a commit with a tag, and a next one on `main`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _DATES = ("2026-01-05T09:00:00Z", "2026-02-02T09:00:00Z")
 
 
 def commit_twice(work: Path, program: Program, bare: Path) -> None:
-    """Commit what is in `work`, tag it, add a comment line to a file of the main package, commit that; clone bare."""
+    """Commit `work` and tag it, commit one more comment line in a file of the main package, and clone it bare."""
     git(work, "init", "--quiet", "--initial-branch=main")
-    # What Debian's source has is committed as it is: no file of it may ask for other line ends.
+    # Debian's source is committed unchanged: a file of it must not request other line ends.
     git(work, "config", "core.autocrlf", "false")
     git(work, "add", "--all", "--force")
     git(work, "commit", "--quiet", f"--message={program.name} {program.version}, source of Debian", date=_DATES[0])
@@ -29,11 +29,11 @@ def commit_twice(work: Path, program: Program, bare: Path) -> None:
 
 
 def git(where: Path, *args: str, date: str = "") -> None:
-    """Run git as nobody in particular, so that the same files give the same commit everywhere. LabError if it fails."""
+    """Run git with a fixed identity, so that equal files give equal commits everywhere. LabError if it fails."""
     identity = {f"GIT_{who}_{what}": "lab" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     env = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": "/nonexistent",  # whoever runs the lab signs, renames or hooks nothing here
+        "HOME": "/nonexistent",  # the user's own settings (signing, names, hooks) have no effect here
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_DATE": date,

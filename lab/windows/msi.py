@@ -1,20 +1,20 @@
 """A real MSI of Go for Windows, for `msiexec /qn`: made with Wine's own cabarc and winemsibuilder.
 
-It has the shape of the vendor's: product name, INSTALLDIR, the registry value, the machine's PATH. Its GOROOT lacks
-Go's own tests, which halves it. `ensure_msi` makes it when somebody asks; the lab does not need it to come up.
+Like the vendor's it has product name, INSTALLDIR, the registry value and the machine's PATH. Its GOROOT has no tests of
+Go itself, which halves the size. `ensure_msi` makes it on request; the lab starts without it.
 """
 
 import shutil
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from lab.cache import Report
 from lab.windows.errors import WindowsLabError
 from lab.windows.trees import Archive, WindowsTrees, kept_archive
 from lab.windows.wine import clone_template, forget_server
 
-Say = Callable[[str], None]
 Row = Sequence[str | int]
 NAMESPACE = uuid.UUID("6f1c2f5e-52f4-4f0a-9c36-3f6c0f1d1a10")
 CABINET = "go.cab"
@@ -44,10 +44,10 @@ SEQUENCE = {
 }
 
 
-def ensure_msi(cache: Path, trees: WindowsTrees, version: str, say: Say) -> Archive:
-    """The MSI of Go `version` (one of `trees.go`), made once under `cache`/trees/toolchains.
+def ensure_msi(cache: Path, trees: WindowsTrees, version: str, report: Report) -> Archive:
+    """Make the MSI of Go `version` (one of `trees.go`) once under `cache`/trees/toolchains.
 
-    Raises `WindowsLabError` if the version is not one of the lab's or Wine's tools refuse.
+    Raises `WindowsLabError` if the lab does not have that version, or if Wine's tools fail.
     """
     if version not in trees.go:
         raise WindowsLabError(f"go {version}: not one of the lab's versions ({', '.join(trees.go)})")
@@ -56,11 +56,11 @@ def ensure_msi(cache: Path, trees: WindowsTrees, version: str, say: Say) -> Arch
         _make(trees, version, final)
 
     final = cache.resolve() / "trees/toolchains" / f"go{version}.windows-amd64.msi"
-    return kept_archive(final, f"go {version} for windows, as MSI", make, say)
+    return kept_archive(final, f"go {version} for windows, as MSI", make, report)
 
 
 def _make(trees: WindowsTrees, version: str, final: Path) -> None:
-    """Build the MSI in a Windows host of its own, which is thrown away."""
+    """Build the MSI in a temporary Windows host."""
     prefix = final.with_name(".msi.building")
     trees.wine.end_strays(prefix)
     shutil.rmtree(prefix, ignore_errors=True)
@@ -73,7 +73,7 @@ def _make(trees: WindowsTrees, version: str, final: Path) -> None:
         for name, text in tables.items():
             (work / f"{name}.idt").write_text(text, newline="")
         tools = [
-            f"cabarc -m mszip -r N {CABINET} files",  # the order is that of the names, as Sequence has it
+            f"cabarc -m mszip -r N {CABINET} files",  # in the order of the names, as in Sequence
             "winemsibuilder -i go.msi " + " ".join(f"{name}.idt" for name in tables),
             f"winemsibuilder -a go.msi {CABINET} {CABINET}",
         ]
@@ -89,7 +89,7 @@ def _make(trees: WindowsTrees, version: str, final: Path) -> None:
 
 
 def _stage(archive: Path, folder: Path) -> list[str]:
-    """Unpack Go's files to `folder` under the cabinet's names f000001, ..; return their paths below GOROOT."""
+    """Unpack Go's files to `folder` with the cabinet's names f000001, ..; return their paths below GOROOT."""
     with zipfile.ZipFile(archive) as source:
         names = [
             name for name in sorted(source.namelist()) if "/testdata/" not in name and not name.endswith("_test.go")
@@ -100,7 +100,7 @@ def _stage(archive: Path, folder: Path) -> list[str]:
 
 
 def _table(name: str, columns: str, types: str, keys: str, rows: Iterable[Row]) -> str:
-    """One table in the IDT text form: learn.microsoft.com/windows/win32/msi/archive-file-format."""
+    """One table in the IDT text format: learn.microsoft.com/windows/win32/msi/archive-file-format."""
     head = [columns.split(), types.split(), [name, *keys.split()]]
     return "".join("\t".join(str(value) for value in row) + "\r\n" for row in [*head, *rows])
 

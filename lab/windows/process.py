@@ -18,7 +18,7 @@ def run(
     cwd: Path | None = None,
     timeout: float = 900,
 ) -> str:
-    """Run `command`, return its standard output; raise `WindowsLabError` naming `what` with the last error line.
+    """Run `command`, return its standard output; raise `WindowsLabError` with `what` and the last error line.
 
     `timeout` is in seconds; the default covers a slow download line.
     """
@@ -52,7 +52,7 @@ def check_sha256(path: Path, expected: str, what: str) -> None:
 
 
 def hash_of_files(paths: Sequence[Path]) -> str:
-    """One short hash over names and contents of `paths`: the key of what is built from them."""
+    """A short hash over names and contents of `paths`: the key of what is built from them."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -66,9 +66,9 @@ def building_folder(final: Path) -> Path:
 
 @contextmanager
 def building(final: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder that becomes `final` when the block ends well and disappears when it does not.
+    """Yield an empty temporary folder. It becomes `final` when the block succeeds, and is removed when it fails.
 
-    What an earlier, killed run left behind is swept first. Only finished folders ever carry the final name.
+    Remains of an earlier, killed run are removed first. Only finished folders get the final name.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = building_folder(final)

@@ -1,4 +1,4 @@
-"""SFTP as Win32-OpenSSH serves it: `/C:/x` paths, names without case, rename that refuses an existing target."""
+"""SFTP like Win32-OpenSSH: `/C:/x` paths, case-insensitive names, a rename that refuses an existing target."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any
 import asyncssh
 
 FORBIDDEN = frozenset('<>:"|?*')
-"""Characters no Windows file name may hold: learn.microsoft.com/windows/win32/fileio/naming-a-file."""
+"""Characters that no Windows file name may have: learn.microsoft.com/windows/win32/fileio/naming-a-file."""
 
 
 def find_ignoring_case(base: Path, parts: list[str]) -> Path:
-    """`base`/`parts` with every part spelled as it is on disk; parts that are not there stay as given."""
+    """`base`/`parts`, with every part spelled as on disk. Missing parts stay as given."""
     path = base
     for part in parts:
         step = path / part
@@ -23,7 +23,7 @@ def find_ignoring_case(base: Path, parts: list[str]) -> Path:
 
 
 def local_path(drive_c: Path, home: str, remote: bytes) -> Path:
-    """The file behind an SFTP path: `/C:/x`, `C:/x`, `C:\\x`, `/x` (of drive C) or relative to the profile `home`.
+    """The file of an SFTP path: `/C:/x`, `C:/x`, `C:\\x`, `/x` (of drive C) or relative to the profile `home`.
 
     `home` is relative to drive C. Raises `SFTPNoSuchFile` for other drives and for names Windows does not allow.
     """
@@ -46,7 +46,7 @@ def sftp_server(drive_c: Path, home: str) -> type[asyncssh.SFTPServer]:
     root = str(drive_c).encode()
 
     class WindowsSFTP(asyncssh.SFTPServer):
-        """Maps every path into drive C; opened files are the host's own files."""
+        """Maps every path into drive C. Opened files are the host's own files."""
 
         def map_path(self, path: bytes) -> bytes:
             return str(local_path(drive_c, home, path)).encode("utf-8", "surrogateescape")

@@ -1,8 +1,8 @@
-"""The SSH server of one Windows host, run as a process of its own in the host's network namespace.
+"""The SSH server of one Windows host, a process of its own in the host's network namespace.
 
-`python -m lab.windows.sshd CONFIG.json`: see `ServerConfig`. What it does is what Win32-OpenSSH 9.5 does, as far as a
-client can tell: one user, public keys, exec through `cmd.exe /c`, stdout and stderr apart, 32-bit exit codes, sessions
-ended with their connection, at most ten sessions on a connection, SFTP. No PTY and no port forwarding.
+`python -m lab.windows.sshd CONFIG.json`: see `ServerConfig`. For a client it behaves like Win32-OpenSSH 9.5: one user,
+public keys, exec through `cmd.exe /c`, separate stdout and stderr, 32-bit exit codes, sessions that end with their
+connection, at most ten sessions on a connection, SFTP. No PTY and no port forwarding.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from lab.windows.wine import USER, Wine, raise_open_files
 
 VERSION = "OpenSSH_for_Windows_9.5"
 MAX_SESSIONS = 10
-"""sshd_config's MaxSessions as shipped."""
+"""The default MaxSessions of sshd_config."""
 LAUNCHER = r"C:\windows\system32\OpenSSH\sshexec.exe"
 STATE = r"C:\ProgramData\ssh\lab"
 COMMAND_LIMIT = 8150
-"""Longest command in characters that Wine's cmd takes; above it hangs. Windows' limit for the whole line is 8191."""
+"""Longest command in characters; with a longer one Wine's cmd hangs. Windows' limit for the whole line is 8191."""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What the server needs to know, read from a JSON file of the same keys."""
+    """Configuration of the server, from a JSON file with the same keys."""
 
     address: str
     port: int
@@ -51,18 +51,18 @@ class ServerConfig:
 
     @property
     def ssh_folder(self) -> Path:
-        """C:\\ProgramData\\ssh: host key and administrators' key file, where the real one has them."""
+        """C:\\ProgramData\\ssh: host key and administrators' key file, as on a real Windows."""
         return self.drive_c / "ProgramData/ssh"
 
 
 def _die_with_server() -> None:
-    """Make the launcher end when the server is killed; its job object then takes the command's tree with it."""
+    """Make the launcher end when the server is killed. Its job object then ends the command's processes."""
     raise_open_files()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Service:
-    """The running service: its Wine, the machine's environment at its start, and a number for each session."""
+    """The running service: its Wine, the machine's environment at its start, a number for each session."""
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
@@ -84,9 +84,9 @@ class Service:
         )
 
     async def begin(self) -> None:
-        """Boot: start wineserver, and take the machine's environment, which sessions get until the next start.
+        """Boot: start wineserver, and store the machine's environment for all sessions until the next start.
 
-        The output goes nowhere, since Wine's services inherit it and live on.
+        Output is discarded, because Wine's services inherit it and live on.
         """
         self.state.mkdir(parents=True, exist_ok=True)
         for left in self.state.iterdir():
@@ -109,7 +109,7 @@ class Service:
 
 
 class Connection(asyncssh.SSHServer):
-    """One client connection: counts its sessions and holds their common environment."""
+    """One client connection: counts its sessions and has their common environment."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
@@ -140,7 +140,7 @@ class Connection(asyncssh.SSHServer):
         return session
 
     async def _count_down(self, session: Any) -> None:
-        await asyncio.sleep(0)  # the channel exists once the open has been answered
+        await asyncio.sleep(0)  # the channel exists after the reply to the open request
         channel = session.channel
         while channel is None:
             await asyncio.sleep(0.001)
@@ -163,14 +163,14 @@ class Connection(asyncssh.SSHServer):
             return
         number = next(self.service.numbers)
         result = self.service.state / f"{number}.rc"
-        # The first command of a connection makes the environment the others of it share, as the real server does.
+        # The first command of a connection makes the environment for the others, as in the real server.
         shared = self.service.state / f"{self.number}.env"
         async with self.first:
             pipe = asyncio.subprocess.PIPE
             child = await self.service.launch(self._variables(command, number), stdin=pipe, stdout=pipe, stderr=pipe)
             while not shared.exists() and child.returncode is None:
                 await asyncio.sleep(0.005)
-        # Win32-OpenSSH ends the shell, and with it the job object, whatever the signal is (w32_kill, signal_sigchld.c).
+        # On any signal, Win32-OpenSSH ends the shell, and with it the job object (w32_kill, signal_sigchld.c).
         process.signal_received = lambda _name: end_command(child)
         try:
             code = await follow(process, child, result)
@@ -201,7 +201,7 @@ def _end(process: Any, code: int) -> None:
 
 
 async def serve(config: ServerConfig) -> None:
-    """Start the service and serve until the process is told to end."""
+    """Start the service and serve until SIGTERM."""
     service = Service(config)
     await service.begin()
     await asyncssh.create_server(

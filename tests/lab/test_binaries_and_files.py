@@ -18,7 +18,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.gobuild import generated, plan
 from lab import Lab
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.windows.trees import ensure
 from tests.lab.conftest import fresh_name
 from tests.lab.ledger import Ledger
@@ -90,7 +90,7 @@ def test_the_target_runs_the_main_one_and_has_the_other_and_the_files(released: 
 
 def test_the_bytes_are_those_of_linux_generated_code_and_all(released: Ledger, tmp_path: Path) -> None:
     """The same overlay over a plain clone; what Go stamps of the tree is the commit, unmodified."""
-    goroot, repository = ensure(cache_dir(), say).go_linux, released.root.parent / "repository"
+    goroot, repository = ensure(cache_dir(), print_progress).go_linux, released.root.parent / "repository"
     clone, made = tmp_path / "clone", tmp_path / "made"
     for folder in (clone, made):
         subprocess.run(["git", "clone", "--quiet", "--branch=v1.0.0", str(repository), str(folder)], check=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lab import Host, Lab, example
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.windows import pins
 from lab.windows.trees import ensure
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lab
 
 def go(folder: Path, *words: str) -> str:
     """Run the Linux Go toolchain of the lab."""
-    goroot = ensure(cache_dir(), say).go_linux[pins.GO_DEFAULT]
+    goroot = ensure(cache_dir(), print_progress).go_linux[pins.GO_DEFAULT]
     env = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(cache_dir()),

@@ -37,7 +37,7 @@ def test_up_again_touches_no_host_that_is_up(lab_name: str) -> None:
     boots = [boot_id(lab, host.name) for host in lab.targets]
 
     said: list[str] = []
-    again = Lab.up(lab_name, targets=2, builders=0, tell=said.append)
+    again = Lab.up(lab_name, targets=2, builders=0, report=said.append)
 
     assert [boot_id(again, host.name) for host in again.targets] == boots
     assert said[-1] == f"lab {lab_name}: every host was up already"

@@ -15,7 +15,7 @@ from gofallback.artifact.binary import inspect
 from gofallback.model.vulnerabilities import Vulnerabilities
 from gofallback.vulnerability import govulncheck
 from lab import Lab, vulndb
-from lab.cache import cache_dir, say
+from lab.cache import cache_dir, print_progress
 from lab.stock import stock
 from lab.windows.pins import GO_DEFAULT
 from lab.windows.trees import go_for_linux
@@ -53,7 +53,7 @@ def built(folder: Path, platform: str, flags: str) -> Path:
     cache = str(cache_dir() / "trees" / "gocache-linux")
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GOCACHE": cache, **settings}
     output = folder / f"{goos}-{goarch}"
-    go = go_for_linux(cache_dir(), GO_DEFAULT, say) / "bin" / "go"
+    go = go_for_linux(cache_dir(), GO_DEFAULT, print_progress) / "bin" / "go"
     subprocess.run(
         [str(go), "build", f"-ldflags={flags}", "-o", str(output), "."], cwd=folder, env=environment, check=True
     )
