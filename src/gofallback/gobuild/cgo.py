@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.glibc import version_tuple
 from gofallback.builder.paths import join, os_of
 from gofallback.errors import GofallbackError
-from gofallback.model.base import Strict
 from gofallback.model.cgo import Cgo
 
 OLDEST_GLIBC = "2.28"
@@ -51,45 +50,6 @@ _UNSET = (
 
 class CgoError(GofallbackError):
     """A build that cannot be asked of the C compiler; one line."""
-
-
-class CgoSpec(Strict):
-    """What the C compiler decides of the bytes. Part of a `gofallback.build.spec.BuildSpec`."""
-
-    compiler: Literal["zig", "gcc"]
-    version: str = ""
-    """Of Zig; of GCC where group data names it."""
-    target: str = ""
-    """Zig's triple with the version of glibc; empty for GCC, whose name has it."""
-    cc: str = ""
-    """Programs of a GCC, {triple} already replaced."""
-    cxx: str = ""
-    ar: str = ""
-    strip: str = ""
-    cflags: tuple[str, ...] = ()
-    cppflags: tuple[str, ...] = ()
-    cxxflags: tuple[str, ...] = ()
-    ldflags: tuple[str, ...] = ()
-    pkg_config: str = ""
-    pkg_config_path: tuple[str, ...] = ()
-    sysroot: str = ""
-    """SHA-256 that names the sysroot's content, see `gofallback.controller.sysroot`; empty: none."""
-
-    @property
-    def name(self) -> str:
-        """Of the compiler, as a person would say it."""
-        return "zig" if self.compiler == "zig" else self.cc
-
-    @property
-    def libc(self) -> str:
-        """``gnu`` or ``musl``; empty for GCC."""
-        found = re.search(r"-(gnu|musl)", self.target)
-        return found.group(1) if found else ""
-
-    @property
-    def glibc(self) -> str:
-        """Version of glibc it is linked for, or empty."""
-        return self.target.partition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -200,14 +160,6 @@ def zig_target(goarch: str, libc: str, glibc: str, environment: Mapping[str, str
 def gnu_triple(platform: str) -> str:
     """GNU's triple, as the names of cross compilers and Debian's library folders have it."""
     return _ARCHES[platform.partition("/")[2]][2]
-
-
-def link_flags(cgo: CgoSpec, linkage: str) -> list[str]:
-    """Words of ``-ldflags``: the C compiler links, whatever Go would choose."""
-    if linkage == "static":
-        return ["-linkmode=external", "-extldflags=-static"]
-    # Zig links musl statically unless it is told.
-    return ["-linkmode=external", *(["-extldflags=-dynamic"] if cgo.libc == "musl" else [])]
 
 
 def variables(cgo: CgoSpec, paths: Paths, platform: str, *, native: bool = False, strip: bool = True) -> dict[str, str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from gofallback.artifact.spec import BuildSpec
+from gofallback.builder.git_config import GIT_CONFIG_NAME
 from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent, program
 from gofallback.gobuild.cgo import Paths, variables
 from gofallback.model.builder import Builder
@@ -128,32 +127,3 @@ def git_programs(root: str, git: str) -> dict[str, str]:
         "GIT_EXEC_PATH": join(home, "libexec", "git-core"),
         "GIT_TEMPLATE_DIR": join(home, "share", "git-core", "templates"),
     }
-
-
-#: Line ends: ``core.eol`` counts for files with the attribute ``text``, ``core.autocrlf`` for the others; both must be
-#: said, or a checkout on Windows has other bytes. ``safe.directory``: an administrator's files belong to a group.
-GIT_CONFIG = """\
-[core]
-\tautocrlf = false
-\teol = lf
-\tsafecrlf = false
-\tlongpaths = true
-\tsymlinks = false
-\tabbrev = auto
-\tfsmonitor = false
-\tquotepath = true
-[safe]
-\tdirectory = *
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-[advice]
-\tdetachedHead = false
-[init]
-\tdefaultBranch = main
-[protocol "file"]
-\tallow = always
-"""
-GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:8]}"
-"""Named after its content, so that a builder with another version's file gets a new one."""

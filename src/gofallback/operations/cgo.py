@@ -11,13 +11,13 @@ from typing import Protocol
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, literal, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.controller.downloads import sha256_of
 from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
 from gofallback.facts.windows import read_hash
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model.builder import Builder
 from gofallback.operations.remote import fail, run_command, send
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.provision import ProvisionError, only, wanted_pins
 from gofallback.gobuild import plan
-from gofallback.gobuild.cgo import CgoError, CgoSpec, Paths, cgo_spec, join_words, oldest_glibc, variables, zig_target
+from gofallback.gobuild.cgo import CgoError, Paths, cgo_spec, join_words, oldest_glibc, variables, zig_target
 from gofallback.gobuild.environment import go_environment
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.cgo import Cgo

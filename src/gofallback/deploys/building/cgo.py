@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot, SysrootError
 from gofallback.deploys.run.context import RunContext
-from gofallback.gobuild.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
+from gofallback.gobuild.cgo import cgo_spec, gnu_triple, oldest_glibc
 from gofallback.model import Service, Toolchain
 
 
