@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pyinfra.api.host import Host
@@ -14,6 +15,7 @@ from gofallback.deploys.releasing.stored import stored_agent, stored_of
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.git import resolve
+from gofallback.git.commit_files import commit_files
 from gofallback.model import Service
 from gofallback.release import templates
 from gofallback.release.extra_file import Extra
@@ -120,6 +122,7 @@ def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environme
             source: Repository | None = ctx.run.sources.get(service.name)
             if source is None and any(one.repository is not None for one in service.files.values()):
                 source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
-            ctx.memo[key] = collect_release_files(service, Place(source, Path.cwd(), ctx.run.home.files, context))
+            from_commit = partial(commit_files, source) if source else None
+            ctx.memo[key] = collect_release_files(service, Place(from_commit, Path.cwd(), ctx.run.home.files, context))
         found: dict[str, Extra] = ctx.memo[key]
         return found
