@@ -23,7 +23,7 @@ from gofallback.builder.messages import hasher, not_renamed
 from gofallback.builder.paths import join
 from gofallback.facts.builder import forget
 from gofallback.gobuild import plan
-from gofallback.gobuild.failure import Step
+from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code

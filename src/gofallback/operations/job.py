@@ -15,9 +15,9 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.sysroot import Sysroot
+from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.detached import DetachedJob, job_id
 from gofallback.gobuild.environment import go_environment
-from gofallback.gobuild.failure import Step
 from gofallback.gobuild.modules import Modules
 from gofallback.model.builder import Builder
 from gofallback.operations.cgo import sysroot_folder

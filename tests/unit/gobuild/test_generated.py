@@ -10,7 +10,7 @@ import pytest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.state import BuilderState
 from gofallback.gobuild import generated, plan
-from gofallback.gobuild.failure import classify
+from gofallback.gobuild.build_failure import classify
 from gofallback.gobuild.generated import Changes, GeneratedError, left_over, overlay, read_changes
 from gofallback.model.builder import Builder
 from gofallback.operations.build import batches

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gofallback.git import git_command
-from gofallback.gobuild.failure import classify as build_failure
+from gofallback.gobuild.build_failure import classify as build_failure
 from gofallback.gobuild.module_failure import classify
 from gofallback.gobuild.modules import (
     ModuleFiles,
@@ -394,6 +394,26 @@ def test_what_go_says_on_the_controller_gets_a_cause_and_a_remedy(kind: str) -> 
     assert cause in failure.cause
     assert remedy in failure.remedy
     assert "\n" not in failure.cause + failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "network",
+            'Get "https://localhost/x/@v/v1.0.0.mod": tls: failed to verify certificate: x509: unknown authority',
+        ),
+        ("network", 'unrecognized import path "a.test/b": https fetch: Get "https://a.test/b?go-get=1": Bad Gateway'),
+        ("network", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 502 Bad Gateway"),
+        ("network", "fatal: unable to access 'https://a.test/b/': CONNECT tunnel failed, response 502"),
+        ("network", "ssh: connect to host a.test port 22: Network is unreachable"),
+        ("missing", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 410 Gone"),
+        ("credential", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 401 Unauthorized"),
+        ("unsummed", "updates to go.mod needed; to update it:\n\tgo mod tidy"),
+    ],
+)
+def test_more_of_what_go_and_git_print_on_the_controller(kind: str, text: str) -> None:
+    assert classify(f"go: a.test/b@v1.0.0: {text}").kind == kind
 
 
 def test_a_refused_token_is_told_with_the_place_it_comes_from() -> None:
