@@ -13,11 +13,11 @@ class CgoSpec(Strict):
 
     compiler: Literal["zig", "gcc"]
     version: str = ""
-    """Of Zig; of GCC where group data names it."""
+    """Version of Zig; of GCC where group data names it."""
     target: str = ""
-    """Zig's triple with the version of glibc; empty for GCC, whose name has it."""
+    """Zig's triple with the version of glibc; empty for GCC, whose name contains it."""
     cc: str = ""
-    """Programs of a GCC, {triple} already replaced."""
+    """Programs of a GCC, with {triple} already replaced."""
     cxx: str = ""
     ar: str = ""
     strip: str = ""
@@ -28,7 +28,7 @@ class CgoSpec(Strict):
     pkg_config: str = ""
     pkg_config_path: tuple[str, ...] = ()
     sysroot: str = ""
-    """SHA-256 that names the sysroot's content, see `gofallback.controller.sysroot`; empty: none."""
+    """SHA-256 that names the sysroot's content (`gofallback.controller.sysroot`); empty: no sysroot."""
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class CgoSpec(Strict):
 
     @property
     def glibc(self) -> str:
-        """Version of glibc it is linked for, or empty."""
+        """Version of glibc the binary is linked for, or empty."""
         return self.target.partition(".")[2]
 
 

@@ -166,7 +166,7 @@ class Job:
 def run_with_modules(state: State, host: Host, job: Job, command: Command) -> Result:
     """Run a command of a job; where the modules that were sent are damaged on the builder, send them again, once."""
     result = run(state, host, command)
-    if result.failure is None or job.again is None or not job.modules.damaged(result.failure):
+    if result.failure is None or job.again is None or not job.modules.suspects_sent_files(result.failure):
         return result
     host.log_styled(f"{command.label}: {redact(result.failure.cause)}", fg="yellow", log_func=logger.warning)
     return run(state, host, command) if job.again(state, host) else result

@@ -7,7 +7,7 @@ from pyinfra.api.host import Host
 
 from gofallback.builder.paths import Layout
 from gofallback.deploys.run.context import RunContext
-from gofallback.gobuild.modules import ModuleFiles, Modules, Way, builder_environment, choose
+from gofallback.gobuild.modules import ModuleFiles, Modules, ModuleSource, builder_environment, choose_source
 from gofallback.gomod import go_command
 from gofallback.gomod.download import ModuleSet, download_modules
 from gofallback.gomod.files import module_files
@@ -17,17 +17,17 @@ from gofallback.operations.modules import Delivery, ModuleResend
 from gofallback.source.model import ResolvedSource
 
 
-def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Way:
+def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleSource:
     """Where the modules of a service come from when this host builds this commit of it.
 
     Raises:
         ModuleFilesError: the mirror cannot be read.
     """
-    known: dict[tuple[str, str, str], Way] = ctx.memo.setdefault("module ways", {})
+    known: dict[tuple[str, str, str], ModuleSource] = ctx.memo.setdefault("module ways", {})
     name = (host.name, service.name, source.commit)
     if name not in known:
         files = files_of(ctx, service, source)
-        known[name] = choose(
+        known[name] = choose_source(
             service.build.modules,
             files,
             service.build.private,
