@@ -13,9 +13,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.gobuild import plan
-from gofallback.gobuild.cgo import CgoSpec
 from lab.cache import cache_dir, print_progress
 from lab.linux import toolchains
 from lab.windows.trees import go_for_linux

@@ -201,7 +201,7 @@ def test_compile_error_names_file_and_line(bench: Bench, tmp_path: Path) -> None
 def test_toolchain_older_than_go_mod_wants(bench: Bench, tmp_path: Path) -> None:
     future = {"go.mod": "module example.test/hello\n\ngo 1.99.0\n"}
     text = bench.failure(bench.service(repository(tmp_path / "future", future)))
-    assert "Go toolchain: the source needs Go 1.99.0, the builder was told to use 1.26.6" in text
+    assert "Go toolchain: the source needs Go 1.99.0, the builder has to use 1.26.6" in text
     assert "toolchain.pins" in text
 
 

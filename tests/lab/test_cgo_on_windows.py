@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.builder.paths import Layout
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model import ToolchainPin
 from gofallback.operations import build as build_operation
 from gofallback.operations.archive import Job, deliver

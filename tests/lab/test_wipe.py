@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gofallback.gobuild.environment import GIT_CONFIG_NAME
+from gofallback.builder.git_config import GIT_CONFIG_NAME
 from lab import Lab
 from lab.builders import Builder
 from tests.lab.conftest import fresh_name

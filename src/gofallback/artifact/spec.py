@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from gofallback.gobuild.cgo import CgoSpec, link_flags
+from gofallback.artifact.cgo_spec import CgoSpec, link_flags
 from gofallback.model.base import Strict
 
 _FIRST = frozenset(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.buildinfo import BuildInfo
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.glibc import version_tuple
 from gofallback.artifact.spec import BuildSpec
-from gofallback.gobuild.cgo import CgoSpec
 
 #: OS ABIs Go's linker writes for a GOOS (cmd/link/internal/ld/elf.go: all but the BSDs and Solaris get System V).
 _ELF_ABI: dict[str, tuple[str, ...]] = {

@@ -10,15 +10,15 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from gofallback.builder.git_config import GIT_CONFIG_NAME
 from gofallback.builder.paths import CACHES, FOLDERS, Layout, inside, join, literal, os_of, separator
 from gofallback.builder.shell import shell_of
-from gofallback.gobuild.environment import GIT_CONFIG_NAME
 
 OURS = FOLDERS
 #: Of `cache`; the last one is that of builds with C, and made by the first of them.
 IN_CACHE = (*CACHES, "sysroots")
 _OUR_FILES = re.compile(rf"{re.escape(GIT_CONFIG_NAME.split('-')[0])}-[0-9a-f]+")
-"""Files directly below the root: git's own settings, `gofallback.build.environment.GIT_CONFIG_NAME` of any version."""
+"""Files directly below the root: git's own settings, `gofallback.builder.git_config.GIT_CONFIG_NAME` of any version."""
 _BUSY, _THERE, _HOME, _END = "@busy ", "@there ", "@home", "@listed"
 
 

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,19 +19,15 @@ from typing import IO, Any
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from gofallback.git.git_command import GitError
-from gofallback.git.mirror import Mirror
 from gofallback.model import DataError, ReleaseFile, Service
 from gofallback.model.binaries import FILE_NAME
 from gofallback.redact import holds_secret
 from gofallback.release.extra_file import Extra, as_text
-from gofallback.source.model import Repository
-from gofallback.source.select import base_of, select
+from gofallback.source.select import SelectedFile, base_of, select
 
 #: Seconds after which a content that no run asked for is removed from the cache.
 _OLD = 30 * 86400.0
 _CHUNK = 1 << 20
-_LFS = b"version https://git-lfs.github.com/spec/"
 _LARGEST_TEMPLATE = 1 << 20
 
 
@@ -39,25 +35,13 @@ _LARGEST_TEMPLATE = 1 << 20
 class Place:
     """Where the files of a service come from, and what its templates know."""
 
-    source: Repository | None
-    """The commit that is released; None: no file comes from the repository."""
+    repository_files: Callable[[str, str, Path], Iterator[SelectedFile]] | None
+    """Copies files of the released commit: key, pattern, folder (`gofallback.git.commit_files`); None: no commit."""
     project: Path
     cache: Path
     """Folder of contents by SHA-256 (`Home.files`)."""
     context: Mapping[str, Any]
     """Names that templates know, besides `values` and what the service says."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A file before it is kept: where its bytes are now."""
-
-    path: str
-    """Where it comes from, for errors."""
-    name: str
-    """Below the folder it goes to."""
-    local: Path
-    mode: int
 
 
 class FileError(DataError):
@@ -103,68 +87,20 @@ def _one(
         yield path, _kept(key, one, place.cache)
 
 
-def _sources(key: str, target: str, wanted: ReleaseFile, place: Place, work: Path) -> Iterator[_Found]:
+def _sources(key: str, target: str, wanted: ReleaseFile, place: Place, work: Path) -> Iterator[SelectedFile]:
     if wanted.text is not None:
         if target.endswith("/"):
             raise FileError(f"{key}: text is one file; name it behind the '/'")
-        yield _Found(target, target, _written(work, io.BytesIO(wanted.text.encode())), 0o644)
+        yield SelectedFile(target, target, _written(work, io.BytesIO(wanted.text.encode())), 0o644)
     elif wanted.repository is not None:
-        if place.source is None:
+        if place.repository_files is None:
             raise FileError(f"{key}: the commit is not known here, so nothing can be read from the repository")
-        yield from from_repository(key, wanted.repository, place.source, work)
+        yield from place.repository_files(key, wanted.repository, work)
     else:
         yield from _from_project(key, str(wanted.project), place.project, work)
 
 
-def from_repository(key: str, pattern: str, source: Repository, work: Path) -> Iterator[_Found]:
-    """The files of a commit that a path or a pattern means, copied into a folder.
-
-    Args:
-        key: of group data, for errors.
-        pattern: see `gofallback.source.select`.
-        source: the commit, and the mirror that has it.
-        work: gets the contents.
-
-    Raises:
-        DataError: nothing matches, or what does is no plain file.
-    """
-    mirror = Mirror(source.mirror, source.repository)
-    where = f"{source.repository} at {source.commit[:12]}"
-    try:
-        entries = {entry.path: entry for entry in mirror.tree(source.commit)}
-        chosen = select(pattern, entries)
-        if not chosen:
-            raise FileError(f"{key}: {pattern} is nothing in {where}; correct the path, or commit the file")
-        for path in chosen:
-            if {"", ".", ".."} & {*path.split("/")}:  # git itself checks such a tree only when it writes it to a disk
-                raise FileError(
-                    f"{key}: {path!r} in {where} leads out of its folder; who made that commit? Nothing is sent"
-                )
-            if entries[path].is_symlink or entries[path].is_submodule:
-                kind = "a symbolic link" if entries[path].is_symlink else "a submodule"
-                raise FileError(f"{key}: {path} in {where} is {kind}; name plain files")
-        with tempfile.TemporaryFile(dir=work) as stream:
-            mirror.blobs([entries[path].sha for path in chosen], stream)
-            stream.seek(0)
-            for path, name in chosen.items():
-                local = _written(work, stream, _size_of(stream))
-                stream.read(1)
-                if _starts(local, _LFS):
-                    raise FileError(f"{key}: {path} in {where} is a pointer of Git LFS, not the file; name another")
-                yield _Found(path, name, local, 0o755 if entries[path].mode == "100755" else 0o644)
-    except GitError as error:
-        raise FileError(f"{key}: git cannot read {where} ({error.output.strip()[-200:]}); run again") from None
-
-
-def _size_of(stream: IO[bytes]) -> int:
-    """The size in the next line of ``git cat-file --batch``."""
-    words = stream.readline().split()
-    if len(words) != 3:
-        raise GitError(b" ".join(words).decode(errors="replace"))
-    return int(words[2])
-
-
-def _from_project(key: str, pattern: str, project: Path, work: Path) -> Iterator[_Found]:
+def _from_project(key: str, pattern: str, project: Path, work: Path) -> Iterator[SelectedFile]:
     root = project.resolve()
     start = root / base_of(pattern)
     below = [start] if start.is_file() else sorted(path for path in start.rglob("*") if path.is_file())
@@ -177,12 +113,12 @@ def _from_project(key: str, pattern: str, project: Path, work: Path) -> Iterator
             raise FileError(f"{key}: {path} in {root} is a symbolic link; name plain files")
         try:
             with file.open("rb") as reader:
-                yield _Found(path, name, _written(work, reader), 0o755 if file.stat().st_mode & 0o100 else 0o644)
+                yield SelectedFile(path, name, _written(work, reader), 0o755 if file.stat().st_mode & 0o100 else 0o644)
         except OSError as error:
             raise FileError(f"{key}: {file}: cannot be read ({error.strerror})") from None
 
 
-def _render(key: str, one: _Found, service: Service, place: Place) -> None:
+def _render(key: str, one: SelectedFile, service: Service, place: Place) -> None:
     """In place. The sandbox keeps a template of somebody's repository from running code on the controller."""
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True
@@ -218,7 +154,7 @@ def _line(error: BaseException) -> str:
     return f" line {number}" if number else ""
 
 
-def _kept(key: str, one: _Found, cache: Path) -> Extra:
+def _kept(key: str, one: SelectedFile, cache: Path) -> Extra:
     """Under its content's name; what was there before may be damaged, so it is replaced."""
     with one.local.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -234,24 +170,12 @@ def _kept(key: str, one: _Found, cache: Path) -> Extra:
     return Extra(digest, size, kept, one.mode, shown)
 
 
-def _written(work: Path, reader: IO[bytes], size: int | None = None) -> Path:
-    """A new file with the next ``size`` bytes, or all that is left."""
+def _written(work: Path, reader: IO[bytes]) -> Path:
+    """A new file with everything that is read."""
     handle, name = tempfile.mkstemp(dir=work)
     with os.fdopen(handle, "wb") as writer:
-        if size is None:
-            shutil.copyfileobj(reader, writer, _CHUNK)
-        while size:
-            chunk = reader.read(min(size, _CHUNK))
-            if not chunk:
-                raise GitError("the answer is cut short")
-            size -= len(chunk)
-            writer.write(chunk)
+        shutil.copyfileobj(reader, writer, _CHUNK)
     return Path(name)
-
-
-def _starts(path: Path, with_: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(with_)) == with_
 
 
 def _forget_old(cache: Path) -> None:

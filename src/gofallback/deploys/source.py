@@ -17,7 +17,7 @@ from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.gobuild import agent_source
-from gofallback.gobuild.modules import WAYS
+from gofallback.gobuild.modules import MODULE_SOURCES
 from gofallback.model import Service
 from gofallback.operations.agent import deliver_agent
 from gofallback.operations.modules import deliver as deliver_modules
@@ -79,7 +79,7 @@ def module_files(ctx: RunContext, service: Service, found: ResolvedSource) -> Ge
     if way == "controller":
         yield FunctionCommand(_module_files, (ctx, service, found), {})
     else:
-        ctx.host.noop(f"{service.name}: {WAYS[way]}")
+        ctx.host.noop(f"{service.name}: {MODULE_SOURCES[way]}")
 
 
 def _module_files(state: State, host: Host, ctx: RunContext, service: Service, source: ResolvedSource) -> bool:

@@ -1,4 +1,4 @@
-"""Our own Go programs, which come with this package as sources and are built by the builder."""
+"""The sources of gofallback's own Go programs, which come with this package and are built by the builder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ KEEPER_FOLDER = "keeper"
 
 
 def agent_files() -> dict[str, bytes]:
-    """What `go build` needs of the agent: its sources without tests, and go.mod; by file name, with LF line ends."""
+    """The agent's sources without tests, and its go.mod: file name to content, with LF line ends."""
     return go_files(FOLDER)
 
 
 def keeper_files() -> dict[str, bytes]:
-    """The same of the helper that keeps builds alive on a builder (docs/detached-builds.md)."""
+    """The same of the keeper, which keeps builds alive on a builder (docs/detached-builds.md)."""
     return go_files(KEEPER_FOLDER)
 
 
@@ -26,14 +26,14 @@ def go_files(folder: str) -> dict[str, bytes]:
     """
     found = {}
     for entry in files("gofallback").joinpath(folder).iterdir():
-        wanted = entry.name == "go.mod" or (entry.name.endswith(".go") and not entry.name.endswith("_test.go"))
-        if wanted and entry.is_file():
+        is_source = entry.name == "go.mod" or (entry.name.endswith(".go") and not entry.name.endswith("_test.go"))
+        if is_source and entry.is_file():
             found[entry.name] = entry.read_bytes().replace(b"\r\n", b"\n")
     return dict(sorted(found.items()))
 
 
 def agent_digest(sources: dict[str, bytes] | None = None) -> str:
-    """64 hex digits: SHA-256 over names and contents of ``sources`` (default: `agent_files`), whatever their order."""
+    """64 hex digits: SHA-256 over names and contents of ``sources`` (default: `agent_files`), in any order."""
     total = hashlib.sha256()
     for name, content in sorted((agent_files() if sources is None else sources).items()):
         total.update(f"{name}\0{len(content)}\0".encode() + content)

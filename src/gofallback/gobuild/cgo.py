@@ -1,4 +1,4 @@
-"""How a cgo build is told its C compiler: what of it decides the bytes, and the variables made of that. Pure.
+"""The C compiler of a cgo build: its spec from group data, and the variables of go made of that. Pure.
 
 Quoting: go splits CC, CXX, AR and the CGO_ variables at blanks; a word with blanks stands in ' or ", and there are no
 escapes (cmd/internal/quoted; `go help environment`).
@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.glibc import version_tuple
 from gofallback.builder.paths import join, os_of
 from gofallback.errors import GofallbackError
-from gofallback.model.base import Strict
 from gofallback.model.cgo import Cgo
 
 OLDEST_GLIBC = "2.28"
@@ -42,7 +41,7 @@ _ARCHES: dict[str, tuple[str, str, str]] = {
 _FIRST_GLIBC = {"arm64": "2.17", "ppc64le": "2.17", "riscv64": "2.27", "loong64": "2.36"}
 
 
-#: What a login may have set and what would change what a C compiler finds (gcc(1), clang(1), zig(1), pkg-config(1)).
+#: Variables a login may have set that change what a C compiler finds (gcc(1), clang(1), zig(1), pkg-config(1)).
 _UNSET = (
     "STRIP CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH LIBRARY_PATH GCC_EXEC_PREFIX COMPILER_PATH SOURCE_DATE_EPOCH "
     "ZIG_LIB_DIR ZIG_LIBC PKG_CONFIG_PATH PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR"
@@ -50,51 +49,12 @@ _UNSET = (
 
 
 class CgoError(GofallbackError):
-    """A build that cannot be asked of the C compiler; one line."""
-
-
-class CgoSpec(Strict):
-    """What the C compiler decides of the bytes. Part of a `gofallback.build.spec.BuildSpec`."""
-
-    compiler: Literal["zig", "gcc"]
-    version: str = ""
-    """Of Zig; of GCC where group data names it."""
-    target: str = ""
-    """Zig's triple with the version of glibc; empty for GCC, whose name has it."""
-    cc: str = ""
-    """Programs of a GCC, {triple} already replaced."""
-    cxx: str = ""
-    ar: str = ""
-    strip: str = ""
-    cflags: tuple[str, ...] = ()
-    cppflags: tuple[str, ...] = ()
-    cxxflags: tuple[str, ...] = ()
-    ldflags: tuple[str, ...] = ()
-    pkg_config: str = ""
-    pkg_config_path: tuple[str, ...] = ()
-    sysroot: str = ""
-    """SHA-256 that names the sysroot's content, see `gofallback.controller.sysroot`; empty: none."""
-
-    @property
-    def name(self) -> str:
-        """Of the compiler, as a person would say it."""
-        return "zig" if self.compiler == "zig" else self.cc
-
-    @property
-    def libc(self) -> str:
-        """``gnu`` or ``musl``; empty for GCC."""
-        found = re.search(r"-(gnu|musl)", self.target)
-        return found.group(1) if found else ""
-
-    @property
-    def glibc(self) -> str:
-        """Version of glibc it is linked for, or empty."""
-        return self.target.partition(".")[2]
+    """The C compiler cannot do the build; one line."""
 
 
 @dataclass(frozen=True)
-class Paths:
-    """Where things are on the builder."""
+class CgoPaths:
+    """Where compiler, caches and sysroot are on the builder."""
 
     cache: str
     """Folder of the caches."""
@@ -103,7 +63,7 @@ class Paths:
     sysroot: str = ""
     """Folder of the sysroot; empty without one."""
     folders: frozenset[str] = frozenset()
-    """What the sysroot has, such as ``usr/include``: a compiler warns of folders that are not there."""
+    """Folders of the sysroot, such as ``usr/include``: a compiler warns of folders that are missing."""
 
 
 def cgo_spec(
@@ -117,7 +77,7 @@ def cgo_spec(
     sysroot: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> CgoSpec:
-    """What is asked of the C compiler for one platform.
+    """The C compiler's part of the build spec for one platform.
 
     Args:
         cgo: group data.
@@ -125,7 +85,7 @@ def cgo_spec(
         linkage: ``static`` or ``dynamic``.
         where: key path of ``cgo``, for errors.
         zig: version that ``toolchain.zig`` names.
-        glibc: oldest glibc among the targets that get it, such as 2.31; None: no target tells one.
+        glibc: oldest glibc among the targets that get the binary, such as 2.31; None: unknown.
         sysroot: SHA-256 of the sysroot, or empty.
         environment: ``build.environment``; GOARM decides the calling convention on arm.
 
@@ -133,10 +93,10 @@ def cgo_spec(
         CgoError: the compiler cannot build for the platform; or there is no Zig.
     """
     goos, _, goarch = platform.partition("/")
-    fitting = [name for name, (arch, *_) in sorted(_ARCHES.items()) if arch or cgo.compiler == "gcc"]
-    if goos != "linux" or goarch not in fitting:
+    supported = [name for name, (arch, *_) in sorted(_ARCHES.items()) if arch or cgo.compiler == "gcc"]
+    if goos != "linux" or goarch not in supported:
         raise CgoError(
-            f"{where}: with compiler {cgo.compiler} it is built for Linux on {', '.join(fitting)}, not for {platform}; "
+            f"{where}: compiler {cgo.compiler} builds for Linux on {', '.join(supported)}, not for {platform}; "
             "remove the platform, or make it a service of its own without cgo"
         )
     spec = CgoSpec(
@@ -152,8 +112,10 @@ def cgo_spec(
     )
     if cgo.compiler == "gcc":
         triple = gnu_triple(platform)
-        named = {name: (getattr(cgo, name) or "").replace("{triple}", triple) for name in ("cc", "cxx", "ar", "strip")}
-        return spec.model_copy(update=named)
+        programs = {
+            name: (getattr(cgo, name) or "").replace("{triple}", triple) for name in ("cc", "cxx", "ar", "strip")
+        }
+        return spec.model_copy(update=programs)
     if zig is None:
         raise CgoError(
             f"{where}: compiler is zig, but no Zig is pinned; set toolchain.zig and add its pins (tool: zig) in "
@@ -169,14 +131,15 @@ def _glibc(cgo: Cgo, goarch: str, oldest: str | None, where: str) -> str:
     if cgo.glibc != "auto":
         if version_tuple(cgo.glibc) < version_tuple(first):
             raise CgoError(
-                f'{where}.glibc: "{cgo.glibc}", but {goarch} came with glibc {first}; set glibc: "{first}" or later'
+                f'{where}.glibc: "{cgo.glibc}", but the first glibc for {goarch} is {first}; '
+                f'set glibc: "{first}" or later'
             )
         return cgo.glibc
     return max(".".join(map(str, version_tuple(oldest or OLDEST_GLIBC)[:2])), first, key=version_tuple)
 
 
 def oldest_glibc(versions: Iterable[str]) -> str | None:
-    """The oldest of the targets' versions (``2.31``, ``2.36-9+deb12``); None where none is known."""
+    """The oldest of the targets' versions (``2.31``, ``2.36-9+deb12``); None where no version is known."""
     known = [version for version in versions if version_tuple(version)]
     return min(known, key=version_tuple, default=None)
 
@@ -185,9 +148,9 @@ def zig_target(goarch: str, libc: str, glibc: str, environment: Mapping[str, str
     """Zig's triple, such as ``x86_64-linux-gnu.2.31``.
 
     Args:
-        goarch: one that `cgo_spec` takes.
+        goarch: an architecture that `cgo_spec` supports.
         libc: ``gnu`` or ``musl``.
-        glibc: version behind the triple; empty for musl.
+        glibc: version appended to the triple; empty for musl.
         environment: GOARM (5, or with ``,softfloat``) chooses software floating point.
     """
     arch, suffix, _ = _ARCHES[goarch]
@@ -198,53 +161,47 @@ def zig_target(goarch: str, libc: str, glibc: str, environment: Mapping[str, str
 
 
 def gnu_triple(platform: str) -> str:
-    """GNU's triple, as the names of cross compilers and Debian's library folders have it."""
+    """GNU's triple, as in the names of cross compilers and of Debian's library folders."""
     return _ARCHES[platform.partition("/")[2]][2]
 
 
-def link_flags(cgo: CgoSpec, linkage: str) -> list[str]:
-    """Words of ``-ldflags``: the C compiler links, whatever Go would choose."""
-    if linkage == "static":
-        return ["-linkmode=external", "-extldflags=-static"]
-    # Zig links musl statically unless it is told.
-    return ["-linkmode=external", *(["-extldflags=-dynamic"] if cgo.libc == "musl" else [])]
-
-
-def variables(cgo: CgoSpec, paths: Paths, platform: str, *, native: bool = False, strip: bool = True) -> dict[str, str]:
+def variables(
+    cgo: CgoSpec, paths: CgoPaths, platform: str, *, native: bool = False, strip: bool = True
+) -> dict[str, str]:
     """The environment of go for a build with C.
 
     Args:
-        cgo: what decides the bytes.
-        paths: where things are on the builder.
+        cgo: the C compiler's part of the build spec.
+        paths: on the builder.
         platform: GOOS/GOARCH.
         native: build for the builder itself (``go test`` runs there): no target, no sysroot. Zig only.
-        strip: no debug information is asked of the compiler.
+        strip: the compiler makes no debug information.
     """
     sysroot = "" if native else paths.sysroot
-    own = _sysroot_flags(cgo, sysroot, platform, paths.folders)
+    extra = _sysroot_flags(cgo, sysroot, platform, paths.folders)
     # With "-g" behind Go's "-s", Zig keeps symbols; Go's own default is "-O2 -g" for all three.
     base = ["-O2"] if strip else ["-O2", "-g"]
     mapped = [f"-ffile-prefix-map={sysroot}=/sysroot"] if sysroot else []
 
-    def flags(given: Sequence[str], *more: str) -> str:
-        return join_words([*base, *more, *mapped, *_placed(given, sysroot)])
+    def flags(given: Sequence[str]) -> str:
+        return join_words([*base, *mapped, *_with_sysroot(given, sysroot)])
 
-    made = {
+    own = {
         **dict.fromkeys(_UNSET.split(), ""),
         "CGO_ENABLED": "1",
         **_programs(cgo, paths, native),
         "CGO_CFLAGS": flags(cgo.cflags),
-        "CGO_CPPFLAGS": join_words([*_placed(cgo.cppflags, sysroot), *own.headers]),
+        "CGO_CPPFLAGS": join_words([*_with_sysroot(cgo.cppflags, sysroot), *extra.headers]),
         "CGO_CXXFLAGS": flags(cgo.cxxflags),
-        "CGO_LDFLAGS": join_words([*base, *_placed(cgo.ldflags, sysroot), *own.libraries]),
+        "CGO_LDFLAGS": join_words([*base, *_with_sysroot(cgo.ldflags, sysroot), *extra.libraries]),
     }
-    return made | _pkg_config(cgo, paths, sysroot, platform)
+    return own | _pkg_config(cgo, paths, sysroot, platform)
 
 
-def _programs(cgo: CgoSpec, paths: Paths, native: bool) -> dict[str, str]:
+def _programs(cgo: CgoSpec, paths: CgoPaths, native: bool) -> dict[str, str]:
     if cgo.compiler == "gcc":
-        named = {"CC": cgo.cc, "CXX": cgo.cxx, "AR": cgo.ar, "STRIP": cgo.strip}
-        return {name: join_words([program]) for name, program in named.items() if program}
+        programs = {"CC": cgo.cc, "CXX": cgo.cxx, "AR": cgo.ar, "STRIP": cgo.strip}
+        return {name: join_words([program]) for name, program in programs.items() if program}
     target = [] if native else ["-target", cgo.target]
     cache = join(paths.cache, "zig")
     return {
@@ -263,48 +220,48 @@ class _Flags:
 
 
 def _sysroot_flags(cgo: CgoSpec, sysroot: str, platform: str, folders: frozenset[str]) -> _Flags:
-    """Zig brings libc's headers and libraries itself, so the sysroot's come last; a GCC has them from the sysroot."""
+    """Zig has libc's headers and libraries itself, so the sysroot's come last; a GCC takes them from the sysroot."""
     if not sysroot:
         return _Flags()
     triple = gnu_triple(platform)
     if cgo.compiler == "gcc":
-        # Without -B it takes crt1.o and libraries from beside its own, before it looks into the sysroot (gcc(1), -B).
-        own = [name for name in (f"usr/lib/{triple}", "usr/lib64", "usr/lib") if name in folders]
+        # Without -B GCC prefers crt1.o and libraries beside its own over those of the sysroot (gcc(1), -B).
+        prefixes = [name for name in (f"usr/lib/{triple}", "usr/lib64", "usr/lib") if name in folders]
         root = f"--sysroot={sysroot}"
-        return _Flags((root,), (root, *(f"-B{join(sysroot, name)}" for name in own)))
+        return _Flags((root,), (root, *(f"-B{join(sysroot, name)}" for name in prefixes)))
     headers = ("usr/local/include", f"usr/include/{triple}", "usr/include")
     libraries = ("usr/local/lib", f"usr/lib/{triple}", f"lib/{triple}", "usr/lib64", "usr/lib", "lib64", "lib")
-    found = [word for name in headers if name in folders for word in ("-idirafter", join(sysroot, name))]
-    return _Flags(tuple(found), tuple("-L" + join(sysroot, name) for name in libraries if name in folders))
+    search = [word for name in headers if name in folders for word in ("-idirafter", join(sysroot, name))]
+    return _Flags(tuple(search), tuple("-L" + join(sysroot, name) for name in libraries if name in folders))
 
 
-def _pkg_config(cgo: CgoSpec, paths: Paths, sysroot: str, platform: str) -> dict[str, str]:
-    made = {"PKG_CONFIG": cgo.pkg_config} if cgo.pkg_config else {}
+def _pkg_config(cgo: CgoSpec, paths: CgoPaths, sysroot: str, platform: str) -> dict[str, str]:
+    own = {"PKG_CONFIG": cgo.pkg_config} if cgo.pkg_config else {}
     between = ":" if os_of(paths.cache) == "linux" else ";"
     if cgo.pkg_config_path:
-        made["PKG_CONFIG_PATH"] = between.join(_placed(cgo.pkg_config_path, sysroot))
+        own["PKG_CONFIG_PATH"] = between.join(_with_sysroot(cgo.pkg_config_path, sysroot))
     if sysroot:
         folders = (f"usr/lib/{gnu_triple(platform)}", "usr/lib64", "usr/lib", "usr/share")
-        made["PKG_CONFIG_SYSROOT_DIR"] = sysroot
+        own["PKG_CONFIG_SYSROOT_DIR"] = sysroot
         # Not PATH: the builder's own .pc files describe the builder's libraries.
-        made["PKG_CONFIG_LIBDIR"] = between.join(join(sysroot, name, "pkgconfig") for name in folders)
-    return made
+        own["PKG_CONFIG_LIBDIR"] = between.join(join(sysroot, name, "pkgconfig") for name in folders)
+    return own
 
 
-def _placed(given: Iterable[str], sysroot: str) -> list[str]:
-    return [one.replace("{sysroot}", sysroot) for one in given]
+def _with_sysroot(flags: Iterable[str], sysroot: str) -> list[str]:
+    return [flag.replace("{sysroot}", sysroot) for flag in flags]
 
 
 def join_words(words: Iterable[str]) -> str:
-    """Words as go splits them again.
+    """Words in one text, quoted so that go splits them into the same words.
 
     Raises:
-        CgoError: a word with both kinds of quotes.
+        CgoError: a word has both kinds of quotes.
     """
-    return " ".join(_word(word) for word in words)
+    return " ".join(_quoted(word) for word in words)
 
 
-def _word(word: str) -> str:
+def _quoted(word: str) -> str:
     if word and not re.search(r"[ \t\r\n'\"]", word):
         return word
     mark = '"' if "'" in word else "'"

@@ -1,29 +1,28 @@
-"""The environment of go and git on a builder: what is set, and what must not be inherited. Pure."""
+"""The environment of go and git on a builder: variables that are set, and those that must not be inherited. Pure."""
 
 from __future__ import annotations
 
-import hashlib
-
 from gofallback.artifact.spec import BuildSpec
+from gofallback.builder.git_config import GIT_CONFIG_NAME
 from gofallback.builder.paths import Layout, Os, inside, join, os_of, parent, program
-from gofallback.gobuild.cgo import Paths, variables
+from gofallback.gobuild.cgo import CgoPaths, variables
 from gofallback.model.builder import Builder
 
-#: What a user or a machine may have set and what would change what go does; empty unsets (go help environment).
+#: Variables a user or a machine may have set that change what go does; empty unsets (go help environment).
 _UNSET = (
     "GOFLAGS GOEXPERIMENT GODEBUG GOWORK GOBIN GO111MODULE GOAUTH GOINSECURE GONOPROXY GONOSUMDB GOPRIVATE "
     "GOVCS GOPROXY GOSUMDB GOAMD64 GOARM GOARM64 GO386 GOMIPS GOMIPS64 GOPPC64 GORISCV64 GOWASM GOFIPS140 "
     "GOCOVERDIR GOCACHEPROG GCCGO CC CXX AR FC PKG_CONFIG CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_LDFLAGS "
     "GOROOT_FINAL "
 )
-#: What a login or its sshd may have set and what would lead git to other repositories, objects or refs, or to another
-#: form of them (`git rev-parse --local-env-vars`; git(1), "Environment Variables").
+#: Variables a login or its sshd may have set that lead git to other repositories, objects or refs, or to another form
+#: of them (`git rev-parse --local-env-vars`; git(1), "Environment Variables").
 _GIT_UNSET = (
     "GIT_DIR GIT_WORK_TREE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_INDEX_FILE "
     "GIT_NAMESPACE GIT_CEILING_DIRECTORIES GIT_SHALLOW_FILE GIT_GRAFT_FILE GIT_REPLACE_REF_BASE GIT_DEFAULT_HASH "
     "GIT_DEFAULT_REF_FORMAT GIT_ATTR_SOURCE GIT_EXTERNAL_DIFF GIT_EXEC_PATH GIT_TEMPLATE_DIR"
 )
-#: The login's own settings by variables; they count only where git on the builder talks to a remote.
+#: A login's git settings in variables; they count only where git on the builder talks to a remote.
 _GIT_SETTINGS = "GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT"
 _TEMPORARY: dict[Os, tuple[str, ...]] = {"windows": ("TEMP", "TMP"), "linux": ("TMPDIR",)}
 _SYSTEM_PATH = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -41,7 +40,7 @@ def go_environment(
     sysroot: str = "",
     sysroot_folders: frozenset[str] = frozenset(),
 ) -> dict[str, str]:
-    r"""Every variable that go sees for this build; nothing of the login's own settings gets through.
+    r"""Every variable that go sees for this build; the login's own settings do not count.
 
     An empty value means that the variable is not set (`gofallback.builder.shell.Shell.prepared`).
 
@@ -54,7 +53,7 @@ def go_environment(
         native: build for the builder itself (``go test`` runs there), not for the spec's platform.
         system_root: ``%SystemRoot%`` of a Windows builder.
         sysroot: folder of the sysroot there, where the spec has one.
-        sysroot_folders: what is in it, such as ``usr/include``.
+        sysroot_folders: folders of the sysroot, such as ``usr/include``.
     """
     layout = Layout(root)
     own = {
@@ -70,20 +69,20 @@ def go_environment(
         "GOTMPDIR": join(layout.cache, "gotmp"),
         "GOPATH": join(layout.cache, "gopath"),
         **dict.fromkeys(_TEMPORARY[layout.os], layout.tmp),
-        "PATH": path(goroot, git_directory, system_root),
+        "PATH": search_path(goroot, git_directory, system_root),
     }
     if spec.cgo is not None and not (native and spec.cgo.compiler == "gcc"):
         zig = program("zig", layout.toolchain("zig", spec.cgo.version)) if spec.cgo.compiler == "zig" else ""
-        there = Paths(layout.cache, zig, sysroot, sysroot_folders)
-        own |= variables(spec.cgo, there, spec.platform, native=native, strip=spec.strip)
+        paths = CgoPaths(layout.cache, zig, sysroot, sysroot_folders)
+        own |= variables(spec.cgo, paths, spec.platform, native=native, strip=spec.strip)
     unset = dict.fromkeys(_UNSET.split(), "")
     given = (dict(builder.environment) if builder else {}) | dict(spec.environment)
-    # The login's own settings of git do not count; those of group data do, such as an address in place of another.
-    said = {name: given[name] for name in _GIT_SETTINGS.split() if name in given}
-    return unset | given | own | git_environment(root, join(git_directory, "git")) | said
+    # The login's git settings do not count; those of group data do, such as an address in place of another.
+    git_settings = {name: given[name] for name in _GIT_SETTINGS.split() if name in given}
+    return unset | given | own | git_environment(root, join(git_directory, "git")) | git_settings
 
 
-def path(goroot: str, git_directory: str, system_root: str) -> str:
+def search_path(goroot: str, git_directory: str, system_root: str) -> str:
     """A short PATH: git, go, the system's own programs."""
     if os_of(goroot) == "linux":
         return ":".join(dict.fromkeys([git_directory, join(goroot, "bin"), *_SYSTEM_PATH]))
@@ -91,7 +90,7 @@ def path(goroot: str, git_directory: str, system_root: str) -> str:
 
 
 def git_environment(root: str, git: str = "") -> dict[str, str]:
-    """The variables under which git on a builder reads our settings and nobody else's, and never asks anybody.
+    """The variables with which git on a builder reads only our settings and never prompts.
 
     The machine-wide file of Git for Windows has ``core.autocrlf=true`` and a Git LFS filter that downloads.
 
@@ -112,9 +111,9 @@ def git_environment(root: str, git: str = "") -> dict[str, str]:
 
 
 def git_programs(root: str, git: str) -> dict[str, str]:
-    """The variables under which git on a builder works on the repository that it is told, with programs of its own.
+    """The variables with which git on a builder works on the repository of its arguments, with its own programs.
 
-    A git of ours on Linux was compiled for another folder. An empty value: not set, whatever the login has.
+    Our git on Linux was compiled for another folder. An empty value: not set, whatever the login has.
 
     Args:
         root: the builder's root.
@@ -128,32 +127,3 @@ def git_programs(root: str, git: str) -> dict[str, str]:
         "GIT_EXEC_PATH": join(home, "libexec", "git-core"),
         "GIT_TEMPLATE_DIR": join(home, "share", "git-core", "templates"),
     }
-
-
-#: Line ends: ``core.eol`` counts for files with the attribute ``text``, ``core.autocrlf`` for the others; both must be
-#: said, or a checkout on Windows has other bytes. ``safe.directory``: an administrator's files belong to a group.
-GIT_CONFIG = """\
-[core]
-\tautocrlf = false
-\teol = lf
-\tsafecrlf = false
-\tlongpaths = true
-\tsymlinks = false
-\tabbrev = auto
-\tfsmonitor = false
-\tquotepath = true
-[safe]
-\tdirectory = *
-[gc]
-\tauto = 0
-[maintenance]
-\tauto = false
-[advice]
-\tdetachedHead = false
-[init]
-\tdefaultBranch = main
-[protocol "file"]
-\tallow = always
-"""
-GIT_CONFIG_NAME = f"gitconfig-{hashlib.sha256(GIT_CONFIG.encode()).hexdigest()[:8]}"
-"""Named after its content, so that a builder with another version's file gets a new one."""

@@ -1,7 +1,7 @@
-"""Generated code: what ``go generate`` changed in a tree, and the overlay with which go compiles it. Pure.
+"""Generated code: the files ``go generate`` changed in a tree, and the overlay with which go compiles them. Pure.
 
-The tree itself stays the commit: ``go build -overlay`` takes the changed files from elsewhere (go help build), so what
-git says of the tree, which Go stamps into the binary, stays true, and the next build begins from the same files.
+The tree itself stays the commit: ``go build -overlay`` takes the changed files from elsewhere (go help build). So the
+git status of the tree, which Go stamps into the binary, stays true, and the next build begins from the same files.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ from dataclasses import dataclass
 from gofallback.artifact.spec import BuildSpec
 from gofallback.errors import GofallbackError
 
-#: Lines of ours around git's answer.
+#: Lines of ours around git's output.
 CHANGED, END, CLEAN = "@changed", "@end", "@clean"
 _STATUS = re.compile(r"([AMDT])\t(.+)")
 
 
 class GeneratedError(GofallbackError):
-    """What go generate did to a tree cannot be used; one line."""
+    """The result of go generate cannot be used; one line."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is different from the commit after ``go generate``; paths relative to the top of the tree, with ``/``."""
+    """Differences from the commit after ``go generate``; paths relative to the top of the tree, with ``/``."""
 
-    made: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
     """New or changed."""
-    gone: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.made or self.gone)
+        return bool(self.written or self.removed)
 
     def line(self) -> str:
         """For a person."""
-        every = (*self.made, *(f"{path} (removed)" for path in self.gone))
+        every = (*self.written, *(f"{path} (removed)" for path in self.removed))
         more = f" and {len(every) - 3} more" if len(every) > 3 else ""
         return f"{', '.join(every[:3])}{more}" if every else "nothing that is not in the commit"
 
 
 def folder_name(spec: BuildSpec) -> str:
-    """Folder for what is generated for a spec: the same for every binary and platform of one commit and toolchain."""
-    what = "\n".join([spec.service, spec.commit, spec.go_version, *spec.generate, *spec.tags])
-    return f"generated-{hashlib.sha256(what.encode()).hexdigest()[:16]}"
+    """Folder of a spec's generated files: the same for every binary and platform of one commit and toolchain."""
+    identity = "\n".join([spec.service, spec.commit, spec.go_version, *spec.generate, *spec.tags])
+    return f"generated-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 def read_changes(lines: Iterable[str]) -> Changes:
     """Read ``git diff --name-status`` between `CHANGED` and `END`.
 
     Raises:
-        GeneratedError: the answer is cut short, or a file has a name that git writes in quotes.
+        GeneratedError: the output is cut short, or git writes a file's name in quotes.
     """
-    made: list[str] = []
-    gone: list[str] = []
+    written: list[str] = []
+    removed: list[str] = []
     inside = ended = False
     for line in lines:
         if line.strip() in (CHANGED, END):
@@ -66,28 +66,28 @@ def read_changes(lines: Iterable[str]) -> Changes:
             continue
         if found[2].startswith('"'):
             raise GeneratedError(f"makes a file whose name is not plain ASCII: {found[2]}; give it another name")
-        (gone if found[1] == "D" else made).append(found[2])
+        (removed if found[1] == "D" else written).append(found[2])
     if not ended:
-        raise GeneratedError("git did not tell what changed; run again with -vvv")
-    return Changes(tuple(made), tuple(gone))
+        raise GeneratedError("git did not list what changed; run again with -vvv")
+    return Changes(tuple(written), tuple(removed))
 
 
-def left_over(lines: Iterable[str]) -> str:
-    """What git could not put back, the first of it; empty when the tree is the commit's again.
+def first_unrestored(lines: Iterable[str]) -> str:
+    """The first path that git could not restore, as ``git status`` prints it; empty when the tree is the commit's.
 
     Raises:
-        GeneratedError: the answer is cut short.
+        GeneratedError: the output is cut short.
     """
-    told = [line.rstrip() for line in lines if line.strip()]
-    if CLEAN not in told:
+    printed = [line.rstrip() for line in lines if line.strip()]
+    if CLEAN not in printed:
         raise GeneratedError("git cannot put the tree back; remove work/<service> on the builder and run again")
-    return next((line for line in told[: told.index(CLEAN)] if re.match(r"[ MADRCUT?!]{2} ", line)), "")
+    return next((line for line in printed[: printed.index(CLEAN)] if re.match(r"[ MADRCUT?!]{2} ", line)), "")
 
 
 def overlay(changes: Mapping[str, str | None]) -> str:
     """Content of the file that ``-overlay`` names.
 
     Args:
-        changes: path in the tree to the file that is compiled in its place, absolute both; None: there is none.
+        changes: path in the tree to the file that is compiled in its place, both absolute; None: no file is.
     """
-    return json.dumps({"Replace": {path: there or "" for path, there in changes.items()}}, indent=1) + "\n"
+    return json.dumps({"Replace": {path: replacement or "" for path, replacement in changes.items()}}, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""Where the modules of a commit come from, what go.sum names, and what go is told. Pure."""
+"""Where the modules of a commit come from, which ones its go.sum names, and the settings of go for them. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from urllib.parse import quote
 from gofallback.gobuild.failure import Failure
 from gofallback.model.modules import ModuleWay, PrivateModules
 
-Way = Literal["vendor", "controller", "download", "none"]
+ModuleSource = Literal["vendor", "controller", "download", "none"]
 
 #: For people.
-WAYS: dict[Way, str] = {
+MODULE_SOURCES: dict[ModuleSource, str] = {
     "vendor": "modules are in the commit (vendor/)",
     "controller": "modules are brought by the controller",
     "download": "modules are downloaded by the builder",
     "none": "no modules are needed",
 }
-#: Files that decide which modules a commit needs; no other file is read to find that out.
+#: Files that decide which modules a commit needs; no other file is read for that.
 MODULE_FILES = ("go.mod", "go.sum", "go.work", "go.work.sum")
 
 
@@ -34,19 +34,19 @@ class Sum:
     path: str
     version: str
     gomod: bool
-    """It is the hash of go.mod alone, not of the module's files."""
+    """The hash is of go.mod alone, not of the module's files."""
     hash: str
     """``h1:...``"""
 
 
-#: golang.org/x/mod/module, CheckPath, and versions as semver has them. Both become names of files, here and there,
-#: and go.sum is the repository's word: go itself does not check them when it reads the file.
+#: golang.org/x/mod/module, CheckPath, and versions of semver. Both become file names on controller and builder, and
+#: go.sum comes from the repository: go itself does not check them when it reads the file.
 _PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 _VERSION = re.compile(r"v[A-Za-z0-9.+-]+")
 
 
 def parse_sums(text: str) -> set[Sum]:
-    """Read go.sum or go.work.sum; lines that name no module that can be are left out."""
+    """Read go.sum or go.work.sum; lines with an impossible module or version are left out."""
     found = set()
     for line in text.splitlines():
         words = line.split()
@@ -59,14 +59,14 @@ def parse_sums(text: str) -> set[Sum]:
 
 @dataclass(frozen=True)
 class ModuleFiles:
-    """The module files of one commit, as they are there."""
+    """The module files of one commit."""
 
     directory: str
-    """``build.directory``, without a dot at its begin: empty for the top."""
+    """``build.directory`` without a leading dot; empty for the top."""
     files: Mapping[str, bytes]
     """Path within the commit to content, of `MODULE_FILES` only."""
     vendored: frozenset[str] = frozenset()
-    """Folders that have a ``vendor/modules.txt``; empty for the top."""
+    """Folders with a ``vendor/modules.txt``; an empty name for the top."""
 
     @property
     def digest(self) -> str:
@@ -78,7 +78,7 @@ class ModuleFiles:
 
     @property
     def workspace(self) -> str | None:
-        """The nearest go.work in ``directory`` or above it, as go looks for it; within the commit only."""
+        """The nearest go.work in ``directory`` or above it, where go looks; within the commit only."""
         at = self.directory
         while True:
             name = f"{at}/go.work" if at else "go.work"
@@ -90,7 +90,7 @@ class ModuleFiles:
 
     @property
     def vendor(self) -> bool:
-        """Whether go finds a vendor folder: the module's own, or the workspace's where there is one."""
+        """Whether go finds a vendor folder: the workspace's where there is one, else the module's own."""
         home = self.directory
         if self.workspace is not None:
             home = self.workspace.rpartition("/")[0]
@@ -98,13 +98,13 @@ class ModuleFiles:
 
     @property
     def sums(self) -> set[Sum]:
-        """What all go.sum and go.work.sum of the commit name."""
+        """The entries of every go.sum and go.work.sum of the commit."""
         texts = (content for name, content in self.files.items() if name.endswith(".sum"))
-        return {one for content in texts for one in parse_sums(content.decode(errors="replace"))}
+        return {entry for content in texts for entry in parse_sums(content.decode(errors="replace"))}
 
     @property
     def needs_any(self) -> bool:
-        """Whether a module is asked for at all."""
+        """Whether the commit requires any module."""
         gomod = (content for name, content in self.files.items() if name.endswith("go.mod"))
         return bool(self.sums) or any(re.search(rb"(?m)^\s*require\b", content) for content in gomod)
 
@@ -115,47 +115,47 @@ class ModuleFiles:
         for name, content in self.files.items():
             if name.endswith(("go.mod", "go.work")):
                 found += re.findall(rb"(?m)^go\s+(\d+\.\d+(?:\.\d+)?)", content)
-        return max((one.decode() for one in found), key=version_number, default="")
+        return max((version.decode() for version in found), key=version_number, default="")
 
 
 def version_number(text: str) -> tuple[int, ...]:
-    """``1.26.6`` as numbers, to be compared; of ``1.27rc1`` the 1 and the 27."""
+    """``1.26.6`` as numbers, for comparisons; ``1.27rc1`` as 1 and 27."""
     return tuple(int(part) for part in re.findall(r"\d+", re.split(r"[a-z]", text)[0]))
 
 
-#: Of a failure's cause: other bytes than were sent; a file that is gone, or never was there.
+#: Causes of `gofallback.gobuild.build_failure` for a changed and for a missing file.
 _CHANGED = re.compile(r"\(checksum mismatch\)|archive of a module is damaged")
-_GONE = re.compile(r"controller brought lack|module lookup disabled by GOPROXY=off")
+_MISSING = re.compile(r"module lookup disabled by GOPROXY=off")
 
 
 @dataclass(frozen=True)
 class Modules:
     """How one build gets its modules."""
 
-    way: Way | None = None
-    """None: not decided; go itself decides, and downloads."""
+    source: ModuleSource | None = None
+    """None: go decides, and downloads."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Of every go command."""
+    """Variables of every go command."""
 
     @property
     def flags(self) -> list[str]:
-        """Arguments of go. Said in any case, since they win over GOFLAGS: nothing adds to go.sum in a build."""
-        if self.way is None:
+        """Arguments of go. Always given, since they win over GOFLAGS: a build never adds to go.sum."""
+        if self.source is None:
             return []
-        return ["-mod=vendor"] if self.way == "vendor" else ["-mod=readonly"]
+        return ["-mod=vendor"] if self.source == "vendor" else ["-mod=readonly"]
 
-    def damaged(self, failure: Failure) -> bool:
-        """Whether files that the controller has sent may not, or no longer, be there as they were sent."""
-        return self.way == "controller" and bool(_CHANGED.search(failure.cause) or _GONE.search(failure.cause))
+    def suspects_sent_files(self, failure: Failure) -> bool:
+        """Whether a failure may come from files of the controller that are missing or changed on the builder."""
+        return self.source == "controller" and bool(_CHANGED.search(failure.cause) or _MISSING.search(failure.cause))
 
-    def explained(self, failure: Failure) -> Failure:
-        """A failure of go with the remedy that fits this way."""
-        if not self.damaged(failure):
+    def with_remedy(self, failure: Failure) -> Failure:
+        """A failure of go with the remedy for this source of modules."""
+        if not self.suspects_sent_files(failure):
             return failure
-        if _GONE.search(failure.cause):
+        if _MISSING.search(failure.cause):
             remedy = (
                 "run `go mod tidy` in the source and commit go.sum; if it names that module, remove the folder "
-                "cache/modproxy on the builder and run again: all of it is sent anew"
+                "cache/modproxy on the builder and run again: all of it is sent again"
             )
         else:
             remedy = (
@@ -166,29 +166,29 @@ class Modules:
         return replace(failure, remedy=remedy)
 
 
-def choose(
-    wanted: ModuleWay,
+def choose_source(
+    setting: ModuleWay,
     files: ModuleFiles,
     private: PrivateModules,
     environments: Iterable[Mapping[str, str]],
     *,
     controller_can: bool,
-) -> Way:
-    """Which way this commit's modules go.
+) -> ModuleSource:
+    """Where this commit's modules come from.
 
-    ``auto``: vendor/ where there is one; nothing where nothing is needed; the builder's own proxy where data names one
-    for it; else the controller brings them, since then the builder needs no network, no credential and no trust, and a
+    ``auto``: vendor/ where there is one; nothing where the commit requires no module; the builder's proxy where group
+    data names one; else the controller, since then the builder needs no network, no credential and no trust, and a
     later build works without any server; a controller without Go leaves it to the builder.
 
     Args:
-        wanted: ``build.modules``.
+        setting: ``build.modules``.
         files: of the commit.
         private: ``build.private``.
         environments: of the service and of the builder.
-        controller_can: the controller has a Go, or the pin of one.
+        controller_can: the controller has a Go, or a pin for one.
     """
-    if wanted != "auto":
-        return "none" if wanted == "controller" and not files.needs_any else wanted
+    if setting != "auto":
+        return "none" if setting == "controller" and not files.needs_any else setting
     if files.vendor:
         return "vendor"
     if not files.needs_any:
@@ -196,35 +196,35 @@ def choose(
     if private.logins:
         return "controller"
     if any(environment.get("GOPROXY") or "-modfile" in environment.get("GOFLAGS", "") for environment in environments):
-        return "download"  # another go.mod than the one read here, too
+        return "download"  # -modfile names another go.mod than the one read here
     return "controller" if controller_can or private.patterns else "download"
 
 
 def escape(text: str) -> str:
-    """A module path or version as file name: ``!`` before what was a capital letter (golang.org/x/mod/module)."""
+    """A module path or version as file name: capital letters become ``!`` and a small one (golang.org/x/mod/module)."""
     return re.sub(r"[A-Z]", lambda match: "!" + match.group(0).lower(), text)
 
 
 def proxy_name(path: str, version: str, kind: Literal["info", "mod", "zip"]) -> str:
-    """Where a file of a module is, below the root of a proxy."""
+    """Path of a module's file below the root of a proxy."""
     return f"{escape(path)}/@v/{escape(version)}.{kind}"
 
 
-def builder_environment(way: Way, private: PrivateModules, proxy_folder: str) -> dict[str, str]:
-    """What go on the builder is told about modules, on top of everything else.
+def builder_environment(source: ModuleSource, private: PrivateModules, proxy_folder: str) -> dict[str, str]:
+    """Variables of go on the builder about modules, on top of all others.
 
-    ``controller``: only the folder of files is asked. GOPRIVATE must be empty, or go would go around that folder.
-    GOSUMDB is off because nobody can be asked; every module is verified with go.sum, and one that go.sum does not name
-    is refused (``-mod=readonly``).
+    ``controller``: go reads the folder of files only. GOPRIVATE must be empty, or go would bypass that folder. GOSUMDB
+    is off because no server can be reached; go verifies every module with go.sum, and refuses a module that go.sum does
+    not name (``-mod=readonly``).
 
     Args:
-        way: what was decided.
+        source: see `choose_source`.
         private: ``build.private``.
-        proxy_folder: the builder's folder of files, as its own system writes it.
+        proxy_folder: the builder's folder of files, as a path of its own system.
     """
-    if way == "download":
+    if source == "download":
         return private.variables()
-    if way != "controller":
+    if source != "controller":
         return {}
     closed = dict.fromkeys(("GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE"), "")
     return closed | {"GOPROXY": f"{file_url(proxy_folder)},off", "GOSUMDB": "off", "GOVCS": "*:off", "GOAUTH": "off"}
@@ -249,6 +249,6 @@ def h1(names: Mapping[str, bytes]) -> str:
 
 
 def receipt(names: Iterable[tuple[str, int]]) -> str:
-    """16 hex digits over names and bytes of the files that a builder has to have; the name of its receipt."""
+    """16 hex digits over names and sizes of the files a builder has to have; the name of its receipt."""
     text = "".join(f"{name} {size}\n" for name, size in sorted(names))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

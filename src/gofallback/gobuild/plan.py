@@ -1,4 +1,4 @@
-"""What is built, with which flags and in which environment. Pure: the same answer on every machine."""
+"""The specs of a service's binaries and the go commands that build them. Pure: the same result on every machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def specs(service: Service, source: ResolvedSource, go_version: str, platforms: 
         service: group data; ``build.go`` wins over ``go_version``.
         source: the commit.
         go_version: the builder's Go, such as 1.26.6.
-        platforms: those of the targets; what ``build.platforms`` lists comes on top.
+        platforms: those of the targets; ``build.platforms`` adds to them.
     """
     return [
         _spec(service, source, go_version, platform, binary)
@@ -34,7 +34,7 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
     stamp = dict(build.stamp if own.stamp is None else own.stamp)
     if build.version_variable:
         stamp.setdefault(build.version_variable, "{version}")
-    filled = {name: _fill(value, source) for name, value in stamp.items()}
+    filled = {name: _with_version(value, source) for name, value in stamp.items()}
     main_tags = tuple(sorted(set(build.tags)))
     tags = main_tags if own.tags is None else tuple(sorted(set(own.tags)))
     return BuildSpec(
@@ -58,18 +58,18 @@ def _spec(service: Service, source: ResolvedSource, go_version: str, platform: s
 
 
 def package_argument(package: str) -> str:
-    """``cmd/hello`` as go wants it: ``./cmd/hello``; without the dot it would be an import path."""
+    """``cmd/hello`` as an argument of go: ``./cmd/hello``; without the dot it would be an import path."""
     plain = package.replace("\\", "/").rstrip("/") or "."
     return plain if plain == "." or plain.startswith("./") else f"./{plain}"
 
 
 def agent_spec(go_version: str, platform: str, source_digest: str) -> BuildSpec:
-    """Our own agent for one platform.
+    """The spec of gofallback's own agent for one platform.
 
     Args:
         go_version: toolchain.
         platform: GOOS/GOARCH of a target.
-        source_digest: see `gofallback.build.agent_source.agent_digest`.
+        source_digest: see `gofallback.gobuild.agent_source.agent_digest`.
     """
     return BuildSpec(
         service=AGENT,
@@ -84,7 +84,7 @@ def agent_spec(go_version: str, platform: str, source_digest: str) -> BuildSpec:
 
 
 def is_agent(spec: BuildSpec) -> bool:
-    """Whether this is our agent: its sources are in no repository, so there is nothing to stamp."""
+    """Whether the spec is the agent's, whose sources are in no repository: there is nothing to stamp."""
     return spec.service == AGENT
 
 
@@ -96,38 +96,38 @@ def build_argv(
     live: bool = False,
     modules: Sequence[str] = (),
     overlay: str | None = None,
-    at_once: int | None = None,
+    parallel: int | None = None,
 ) -> list[str]:
     """The ``go build`` command.
 
     Args:
-        spec: what is built.
+        spec: the binary.
         go: path of go's program.
         output: path of the file to write.
         live: name each package as it is compiled (``-v``; the bytes are the same).
-        modules: where modules come from, as decided for this build; default: what the spec says.
-        overlay: path of the overlay with generated code (`gofallback.build.generated`).
-        at_once: how many compilers it may run (``-p``; the bytes are the same); default: one a core.
+        modules: flags that say where modules come from; default: those of the spec.
+        overlay: path of the overlay with generated code (`gofallback.gobuild.generated`).
+        parallel: how many compilers go may run (``-p``; the bytes are the same); default: one a core.
     """
     # "true" instead of "auto": without git, or in a damaged checkout, auto would silently build other bytes.
     stamped = "false" if is_agent(spec) else "true"
-    some = [*(["-v"] if live else []), *([f"-p={at_once}"] if at_once else [])]
-    flags = [*some, *module_flags(spec, modules), *_over(overlay), f"-buildvcs={stamped}", *spec.flags()]
+    progress = [*(["-v"] if live else []), *([f"-p={parallel}"] if parallel else [])]
+    flags = [*progress, *module_flags(spec, modules), *_overlay(overlay), f"-buildvcs={stamped}", *spec.flags()]
     return [go, "build", *flags, "-o", output, spec.package]
 
 
 def modules_argv(go: str) -> list[str]:
-    """The command that downloads every module go.mod names, so that a missing one fails before anything compiles."""
+    """The command that downloads every module of go.mod: a missing module fails before anything compiles."""
     return [go, "mod", "download"]
 
 
 def generate_argv(spec: BuildSpec, go: str, modules: Sequence[str] = ()) -> list[str]:
-    """``go generate`` over the packages that group data names, on the builder itself."""
+    """``go generate`` over the packages of ``build.generate``, on the builder itself."""
     return [go, "generate", *module_flags(spec, modules), *_tags(generator(spec)), *spec.generate]
 
 
 def generator(spec: BuildSpec) -> BuildSpec:
-    """What ``go generate`` runs for: whichever binary is missing, generators see the tags of the main one."""
+    """The spec ``go generate`` runs for: generators see the tags of the main binary, whichever binary is missing."""
     if spec.generator_tags is None:
         return spec
     return spec.model_copy(update={"tags": spec.generator_tags, "generator_tags": None})
@@ -135,20 +135,20 @@ def generator(spec: BuildSpec) -> BuildSpec:
 
 def vet_argv(spec: BuildSpec, go: str, modules: Sequence[str] = (), overlay: str | None = None) -> list[str]:
     """``go vet`` over the module, for the spec's platform."""
-    return [go, "vet", *module_flags(spec, modules), *_over(overlay), *_tags(spec), "./..."]
+    return [go, "vet", *module_flags(spec, modules), *_overlay(overlay), *_tags(spec), "./..."]
 
 
 def tests_argv(spec: BuildSpec, go: str, modules: Sequence[str] = (), overlay: str | None = None) -> list[str]:
     """``go test`` over the module, on the builder itself."""
-    return [go, "test", *module_flags(spec, modules), *_over(overlay), *_tags(spec), "./..."]
+    return [go, "test", *module_flags(spec, modules), *_overlay(overlay), *_tags(spec), "./..."]
 
 
 def module_flags(spec: BuildSpec, modules: Sequence[str] = ()) -> list[str]:
-    """Where modules come from; nothing said: vendor/ where the module has one (go help modules)."""
+    """Flags that say where modules come from; without any go uses vendor/ where there is one (go help modules)."""
     return list(modules) or {True: ["-mod=vendor"], False: ["-mod=readonly"], None: []}[spec.vendored]
 
 
-def _over(overlay: str | None) -> list[str]:
+def _overlay(overlay: str | None) -> list[str]:
     return [f"-overlay={overlay}"] if overlay else []
 
 
@@ -156,5 +156,5 @@ def _tags(spec: BuildSpec) -> list[str]:
     return ["-tags=" + ",".join(spec.tags)] if spec.tags else []
 
 
-def _fill(value: str, source: ResolvedSource) -> str:
+def _with_version(value: str, source: ResolvedSource) -> str:
     return value.replace("{version}", source.version).replace("{commit}", source.commit)

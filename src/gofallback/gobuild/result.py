@@ -1,4 +1,4 @@
-"""What a build leaves on a builder, and how the next run knows it again. Pure."""
+"""The output of a build on a builder, and how a later run recognizes it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 
 RECORD = "artifact.txt"
-"""Its first line is what a builder's state shows of an output (gofallback.builder.answer)."""
+"""Its first line is what a builder's state shows of an output (`gofallback.builder.state_parser`)."""
 MANIFEST = "manifest.json"
 
 
@@ -24,11 +24,11 @@ class Built:
     path: str
     """The binary on the builder."""
     reused: bool
-    """True: an earlier run built it."""
+    """An earlier run built it."""
 
     @property
     def spec(self) -> BuildSpec:
-        """What was built."""
+        """The spec it was built from."""
         return self.manifest.spec
 
     @property
@@ -43,7 +43,7 @@ class Built:
 
     @property
     def seconds(self) -> float:
-        """Seconds the build took, whenever it was."""
+        """Seconds that build took, in this run or an earlier one."""
         return self.manifest.seconds
 
     def line(self) -> str:
@@ -62,16 +62,16 @@ def record(manifest: Manifest) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """A file as the builder sees it."""
+    """Size and hash of a file, as the builder measured them."""
 
     size: int
     sha256: str
 
 
 def read_measured(lines: Iterable[str]) -> dict[str, Measured]:
-    """Read ``@file <name>``, ``@size <bytes>`` and certutil's answer; name to what was measured.
+    """Read ``@file <name>``, ``@size <bytes>`` and certutil's output; name to measurement.
 
-    certutil prints the digits in pairs on old versions and in one piece on later ones; its other words are translated.
+    Old versions of certutil print the digits in pairs, later ones in one piece; its other words are translated.
     """
     found: dict[str, Measured] = {}
     name, size = "", -1
@@ -87,7 +87,7 @@ def read_measured(lines: Iterable[str]) -> dict[str, Measured]:
 
 
 def read_manifests(lines: Iterable[str]) -> dict[str, Manifest]:
-    """Read ``@file <name>`` followed by a manifest on one line; what cannot be read is left out."""
+    """Read ``@file <name>`` followed by a manifest on one line; an unreadable manifest is left out."""
     found: dict[str, Manifest] = {}
     name = ""
     for line in lines:
@@ -103,7 +103,7 @@ def read_manifests(lines: Iterable[str]) -> dict[str, Manifest]:
 
 
 def reusable(spec: BuildSpec, manifest: Manifest | None, measured: Measured | None) -> bool:
-    """Whether an output is what ``spec`` would build: right manifest, and the bytes are still those."""
+    """Whether an output is what ``spec`` would build: its manifest fits, and its bytes are still the manifest's."""
     if manifest is None or measured is None:
         return False
     return manifest.spec == spec and manifest.key == spec.key and measured == Measured(manifest.size, manifest.sha256)

@@ -12,10 +12,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gofallback.credentials import place, read
+from gofallback.credentials import CredentialError, place, read
 from gofallback.errors import GofallbackError
 from gofallback.model.modules import ModuleLogin
-from gofallback.publish.errors import PublishError
 from gofallback.redact import hide
 
 
@@ -76,7 +75,7 @@ def handles(
 def _secret(login: ModuleLogin, environment: Mapping[str, str]) -> str:
     try:
         secret = read(login.token, environment)
-    except PublishError as error:
+    except CredentialError as error:
         raise ModuleSecretError(f"build.private.logins {login.host}: {error}") from None
     if "\n" in secret:
         raise ModuleSecretError(f"build.private.logins {login.host}: {place(login.token)} has a line end inside")

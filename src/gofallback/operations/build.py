@@ -21,7 +21,7 @@ from gofallback.builder.messages import hasher, not_renamed
 from gofallback.builder.paths import join
 from gofallback.facts.builder import forget
 from gofallback.gobuild import plan
-from gofallback.gobuild.failure import Step
+from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code
@@ -118,7 +118,7 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
 
 def _modules(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
     """Modules come first, so that a missing one is told as such."""
-    if plan.is_agent(spec) or spec.vendored is True or job.modules.way not in (None, "download"):
+    if plan.is_agent(spec) or spec.vendored is True or job.modules.source not in (None, "download"):
         return True
     unless = join(job.folder(spec), "vendor", "modules.txt") if spec.vendored is None else None
     return _passes(state, host, job, job.command(spec, plan.modules_argv(job.go), "modules", unless=unless))
@@ -139,7 +139,7 @@ def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
 def _passes(state: State, host: Host, job: Job, command: Command) -> bool:
     result = run_with_modules(state, host, job, command)
     if result.failure:
-        return explain(host, command, job.modules.explained(result.failure))
+        return explain(host, command, job.modules.with_remedy(result.failure))
     host.log(f"{command.label}: passed in {result.seconds:.1f} s")
     return True
 
@@ -155,7 +155,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
         live=state.print_output,
         modules=job.modules.flags,
         overlay=job.overlay,
-        at_once=at_once or None,
+        parallel=at_once or None,
     )
     command = job.command(
         spec,
@@ -167,7 +167,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
     host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
     result = run_with_modules(state, host, job, command)
     if result.failure:
-        explain(host, command, job.modules.explained(result.failure))
+        explain(host, command, job.modules.with_remedy(result.failure))
         return None
     measured = read_measured(result.out).get(spec.key)
     if measured is None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, literal, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state_parser import read_hash
 from gofallback.controller.downloads import sha256_of
 from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.operations.job import Job
 from gofallback.operations.remote import fail, run_command, send
 

@@ -58,7 +58,7 @@ def _generate(state: State, host: Host, job: Job, spec: BuildSpec, folder: str) 
         changes, trouble = _taken(_git(state, host, job, command, _take(job, tree, folder), _INDEX, folder))
     back = _put_back(_git(state, host, job, command, _restore(job, tree)))
     if made.failure is not None:
-        explain(host, command, job.modules.explained(made.failure))
+        explain(host, command, job.modules.with_remedy(made.failure))
         return None
     if trouble or back:
         fail(host, f"{command.label}: {trouble or back}")
@@ -67,8 +67,8 @@ def _generate(state: State, host: Host, job: Job, spec: BuildSpec, folder: str) 
     if not changes:
         return job
     there: Mapping[str, str | None] = {
-        **{join(tree, path): join(folder, _FILES, path) for path in changes.made},
-        **{join(tree, path): None for path in changes.gone},
+        **{join(tree, path): join(folder, _FILES, path) for path in changes.written},
+        **{join(tree, path): None for path in changes.removed},
     }
     overlay = join(folder, _OVERLAY)
     problem = _sent(state, host, job, generated.overlay(there), overlay)
@@ -141,7 +141,7 @@ def _put_back(result: Result) -> str:
     if result.failure is not None:
         return f"git cannot put the tree back: {result.failure.cause}; run again: a new tree is made then"
     try:
-        left = generated.left_over(result.out)
+        left = generated.first_unrestored(result.out)
     except GeneratedError as error:
         return str(error)
     return (

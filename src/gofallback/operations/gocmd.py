@@ -18,8 +18,9 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.builder.shell import shell_of
+from gofallback.gobuild.build_failure import Step, classify
 from gofallback.gobuild.detached import DetachedJob, Ended
-from gofallback.gobuild.failure import Failure, Step, classify
+from gofallback.gobuild.failure import Failure
 from gofallback.operations.detached import Work, run_detached
 from gofallback.operations.remote import CONNECTION_ERRORS, heartbeat
 from gofallback.redact import redact

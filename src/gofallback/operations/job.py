@@ -15,9 +15,9 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, parent, program
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.controller.sysroot import Sysroot
+from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.detached import DetachedJob, job_id
 from gofallback.gobuild.environment import go_environment
-from gofallback.gobuild.failure import Step
 from gofallback.gobuild.modules import Modules
 from gofallback.model.builder import Builder
 from gofallback.operations.gocmd import Command, Result, run
@@ -165,7 +165,7 @@ class Job:
 def run_with_modules(state: State, host: Host, job: Job, command: Command) -> Result:
     """Run a command of a job; where the modules that were sent are damaged on the builder, send them again, once."""
     result = run(state, host, command)
-    if result.failure is None or job.again is None or not job.modules.damaged(result.failure):
+    if result.failure is None or job.again is None or not job.modules.suspects_sent_files(result.failure):
         return result
     host.log_styled(f"{command.label}: {redact(result.failure.cause)}", fg="yellow", log_func=logger.warning)
     return run(state, host, command) if job.again(state, host) else result

@@ -20,13 +20,14 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.builder.git_config import GIT_CONFIG
 from gofallback.builder.messages import not_renamed
 from gofallback.builder.paths import Layout, join, name, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.facts.builder import builder_state, forget
 from gofallback.git.fetch import SourceError
 from gofallback.git.resolve import bundle, refs_file
-from gofallback.gobuild.environment import GIT_CONFIG, git_environment, git_programs
+from gofallback.gobuild.environment import git_environment, git_programs
 from gofallback.operations.remote import CommandResult, fail, run_command, send
 from gofallback.operations.stale_files import new_mark, sweep
 from gofallback.report.style import size_text

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems
-from gofallback.controller.release_files import from_repository
 from gofallback.controller.store import Stored, file_sha256
 from gofallback.git import resolve
+from gofallback.git.commit_files import commit_files
 from gofallback.model import Service
 from gofallback.publish.archive import Entry, Format, default_format, write
 from gofallback.publish.errors import PublishError
@@ -102,7 +102,7 @@ def _repository_files(
     seen = set()
     for number, pattern in enumerate(service.archives.files):
         key = f"services.{service.name}.archives.files[{number}]"
-        for one in from_repository(key, pattern, source, work):
+        for one in commit_files(source, key, pattern, work):
             if one.path not in seen:  # two patterns may mean the same file
                 seen.add(one.path)
                 yield Entry(one.path, one.local, one.mode)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
-from gofallback.credentials import header, place
+from gofallback.credentials import place
 from gofallback.model.publish import PublishStore
 from gofallback.model.target import Target
+from gofallback.publish.credential import guard_plain, header, loopback
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
 from gofallback.publish.request import upload
 from gofallback.publish.send import open_store
-from gofallback.publish.web import guard_plain, loopback
 from gofallback.redact import hide
 from gofallback.release.pull import Source
 

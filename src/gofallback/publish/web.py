@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -12,10 +11,11 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.auth import AuthBase
 
-from gofallback.credentials import header, place
+from gofallback.credentials import place
 from gofallback.model.publish import PublishStore
 from gofallback.publish import request as requested
 from gofallback.publish.body import Body, form
+from gofallback.publish.credential import guard_plain, header
 from gofallback.publish.errors import Again, PublishError, excerpt
 from gofallback.publish.files import Item
 from gofallback.publish.request import Upload, origin
@@ -176,16 +176,6 @@ class WebStore:
         return f"the token of {place(self._store.token)}" if self._store.token else "nobody in particular (no `token`)"
 
 
-def guard_plain(store: PublishStore) -> None:
-    """No token over http:// but to this machine. PublishError otherwise."""
-    scheme, host, _ = origin(store.url)
-    if store.token and scheme == "http" and not store.plain_http and not loopback(host):
-        raise PublishError(
-            f"{store.url}: the token would go over the wire for everybody to read; use https://, or say "
-            "plain_http: true"
-        )
-
-
 def followed(method: str, status: int, url: str, target: str, own: tuple[str, str, int]) -> str:
     """Where to go on after a redirect. Reading goes on elsewhere without the token; what is sent goes nowhere else.
 
@@ -271,11 +261,3 @@ def _asked(headers: Mapping[str, str]) -> float | None:
     """Seconds of Retry-After; its other form, a date, is left alone."""
     text = headers.get("Retry-After", "")
     return float(text) if text.isdecimal() else None
-
-
-def loopback(host: str) -> bool:
-    """Whether a host is this machine itself, so that nobody else is on the way."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -11,9 +11,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gofallback.builder.git_config import GIT_CONFIG_NAME
 from gofallback.builder.paths import Layout, join, separator
 from gofallback.builder.shell import Shell, shell_of
-from gofallback.gobuild.environment import GIT_CONFIG_NAME
 from gofallback.source.model import ResolvedSource
 from gofallback.source.urls import mirror_name
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-#: (pattern in git's or ssh's English output, cause, remedy), the first match counts.
+#: What git, curl and ssh print when no server answers.
+NO_ANSWER = (
+    r"Failed to connect|[Tt]imed out|Operation too slow|No route to host|Network is unreachable|Connection reset"
+    r"|CONNECT tunnel failed|returned error: 50[234]"
+)
+#: (pattern in git's or ssh's English output, cause, remedy), the first match counts. Each has a test on real output.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"dubious ownership",
@@ -12,52 +17,41 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "run as its owner, or add it to safe.directory with `git config --global`",
     ),
     (
-        r"Host key verification failed|REMOTE HOST IDENTIFICATION",
+        r"Host key verification failed",
         "the server's ssh host key is not known here",
         "connect to it once with ssh, or add its key to known_hosts",
     ),
     (
-        r"Permission denied \(|Too many authentication failures",
+        r"Permission denied \(",
         "the server refuses this user's ssh key",
         "load a key it accepts (ssh-add -l lists them)",
     ),
     (
-        r"could not read (Username|Password)|terminal prompts disabled|Authentication failed"
-        r"|HTTP (Basic: )?Access denied|returned error: 40[13]",
+        r"could not read Username|Authentication failed|returned error: 40[13]",
         "the server wants a credential",
         "set up a git credential helper or an ssh key; prompts are never answered",
     ),
-    (
-        r"Could not resolve host(name)?|Name or service not known|Temporary failure in name resolution",
-        "its host name cannot be resolved",
-        "check the name and this machine's DNS",
-    ),
+    (r"Could not resolve host", "its host name cannot be resolved", "check the name and this machine's DNS"),
     (r"Connection refused", "the connection is refused", "check that the server is up and the port"),
+    (NO_ANSWER, "it does not answer", "check the network"),
     (
-        r"[Tt]imed out|Operation too slow|No route to host|Network is unreachable|Connection reset"
-        r"|unexpected disconnect|early EOF|Failed to connect|Couldn't connect",
-        "it does not answer",
-        "check the network",
-    ),
-    (
-        r"certificate|SSL",
+        r"certificate",
         "its TLS certificate is not accepted",
         "check the certificate, http.sslCAInfo and the clock",
     ),
     (r"No space left on device", "this machine's disk is full", "free space below the controller's folder"),
-    (
-        r"[Rr]epository not found|does not exist|not appear to be a git repository|No such file or directory"
-        r"|not found",
-        "there is no repository that this user may see",
-        "check source.repository and the access rights",
-    ),
     (
         r"mismatched algorithms: client sha1; server sha256",
         "its commits have SHA-256 names, which gofallback and most git servers do not know",
         "use a repository with SHA-1 names",
     ),
     (
-        r"transport '.*' not allowed|remote helper|'.*' is not a git command",
+        r"not found|not appear to be a git repository",
+        "there is no repository that this user may see",
+        "check source.repository and the access rights",
+    ),
+    (
+        r"transport '.*' not allowed|'.*' is not a git command",
         "git cannot use such an address",
         "use ssh://, https:// or a path",
     ),
@@ -68,7 +62,7 @@ def explain(output: str, *, timeout: float | None = None) -> tuple[str, str]:
     """The cause and the remedy behind git's output, each one clause without a full stop.
 
     Args:
-        output: what git and ssh wrote on stderr, in the C locale.
+        output: stderr of git and ssh, in the C locale.
         timeout: seconds after which git was ended, if it was.
     """
     if timeout is not None:

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 _WILD = re.compile(r"[*?]")
+
+
+@dataclass(frozen=True)
+class SelectedFile:
+    """A selected file, and a copy of its bytes."""
+
+    path: str
+    """Path in the repository or the project, for errors."""
+    name: str
+    """Name below the folder it goes to."""
+    local: Path
+    """The copy."""
+    mode: int
 
 
 def base_of(pattern: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import BinaryInfo, inspect_bytes
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.compat import TargetFacts, compat_table, compatibility, minimum_kernel
 from gofallback.artifact.verify import problems
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.report.screen import text
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, macho, module_text, pe
 from tests.unit.specs import SPEC

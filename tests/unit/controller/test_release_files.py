@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gofallback.controller.release_files import Place, collect_release_files
+from gofallback.git.commit_files import commit_files
 from gofallback.git.resolve import at_commit
 from gofallback.model import DataError, Service
 from gofallback.release.extra_file import Extra
@@ -44,11 +46,11 @@ def repo(tmp_path: Path) -> Path:
 def place(tmp_path: Path, repo: Path | None) -> Place:
     project = tmp_path / "project"
     project.mkdir(exist_ok=True)
-    source = None
+    from_commit = None
     if repo is not None:
         data = Service.model_validate(MINIMAL | {"source": {"repository": str(repo)}})
-        source = at_commit(data, run(repo, "rev-parse", "HEAD"), tmp_path / "mirrors")
-    return Place(source, project, tmp_path / "files", {"version": "v1", "commit": "c", "environment": "lab"})
+        from_commit = partial(commit_files, at_commit(data, run(repo, "rev-parse", "HEAD"), tmp_path / "mirrors"))
+    return Place(from_commit, project, tmp_path / "files", {"version": "v1", "commit": "c", "environment": "lab"})
 
 
 def gathered(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> dict[str, Extra]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.provision import ProvisionError, only, wanted_pins
 from gofallback.gobuild import plan
-from gofallback.gobuild.cgo import CgoError, CgoSpec, Paths, cgo_spec, join_words, oldest_glibc, variables, zig_target
+from gofallback.gobuild.cgo import CgoError, CgoPaths, cgo_spec, join_words, oldest_glibc, variables, zig_target
 from gofallback.gobuild.environment import go_environment
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.cgo import Cgo
@@ -150,7 +151,7 @@ def test_the_oldest_glibc_of_the_targets_decides() -> None:
 def test_a_pinned_glibc_wins_and_an_architecture_has_a_first_one() -> None:
     assert asked(Cgo(glibc="2.17")).target == "x86_64-linux-gnu.2.17"
     assert asked(Cgo(), "linux/loong64").target == "loongarch64-linux-gnu.2.36"
-    with pytest.raises(CgoError, match=r"loong64 came with glibc 2\.36"):
+    with pytest.raises(CgoError, match=r"the first glibc for loong64 is 2\.36"):
         asked(Cgo(glibc="2.31"), "linux/loong64")
 
 
@@ -165,7 +166,7 @@ def test_no_zig_is_said_with_the_remedy() -> None:
 
 
 def test_what_go_is_told_of_zig() -> None:
-    made = variables(asked(Cgo(ldflags=["-lm"])), Paths(f"{ROOT}/cache", ZIG), "linux/amd64")
+    made = variables(asked(Cgo(ldflags=["-lm"])), CgoPaths(f"{ROOT}/cache", ZIG), "linux/amd64")
     assert made["CGO_ENABLED"] == "1"
     assert made["CC"] == f"{ZIG} cc -target x86_64-linux-gnu.2.31"
     assert made["CXX"] == f"{ZIG} c++ -target x86_64-linux-gnu.2.31"
@@ -178,7 +179,7 @@ def test_what_go_is_told_of_zig() -> None:
 
 def test_what_go_is_told_of_zig_on_windows() -> None:
     home = "C:\\go fallback"
-    paths = Paths(f"{home}\\cache", f"{home}\\toolchains\\zig-0.15.2\\zig.exe", f"{home}\\s", frozenset({"usr/lib"}))
+    paths = CgoPaths(f"{home}\\cache", f"{home}\\toolchains\\zig-0.15.2\\zig.exe", f"{home}\\s", frozenset({"usr/lib"}))
     made = variables(asked(Cgo(sysroot="x"), sysroot="b" * 64), paths, "linux/amd64")
     assert made["CC"] == f"'{home}\\toolchains\\zig-0.15.2\\zig.exe' cc -target x86_64-linux-gnu.2.31"
     assert made["CGO_LDFLAGS"] == f"-O2 '-L{home}\\s\\usr\\lib'"
@@ -187,7 +188,7 @@ def test_what_go_is_told_of_zig_on_windows() -> None:
 
 def test_a_sysroots_headers_come_after_zigs_own_and_its_path_is_not_in_the_binary() -> None:
     folders = frozenset({"usr", "usr/include", "usr/lib", "usr/lib/x86_64-linux-gnu"})
-    paths = Paths(f"{ROOT}/cache", ZIG, "/s", folders)
+    paths = CgoPaths(f"{ROOT}/cache", ZIG, "/s", folders)
     cgo = asked(Cgo(cflags=["-DX=1", "-I{sysroot}/opt/include"]), sysroot="b" * 64)
     made = variables(cgo, paths, "linux/amd64")
     assert made["CGO_CFLAGS"] == "-O2 -ffile-prefix-map=/s=/sysroot -DX=1 -I/s/opt/include"
@@ -198,14 +199,16 @@ def test_a_sysroots_headers_come_after_zigs_own_and_its_path_is_not_in_the_binar
 
 def test_what_go_is_told_of_a_cross_gcc() -> None:
     cgo = Cgo(compiler="gcc", cc="{triple}-gcc", cxx="{triple}-g++", ar="{triple}-ar", strip="{triple}-strip")
-    made = variables(asked(cgo, "linux/arm64", sysroot="b" * 64), Paths(f"{ROOT}/cache", sysroot="/s"), "linux/arm64")
+    made = variables(
+        asked(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths(f"{ROOT}/cache", sysroot="/s"), "linux/arm64"
+    )
     assert made["CC"] == "aarch64-linux-gnu-gcc"
     assert made["STRIP"] == "aarch64-linux-gnu-strip"
     assert made["CGO_CPPFLAGS"] == "--sysroot=/s"
     assert made["CGO_LDFLAGS"] == "-O2 --sysroot=/s"
     folders = frozenset({"usr/lib", "usr/lib/aarch64-linux-gnu", "lib"})
     told = variables(
-        asked(cgo, "linux/arm64", sysroot="b" * 64), Paths("/c", sysroot="/s", folders=folders), "linux/arm64"
+        asked(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths("/c", sysroot="/s", folders=folders), "linux/arm64"
     )
     # else a GCC takes the libraries beside its own before those of the sysroot
     assert told["CGO_LDFLAGS"] == "-O2 --sysroot=/s -B/s/usr/lib/aarch64-linux-gnu -B/s/usr/lib"
@@ -213,14 +216,14 @@ def test_what_go_is_told_of_a_cross_gcc() -> None:
 
 
 def test_tests_on_the_builder_itself_get_no_target_and_no_sysroot() -> None:
-    paths = Paths(f"{ROOT}/cache", ZIG, "/s", frozenset({"usr/include"}))
+    paths = CgoPaths(f"{ROOT}/cache", ZIG, "/s", frozenset({"usr/include"}))
     made = variables(asked(Cgo(), sysroot="b" * 64), paths, "linux/amd64", native=True)
     assert made["CC"] == f"{ZIG} cc"
     assert "/s" not in made["CGO_CPPFLAGS"]
 
 
 def test_symbols_are_asked_for_only_where_they_are_kept() -> None:
-    assert variables(asked(Cgo()), Paths("/c", ZIG), "linux/amd64", strip=False)["CGO_CFLAGS"] == "-O2 -g"
+    assert variables(asked(Cgo()), CgoPaths("/c", ZIG), "linux/amd64", strip=False)["CGO_CFLAGS"] == "-O2 -g"
 
 
 def test_words_are_quoted_as_go_takes_them_apart() -> None:

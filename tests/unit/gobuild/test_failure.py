@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.gobuild.failure import Failure, Step, classify
+from gofallback.gobuild.build_failure import Step, classify
+from gofallback.gobuild.failure import Failure
 
 OUTPUT = Path(__file__).with_name("data") / "go-output"
 
@@ -16,11 +17,12 @@ CASES: dict[str, tuple[str, str, str]] = {
     "sum_missing": ("dependency", "go.sum lacks an entry", "go mod tidy"),
     "version_missing_download": ("dependency", "not found: go: example.com/dep@v0.9.9", "GOPROXY"),
     "version_missing_build_sum": ("dependency", "example.com/dep@v0.9.9", "GOPROXY"),
-    "module_version_not_found": ("dependency", "not found", "go.mod"),
+    "module_version_not_found": ("dependency", 'go.mod:5: require example.com/dep: version "v9.9.9" invalid', "go.mod"),
     "module_not_required": ("dependency", "example.com/none/x", "go mod tidy"),
     "not_in_std": ("dependency", "nosuchpkg", "go.mod"),
     "proxy_off": ("dependency", "go.sum", "go mod tidy"),
     "proxy_refused": ("dependency", "example.com/dep@v1.0.0 cannot be downloaded", "HTTPS_PROXY"),
+    "proxy_untrusted": ("dependency", "example.com/dep@v1.0.0 cannot be downloaded", "HTTPS_PROXY"),
     "proxy_404": ("dependency", "404 Not Found", "GOPROXY"),
     "proxy_401": ("dependency", "no credential for example.com/dep@v1.0.0", "build.modules: controller"),
     "proxy_403": ("dependency", "no credential for example.com/dep@v1.0.0", "build.modules: controller"),
@@ -31,7 +33,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "private_ssh": ("dependency", "no credential for github.com/example/dep@v1.0.0", "go mod vendor"),
     "repository_missing": ("dependency", "not found", "go.mod"),
     "vendor_inconsistent": ("dependency", "vendor/ does not fit go.mod", "go mod vendor"),
-    "go_mod_bad": ("dependency", "errors parsing go.mod", "go.mod"),
+    "go_mod_bad": ("dependency", "go.mod cannot be read: go.mod:4: unknown directive: nonsense", "correct go.mod"),
+    "go_mod_updates": ("dependency", "go: updates to go.mod needed", "go mod tidy"),
     "no_go_mod": ("dependency", "go.mod file not found", "go.mod"),
     "compile_error": ("compile", "main.go:3:15: undefined: undefinedThing (and 1 more)", "source"),
     "compile_error_in_package": ("compile", "internal/a/a.go:3:23: cannot use", "source"),
@@ -40,14 +43,20 @@ CASES: dict[str, tuple[str, str, str]] = {
     "no_go_files": ("compile", "no Go files in", "correct build.package"),
     "no_package": ("compile", "directory not found", "correct build.package"),
     "build_constraints": ("compile", "build constraints exclude all Go files", "source"),
+    "two_packages": ("compile", "found packages main (a.go) and other (b.go)", "source"),
+    "no_main_function": ("compile", "function main is undeclared in the main package", "source"),
+    "no_function_body": ("compile", "main.main: relocation target main.f not defined", "source"),
     "import_cycle": ("compile", "import cycle not allowed", "source"),
     "disk_full": ("disk", "no space left on device", "deploys/wipe.py"),
     "disk_full_cache": ("disk", "no space left on device", "deploys/wipe.py"),
     "toolchain_old": (
         "toolchain",
-        "the source needs Go 1.99.1, the builder was told to use 1.26.6",
+        "the source needs Go 1.99.1, the builder has to use 1.26.6",
         "Go of at least 1.99.1",
     ),
+    "toolchain_without_compiler": ("toolchain", 'damaged: go: no such tool "compile"', "remove the toolchain's folder"),
+    "toolchain_missing": ("toolchain", "damaged: go: cannot find GOROOT directory", "remove the toolchain's folder"),
+    "out_of_memory": ("unknown", "runtime: out of memory: cannot allocate", "builder.parallel_platforms"),
     "cgo_library_missing": ("cgo", "no library for the target: error: unable to find", "build.cgo.sysroot"),
     "cgo_library_missing_gcc": ("cgo", "cannot find -lfoo", "build.cgo.ldflags"),
     "cgo_library_too_new": ("cgo", "a library of the sysroot needs glibc 2.34 (", "as old as the oldest target"),
@@ -63,6 +72,8 @@ CASES: dict[str, tuple[str, str, str]] = {
     "cgo_flag_not_allowed": ("cgo", "does not let a source ask for the flag -mfoo (#cgo CFLAGS)", "build.cgo"),
     "cgo_static_glibc": ("cgo", "glibc can only be linked dynamically", "build.linkage: dynamic"),
     "cgo_symbol_missing": ("cgo", "g is in none of the libraries", "build.cgo.ldflags"),
+    "cgo_symbol_missing_gcc": ("compile", "undefined reference to `g'", "source"),
+    "cgo_pkg_config_absent": ("cgo", "the source asks for pkg-config, which is not on the builder", "pkg_config"),
     "cgo_pkg_config": ("cgo", "pkg-config knows no package nosuch", "build.cgo.pkg_config_path"),
     "vcs_failed": ("unknown", "error obtaining VCS status", "remove the checkout"),
 }
@@ -113,6 +124,10 @@ def test_gates_tell_their_own_failures_from_the_builds(name: str) -> None:
             "unwanted software.",
             "permission",
         ),
+        # Win32 error 33 and 1224, and Wine's own words for 32
+        (r"open C:\gofallback\out\hello: Another process has locked a portion of the file.", "permission"),
+        ("the requested operation cannot be performed on a file with a user-mapped section open.", "permission"),
+        (r"remove C:\gofallback\out\hello: Sharing violation.", "permission"),
         (r"write C:\gofallback\cache\gocache\ab\x: There is not enough space on the disk.", "disk"),
         (".\\cmd\\hello\\main.go:7:2: undefined: x\r", "compile"),
         (r"reading file:///C:/proxy/x/@v/v1.0.0.mod: The system cannot find the file specified.", "dependency"),
@@ -135,7 +150,7 @@ def test_time_over_is_told_with_the_time() -> None:
 def test_what_nobody_knows_shows_its_last_lines_and_exit_status() -> None:
     failure = classify("# x\nfirst\nsecond thing broke\nvery strange\n", 2, False)
     assert failure.kind == "unknown"
-    assert failure.cause == "exit status 2: second thing broke | very strange"
+    assert failure.cause == "exit status 2: first | second thing broke | very strange"
     assert classify("", 9009, False) == Failure(
         "unknown", "exit status 9009: nothing was printed", "read the whole output, or run again with -vvv"
     )

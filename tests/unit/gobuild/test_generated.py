@@ -10,8 +10,8 @@ import pytest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.state import BuilderState
 from gofallback.gobuild import generated, plan
-from gofallback.gobuild.failure import classify
-from gofallback.gobuild.generated import Changes, GeneratedError, left_over, overlay, read_changes
+from gofallback.gobuild.build_failure import classify
+from gofallback.gobuild.generated import Changes, GeneratedError, first_unrestored, overlay, read_changes
 from gofallback.model.builder import Builder
 from gofallback.operations.build import batches
 from gofallback.operations.job import Job
@@ -31,18 +31,18 @@ def test_what_git_tells_is_read_and_said() -> None:
 
 
 def test_an_answer_that_is_cut_short_or_quoted_is_refused() -> None:
-    with pytest.raises(GeneratedError, match="git did not tell what changed"):
+    with pytest.raises(GeneratedError, match="git did not list what changed"):
         read_changes(TOLD[:-2])
     with pytest.raises(GeneratedError, match="whose name is not plain ASCII"):
         read_changes(["@changed", 'A\t"\\303\\244.go"', "@end"])
 
 
 def test_a_tree_that_git_cannot_put_back_is_told() -> None:
-    assert left_over(["@clean"]) == ""
-    assert left_over([" M third/dep", "@clean"]) == " M third/dep"
-    assert left_over(["!! ignored/", "@clean"]) == "!! ignored/"
+    assert first_unrestored(["@clean"]) == ""
+    assert first_unrestored([" M third/dep", "@clean"]) == " M third/dep"
+    assert first_unrestored(["!! ignored/", "@clean"]) == "!! ignored/"
     with pytest.raises(GeneratedError, match="cannot put the tree back"):
-        left_over([" M third/dep"])
+        first_unrestored([" M third/dep"])
 
 
 def test_the_overlay_names_what_go_compiles_in_place_of_each_file() -> None:
@@ -66,7 +66,7 @@ def test_the_provenance_says_that_code_was_generated() -> None:
 def test_the_commands_get_the_overlay_and_their_share_of_the_cores() -> None:
     built = spec(generate=True, tags=["x"])
     assert plan.generate_argv(built, "go") == ["go", "generate", "-tags=x", "./..."]
-    argv = plan.build_argv(built, "go", "out", overlay="/tmp/o.json", at_once=2)
+    argv = plan.build_argv(built, "go", "out", overlay="/tmp/o.json", parallel=2)
     assert {"-overlay=/tmp/o.json", "-p=2"} <= set(argv)
     assert plan.build_argv(built, "go", "out") == [one for one in argv if not one.startswith(("-overlay", "-p="))]
     assert "-overlay=/o" in plan.vet_argv(built, "go", overlay="/o")

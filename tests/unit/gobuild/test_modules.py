@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from gofallback.git import git_command
-from gofallback.gobuild.failure import classify as build_failure
+from gofallback.gobuild.build_failure import classify as build_failure
 from gofallback.gobuild.module_failure import classify
 from gofallback.gobuild.modules import (
     ModuleFiles,
     Modules,
     Sum,
     builder_environment,
-    choose,
+    choose_source,
     file_url,
     h1,
     parse_sums,
@@ -47,40 +47,40 @@ def needing(**more: Any) -> ModuleFiles:
 
 
 def test_auto_takes_vendor_where_there_is_one() -> None:
-    assert choose("auto", needing(vendored=("",)), NOBODY, [], controller_can=True) == "vendor"
-    assert choose("auto", needing(vendored=("tools",)), NOBODY, [], controller_can=True) == "controller"
+    assert choose_source("auto", needing(vendored=("",)), NOBODY, [], controller_can=True) == "vendor"
+    assert choose_source("auto", needing(vendored=("tools",)), NOBODY, [], controller_can=True) == "controller"
 
 
 def test_auto_brings_nothing_where_nothing_is_needed() -> None:
-    assert choose("auto", files(go_mod=b"module m\n\ngo 1.26\n"), NOBODY, [], controller_can=True) == "none"
+    assert choose_source("auto", files(go_mod=b"module m\n\ngo 1.26\n"), NOBODY, [], controller_can=True) == "none"
 
 
 def test_auto_lets_the_controller_bring_modules_if_it_has_a_go() -> None:
-    assert choose("auto", needing(), NOBODY, [{}], controller_can=True) == "controller"
-    assert choose("auto", needing(), NOBODY, [{}], controller_can=False) == "download"
+    assert choose_source("auto", needing(), NOBODY, [{}], controller_can=True) == "controller"
+    assert choose_source("auto", needing(), NOBODY, [{}], controller_can=False) == "download"
 
 
 def test_auto_keeps_to_the_proxy_that_data_names_for_the_builder() -> None:
     where = [{"GOPROXY": "file:///C:/proxy"}]
-    assert choose("auto", needing(), NOBODY, where, controller_can=True) == "download"
+    assert choose_source("auto", needing(), NOBODY, where, controller_can=True) == "download"
 
 
 def test_private_modules_are_never_left_to_the_builder_by_auto() -> None:
     private = PrivateModules(patterns=["git.example.test/*"])
-    assert choose("auto", needing(), private, [], controller_can=False) == "controller"
+    assert choose_source("auto", needing(), private, [], controller_can=False) == "controller"
 
 
 def test_a_login_is_used_whatever_proxy_the_builder_has() -> None:
     login = {"host": "git.example.test", "token": {"env": "TOKEN"}}
     private = PrivateModules.model_validate({"logins": [login]})
     where = [{"GOPROXY": "https://proxy.example.test"}]
-    assert choose("auto", needing(), private, where, controller_can=True) == "controller"
+    assert choose_source("auto", needing(), private, where, controller_can=True) == "controller"
 
 
 def test_what_data_says_is_done() -> None:
-    assert choose("download", needing(vendored=("",)), NOBODY, [], controller_can=True) == "download"
-    assert choose("controller", needing(vendored=("",)), NOBODY, [], controller_can=False) == "controller"
-    assert choose("vendor", needing(), NOBODY, [], controller_can=True) == "vendor"
+    assert choose_source("download", needing(vendored=("",)), NOBODY, [], controller_can=True) == "download"
+    assert choose_source("controller", needing(vendored=("",)), NOBODY, [], controller_can=False) == "controller"
+    assert choose_source("vendor", needing(), NOBODY, [], controller_can=True) == "vendor"
 
 
 def test_the_nearest_workspace_of_the_commit_counts() -> None:
@@ -222,7 +222,7 @@ def test_mod_mod_is_refused_as_nothing_would_be_verified() -> None:
 
 def test_auto_leaves_another_go_mod_to_the_builder() -> None:
     where = [{"GOFLAGS": "-modfile=other.mod"}]
-    assert choose("auto", needing(), NOBODY, where, controller_can=True) == "download"
+    assert choose_source("auto", needing(), NOBODY, where, controller_can=True) == "download"
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_a_decided_way_is_on_the_command_line_where_it_wins_over_goflags() -> No
 
 def test_a_mismatch_of_what_the_controller_sent_is_the_builders_doing() -> None:
     found = build_failure(SAID["mismatch"][0], 1, False)
-    assert "moved the version's tag" in Modules("download").explained(found).remedy
-    assert "do not use that builder" in Modules("controller").explained(found).remedy
+    assert "moved the version's tag" in Modules("download").with_remedy(found).remedy
+    assert "do not use that builder" in Modules("controller").with_remedy(found).remedy
 
 
 #: As go 1.26.6 says them of files of a proxy that are zeros, have one other bit, or are gone.
@@ -258,13 +258,13 @@ DAMAGED = [
 def test_a_module_that_is_damaged_on_the_builder_is_no_mistake_in_the_source(said: str) -> None:
     found = build_failure(said, 1, False)
     assert found.kind == "dependency" and "correct it in the source" not in found.remedy
-    assert Modules("controller").damaged(found) and not Modules("download").damaged(found)
-    assert "cache/modproxy" in Modules("controller").explained(found).remedy
+    assert Modules("controller").suspects_sent_files(found) and not Modules("download").suspects_sent_files(found)
+    assert "cache/modproxy" in Modules("controller").with_remedy(found).remedy
 
 
 def test_a_mistake_in_the_source_sends_no_module_again() -> None:
     for said in ("main.go:3:15: undefined: x", "main.go:3:8: missing go.sum entry for module providing package a.b/c"):
-        assert not Modules("controller").damaged(build_failure(said, 1, False))
+        assert not Modules("controller").suspects_sent_files(build_failure(said, 1, False))
 
 
 #: As go 1.26.6 says it of a folder beside the commit, or of a submodule that is not brought.
@@ -394,6 +394,26 @@ def test_what_go_says_on_the_controller_gets_a_cause_and_a_remedy(kind: str) -> 
     assert cause in failure.cause
     assert remedy in failure.remedy
     assert "\n" not in failure.cause + failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "network",
+            'Get "https://localhost/x/@v/v1.0.0.mod": tls: failed to verify certificate: x509: unknown authority',
+        ),
+        ("network", 'unrecognized import path "a.test/b": https fetch: Get "https://a.test/b?go-get=1": Bad Gateway'),
+        ("network", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 502 Bad Gateway"),
+        ("network", "fatal: unable to access 'https://a.test/b/': CONNECT tunnel failed, response 502"),
+        ("network", "ssh: connect to host a.test port 22: Network is unreachable"),
+        ("missing", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 410 Gone"),
+        ("credential", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 401 Unauthorized"),
+        ("unsummed", "updates to go.mod needed; to update it:\n\tgo mod tidy"),
+    ],
+)
+def test_more_of_what_go_and_git_print_on_the_controller(kind: str, text: str) -> None:
+    assert classify(f"go: a.test/b@v1.0.0: {text}").kind == kind
 
 
 def test_a_refused_token_is_told_with_the_place_it_comes_from() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.spec import BuildSpec
+from gofallback.builder.git_config import GIT_CONFIG
 from gofallback.gobuild import plan
-from gofallback.gobuild.environment import GIT_CONFIG, git_environment, go_environment
+from gofallback.gobuild.environment import git_environment, go_environment
 from gofallback.model import Builder, Service
 from gofallback.source.model import ResolvedSource
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gofallback import credentials
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.model.publish import Credential, PublishStore
 from gofallback.publish import files
+from gofallback.publish.credential import header
 from gofallback.publish.errors import Again, PublishError
 from gofallback.publish.files import Item, chosen, collect, public_name
 from gofallback.publish.retry import persistently
@@ -245,27 +245,9 @@ def test_what_came_before_a_failure_is_told() -> None:
 # Secrets
 
 
-def test_a_token_is_read_from_where_the_data_says(tmp_path: Path) -> None:
-    (tmp_path / "t").write_text("t0ken-in-a-file\n")
-    assert credentials.read(Credential(file=str(tmp_path / "t"))) == "t0ken-in-a-file"
-    assert credentials.read(Credential(env="X"), {"X": "t0ken-in-env"}) == "t0ken-in-env"
-
-
-@pytest.mark.parametrize("value", ["", "  ", "a\r\nX-Other: b", "ümlaut"])
-def test_a_token_that_no_header_may_hold_is_refused_unseen(value: str) -> None:
-    with pytest.raises(PublishError) as refused:
-        credentials.read(Credential(env="X"), {"X": value})
-    assert not value.strip() or value not in str(refused.value)
-
-
-def test_a_missing_token_names_its_place() -> None:
-    with pytest.raises(PublishError, match="environment variable NOWHERE, which `token` names, is not set"):
-        credentials.read(Credential(env="NOWHERE"), {})
-
-
 def test_a_token_is_taken_out_of_every_error_whatever_a_store_answers() -> None:
     data = PublishStore(url="https://x/y", user="ci", token=Credential(env="T"))
-    value = credentials.header(data, {"T": "qwertz-4711"})["Authorization"]
+    value = header(data, {"T": "qwertz-4711"})["Authorization"]
     for text in ("qwertz-4711", value, value.partition(" ")[2]):
         assert text not in str(PublishError(f"the store says: {text}!"))
         assert text not in str(Again(f"the store says: {text}!"))

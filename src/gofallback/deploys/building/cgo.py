@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot, SysrootError
 from gofallback.deploys.run.context import Key, RunContext
-from gofallback.gobuild.cgo import CgoSpec, cgo_spec, gnu_triple, oldest_glibc
+from gofallback.gobuild.cgo import cgo_spec, gnu_triple, oldest_glibc
 from gofallback.model import Service, Toolchain
 
 

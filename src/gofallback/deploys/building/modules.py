@@ -6,7 +6,7 @@ from pyinfra.api.host import Host
 
 from gofallback.builder.paths import Layout
 from gofallback.deploys.run.context import Key, RunContext
-from gofallback.gobuild.modules import ModuleFiles, Modules, Way, builder_environment, choose
+from gofallback.gobuild.modules import ModuleFiles, Modules, ModuleSource, builder_environment, choose_source
 from gofallback.gomod import go_command
 from gofallback.gomod.download import ModuleSet, download_modules
 from gofallback.gomod.files import module_files
@@ -15,21 +15,21 @@ from gofallback.model import Service, ToolchainPin
 from gofallback.operations.modules import Delivery, ModuleResend
 from gofallback.source.model import ResolvedSource
 
-_WAY: Key[Way] = Key("way of the modules")
+_WAY: Key[ModuleSource] = Key("way of the modules")
 _FILES: Key[ModuleFiles] = Key("module files")
 _MODULES: Key[ModuleSet] = Key("downloaded modules")
 
 
-def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Way:
+def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleSource:
     """Where the modules of a service come from when this host builds this commit of it.
 
     Raises:
         ModuleFilesError: the mirror cannot be read.
     """
 
-    def choose_way() -> Way:
+    def choose() -> ModuleSource:
         files = files_of(ctx, service, source)
-        return choose(
+        return choose_source(
             service.build.modules,
             files,
             service.build.private,
@@ -37,7 +37,7 @@ def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource
             controller_can=go_command.can(_pins(ctx, host), files.go),
         )
 
-    return ctx.once(_WAY(host.name, service.name, source.commit), choose_way)
+    return ctx.once(_WAY(host.name, service.name, source.commit), choose)
 
 
 def modules_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Modules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from pyinfra.api.host import Host
 
@@ -13,6 +14,7 @@ from gofallback.deploys.releasing.stored import stored_agent, stored_of
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.git import resolve
+from gofallback.git.commit_files import commit_files
 from gofallback.model import Service
 from gofallback.release import templates
 from gofallback.release.extra_file import Extra
@@ -121,6 +123,7 @@ def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environme
         source: Repository | None = ctx.run.sources.get(service.name)
         if source is None and any(file.repository is not None for file in service.files.values()):
             source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
-        return collect_release_files(service, Place(source, ctx.project, ctx.run.home.files, context))
+        from_commit = partial(commit_files, source) if source else None
+        return collect_release_files(service, Place(from_commit, ctx.project, ctx.run.home.files, context))
 
     return ctx.once(_FILES(service.model_dump_json(), *sorted(context.items())), collect)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import Stored, manifest_text
 from gofallback.controller.sysroot import packed, read
@@ -19,7 +20,6 @@ from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
 from gofallback.errors import RefusedError
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseFound, ServiceState
 from gofallback.report import comparisons

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gofallback.artifact.binary import inspect_bytes
+from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import manifest_text
 from gofallback.deploys.building import production, untrusted
 from gofallback.deploys.run.context import RunContext
-from gofallback.gobuild.cgo import CgoSpec
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.release.state import ReleaseFound, ServiceState
