@@ -14,7 +14,7 @@ from pyinfra.api.state import State
 
 from gofallback.facts.target import target_state
 from gofallback.model import Service
-from gofallback.operations.target.activate import activate, describe
+from gofallback.operations.target.activate import TargetHost, activate, describe
 from gofallback.operations.target.release import put_release
 from gofallback.release import templates
 from gofallback.release.activation import ActivationOutcome, Order
@@ -78,7 +78,7 @@ class Target:
         return files
 
     def activate(self, of: Service, release: str, run_id: str, timeout: float = 40.0) -> ActivationOutcome:
-        return activate(self.state, self.host, Order(of.name, of.home, release, run_id, "al@ctl"), timeout=timeout)
+        return activate(TargetHost(self.state, self.host, timeout), Order(of.name, of.home, release, run_id, "al@ctl"))
 
     def live(self, of: Service, version: str) -> ReleaseFiles:
         files = self.put(of, version)

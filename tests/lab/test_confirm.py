@@ -12,7 +12,7 @@ import pytest
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.operations.target.activate import activate, confirm, describe, revert
+from gofallback.operations.target.activate import TargetHost, activate, confirm, describe, revert
 from gofallback.operations.target.channel import BrokenError, SecondConnection
 from gofallback.release.activation import ActivationOutcome, Order
 from lab import Lab
@@ -36,13 +36,16 @@ class Reached:
 
     def activate(self, release: str, run_id: str = RUN, fence: int = 0, **options: Any) -> ActivationOutcome:
         sha256 = self.target.sh(f"sha256sum /opt/hello/releases/{release}/bin/hello").split()[0]
-        return activate(self.state, self.host, order(release, run_id, fence), timeout=30, sha256=sha256, **options)
+        return activate(self.reach(), order(release, run_id, fence), sha256=sha256, **options)
 
     def confirm(self, timeout: float = 20, fence: int = 0, **options: Any) -> ActivationOutcome:
-        return confirm(self.state, self.host, order(fence=fence), timeout=timeout, **options)
+        return confirm(self.reach(timeout), order(fence=fence), **options)
 
     def revert(self, fence: int = 0) -> ActivationOutcome:
-        return revert(self.state, self.host, order(fence=fence), timeout=30, reason="it's bad")
+        return revert(self.reach(), order(fence=fence), reason="it's bad")
+
+    def reach(self, timeout: float = 30) -> TargetHost:
+        return TargetHost(self.state, self.host, timeout)
 
 
 def order(release: str = "v2", run_id: str = RUN, fence: int = 0) -> Order:
@@ -120,7 +123,7 @@ def test_a_target_that_cannot_be_reached_leaves_the_confirmation_unknown(reached
             outcome = reached.confirm(timeout=3, via=second)
         finally:
             reached.target.host.uncut()
-    assert outcome.state == "unknown" and "goes back by itself unless it was heard" in outcome.reason
+    assert outcome.state == "unknown" and "goes back by itself unless the confirmation reached it" in outcome.reason
 
 
 def test_a_release_is_taken_back_when_the_controller_asks(reached: Reached) -> None:
@@ -174,5 +177,5 @@ def test_the_way_back_to_a_release_with_an_older_agent_uses_a_newer_one(reached:
     outcome = reached.activate("v1", "back", window=30)
     assert (outcome.state, outcome.live) == ("provisional", "v1"), describe(outcome)
     for _ in range(2):  # the second time v1's old agent is the live one
-        outcome = confirm(reached.state, reached.host, order("v1", "back"), timeout=20)
+        outcome = confirm(reached.reach(20), order("v1", "back"))
         assert (outcome.state, outcome.live) == ("confirmed", "v1"), describe(outcome)

@@ -113,8 +113,8 @@ def _put(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> boo
         host,
         lambda: upload,
         sudo=ctx.fleet(host).target.sudo,
-        tell=lambda why: ctx.note_failure(host, want.service.name, why),
-        pushed=pull.push_fallback(ctx, host, want),
+        report=lambda why: ctx.note_failure(host, want.service.name, why),
+        on_push=pull.push_fallback(ctx, host, want),
     )
     if sent:
         ctx.run.emit(ReleaseUploaded(host=host.name, service=want.service.name, release=want.files.id))
@@ -144,5 +144,5 @@ def _smoke(state: State, host: Host, ctx: RunContext, want: DesiredRelease) -> b
         want.files.version,
         ctx.run.id,
         sudo=ctx.fleet(host).target.sudo,
-        tell=lambda why: ctx.note_failure(host, want.service.name, why),
+        report=lambda why: ctx.note_failure(host, want.service.name, why),
     )

@@ -87,21 +87,22 @@ def _take(state: State, host: Host, ctx: RunContext) -> str | None:
 
 def acquire(state: State, host: Host, ctx: RunContext) -> str | None:
     """Take, or take again, the leases of a target; why they could not be had, or None."""
-    fleet, said = ctx.fleet(host), list[str]()
-    taken = target.acquire(
-        state,
-        host,
-        [service.name for service in ctx.services(host)],
-        ctx.run.id,
-        ctx.run.who,
-        ttl=fleet.rollout.lease_ttl,
-        takeover=ctx.run.options.takeover,
-        sudo=fleet.target.sudo,
-        quiet=True,
-        tell=said.append,
-        emit=ctx.run.emit,
-    )
-    return None if taken else said[0]
+    fleet = ctx.fleet(host)
+    try:
+        target.acquire(
+            state,
+            host,
+            [service.name for service in ctx.services(host)],
+            ctx.run.id,
+            ctx.run.who,
+            ttl=fleet.rollout.lease_ttl,
+            takeover=ctx.run.options.takeover,
+            sudo=fleet.target.sudo,
+            emit=ctx.run.emit,
+        )
+    except target.LeaseError as error:
+        return str(error)
+    return None
 
 
 def _report_no_lease(ctx: RunContext, host: Host, why: str) -> None:

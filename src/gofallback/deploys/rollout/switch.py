@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyinfra.api.exceptions import PyinfraError
@@ -65,12 +65,9 @@ def start(state: State, host: Host, ctx: RunContext, switch: Switch) -> bool:
         text = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
         host.log_styled(f"{name}: {text}", fg="green" if good else "red")
     else:
-        good = target.activate_step(
-            state,
-            host,
-            lambda: _activate(state, host, ctx, switch),
-            lambda found: record_outcome(run, outcome, found),
-        )
+        found = _activate(state, host, ctx, switch)
+        record_outcome(run, outcome, found)
+        good = target.log_outcome(host, found)
     if not good and not outcome.lost:
         run.blame(host.name, name, outcome.reason or outcome.phase)
     return good or outcome.lost
@@ -84,6 +81,16 @@ def _unfollowed(window: float) -> str:
     return f"{begun}, and goes back {window:g} s after it was well, as nobody confirms it"
 
 
+def _target(state: State, host: Host, ctx: RunContext, service: Service) -> target.TargetHost:
+    return target.TargetHost(
+        state,
+        host,
+        activation_timeout(ctx, host),
+        ctx.fleet(host).target.sudo,
+        reconnect_window(ctx, host, service),
+    )
+
+
 def _order(ctx: RunContext, host: Host, service: Service, release: str | None, run_id: str) -> Order:
     number = lease.number(host, service.name)
     return Order(service.name, service.home, release or "", run_id, ctx.run.who, number)
@@ -92,29 +99,21 @@ def _order(ctx: RunContext, host: Host, service: Service, release: str | None, r
 def _take_back(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
     service, run = switch.service, ctx.run
     return target.revert(
-        state,
-        host,
+        _target(state, host, ctx, service),
         _order(ctx, host, service, switch.of or switch.release, switch.run_id),
-        timeout=activation_timeout(ctx, host),
-        sudo=ctx.fleet(host).target.sudo,
         reason=run.why or f"taken back by run {run.id}",
-        silence=reconnect_window(ctx, host, service),
     )
 
 
 def _activate(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
-    service, fleet, run = switch.service, ctx.fleet(host), ctx.run
+    service, run = switch.service, ctx.run
     return target.activate(
-        state,
-        host,
+        _target(state, host, ctx, service),
         _order(ctx, host, service, switch.release, run.id),
-        timeout=activation_timeout(ctx, host),
         sha256=switch.sha256,
-        sudo=fleet.target.sudo,
         window=confirm_window(ctx, host),
         reason=run.why,
-        keep_failed=fleet.rollout.revert == "none",
-        silence=reconnect_window(ctx, host, service),
+        keep_failed=ctx.fleet(host).rollout.revert == "none",
     )
 
 
@@ -172,13 +171,10 @@ _LOST_BECAUSE = {"unknown": "lost", "interrupted": "interrupted, and ended by it
 
 def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: SecondConnection) -> bool:
     """Step: tell a target, over a new connection, that its release stays."""
-    outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
+    outcome, reached = ctx.run.outcome(host.name, service.name), _target(state, host, ctx, service)
     found = target.confirm(
-        state,
-        host,
+        replace(reached, timeout=min(reached.timeout, reconnect_window(ctx, host, service))),
         _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
-        timeout=min(activation_timeout(ctx, host), reconnect_window(ctx, host, service)),
-        sudo=fleet.target.sudo,
         head=ctx.run.journal.head,
         via=via,
     )
@@ -221,16 +217,12 @@ def roll_back(state: State, host: Host, ctx: RunContext, services: Iterable[Serv
 
 
 def _roll_back_service(state: State, host: Host, ctx: RunContext, service: Service, reason: str) -> None:
-    outcome, fleet = ctx.run.outcome(host.name, service.name), ctx.fleet(host)
+    outcome = ctx.run.outcome(host.name, service.name)
     host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
     found = target.revert(
-        state,
-        host,
+        _target(state, host, ctx, service),
         _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
-        timeout=activation_timeout(ctx, host),
-        sudo=fleet.target.sudo,
         reason=reason,
-        silence=reconnect_window(ctx, host, service),
     )
     phase = after_activation(found.state, ends_alone=found.ends_alone)
     if phase is TargetPhase.LOST:

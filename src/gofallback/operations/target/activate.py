@@ -1,7 +1,6 @@
-"""Starts an activation on a target and follows it to its end, whatever becomes of the connection; confirms it, or takes
-it back.
+"""Starts, follows, confirms and reverts an activation on a target, also across broken connections.
 
-The target switches, restarts, checks and goes back by itself (docs/agent.md); this only watches, and joins again.
+The target switches, restarts, checks and goes back on its own (docs/agent.md); the controller watches, and rejoins.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -21,41 +20,47 @@ from gofallback.release import activation
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.runid import same_run
 
-#: Seconds of silence after which it is asked whether the target is still there.
-SILENCE = 5.0
-#: Seconds beyond `follow`'s own limit that the controller still listens.
-GRACE = 5.0
+#: Seconds without output after which the target is probed.
+_IDLE_TIMEOUT = 5.0
+#: Seconds beyond the limit of the agent's `follow` after which the controller stops following.
+_GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class TargetHost:
+    """One target, and how long its steps wait for it."""
+
+    state: State
+    host: Host
+    """Its leases are held (`operations.target.lease`)."""
+    timeout: float
+    """Seconds for one activation, confirmation or way back; the target carries on by itself afterwards."""
+    sudo: bool = True
+    reconnect_window: float | None = None
+    """Seconds for which a target that stopped answering is waited for; None: until `timeout`."""
 
 
 def activate(
-    state: State,
-    host: Host,
+    target: TargetHost,
     order: Order,
     *,
-    timeout: float,
     sha256: str | None = None,
-    sudo: bool = True,
     window: float = 0.0,
     reason: str = "",
     keep_failed: bool = False,
-    silence: float | None = None,
 ) -> ActivationOutcome:
     """Make a release live on one target, or learn why not. Never raises.
 
-    Going back is the same with the older release's name, and a run id of its own: the agent does nothing twice for
-    the same run.
+    A rollback is the same with the older release's name and a run id of its own: the agent does nothing twice for the
+    same run.
 
     Args:
-        state: pyinfra's.
-        host: the target; the service's lease is held (`operations.lease`).
-        order: which release, which is there; its run is the one that activates.
-        timeout: `rollout.activate_timeout`, seconds.
+        target: where.
+        order: the release; its run is the one that activates.
         sha256: of the binary; default: what the release's manifest says.
-        sudo: `target.sudo`.
         window: seconds within which `confirm` has to come, else the target goes back by itself; 0: no confirmation.
         reason: why the run is made; kept in the target's journal.
         keep_failed: a release that fails its gate stays (`rollout.revert: none`).
-        silence: seconds a target that does not answer any more is waited for; default: until `timeout`.
     """
 
     def script(left: float) -> str:
@@ -64,106 +69,72 @@ def activate(
         )
 
     began = time.monotonic()
-    outcome = _watched(state, host, order, script, timeout, sudo, silence)
+    outcome = _follow_to_end(target, order, script)
     if outcome.state == "provisional" and not same_run(outcome.run_id, order.run_id):
-        # Joined: the release is well, but only its own run could confirm it, and that one is gone. Now it is ours.
-        host.log(f"{order.service}: run {outcome.run_id} will not confirm it; activated again for this run")
-        left = max(GRACE, timeout - (time.monotonic() - began))
-        outcome = _watched(state, host, order, script, left, sudo, silence)
+        # An activation of another run was joined. Only that run could confirm it, and it is gone.
+        target.host.log(f"{order.service}: run {outcome.run_id} will not confirm it; activated again for this run")
+        left = max(_GRACE, target.timeout - (time.monotonic() - began))
+        outcome = _follow_to_end(replace(target, timeout=left), order, script)
     return outcome
 
 
-def revert(
-    state: State,
-    host: Host,
-    order: Order,
-    *,
-    timeout: float,
-    sudo: bool = True,
-    reason: str,
-    silence: float | None = None,
-) -> ActivationOutcome:
-    """Take a provisional release back on one target: `reverted` when the earlier one answers again. Never raises.
+def revert(target: TargetHost, order: Order, *, reason: str) -> ActivationOutcome:
+    """Take a provisional release back: `reverted` when the earlier one answers again. Never raises.
 
-    One that is confirmed already is `refused`.
+    A release that is confirmed already is `refused`.
 
     Args:
-        state: pyinfra's.
-        host: the target.
+        target: where.
         order: the provisional release, and the run that made it live.
-        timeout: seconds to wait; the target goes on by itself.
-        sudo: `target.sudo`.
         reason: why; one line.
-        silence: as for `activate`.
     """
-
-    def script(left: float) -> str:
-        return activation.revert(order, timeout=left, reason=reason)
-
-    outcome = _watched(state, host, order, script, timeout, sudo, silence)
+    outcome = _follow_to_end(target, order, lambda left: activation.revert(order, timeout=left, reason=reason))
     if outcome.state == "confirmed":
         return replace(outcome, state="refused", reason=f"run {order.run_id} is confirmed there; roll back instead")
     return outcome
 
 
 def confirm(
-    state: State,
-    host: Host,
-    order: Order,
-    *,
-    timeout: float,
-    sudo: bool = True,
-    head: str = "",
-    via: SecondConnection | None = None,
+    target: TargetHost, order: Order, *, head: str = "", via: SecondConnection | None = None
 ) -> ActivationOutcome:
     """Confirm a provisional release on one target; `unknown` when the target cannot be reached. Never raises.
 
-    Safe to repeat, and repeated here when the connection breaks: who confirmed already is told so, who was too late
-    learns that the release was taken back.
+    Safe to repeat, and repeated here when the connection breaks: the answer is `confirmed` if an earlier attempt
+    arrived, `reverted` if all came too late.
 
     Args:
-        state: pyinfra's.
-        host: the target.
+        target: where.
         order: the provisional release, and the run that made it live.
-        timeout: seconds to try.
-        sudo: `target.sudo`.
         head: hash of the last line of the controller's journal, kept in the target's.
         via: a connection made for it; default: the host's own.
     """
-    forget(host)
+    forget(target.host)
     script = activation.confirm(order, head)
-    deadline = time.monotonic() + timeout
-    pause, lost = 0.1, "no time was left"
+    deadline = time.monotonic() + target.timeout
+    pause, broken = 0.1, "no time was left"
     while (left := deadline - time.monotonic()) > 0:
         try:
             if via is not None:
-                code, lines = via.run(script, sudo=sudo, timeout=max(1.0, left))
+                code, lines = via.run(script, sudo=target.sudo, timeout=max(1.0, left))
             else:
-                code, lines = run(state, host, script, sudo=sudo, timeout=max(1.0, left))
+                code, lines = run(target.state, target.host, script, sudo=target.sudo, timeout=max(1.0, left))
             return activation.outcome(order, lines, code)
         except BrokenError as error:
-            lost = str(error)
+            broken = str(error)
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(1.0, pause * 2)
         if via is None:
-            reconnect(host)
-    reason = f"it could not be confirmed: {lost}; the target goes back by itself unless it was heard"
+            reconnect(target.host)
+    reason = f"it could not be confirmed: {broken}; the target goes back by itself unless the confirmation reached it"
     return ActivationOutcome("unknown", order.release, reason=reason, run_id=order.run_id)
 
 
-def activate_step(
-    state: State, host: Host, start: Callable[[], ActivationOutcome], keep: Callable[[ActivationOutcome], None]
-) -> bool:
-    """Step: run an activation and keep its outcome; one red line, and the evidence, when it is not live and healthy.
+def log_outcome(host: Host, outcome: ActivationOutcome) -> bool:
+    """Log how an activation ended: one line, red and after its evidence when the release is not live and healthy.
 
-    Args:
-        state: pyinfra's; not used, every step has it.
-        host: the target.
-        start: calls `activate`.
-        keep: gets the outcome, whatever it is.
+    Returns:
+        Whether the release is live and healthy.
     """
-    outcome = start()
-    keep(outcome)
     if outcome.ok:
         until = f", to be confirmed until {outcome.deadline} (its clock)" if outcome.deadline else ""
         host.log_styled(f"{outcome.release} is live and healthy ({outcome.seconds:.1f} s){until}", fg="green")
@@ -175,7 +146,7 @@ def activate_step(
 
 
 def describe(outcome: ActivationOutcome) -> str:
-    """One line for a person: what became of it, why, and what runs now."""
+    """One line for a person: how the activation ended, why, and what runs now."""
     now = f"{outcome.live} runs now" if outcome.live else "nothing runs now"
     if outcome.healthy is False and outcome.live:
         now += ", and is not healthy"
@@ -185,70 +156,65 @@ def describe(outcome: ActivationOutcome) -> str:
     return f"{outcome.release} {outcome.state}{why}; {now}"
 
 
-def _watched(
-    state: State,
-    host: Host,
-    order: Order,
-    script: Callable[[float], str],
-    timeout: float,
-    sudo: bool,
-    silence: float | None,
-) -> ActivationOutcome:
-    """Run a script that starts or joins, `script(seconds left)`, as often as the connection breaks."""
-    forget(host)
-    deadline = time.monotonic() + timeout
-    lost, gone = "", 0.0
+def _follow_to_end(target: TargetHost, order: Order, script: Callable[[float], str]) -> ActivationOutcome:
+    """Run `script(seconds left)`, which starts or joins an activation, as often as the connection breaks."""
+    forget(target.host)
+    deadline = time.monotonic() + target.timeout
+    broken, silent = "", 0.0
     while (left := deadline - time.monotonic()) > 0:
         try:
-            return _follow(state, host, order, script(left), deadline + GRACE, sudo)
+            return _follow(target, order, script(left), deadline + _GRACE)
         except BrokenError as error:
-            lost = str(error)
-        host.log_styled(
-            f"{order.service}: connection lost ({lost}); the target goes on alone, reconnecting", fg="yellow"
+            broken = str(error)
+        target.host.log_styled(
+            f"{order.service}: connection lost ({broken}); the target goes on alone, reconnecting", fg="yellow"
         )
         broke = time.monotonic()
-        back = _wait_for(state, host, deadline if silence is None else min(deadline, broke + silence))
-        gone = time.monotonic() - broke
+        window = deadline - broke if target.reconnect_window is None else target.reconnect_window
+        back = _reconnected(target, min(deadline, broke + window))
+        silent = time.monotonic() - broke
         if not back:
             break
-    reason = f"the target did not answer any more ({lost})" if lost else "it was still at work"
+    reason = f"the target did not answer any more ({broken})" if broken else "it was still at work"
     return ActivationOutcome(
         "unknown",
         order.release,
-        reason=f"{reason}; {gone or timeout:.0f} s are over, the target decides alone; "
+        reason=f"{reason}; {silent or target.timeout:.0f} s are over, the target decides alone; "
         "run `status` once it can be reached",
         run_id=order.run_id,
-        silent=gone,
+        silent=silent,
     )
 
 
-def _follow(state: State, host: Host, order: Order, script: str, deadline: float, sudo: bool) -> ActivationOutcome:
+def _follow(target: TargetHost, order: Order, script: str, deadline: float) -> ActivationOutcome:
     lines: list[str] = []
-    with closing(TargetCommand(state, host, script, sudo=sudo)) as remote:
-        remote.end_input()
-        for line in remote.lines(idle_timeout=SILENCE):
+    with closing(TargetCommand(target.state, target.host, script, sudo=target.sudo)) as command:
+        command.end_input()
+        for line in command.lines(idle_timeout=_IDLE_TIMEOUT):
             if line is None:
-                if not alive(host):
-                    raise BrokenError(f"no answer for {2 * SILENCE:g} s")
+                if not alive(target.host):
+                    raise BrokenError(f"no answer for {2 * _IDLE_TIMEOUT:g} s")
                 if time.monotonic() > deadline:
                     raise BrokenError("the watch on the target does not end")
                 continue
             lines.append(line)
-            seen = activation.stage(line)
-            if seen:
-                name, seconds, detail = seen
-                host.log(f"{seconds:6.1f} s  {name}" + (f": {detail}" if detail else ""))
+            stage = activation.stage(line)
+            if stage:
+                name, seconds, detail = stage
+                target.host.log(f"{seconds:6.1f} s  {name}" + (f": {detail}" if detail else ""))
             elif line.startswith("join\t"):
-                host.log(f"joined the activation of run {line.partition(chr(9))[2]}")
-        return activation.outcome(order, lines, remote.status())
+                target.host.log(f"joined the activation of run {line.partition(chr(9))[2]}")
+        return activation.outcome(order, lines, command.status())
 
 
-def _wait_for(state: State, host: Host, deadline: float) -> bool:
-    """Whether the target is connected again before then."""
+def _reconnected(target: TargetHost, deadline: float) -> bool:
+    """Whether the target is connected again before the deadline."""
     pause = 0.2
     while time.monotonic() < deadline:
-        if reconnect(host):
-            renew(state, host)  # the unit's name keeps others from this activation should it not work
+        if reconnect(target.host):
+            renew(
+                target.state, target.host
+            )  # without a lease, the name of the activation's unit still keeps others off
             return True
         time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(2.0, pause * 2)

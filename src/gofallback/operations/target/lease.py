@@ -1,7 +1,7 @@
-"""Takes, keeps and gives back the leases of a target's services; `release.lease_script` is the other end.
+"""Takes, keeps and gives back the leases of a target's services; `gofallback.lease.script` is the target's side.
 
-All leases of a run on one target hang on one channel: it renews with every heartbeat, and they are given back when it
-ends. A number is known as long as the run lives, lease or no lease: it is what fences late writes.
+One command on the target holds all leases of a run there: each heartbeat renews them, its end gives them back. A
+fencing number is known as long as the run lives, with or without its lease: it fences late writes.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ from weakref import WeakKeyDictionary
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
+from gofallback.errors import GofallbackError
 from gofallback.journal.events import Event, LeaseTaken, LeaseTakenOver
 from gofallback.lease import holder
 from gofallback.lease.script import HEARTBEAT, Terms, hold
 from gofallback.operations.target.channel import BrokenError, TargetCommand, alive, reconnect
 
-#: Gets the name of an event of the journal, and its own keys.
+
+class LeaseError(GofallbackError):
+    """The leases were not taken; one line that says which run has them, or what broke."""
 
 
 @dataclass
 class _Held:
-    """The leases one run has on one target."""
+    """The leases that one run has on one target."""
 
     command: TargetCommand
     numbers: dict[str, int]
     terms: Terms
     sudo: bool
     renewed: float
-    """When the word was sent that the target last answered; `time.monotonic`."""
+    """When the last heartbeat was sent that the target answered; `time.monotonic`."""
     stop: threading.Event = field(default_factory=threading.Event)
     ended: str | None = None
-    """Why there is nothing held any more."""
+    """Why the leases are gone."""
     fenced: str | None = None
-    """Who took over, if that is known."""
+    """Who took them over, if that is known."""
 
     def lost(self) -> str | None:
         if self.ended is None and time.monotonic() - self.renewed >= self.terms.ttl:
@@ -59,11 +62,9 @@ def acquire(
     ttl: int = 30,
     takeover: str | None = None,
     sudo: bool = True,
-    quiet: bool = False,
-    tell: Callable[[str], None] | None = None,
     emit: Callable[[Event], None] | None = None,
-) -> bool:
-    """Step: take the leases of all these services on a target, or none of them.
+) -> None:
+    """Take the leases of all these services on a target, or none of them.
 
     Args:
         state: pyinfra's.
@@ -74,47 +75,43 @@ def acquire(
         ttl: seconds after which a lease that is not renewed is free (`rollout.lease_ttl`).
         takeover: id of the run whose leases may be taken from it.
         sudo: `target.sudo`.
-        quiet: say nothing when it does not work.
-        tell: gets the line that says why it failed, for the run's record.
         emit: gets `LeaseTaken` and `LeaseTakenOver`.
 
-    Returns:
-        False after one red line that names the run which has them. Those this run had before are kept as they are.
+    Raises:
+        LeaseError: they cannot be had. Those that this run had before stay as they are.
     """
     held = _HELD.get(host)
-    wanted = set(services)
-    if held is not None and held.lost() is None and wanted <= held.numbers.keys():
-        return True
+    names = set(services)
+    if held is not None and held.lost() is None and names <= held.numbers.keys():
+        return
     since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     terms = Terms(run_id, who, since, ttl, takeover) if held is None else held.terms
-    before = held.numbers if held is not None else {}
+    numbers = held.numbers if held is not None else {}
     if held is not None:
-        _end(held)
-    asked = {name: before.get(name, 0) for name in wanted | before.keys()}
-    if before and not alive(host):
-        reconnect(host)  # where it does not work, the next line says so
-    problem = _take(state, host, asked, terms, sudo, emit)
-    if problem and not quiet:
-        host.log_styled(f"lease: {problem}", fg="red")
-    if problem and tell:
-        tell(problem)
-    return not problem
+        _give_back(held)
+    if numbers and not alive(host):
+        reconnect(host)  # if it fails, `_take` says so
+    _take(state, host, {name: numbers.get(name, 0) for name in names | numbers.keys()}, terms, sudo, emit)
 
 
 def release(state: State, host: Host) -> bool:
     """Step: give back what `acquire` took on a target; True also when there is nothing."""
     held = _HELD.pop(host, None)
     if held is not None:
-        _end(held)
+        _give_back(held)
     return True
 
 
 def renew(state: State, host: Host) -> bool:
-    """Take the leases again, with the same numbers, after the connection broke. False: fenced, or nobody answers."""
+    """Take lost leases again, with the same numbers. False: fenced, or the target does not answer."""
     held = _HELD.get(host)
     if held is None or held.lost() is None:
         return True
-    return acquire(state, host, held.numbers, held.terms.run_id, held.terms.who, sudo=held.sudo, quiet=True)
+    try:
+        acquire(state, host, held.numbers, held.terms.run_id, held.terms.who, sudo=held.sudo)
+    except LeaseError:
+        return False
+    return True
 
 
 def is_held(host: Host) -> bool:
@@ -124,7 +121,7 @@ def is_held(host: Host) -> bool:
 
 
 def lost(host: Host) -> str | None:
-    """Why the leases this process had on a target are gone; None: they are not, or there never were any."""
+    """Why the leases that this process had on a target are gone; None: they are not, or there never were any."""
     held = _HELD.get(host)
     return held.lost() if held is not None else None
 
@@ -142,62 +139,73 @@ def number(host: Host, service: str) -> int:
 
 
 def _take(
-    state: State, host: Host, asked: dict[str, int], terms: Terms, sudo: bool, emit: Callable[[Event], None] | None
-) -> str:
-    """Why it did not work; empty: it did."""
+    state: State,
+    host: Host,
+    numbers: dict[str, int],
+    terms: Terms,
+    sudo: bool,
+    emit: Callable[[Event], None] | None,
+) -> None:
     sent = time.monotonic()
     try:
-        command = TargetCommand(state, host, hold(asked, terms), sudo=sudo)
+        command = TargetCommand(state, host, hold(numbers, terms), sudo=sudo)
         answer = _answer(command)
     except BrokenError as error:
-        return f"the connection broke ({error}); nothing was changed, run again"
+        raise LeaseError(f"the connection broke ({error}); nothing was changed, run again") from None
     if not answer.held:
         command.close()
-        if answer.fenced:
-            words = "; ".join(map(str, answer.fenced))
-            if host in _HELD:
-                _HELD[host].fenced = words
-            return f"{words}; nothing more is changed here"
-        if answer.busy:
-            return "; ".join(holder.refusal(name, who, terms.takeover) for name, who in answer.busy)
-        return f"{answer.error}; nothing was changed"
+        raise LeaseError(_refusal(host, answer, terms))
     again = host in _HELD
     held = _Held(command, dict(answer.numbers), terms, sudo, sent)
     _HELD[host] = held
     for taken in answer.takeovers:
         host.log_styled(f"{taken}; what that run still writes here is refused", fg="red")
-        if emit:
-            emit(
-                LeaseTakenOver(
-                    host=host.name,
-                    service=taken.service,
-                    number=taken.number,
-                    from_run=taken.run_id,
-                    from_who=taken.who,
-                    since=taken.since,
-                )
-            )
-    for service, got in sorted(answer.numbers.items()):
-        if emit:
-            emit(LeaseTaken(host=host.name, service=service, number=got, ttl=terms.ttl, again=again))
+    if emit:
+        _emit_events(host, answer, terms, again, emit)
     # a thread under plain Python, a greenlet under pyinfra, which patches threads
-    threading.Thread(target=_keep, args=(held,), daemon=True, name=f"lease {host.name}").start()
-    return ""
+    threading.Thread(target=_send_heartbeats, args=(held,), daemon=True, name=f"lease {host.name}").start()
 
 
 def _answer(command: TargetCommand) -> holder.Answer:
-    said = []
+    lines = []
     for line in command.lines():
         if line is None:
             continue
-        said.append(line)
+        lines.append(line)
         if line == "held":
             break
-    return holder.read(said)
+    return holder.read(lines)
 
 
-def _end(held: _Held) -> None:
-    """The target gives back when it sees the end of its input; a channel that is dead already is only closed."""
+def _refusal(host: Host, answer: holder.Answer, terms: Terms) -> str:
+    if answer.fenced:
+        fences = "; ".join(map(str, answer.fenced))
+        if host in _HELD:
+            _HELD[host].fenced = fences
+        return f"{fences}; nothing more is changed here"
+    if answer.busy:
+        return "; ".join(holder.refusal(name, who, terms.takeover) for name, who in answer.busy)
+    return f"{answer.error}; nothing was changed"
+
+
+def _emit_events(host: Host, answer: holder.Answer, terms: Terms, again: bool, emit: Callable[[Event], None]) -> None:
+    for taken in answer.takeovers:
+        emit(
+            LeaseTakenOver(
+                host=host.name,
+                service=taken.service,
+                number=taken.number,
+                from_run=taken.run_id,
+                from_who=taken.who,
+                since=taken.since,
+            )
+        )
+    for service, got in sorted(answer.numbers.items()):
+        emit(LeaseTaken(host=host.name, service=service, number=got, ttl=terms.ttl, again=again))
+
+
+def _give_back(held: _Held) -> None:
+    """End the input of the command: the target then gives the leases back. A broken command is only closed."""
     held.stop.set()
     if held.lost() is None:
         held.command.end_input()
@@ -205,34 +213,36 @@ def _end(held: _Held) -> None:
             for _ in held.command.lines():
                 continue
         except BrokenError:
-            pass  # the target lets go by itself
+            pass  # the leases lapse by themselves
     held.ended = held.ended or "given back"
     held.command.close()
 
 
-def _keep(held: _Held) -> None:
-    """A word each heartbeat; the answer says that it was a renewal, and what it was an answer to."""
+def _send_heartbeats(held: _Held) -> None:
+    """Send a numbered line at each heartbeat; the target's answer repeats the number of a renewal."""
     pause = min(HEARTBEAT, held.terms.ttl / 3)
     sent: dict[str, float] = {}
     try:
         lines = held.command.lines(idle_timeout=pause)
         while not held.stop.wait(pause):
-            word = str(len(sent))
-            sent[word] = time.monotonic()
-            if not held.command.send([f"{word}\n".encode()]):
+            beat = str(len(sent))
+            sent[beat] = time.monotonic()
+            if not held.command.send([f"{beat}\n".encode()]):
                 break
-            line = next(lines, "")
-            while line is not None:
-                kind, _, rest = line.partition("\t")
-                fence = holder.fenced([line])
-                if fence is not None or not line:
-                    held.fenced = str(fence) if fence is not None else None
-                    held.ended = held.fenced or "its connection ended"
-                    return
-                if kind == "renewed":
-                    held.renewed = max(held.renewed, sent.get(rest, 0.0))
-                if rest == word or held.stop.is_set():
+            for line in lines:
+                if line is None:
                     break
-                line = next(lines, "")
+                fence = holder.fenced([line])
+                if fence is not None:
+                    held.fenced = held.ended = str(fence)
+                    return
+                kind, _, answered = line.partition("\t")
+                if kind == "renewed":
+                    held.renewed = max(held.renewed, sent.get(answered, 0.0))
+                if answered == beat or held.stop.is_set():
+                    break
+            else:
+                held.ended = "its connection ended"
+                return
     except BrokenError as error:
         held.ended = held.ended or f"its connection broke ({error})"

@@ -1,11 +1,11 @@
-"""Brings a release to a target: whole or not at all. Nothing that runs is touched; `operations.activate` does that."""
+"""Brings a release to a target, whole or not at all. Nothing that runs is touched: `activate` does that."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
@@ -22,7 +22,11 @@ from gofallback.release.upload_script import abandon, failure, finish, receive, 
 
 _MB = 1_000_000
 #: Seconds between two lines about an upload's progress.
-_TELL = 5.0
+_PROGRESS_INTERVAL = 5.0
+
+
+class _UploadError(Exception):
+    """Why the release is not there; one line."""
 
 
 def put_release(
@@ -31,149 +35,166 @@ def put_release(
     upload: Upload | Callable[[], Upload | None],
     *,
     sudo: bool = True,
-    tell: Callable[[str], None] | None = None,
-    pushed: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
+    on_push: Callable[[str], None] | None = None,
 ) -> bool:
     """Step: upload a release, check it on the target, rename it into place.
 
     Args:
         state: pyinfra's.
-        host: the target; the service's lease is held (`operations.lease`).
-        upload: from `release.sending.upload_for`, or a function that makes it when the step runs (the artifact is known
-            then); None means that there is nothing to do.
+        host: the target; the service's lease is held (`operations.target.lease`).
+        upload: from `release.upload_plan.upload_for`, or a function that makes it when the step runs (the artifact is
+            known then); None means that there is nothing to do.
         sudo: `target.sudo`.
-        tell: gets the line that says why it failed, for the run's record.
-        pushed: what cannot be pulled is pushed, and this gets the line that says why; None: then it failed.
+        report: gets the line that says why it failed, for the run's record.
+        on_push: what cannot be pulled is pushed, and this gets the line that says why; None: then the step fails.
 
     Returns:
         False after one red line; the target then is as it was.
     """
-    wanted = upload() if callable(upload) else upload
-    if wanted is None:
+    todo = upload() if callable(upload) else upload
+    if todo is None:
         host.noop("the release is there already")
         return True
-    wanted = replace(wanted, number=lease.number(host, wanted.files.service))
+    todo = replace(todo, number=lease.number(host, todo.files.service))
     forget(host)
-    name = f"{wanted.files.service} {wanted.files.id}"
+    name = f"{todo.files.service} {todo.files.id}"
     try:
-        problem = _put(state, host, wanted, sudo, pushed)
+        _Uploader(state, host, sudo, on_push).put(todo)
+    except _UploadError as error:
+        problem = str(error)
     except BrokenError as error:
         problem = f"the connection broke during the upload ({error}); nothing that runs was changed, run again"
     except OSError as error:
         problem = f"{error.filename}: cannot be read on the controller ({error.strerror}); nothing was changed"
-    if problem:
-        host.log_styled(f"release {name}: {problem}", fg="red")
-        if tell:
-            tell(problem)
-    return not problem
+    else:
+        return True
+    host.log_styled(f"release {name}: {problem}", fg="red")
+    if report:
+        report(problem)
+    return False
 
 
-def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[[str], None] | None) -> str:
-    """Why the release is not there; empty: it is."""
-    began = time.monotonic()
-    upload, lines = _sent(state, host, upload, sudo, pushed)
-    if late := fenced(lines):
-        return f"{late}; nothing was changed"
-    if failed := failure(lines):
-        return _explain(host, upload, *failed)
-    if "received" not in lines:
-        return f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again"
-    said = [line.partition("\t")[2] for line in lines if line.startswith("verify\t")]
-    problems = unit_problems(said, upload.files.units, HARDENING)
-    if problems:
-        run(state, host, abandon(upload), sudo=sudo)
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        return (
-            f"systemd-analyze verify refuses {problems[0]}{more}; correct the service's unit data, nothing was changed"
-        )
-    code, lines = run(state, host, finish(upload), sudo=sudo)
-    if late := fenced(lines):
-        run(state, host, abandon(upload), sudo=sudo)
-        return f"{late}; nothing was changed"
-    if code:
-        return f"could not be renamed into place: {(lines or ['no reason given'])[-1]}"
-    took = f"in {time.monotonic() - began:.1f} s"
-    if upload.fetched:
-        store, size = upload.fetched[0].source.store, sum(one.size for one in upload.fetched)
-        took = f"sent, {size / _MB:.1f} MB pulled from {store} {took}"
-    host.log(f"release {upload.files.id} uploaded: {upload.sent / _MB:.1f} MB {took}")
-    return ""
+@dataclass(frozen=True)
+class _Uploader:
+    """Uploads to one target. Methods raise `_UploadError`, BrokenError, or OSError for a file of the controller."""
 
+    state: State
+    host: Host
+    sudo: bool
+    on_push: Callable[[str], None] | None
 
-def _sent(
-    state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[[str], None] | None
-) -> tuple[Upload, list[str]]:
-    """The upload as it went in the end, and what the target said: all of it is sent where what the target had is
-    damaged, and it is pushed where it could not be pulled."""
-    lines = _transfer(state, host, upload, sudo)
-    failed = None if fenced(lines) else failure(lines)
-    if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
-        host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
-        programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
-        upload = replace(upload, programs=programs, extras=extras)
-        lines = _transfer(state, host, upload, sudo)
-        failed = failure(lines)
-    if failed and failed[0] in pull.STORES and pushed:
-        why = _explain(host, upload, *failed)
-        host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
-        pushed(why)
-        upload = replace(upload, programs=tuple(replace(program, source=None) for program in upload.programs))
-        lines = _transfer(state, host, upload, sudo)
-    return upload, lines
+    def put(self, upload: Upload) -> None:
+        began = time.monotonic()
+        upload, lines = self._send(upload)
+        if late := fenced(lines):
+            raise _UploadError(f"{late}; nothing was changed")
+        if failed := failure(lines):
+            raise _UploadError(self._explain(upload, *failed))
+        if "received" not in lines:
+            raise _UploadError(f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again")
+        self._check_units(upload, lines)
+        self._finish(upload)
+        took = f"in {time.monotonic() - began:.1f} s"
+        if upload.fetched:
+            store, size = upload.fetched[0].source.store, sum(one.size for one in upload.fetched)
+            took = f"sent, {size / _MB:.1f} MB pulled from {store} {took}"
+        self.host.log(f"release {upload.files.id} uploaded: {upload.sent / _MB:.1f} MB {took}")
 
+    def _check_units(self, upload: Upload, lines: list[str]) -> None:
+        verified = [line.partition("\t")[2] for line in lines if line.startswith("verify\t")]
+        problems = unit_problems(verified, upload.files.units, HARDENING)
+        if problems:
+            self._run(abandon(upload))
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise _UploadError(
+                f"systemd-analyze verify refuses {problems[0]}{more}; "
+                "correct the service's unit data, nothing was changed"
+            )
 
-def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
-    with closing(TargetCommand(state, host, receive(upload), sudo=sudo)) as remote:
-        if remote.send(_with_progress(host, upload)):
-            if upload.fetched:
-                # Its input stays open: its end would tell the agent that nobody wants the file any more.
-                remote.send([pull.request_line(upload.fetched)])
-            else:
-                remote.end_input()
-        lines = []
-        for line in remote.lines():
-            if line is not None:
-                lines.append(line)
-                _tell(host, upload, line)
-        remote.status()
-        return lines
+    def _finish(self, upload: Upload) -> None:
+        code, lines = self._run(finish(upload))
+        if late := fenced(lines):
+            self._run(abandon(upload))
+            raise _UploadError(f"{late}; nothing was changed")
+        if code:
+            raise _UploadError(f"could not be renamed into place: {(lines or ['no reason given'])[-1]}")
 
+    def _run(self, script: str) -> tuple[int, list[str]]:
+        return run(self.state, self.host, script, sudo=self.sudo)
 
-def _tell(host: Host, upload: Upload, line: str) -> None:
-    """Pass on what the agent says of a download."""
-    word, _, rest = line.partition("\t")
-    if word == "note":
-        host.log(f"release {upload.files.id}: {rest}")
-    elif word == "progress":
-        done, _, of = rest.partition("\t")
-        if done.isdecimal() and of.isdecimal():
-            host.log(f"release {upload.files.id}: {int(done) / _MB:.1f} of {int(of) / _MB:.1f} MB pulled")
+    def _send(self, upload: Upload) -> tuple[Upload, list[str]]:
+        """The upload that was made in the end, and the target's answer.
 
+        Everything is sent where the target's own files are damaged; what cannot be pulled is pushed.
+        """
+        lines = self._transfer(upload)
+        failed = None if fenced(lines) else failure(lines)
+        if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
+            self.host.log(
+                f"release {upload.files.id}: what the target had is not what it should be; everything is sent"
+            )
+            programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
+            upload = replace(upload, programs=programs, extras=extras)
+            lines = self._transfer(upload)
+            failed = failure(lines)
+        if failed and failed[0] in pull.STORES and self.on_push:
+            why = self._explain(upload, *failed)
+            self.host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
+            self.on_push(why)
+            upload = replace(upload, programs=tuple(replace(program, source=None) for program in upload.programs))
+            lines = self._transfer(upload)
+        return upload, lines
 
-def _with_progress(host: Host, upload: Upload) -> Iterator[bytes]:
-    """The upload's chunks; logs the progress of a slow upload every few seconds."""
-    sent, logged = 0, time.monotonic()
-    for chunk in archive(upload):
-        yield chunk
-        sent += len(chunk)
-        if time.monotonic() - logged >= _TELL:
-            logged = time.monotonic()
-            host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.sent / _MB:.1f} MB")
+    def _transfer(self, upload: Upload) -> list[str]:
+        with closing(TargetCommand(self.state, self.host, receive(upload), sudo=self.sudo)) as command:
+            if command.send(self._with_progress(upload)):
+                if upload.fetched:
+                    # The input stays open: its end would cancel the agent's download.
+                    command.send([pull.request_line(upload.fetched)])
+                else:
+                    command.end_input()
+            lines = []
+            for line in command.lines():
+                if line is not None:
+                    lines.append(line)
+                    self._log_download(upload, line)
+            command.status()
+            return lines
 
+    def _with_progress(self, upload: Upload) -> Iterator[bytes]:
+        """The upload's chunks; logs the progress of a slow upload every few seconds."""
+        sent, logged = 0, time.monotonic()
+        for chunk in archive(upload):
+            yield chunk
+            sent += len(chunk)
+            if time.monotonic() - logged >= _PROGRESS_INTERVAL:
+                logged = time.monotonic()
+                self.host.log(f"release {upload.files.id}: {sent / _MB:.1f} of {upload.sent / _MB:.1f} MB")
 
-def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
-    if kind in pull.STORES and upload.fetched:
-        return pull.explain(kind, text, upload.fetched[0].source)
-    if kind == "disk":
-        return f"the disk is full: {text}; free space on {host.name} and run the same command again"
-    if kind == "hash":
-        path, _, found = text.rpartition(" ")
-        every = (*upload.programs, *upload.extras)
-        wanted = next((program.sha256 for program in every if program.path == path), "?")
-        sums = f"sha256 {found or 'of nothing'} there, {wanted} here"
-        return f"{path} changed on the way: {sums}; nothing was changed, run again"
-    if kind == "user":
-        return f"the system user {upload.user} cannot be created: {text}"
-    if kind == "folder":
-        return f"a folder cannot be made: {text}"
-    return f"{text}; nothing that runs was changed, run again"
+    def _log_download(self, upload: Upload, line: str) -> None:
+        """Log what the agent reports of its download."""
+        kind, _, rest = line.partition("\t")
+        if kind == "note":
+            self.host.log(f"release {upload.files.id}: {rest}")
+        elif kind == "progress":
+            done, _, of = rest.partition("\t")
+            if done.isdecimal() and of.isdecimal():
+                self.host.log(f"release {upload.files.id}: {int(done) / _MB:.1f} of {int(of) / _MB:.1f} MB pulled")
+
+    def _explain(self, upload: Upload, kind: str, text: str) -> str:
+        if kind in pull.STORES and upload.fetched:
+            return pull.explain(kind, text, upload.fetched[0].source)
+        if kind == "disk":
+            return f"the disk is full: {text}; free space on {self.host.name} and run the same command again"
+        if kind == "hash":
+            path, _, found = text.rpartition(" ")
+            every = (*upload.programs, *upload.extras)
+            expected = next((program.sha256 for program in every if program.path == path), "?")
+            sums = f"sha256 {found or 'of nothing'} there, {expected} here"
+            return f"{path} changed on the way: {sums}; nothing was changed, run again"
+        if kind == "user":
+            return f"the system user {upload.user} cannot be created: {text}"
+        if kind == "folder":
+            return f"a folder cannot be made: {text}"
+        return f"{text}; nothing that runs was changed, run again"

@@ -22,9 +22,9 @@ def smoke_test(
     run_id: str,
     *,
     sudo: bool = True,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> bool:
-    """Step: run `service.smoke` from the uploaded release, before the switch; True when it has none.
+    """Step: run `service.smoke` from the uploaded release, before the switch; True when the service has none.
 
     Args:
         state: pyinfra's.
@@ -34,7 +34,7 @@ def smoke_test(
         version: what `{version}` in `smoke_expect` stands for.
         run_id: of this run.
         sudo: `target.sudo`.
-        tell: gets the line that says why it failed, for the run's record.
+        report: gets the line that says why it failed, for the run's record.
 
     Returns:
         False after one red line; nothing that runs was changed.
@@ -50,8 +50,8 @@ def smoke_test(
         problem = smoke.problem(service, version, code, lines)
     if problem:
         host.log_styled(f"smoke {service.name} {release}: {problem}; nothing that runs was changed", fg="red")
-        if tell:
-            tell(f"smoke test: {problem}")
+        if report:
+            report(f"smoke test: {problem}")
         return False
     host.log(f"smoke {service.name} {release}: runs here ({time.monotonic() - began:.1f} s)")
     return True

@@ -143,8 +143,9 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
     monkeypatch.setattr(operation, "forget", lambda _: None)
     monkeypatch.setattr(operation, "reconnect", lambda _: False)
     host: Any = SimpleNamespace(log_styled=lambda *_, **__: None)
+    target = operation.TargetHost(host, host, 300, reconnect_window=0.3)
     began = time.monotonic()
-    found = operation._watched(host, host, Order("hello", "/", NEW, "run", "al"), lambda _: "", 300, True, 0.3)
+    found = operation._follow_to_end(target, Order("hello", "/", NEW, "run", "al"), lambda _: "")
     assert time.monotonic() - began < 5
     assert found.state == "unknown"
     assert 0.3 <= found.silent < 5
