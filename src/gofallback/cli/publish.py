@@ -109,7 +109,7 @@ def _store(given: argparse.Namespace) -> tuple[str, PublishStore]:
     if details:
         raise PublishError(f"--{min(details)}: only with --to and an address; a named store has it in {DATA}")
     known = _known()
-    name = known.chosen(given.to)
+    name = known.store_name(given.to)
     if name is None:
         raise PublishError(f"publish: {', '.join(known.stores)} are known; say which with --to, or set publish.default")
     if name not in known.stores:

@@ -4,7 +4,7 @@ from gofallback.model.base import DataError, Strict
 from gofallback.model.binaries import Archives, Binary, ReleaseFile
 from gofallback.model.build import Build
 from gofallback.model.builder import Builder, Toolchain, ToolchainPin
-from gofallback.model.fleet import Fleet, parse_fleet
+from gofallback.model.fleet import Fleet, FleetParser, parse_fleet
 from gofallback.model.health import CommandCheck, Health, HttpCheck, TcpCheck
 from gofallback.model.platform import Platform
 from gofallback.model.rollout import Rollout
@@ -21,6 +21,7 @@ __all__ = [
     "CommandCheck",
     "DataError",
     "Fleet",
+    "FleetParser",
     "Health",
     "HttpCheck",
     "Platform",

@@ -165,7 +165,7 @@ class Publish(Strict):
     stores: Annotated[dict[Name, PublishStore], Field(min_length=1)] = Field(description="the stores, by name")
     default: Name | None = Field(default=None, description="the one without `--to`; default: the only one")
 
-    def chosen(self, name: str | None) -> str | None:
+    def store_name(self, name: str | None) -> str | None:
         """Name of the store that is meant; None: several are there, and nothing says which."""
         return name or self.default or (next(iter(self.stores)) if len(self.stores) == 1 else None)
 

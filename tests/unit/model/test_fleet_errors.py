@@ -248,6 +248,15 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         "vulnerabilities.database: should be a folder of the controller such as file:///srv/vulndb, got '/srv/vulndb'; "
         "change it in group_data/ or the inventory",
     ),
+    "an environment that is no text": (
+        {"services": [HELLO], "environment": 5},
+        "environment: should be text, got an integer (not shown); put it in quotes; "
+        "change it in group_data/ or the inventory",
+    ),
+    "an environment without a name": (
+        {"services": [HELLO], "environment": None},
+        "environment: should be text, got null (not shown); change it in group_data/ or the inventory",
+    ),
     "a key of ours with two letters swapped": (
         {"services": [HELLO], "trsut": {}},
         "trsut: unknown key, nearly 'trust'; rename it in group_data/ or the inventory",
