@@ -1,4 +1,9 @@
-"""Models of the group data: what is built, who builds, where it runs. Parsed at the edge, frozen afterwards."""
+"""Models of the group data: services, builders, targets, rules of a rollout. Parsed once per run, frozen afterwards.
+
+The lowest room: imports only ``redact`` and ``errors``, no report and no release. `base` has the strict base class and
+shared field types, `fleet` parses a host's data, `error_text` words every mistake, `cross_checks` compares parts. A new
+key: a field with a description here, then `make docs`; a new part of a host: a field of `fleet.Fleet`.
+"""
 
 from gofallback.model.base import DataError, Strict
 from gofallback.model.binaries import Archives, Binary, ReleaseFile

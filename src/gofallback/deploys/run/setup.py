@@ -72,7 +72,7 @@ def _make(state: State, command: Command) -> RunContext:
     fleets = {host.name: _fleet(host, parser) for host in (*members(state, "builders"), *hosts["targets"])}
     for fleet in fleets.values():
         git_command.withhold(
-            name for service in fleet.services.values() for name in service.build.private.variables_named
+            name for service in fleet.services.values() for name in service.build.private.secret_variables
         )
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
     made = RunContext(run=run, state=state)
