@@ -40,8 +40,8 @@ class Rollout(Strict):
     )
     waves: list[Count | Percent | LabelWave] = Field(
         default_factory=list,
-        description="waves after the canaries: a number of targets, all up to a percentage of the targets, or the targets "
-        "with a label; the rest is the last wave",
+        description="waves after the canaries: a number of targets, all up to a percentage of the targets, or the "
+        "targets with a label; the rest is the last wave",
     )
     pause: Annotated[float, Field(ge=0, le=86_400)] | Literal["ask"] = Field(
         default=0.0, description="between two waves: seconds, or `ask` to wait for a person (`gofallback continue RUN`)"
