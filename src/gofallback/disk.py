@@ -1,9 +1,20 @@
-"""Files that are still there after a power cut."""
+"""Files of this machine: hashes, and renames that survive a power cut."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, 64 lower-case hex digits; the file is streamed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -97,7 +97,7 @@ def test_one_approval_and_the_requesters_own_are_not_enough(production: Fleet, p
     approve(production, people, "alice", "bob")
     said = refused(production, "--data", "requester=bob@example.com")
     assert "1 of 2 approvals (alice@example.com)" in said.line("refused: ")
-    assert said.line("bob@example.com.json: ").strip().endswith("asks for this run, and cannot approve it as well")
+    assert said.line("bob@example.com.json: ").strip().endswith("requests this run, and cannot approve it as well")
 
 
 def test_the_key_of_the_run_is_known_as_the_requesters(production: Fleet, people: Project) -> None:
@@ -107,7 +107,7 @@ def test_the_key_of_the_run_is_known_as_the_requesters(production: Fleet, people
     with (people.root / "allowed_signers").open("a") as file:
         file.write(f"bob@example.com {public}\n")
     approve(production, people, "alice", "bob")
-    assert "bob@example.com asks for this run" in refused(production).output
+    assert "bob@example.com requests this run" in refused(production).output
 
 
 def test_an_approval_of_another_version_or_environment_is_not_one_of_this(production: Fleet, people: Project) -> None:

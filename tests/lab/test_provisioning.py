@@ -19,7 +19,7 @@ import pytest
 
 from gofallback.builder.paths import MARKER, program, toolchain_name
 from gofallback.builder.state import marker
-from gofallback.controller.downloads import sha256_of as sha256_of_file
+from gofallback.disk import file_sha256
 from gofallback.model import Fleet, ToolchainPin
 from lab import Lab
 from lab.builders import Builder
@@ -338,7 +338,7 @@ def msi(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def msi_pin(lab: Lab, package: Path) -> ToolchainPin:
-    return pin(lab, "go", GO, kind="msi", url=package.as_uri(), sha256=sha256_of_file(package))
+    return pin(lab, "go", GO, kind="msi", url=package.as_uri(), sha256=file_sha256(package))
 
 
 def test_an_installer_is_run_silently_into_a_folder_of_ours(

@@ -119,7 +119,7 @@ def test_without_revert_all_what_was_switched_stays(four: Fleet, revert: str, t3
 
 
 @pytest.mark.parametrize("word", ["continue", "stop"])
-def test_a_rollout_waits_for_a_persons_word(four: Fleet, word: str) -> None:
+def test_a_rollout_waits_for_a_persons_answer(four: Fleet, word: str) -> None:
     run = four.start("rollout", "--data", "version=v1.1.0", data={"rollout": {**QUICK, "canary": 1, "pause": "ask"}})
     line = run.wait_for("waiting for an answer")
     assert versions(four) == {**OLD, "t1": "v1.1.0"}

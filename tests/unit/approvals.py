@@ -11,7 +11,7 @@ from typing import Any
 
 from gofallback.approval.digest import Release, release_of
 from gofallback.approval.requester import Requester
-from gofallback.approval.statement import NAMESPACE, Statement, written
+from gofallback.approval.statement import NAMESPACE, Statement, time_text
 from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
@@ -85,8 +85,8 @@ class Project:
             "platforms": list(RELEASE.platforms),
             "digest": RELEASE.digest,
             "principal": f"{name}@example.com",
-            "at": written(NOW - timedelta(hours=1)),
-            "expires": written(NOW + timedelta(hours=23)),
+            "at": time_text(NOW - timedelta(hours=1)),
+            "expires": time_text(NOW + timedelta(hours=23)),
         }
         return Statement(**{**data, **changes})
 

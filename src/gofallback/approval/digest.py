@@ -1,4 +1,4 @@
-"""What an approval approves: one number for all binaries of a version. Pure."""
+"""The release that an approval is for, and its digest over all binaries. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gofallback.errors import GofallbackError
 
 
 class ApprovalError(GofallbackError):
-    """Approvals that are missing or cannot be looked at; one line."""
+    """Approvals are missing or cannot be read; one line."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A version of a service, as its artifacts are."""
+    """A version of a service with its artifacts."""
 
     service: str
     version: str
@@ -34,8 +34,8 @@ class Release:
     def digest(self) -> str:
         """64 hex digits: SHA-256 over the canonical JSON of all fields (sorted keys, no blanks, ASCII).
 
-        Builds are reproducible, so every controller that has the same artifacts computes the same digest; who built
-        them, and when, is no part of it.
+        Builds are reproducible, so every controller that has the same artifacts computes the same digest. The builder
+        and the time of a build are no part of it.
         """
         artifacts = [{"platform": one, "key": key, "sha256": sha256} for one, key, sha256 in self.artifacts]
         whole = {"service": self.service, "version": self.version, "commit": self.commit, "artifacts": artifacts}
@@ -46,41 +46,41 @@ class Release:
 def release_of(
     service: str, version: str, stored: Iterable[Manifest], chosen: Mapping[tuple[str, str], str] | None = None
 ) -> Release:
-    """The release that a version's artifacts are.
+    """The release that the artifacts of a version make.
 
     Args:
         service: its name.
         version: its version.
-        stored: manifests of every artifact of this version that the store has.
-        chosen: platform and binary to key of the artifacts that a run rolls out; default: of each the one that was
-            built last, which is the one a rollout takes.
+        stored: manifests of every artifact of this version in the store.
+        chosen: platform and binary to key of the artifacts that a run rolls out; default: the newest of each, as a
+            rollout takes it.
 
     Raises:
-        ApprovalError: none is there, or those chosen are of several commits.
+        ApprovalError: there is none, or the chosen ones are of several commits.
     """
     every = sorted(stored, key=lambda one: (one.built_at, one.key), reverse=True)
     if not every:
         raise ApprovalError(
             f"{service} {version}: not in the artifact store; build it with deploys/drill.py --data ref={version}"
         )
-    first = {one.key: one for one in every if (chosen or {}).get(_what(one), one.key) == one.key}
-    wanted = [first[key] for key in (chosen or {}).values() if key in first]
-    if len(wanted) < len(chosen or {}):
+    by_key = {one.key: one for one in every if (chosen or {}).get(_slot(one), one.key) == one.key}
+    found = [by_key[key] for key in (chosen or {}).values() if key in by_key]
+    if len(found) < len(chosen or {}):
         raise ApprovalError(f"{service} {version}: not all of its artifacts are in the store; run deploys/drill.py")
-    commits = {one.spec.commit for one in wanted} or {every[0].spec.commit}
+    commits = {one.spec.commit for one in found} or {every[0].spec.commit}
     if len(commits) > 1:
         both = " and ".join(sorted(commit[:12] for commit in commits))
         raise ApprovalError(
             f"{service} {version}: its artifacts are of several commits ({both}), a tag was moved; build it anew"
         )
-    of_commit = [one for one in first.values() if one.spec.commit in commits]
     newest: dict[tuple[str, str], Manifest] = {}
-    for one in of_commit:
-        newest.setdefault(_what(one), one)
+    for one in by_key.values():
+        if one.spec.commit in commits:
+            newest.setdefault(_slot(one), one)
     artifacts = tuple(sorted((one.platform, one.key, one.sha256) for one in newest.values()))
     return Release(service, version, commits.pop(), artifacts)
 
 
-def _what(manifest: Manifest) -> tuple[str, str]:
-    """Of which a release has one: platform and binary."""
+def _slot(manifest: Manifest) -> tuple[str, str]:
+    """Platform and binary: a release has one artifact of each pair."""
     return manifest.platform, manifest.spec.binary

@@ -1,4 +1,4 @@
-"""Who asks for a run: their own approvals do not count. Pure."""
+"""The person who requests a run: their own approvals do not count. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from gofallback.approval.signers import Signer, names_of
 
 @dataclass(frozen=True)
 class Requester:
-    """Whose approvals do not count."""
+    """The person who requests a run."""
 
     principals: tuple[str, ...] = ()
     keys: frozenset[str] = frozenset()
-    """Fingerprints of the keys at hand: an approval by one of them is the requester's, whatever name it bears."""
+    """Fingerprints of the requester's keys: an approval by one of them is the requester's own, whatever its name."""
     how: str = "nobody in allowed_signers"
-    """How that is known."""
+    """How the requester was identified."""
 
     def is_own(self, principal: str, key: str) -> bool:
         """Whether an approval is the requester's own."""
@@ -31,18 +31,18 @@ class Requester:
 def find_requester(
     signers: Sequence[Signer], claimed: str | None, keys: Collection[str], users: Collection[str]
 ) -> Requester:
-    """Who asks for this run.
+    """Identify the requester of this run.
 
-    A claim comes on top of what the keys say: nobody can approve their own run by claiming to be another.
+    A claimed name adds to the names that the keys have: nobody can approve their own run under another name.
 
     Args:
         signers: of allowed_signers.
         claimed: ``--data requester=``.
-        keys: fingerprints of the keys at hand.
-        users: names in the operating system; they count when neither claim nor key names anybody.
+        keys: fingerprints of the keys that this person can use.
+        users: names in the operating system; they count when neither claim nor key names a principal.
 
     Raises:
-        ApprovalError: ``claimed`` is nobody in allowed_signers.
+        ApprovalError: ``claimed`` is no principal of allowed_signers.
     """
     known = sorted({name for signer in signers for name in signer.names})
     by_key = names_of(signers, keys)

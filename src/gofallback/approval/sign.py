@@ -1,4 +1,4 @@
-"""Makes an approval: finds the person's key, signs, and puts statement and signature where they are looked for."""
+"""Makes an approval: finds the person's key, signs, and writes statement and signature into the project."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from datetime import datetime
 from pathlib import Path
 
 from gofallback.approval.digest import ApprovalError
-from gofallback.approval.keygen import Keygen, ask
+from gofallback.approval.keygen import Keygen, run
 from gofallback.approval.signers import Signer, names_of
 from gofallback.approval.statement import NAMESPACE, Statement
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key somebody can sign with."""
+    """A key that this person can sign with."""
 
     fingerprint: str
     public: str
-    """Its line as in a .pub file; empty where only the private key is there."""
+    """Its line in a .pub file; empty where only the private key exists."""
     file: Path | None
-    """None: the agent holds it."""
+    """None: the key is in the agent."""
 
 
-def choose(
+def choose_key(
     keygen: Keygen, signers: Sequence[Signer], file: Path | None, principal: str | None, now: datetime
 ) -> tuple[Key, str]:
-    """The key to sign with, and as whom.
+    """The key to sign with, and its principal.
 
     Args:
         keygen: ssh-keygen.
         signers: of allowed_signers.
-        file: the key the person named; default: the one of theirs that may sign, in the agent or ~/.ssh.
+        file: the key the person named; default: the one key in the agent or ~/.ssh that may sign.
         principal: the name the person gave; default: the one allowed_signers has for the key.
         now: aware.
 
     Raises:
-        ApprovalError: no key, several, or it is nobody's in allowed_signers.
+        ApprovalError: there is no key, there are several, or allowed_signers has no principal for it.
     """
     able = [one for one in signers if one.may_sign(now) and (principal is None or principal in one.names)]
     if file is not None:
-        key = _of_file(keygen, file)
+        key = _key_of_file(keygen, file)
     else:
-        fitting = {key.fingerprint: key for key in _mine(keygen) if names_of(able, [key.fingerprint])}
+        fitting = {key.fingerprint: key for key in _own_keys(keygen) if names_of(able, [key.fingerprint])}
         if len(fitting) != 1:
             whom = f" as {principal}" if principal else ""
             problem = "several keys of yours" if fitting else "no key of yours (ssh-agent, ~/.ssh/id_*)"
@@ -63,7 +63,7 @@ def choose(
             " put into allowed_signers"
         )
     if len(names) > 1:
-        raise ApprovalError(f"the key is that of {', '.join(names)} in allowed_signers; say which with --as")
+        raise ApprovalError(f"the key belongs to {', '.join(names)} in allowed_signers; name one with --as")
     return key, names[0]
 
 
@@ -71,9 +71,9 @@ def sign(keygen: Keygen, key: Key, statement: Statement) -> bytes:
     """The signature. ssh-keygen may ask for a passphrase or a touch, on the terminal.
 
     Raises:
-        ApprovalError: it made none.
+        ApprovalError: ssh-keygen failed.
     """
-    with _named(key) as file:
+    with _key_file(key) as file:
         argv = (keygen.program, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", str(file))
         done = subprocess.run(argv, input=statement.text(), stdout=subprocess.PIPE, check=False)
     if done.returncode != 0 or not done.stdout:
@@ -81,8 +81,8 @@ def sign(keygen: Keygen, key: Key, statement: Statement) -> bytes:
     return done.stdout
 
 
-def put(folder: Path, statement: Statement, signature: bytes) -> tuple[Path, Path]:
-    """Write statement and signature; each appears whole, and one of the same person before is replaced.
+def write_approval(folder: Path, statement: Statement, signature: bytes) -> tuple[Path, Path]:
+    """Write statement and signature; each appears whole, and replaces an earlier one of the same person.
 
     Raises:
         ApprovalError: the disk refuses.
@@ -100,7 +100,7 @@ def put(folder: Path, statement: Statement, signature: bytes) -> tuple[Path, Pat
     return made
 
 
-def _of_file(keygen: Keygen, file: Path) -> Key:
+def _key_of_file(keygen: Keygen, file: Path) -> Key:
     fingerprint = keygen.fingerprint(file)
     if fingerprint is None:
         raise ApprovalError(f"{file}: is no SSH key, or cannot be read")
@@ -108,26 +108,26 @@ def _of_file(keygen: Keygen, file: Path) -> Key:
     return Key(fingerprint, public.read_text(errors="replace").strip() if public.is_file() else "", file)
 
 
-def _mine(keygen: Keygen) -> Iterator[Key]:
-    """Those of ~/.ssh, then those of the agent: the same key there needs no passphrase, so it wins."""
+def _own_keys(keygen: Keygen) -> Iterator[Key]:
+    """Keys of ~/.ssh, then those of the agent: there the same key needs no passphrase, so it wins."""
     for public in sorted((Path.home() / ".ssh").glob("id_*.pub")):
         private = public.with_suffix("")
         if keygen.fingerprint(public):
-            yield _of_file(keygen, private if private.exists() else public)
+            yield _key_of_file(keygen, private if private.exists() else public)
     agent = shutil.which("ssh-add")
     if agent is None or not os.environ.get("SSH_AUTH_SOCK"):
         return
-    for line in ask(agent, "-L").stdout.splitlines():
+    for line in run(agent, "-L").stdout.splitlines():
         key = Key("", line, None)
-        with _named(key) as file:
+        with _key_file(key) as file:
             fingerprint = keygen.fingerprint(file)
         if fingerprint:
             yield Key(fingerprint, line, None)
 
 
 @contextmanager
-def _named(key: Key) -> Iterator[Path]:
-    """A file that names the key to ssh-keygen: its own, or its public half where the agent holds it."""
+def _key_file(key: Key) -> Iterator[Path]:
+    """A file that names the key to ssh-keygen: its own, or its public half where the key is in the agent."""
     if key.file is not None:
         yield key.file
         return

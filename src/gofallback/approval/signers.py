@@ -1,4 +1,4 @@
-"""Reads allowed_signers to tell who could sign. Pure; whether a signature counts is for ssh-keygen alone to say."""
+"""Parses allowed_signers for the people who may sign. Pure; only ssh-keygen decides whether a signature counts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Signer:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Those principals that are no patterns."""
+        """The principals that are no patterns."""
         return tuple(name for name in self.principals if not re.search(r"[*?!]", name))
 
     def may_sign(self, now: datetime) -> bool:
@@ -44,12 +44,12 @@ class Signer:
 
 
 def parse_signers(text: str) -> list[Signer]:
-    """Every line that is one; what ssh-keygen does not understand either is left out."""
+    """Every signer; lines that ssh-keygen does not understand either are skipped."""
     return [found for line in text.splitlines() if (found := _signer(line.strip())) is not None]
 
 
 def names_of(signers: Iterable[Signer], fingerprints: Iterable[str]) -> tuple[str, ...]:
-    """The principals whose keys these are."""
+    """The principals who own these keys."""
     known = set(fingerprints)
     return tuple(sorted({name for signer in signers if signer.fingerprint in known for name in signer.names}))
 

@@ -1,4 +1,4 @@
-"""The text that a person signs: what may go where, until when. Pure."""
+"""The text that a person signs: one release, one environment, an end. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gofallback.model.base import Line, Sha256, Strict
 
 #: Namespace of the signatures (ssh-keygen(1), -Y sign): one made for e-mail or git never counts as an approval.
 NAMESPACE = "gofallback-approval"
-#: Bytes; a statement has less than one kilobyte.
+#: Bytes; a statement is smaller than one kilobyte.
 LARGEST = 64 * 1024
 #: Characters of a reason.
 LONGEST_REASON = 500
 
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
-#: Parts of a path and arguments of ssh-keygen: nothing that could leave the folder or look like an option.
+#: Parts of a path and arguments of ssh-keygen: none can leave the folder or look like an option.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9@._+-]{0,127}")
 
 
@@ -43,7 +43,7 @@ Part = Annotated[str, AfterValidator(_part)]
 
 
 class Statement(Strict):
-    """One person's word that one release may go to one environment."""
+    """One person's statement that one release may go to one environment."""
 
     schema_version: Literal[1] = 1
     environment: Part
@@ -52,34 +52,34 @@ class Statement(Strict):
     commit: str
     platforms: list[str]
     digest: Sha256
-    """Of `gofallback.approval.digest.Release`: all binaries of the version."""
+    """`gofallback.approval.digest.Release.digest`: all binaries of the version."""
     principal: Part
-    """Who approves, as in allowed_signers."""
+    """The person who approves, as in allowed_signers."""
     at: Utc
     """When it was signed."""
     expires: Utc
     reason: Line = ""
 
     def text(self) -> bytes:
-        """The one way to write it: what is signed, and what lies in the file."""
+        """The canonical bytes: the content of the file, and the signed text."""
         return (json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=True) + "\n").encode()
 
     @property
     def signed_at(self) -> datetime:
         """When it was signed; UTC."""
-        return moment(self.at)
+        return parse_time(self.at)
 
     @property
     def expires_at(self) -> datetime:
-        """When it ends by its own words; UTC."""
-        return moment(self.expires)
+        """When it ends; UTC. The environment may end it earlier."""
+        return parse_time(self.expires)
 
 
-def parse(content: bytes) -> Statement:
+def parse_statement(content: bytes) -> Statement:
     """A statement, from a file's bytes.
 
     Raises:
-        ApprovalError: what is wrong with it, to stand behind the file's name.
+        ApprovalError: the problem, to stand after the file's name.
     """
     try:
         found = Statement.model_validate_json(content)
@@ -88,14 +88,12 @@ def parse(content: bytes) -> Statement:
         where = ".".join(str(part) for part in first["loc"])
         raise ApprovalError(f"is no statement of approval ({where + ': ' if where else ''}{first['msg']})") from None
     if found.text() != content:
-        raise ApprovalError(
-            "is not written as `gofallback approve` wrote it (line ends? a key twice?), so it says nothing"
-        )
+        raise ApprovalError("is not as `gofallback approve` wrote it (line ends? a key twice?), so it does not count")
     return found
 
 
 def path_part(what: str, value: str) -> str:
-    """A name that is fit to be a folder.
+    """A name, checked to be fit for a folder.
 
     Raises:
         ApprovalError: it is not.
@@ -107,11 +105,11 @@ def path_part(what: str, value: str) -> str:
     return value
 
 
-def moment(text: str) -> datetime:
-    """RFC 3339 in UTC, seconds, as a time."""
+def parse_time(text: str) -> datetime:
+    """A time, from RFC 3339 in UTC with seconds."""
     return datetime.strptime(text, _FORM).replace(tzinfo=UTC)
 
 
-def written(at: datetime) -> str:
-    """A time as RFC 3339 in UTC, seconds."""
+def time_text(at: datetime) -> str:
+    """A time as RFC 3339 in UTC with seconds."""
     return at.astimezone(UTC).strftime(_FORM)

@@ -1,4 +1,4 @@
-"""Counts the approvals of a release: which are good, which are not and why, who could still sign."""
+"""Counts the approvals of a release: accepted ones, rejected ones with the reason, people who could still sign."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gofallback.approval.digest import ApprovalError, Release
 from gofallback.approval.keygen import CHANGED, Keygen
 from gofallback.approval.requester import Requester
 from gofallback.approval.signers import Signer, parse_signers
-from gofallback.approval.statement import LARGEST, Statement, parse, path_part, written
+from gofallback.approval.statement import LARGEST, Statement, parse_statement, path_part, time_text
 from gofallback.model.approval import Approval
 
-#: A clock of a signer may be ahead of ours by this much.
-_AHEAD = timedelta(minutes=5)
-#: More files than people could have signed are no approvals.
+#: How far the clock of a signer may be ahead of ours.
+_CLOCK_SKEW = timedelta(minutes=5)
+#: A folder with more files than people can have signed is no folder of approvals.
 _MOST_FILES = 200
 
 
@@ -29,7 +29,7 @@ class Accepted:
     """Fingerprint."""
     at: str
     expires: str
-    """When it ends: by its own words or the environment's, whichever is earlier."""
+    """The end that the statement or the environment sets, whichever is earlier."""
     file: str
     """Below the project."""
     reason: str = ""
@@ -37,38 +37,38 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Tally:
-    """How one release stands in one environment."""
+    """The approvals of one release in one environment."""
 
     environment: str
     release: Release
     required: int
     accepted: tuple[Accepted, ...] = ()
-    refused: tuple[str, ...] = ()
-    """A line for each approval that does not count, with its file and why."""
-    could_sign: tuple[str, ...] = ()
-    """Principals of allowed_signers who have not approved, and are not the requester."""
+    rejected: tuple[str, ...] = ()
+    """A line for each approval that does not count, with its file and the reason."""
+    remaining_signers: tuple[str, ...] = ()
+    """Principals of allowed_signers who have not approved and are not the requester."""
 
     @property
     def enough(self) -> bool:
-        """Whether the release may go."""
+        """Whether the release has the approvals it needs."""
         return len(self.accepted) >= self.required
 
-    def had(self) -> str:
-        """How many there are, and by whom."""
+    def progress(self) -> str:
+        """``1 of 2 approvals (alice)``."""
         by = f" ({', '.join(one.principal for one in self.accepted)})" if self.accepted else ""
         return f"{len(self.accepted)} of {self.required} approvals{by}"
 
-    def line(self) -> str:
-        """The same, and who is missing."""
+    def summary(self) -> str:
+        """The progress, and the people who could still approve."""
         if self.enough:
-            return self.had()
-        missing = ", ".join(self.could_sign) or "nobody else in allowed_signers"
-        return f"{self.had()}; who could still approve: {missing}"
+            return self.progress()
+        remaining = ", ".join(self.remaining_signers) or "nobody else in allowed_signers"
+        return f"{self.progress()}; who could still approve: {remaining}"
 
 
 @dataclass(frozen=True)
 class ApprovalPolicy:
-    """Where approvals lie and who may give them: one environment's rules, in one project."""
+    """The rules of one environment for approvals, in one project."""
 
     project: Path
     environment: str
@@ -81,46 +81,49 @@ class ApprovalPolicy:
         return self.project / self.rules.signers
 
     def signers(self) -> list[Signer]:
-        """Who may sign.
+        """The people who may sign.
 
         Raises:
-            ApprovalError: the file cannot be read, or names nobody.
+            ApprovalError: the file cannot be read, or has no signer.
         """
         try:
             found = parse_signers(self.signers_file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ApprovalError(
-                f"{self.rules.signers}: cannot be read ({why}), and environment {self.environment} demands approvals; "
-                "list who may approve there (docs/approvals.md)"
+                f"{self.rules.signers}: cannot be read ({reason}), and environment {self.environment} requires "
+                "approvals; list in it who may approve there (docs/approvals.md)"
             ) from None
         if not found:
             raise ApprovalError(f"{self.rules.signers}: names nobody who may approve; see docs/approvals.md")
         return found
 
     def folder(self, service: str, version: str) -> Path:
-        """Where the approvals of a release lie, below the project."""
+        """The folder of a release's approvals, below the project."""
         parts = (("environment", self.environment), ("service", service), ("version", version))
         return Path(self.rules.folder, *(path_part(what, part) for what, part in parts))
 
     def count(self, release: Release, requester: Requester, now: datetime) -> Tally:
-        """Look at every approval of a release.
+        """Judge every approval of a release.
 
         Args:
-            release: what is about to be rolled out.
-            requester: whose approvals do not count.
+            release: the release about to be rolled out.
+            requester: their own approvals do not count.
             now: aware.
+
+        Raises:
+            ApprovalError: the signers or the folder cannot be read.
         """
         signers = self.signers()
         accepted: list[Accepted] = []
-        refused: list[str] = []
+        rejected: list[str] = []
         for file in self._files(release):
             name = str(file.relative_to(self.project))
             try:
-                found = self._approval(file, name, release, requester, now)
-                _only_once(found, accepted)
+                found = self._accepted(file, name, release, requester, now)
+                _require_new_person(found, accepted)
             except ApprovalError as error:
-                refused.append(f"{name}: {error}")
+                rejected.append(f"{name}: {error}")
             else:
                 accepted.append(found)
         return Tally(
@@ -128,8 +131,8 @@ class ApprovalPolicy:
             release=release,
             required=self.rules.required,
             accepted=tuple(accepted),
-            refused=tuple(refused),
-            could_sign=_could_sign(signers, accepted, requester, now),
+            rejected=tuple(rejected),
+            remaining_signers=_remaining_signers(signers, accepted, requester, now),
         )
 
     def _files(self, release: Release) -> Iterator[Path]:
@@ -139,52 +142,59 @@ class ApprovalPolicy:
         except OSError as error:
             raise ApprovalError(f"{folder}: cannot be read ({error.strerror})") from None
         if len(every) > _MOST_FILES:
-            raise ApprovalError(f"{folder}: has {len(every)} files, more than people can have signed; clear it up")
+            raise ApprovalError(
+                f"{folder}: has {len(every)} files, more than people can have signed; remove what is no approval"
+            )
         for file in every:
             if file.name.endswith(".json.sig") and not file.with_suffix("").exists():
                 yield file.with_suffix("")
             elif file.suffix == ".json":
                 yield file
 
-    def _approval(self, file: Path, name: str, release: Release, requester: Requester, now: datetime) -> Accepted:
+    def _accepted(self, file: Path, name: str, release: Release, requester: Requester, now: datetime) -> Accepted:
+        """The approval in a file.
+
+        Raises:
+            ApprovalError: the reason to reject it.
+        """
         content, signature = _read(file), file.with_name(file.name + ".sig")
-        statement = parse(content)
+        statement = parse_statement(content)
         if not signature.is_file():
             raise ApprovalError(f"is not signed ({signature.name} is missing)")
-        answer = self.keygen.verify(self.signers_file, statement.principal, content, signature)
-        if answer.key is None:
-            raise ApprovalError(self._closer(answer.why, statement, signature, release))
-        if requester.is_own(statement.principal, answer.key):
-            raise ApprovalError(f"{statement.principal} asks for this run, and cannot approve it as well")
-        _fits(statement, release, self.environment)
+        verified = self.keygen.verify(self.signers_file, statement.principal, content, signature)
+        if verified.key is None:
+            raise ApprovalError(self._detail(verified.reason, statement, signature, release))
+        if requester.is_own(statement.principal, verified.key):
+            raise ApprovalError(f"{statement.principal} requests this run, and cannot approve it as well")
+        _require_match(statement, release, self.environment)
         expires = min(statement.expires_at, statement.signed_at + timedelta(hours=self.rules.validity))
-        if statement.signed_at > now + _AHEAD:
-            raise ApprovalError(f"says that it was signed at {statement.at}, which is yet to come; mind the clocks")
+        if statement.signed_at > now + _CLOCK_SKEW:
+            raise ApprovalError(f"was signed at {statement.at}, which is in the future; check the clocks")
         if now >= expires:
-            raise ApprovalError(f"expired at {written(expires)}; {statement.principal} has to approve anew")
-        return Accepted(statement.principal, answer.key, statement.at, written(expires), name, statement.reason)
+            raise ApprovalError(f"expired at {time_text(expires)}; {statement.principal} has to approve again")
+        return Accepted(statement.principal, verified.key, statement.at, time_text(expires), name, statement.reason)
 
-    def _closer(self, why: str, statement: Statement, signature: Path, release: Release) -> str:
-        """Of a text that was changed after it was signed: what was changed, where that can be told."""
-        if why != CHANGED:
-            return why
+    def _detail(self, reason: str, statement: Statement, signature: Path, release: Release) -> str:
+        """The reason; for a text that was changed after it was signed also the change, where it can be found."""
+        if reason != CHANGED:
+            return reason
         original = statement.model_copy(update={"digest": release.digest})
-        if original != statement and self.keygen.genuine(original.text(), signature):
+        if original != statement and self.keygen.is_of(original.text(), signature):
             return "its digest was changed after it was signed"
         for other in sorted(signature.parent.glob("*.json"))[:_MOST_FILES]:
-            if other.name + ".sig" != signature.name and self.keygen.genuine(_read(other), signature):
+            if other.name + ".sig" != signature.name and self.keygen.is_of(_read(other), signature):
                 return f"its signature is that of {other.name}"
         return f"{CHANGED}, or the signature is that of another file"
 
 
-def _fits(statement: Statement, release: Release, environment: str) -> None:
-    for what, said, wanted in (
+def _require_match(statement: Statement, release: Release, environment: str) -> None:
+    for what, approved, expected in (
         ("environment", statement.environment, environment),
         ("service", statement.service, release.service),
         ("version", statement.version, release.version),
     ):
-        if said != wanted:
-            raise ApprovalError(f"approves {what} {said}, not {wanted}")
+        if approved != expected:
+            raise ApprovalError(f"approves {what} {approved}, not {expected}")
     if statement.digest != release.digest:
         raise ApprovalError(
             f"approves other binaries of {release.version}: digest {statement.digest[:12]} "
@@ -193,17 +203,17 @@ def _fits(statement: Statement, release: Release, environment: str) -> None:
         )
 
 
-def _only_once(found: Accepted, accepted: Sequence[Accepted]) -> None:
+def _require_new_person(found: Accepted, accepted: Sequence[Accepted]) -> None:
     for one in accepted:
         if one.principal == found.principal:
-            raise ApprovalError(f"{found.principal} has approved already ({one.file}), and counts once")
+            raise ApprovalError(f"{found.principal} has already approved ({one.file}), and counts once")
         if one.key == found.key:
             raise ApprovalError(
                 f"is signed by the same key as {one.file}: {found.principal} and {one.principal} are one person"
             )
 
 
-def _could_sign(
+def _remaining_signers(
     signers: Sequence[Signer], accepted: Sequence[Accepted], requester: Requester, now: datetime
 ) -> tuple[str, ...]:
     keys = {one.key for one in accepted} | requester.keys

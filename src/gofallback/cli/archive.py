@@ -1,10 +1,8 @@
-"""``gofallback archive``: a version as tar.gz and zip, for people who want files and no service."""
+"""``gofallback archive``: a version as tar.gz and zip, for people who want files, not a service."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +10,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gofallback.cli.command import (
+    SERVICE_HELP,
+    VERSION_HELP,
+    add_command,
+    artifact_store,
+    exit_statuses,
+    print_json,
+)
 from gofallback.controller.paths import Home
-from gofallback.controller.store import ArtifactStore
 from gofallback.model import Service, parse_fleet
 from gofallback.model.load import load_services
 from gofallback.publish.download import Made, complete, make
@@ -23,41 +28,38 @@ from gofallback.report.screen import console
 from gofallback.report.style import size_text
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from gofallback.cli.command import Commands
 
-STATUSES = "exit status: 0 everything is in the folder, 1 it is not (one line says why), 2 the command line is wrong"
 SERVICES = Path("group_data") / "services"
 
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "archive",
-        help="write a version as tar.gz and zip archives, with checksums.txt, into a folder",
-        description="Packs the verified binaries of a version, one archive for each platform, as `archives` of the "
-        "service in group_data/services/ says. Equal artifacts give equal bytes. See docs/binaries-and-files.md.",
-        epilog=STATUSES,
+        _archive,
+        "write a version as tar.gz and zip archives, with checksums.txt, into a folder",
+        "Packs the verified binaries of a version, one archive for each platform, as `archives` of the service in "
+        "group_data/services/ says. Equal artifacts give equal bytes. See docs/binaries-and-files.md.",
+        exit_statuses("everything is in the folder", "it is not (one line says why)"),
     )
-    command.add_argument("version", metavar="VERSION", help="a version of the artifact store, such as v1.2.3")
-    command.add_argument("--to", required=True, type=Path, metavar="DIR", help="the folder; made if need be")
-    command.add_argument("--service", metavar="NAME", help="default: the only one that has this version")
+    command.add_argument("version", metavar="VERSION", help=VERSION_HELP)
+    command.add_argument("--to", required=True, type=Path, metavar="DIR", help="the folder; made when missing")
+    command.add_argument("--service", metavar="NAME", help=SERVICE_HELP)
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=_archive)
 
 
 def _archive(given: argparse.Namespace) -> int:
-    home = Home.default()
-    store = ArtifactStore(home.artifacts, say=lambda line: print(line, file=sys.stderr))
-    name, artifacts = chosen(store, given.service, given.version)
+    name, artifacts = chosen(artifact_store(), given.service, given.version)
     service = _service(name)
-    made = make(service, complete(service, artifacts), home.mirrors, given.to)
+    made = make(service, complete(service, artifacts), Home.default().mirrors, given.to)
     if given.json:
         rows = [
             {"name": one.item.name, "size": one.item.size, "sha256": one.item.sha256, "state": one.state}
             for one in made
         ]
-        whole = {"service": name, "version": given.version, "folder": str(given.to), "files": rows}
-        print(json.dumps(whole, indent=2))
+        print_json({"service": name, "version": given.version, "folder": str(given.to), "files": rows})
     else:
         console().print(_table(made))
         console().print(Text(f"{name} {given.version} is in {given.to}"), soft_wrap=True)
@@ -65,12 +67,12 @@ def _archive(given: argparse.Namespace) -> int:
 
 
 def _service(name: str) -> Service:
-    """Of group data in this folder: which binaries there are, and what the archives hold."""
+    """The service in the group data of this folder, for its binaries and the content of its archives."""
     if not SERVICES.is_dir():
-        raise PublishError(f"{SERVICES}: not there; run this in the project's folder")
+        raise PublishError(f"{SERVICES}: no such folder; run this in the project's folder")
     services = [one for one in load_services(SERVICES) if one.get("name") == name]
     if not services:
-        raise PublishError(f"{SERVICES}/{name}.yml: not there, so nobody says which binaries it has; add it")
+        raise PublishError(f"{SERVICES}/{name}.yml: no such file, so its binaries are not known; add it")
     return parse_fleet({"services": services}).services[name]
 
 

@@ -7,26 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gofallback.artifact.compare import compare_files
+from gofallback.cli.command import add_command, exit_statuses
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
-
-STATUSES = "exit status: 0 the same bytes, 1 other bytes or a file that is no binary, 2 the command line is wrong"
+    from gofallback.cli.command import Commands
 
 
 def register(commands: Commands) -> None:
-    """Add the command to those of ``gofallback``."""
-    compare = commands.add_parser(
+    """Add the command."""
+    compare = add_command(
+        commands,
         "compare",
-        help="say in words why two builds of one program differ",
-        description="Compares build info, line ends, paths, compilers and sections of two binaries, and names the "
-        "cause before its symptoms. Runs neither of them. See docs/twin-build.md.",
-        epilog=STATUSES,
+        _compare,
+        "explain why two builds of one program differ",
+        "Compares build info, line ends, paths, compilers and sections of two binaries, and names the cause before its "
+        "symptoms. Runs neither of them. See docs/twin-build.md.",
+        exit_statuses("the same bytes", "other bytes or a file that is no binary"),
     )
     for name in ("one", "other"):
         compare.add_argument(name, type=Path, metavar=name.upper(), help="a binary: ELF, PE or Mach-O")
     compare.add_argument("--json", action="store_true", help="print all of it, section by section")
-    compare.set_defaults(run=_compare)
 
 
 def _compare(given: argparse.Namespace) -> int:

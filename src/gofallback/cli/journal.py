@@ -1,4 +1,4 @@
-"""``gofallback journal``: is a journal what was written, and what does it say."""
+"""``gofallback journal``: verifies that a journal is as it was written, and shows it."""
 
 from __future__ import annotations
 
@@ -9,100 +9,92 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gofallback.cli.command import CliError, add_command, exit_statuses, match_run
 from gofallback.controller.paths import Home
-from gofallback.errors import GofallbackError
 from gofallback.journal.chain import split
-from gofallback.journal.read import FILE, Entry, chosen, entries
+from gofallback.journal.entry_text import entry_text
+from gofallback.journal.read import FILE, Entry, about, entries
 from gofallback.journal.verify import Anchor, Problem, verify
-from gofallback.journal.words import says
 from gofallback.report.screen import console
+from gofallback.report.table import new_table
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from gofallback.cli.command import Commands
 
-STATUSES = "exit status: 0 all is well, 1 a problem was found (one line says which), 2 the command line is wrong"
 REPORT = "report.json"
-#: Only in a controller's journal; a host's part has no end.
-_CONTROLLERS = frozenset({"started", "resumed", "aborted", "wave", "ended"})
+#: Events of a controller's journal only; a host's part has none of them.
+_CONTROLLER_EVENTS = frozenset({"started", "resumed", "aborted", "wave", "ended"})
 _BAD = frozenset({"failed", "reverted"})
 
 
-class JournalCommandError(GofallbackError):
-    """There is no such journal, or it cannot be read."""
-
-
 @dataclass
-class _Known:
-    """What all records of a home say of its journals."""
+class _Records:
+    """The hashes that the records of a home have of its journals."""
 
     anchors: dict[Path, list[Anchor]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
-    """Runs that a later one names and that are gone."""
+    """A line for each run that a later run names and that is gone."""
 
 
 def register(commands: Commands) -> None:
-    """Add the command to those of ``gofallback``."""
-    journal = commands.add_parser("journal", help="check and show what runs have written down", epilog=STATUSES)
+    """Add the command."""
+    journal = commands.add_parser("journal", help="verify and show the journals of runs", epilog=exit_statuses())
     parts = journal.add_subparsers(required=True, metavar="COMMAND")
-    check = parts.add_parser(
-        "verify", help="name every line that was edited, removed, inserted or moved", epilog=STATUSES
-    )
+    check = add_command(parts, "verify", _verify, "name every line that was edited, removed, inserted or moved")
     check.add_argument(
         "names",
         nargs="*",
         metavar="RUN|FILE",
-        help="id of a run, how it begins, or a journal.jsonl (also a host's); default: every run, and none missing",
+        help="id of a run, how it begins, or a journal.jsonl (also a host's); default: every run, and that none is "
+        "missing",
     )
-    check.set_defaults(run=_verify)
-    show = parts.add_parser("show", help="print what a run has written down", epilog=STATUSES)
+    show = add_command(parts, "show", _show, "print the journal of a run")
     show.add_argument("name", nargs="?", metavar="RUN|FILE", help="default: the last run")
     show.add_argument("--json", action="store_true", help="print the lines themselves")
-    show.add_argument("--host", help="only what concerns this host or none")
-    show.set_defaults(run=_show)
+    show.add_argument("--host", help="only entries about this host, and those about none")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    runs = Home.default().root / "runs"
+    runs = Home.default().runs
     paths = [_journal(runs, name) for name in arguments.names] or _all(runs)
-    known = _known(runs)
+    records = _records(runs)
     screen = console()
-    bad = 0
+    failed = False
     for path in paths:
         lines = split(_read(path))
-        hosts = _is_of_host(lines)
-        anchors = known.anchors.get(path.resolve()) or _reported(path.parent / REPORT)
-        problems = verify(lines, anchors, ends=not hosts)
-        problems += _heads(lines, runs) if hosts else []
+        of_host = _is_of_host(lines)
+        anchors = records.anchors.get(path.resolve()) or _report_anchors(path.parent / REPORT)
+        problems = verify(lines, anchors, ends=not of_host)
+        problems += _unknown_heads(lines, runs) if of_host else []
         screen.print(_verdict(_name(path, runs), lines, problems), soft_wrap=True)
-        bad += any(problem.kind != "open" for problem in problems)
-    missing = [] if arguments.names else known.missing
+        failed |= any(problem.kind != "open" for problem in problems)
+    missing = [] if arguments.names else records.missing
     for line in missing:
         screen.print(Text(f"missing: {line}", style="bold red"), soft_wrap=True)
-    return 1 if bad or missing else 0
+    return 1 if failed or missing else 0
 
 
 def _verdict(name: str, lines: list[bytes], problems: list[Problem]) -> Text:
-    shown = Text(f"{name}: ")
+    text = Text(f"{name}: ")
     if not problems:
-        return shown.append(f"{len(lines)} lines, as they were written", style="green")
+        return text.append(f"{len(lines)} lines, as they were written", style="green")
     serious = any(problem.kind != "open" for problem in problems)
-    shown.append(f"{len(lines)} lines", style="bold red" if serious else "yellow")
+    text.append(f"{len(lines)} lines", style="bold red" if serious else "yellow")
     for problem in problems:
-        shown.append(f"\n  {problem.text}", style="yellow" if problem.kind == "open" else "red")
-    return shown
+        text.append(f"\n  {problem.text}", style="yellow" if problem.kind == "open" else "red")
+    return text
 
 
-def _known(runs: Path) -> _Known:
-    """Anchors: a report knows how many lines its run had, a first line how the run before stood."""
-    found = _Known()
+def _records(runs: Path) -> _Records:
+    """A report has the number of its run's lines; the first line of a run has the last hash of the run before."""
+    found = _Records()
     for path in _all(runs, missing_ok=True):
-        # The run's own report, and those of its continuations (`<run>-r1`), which go on in the same journal.
+        # The run's own report, and those of its continuations (`<run>-r1`), which append to the same journal.
         reports = [path.parent / REPORT, *sorted(runs.glob(f"{path.parent.name}-*/{REPORT}"))]
-        found.anchors[path.resolve()] = [anchor for report in reports for anchor in _reported(report)]
+        found.anchors[path.resolve()] = [anchor for report in reports for anchor in _report_anchors(report)]
     for path in _all(runs, missing_ok=True):
         first = next(iter(entries(_read(path))), None)
         name, head = (first.data.get("previous_run"), first.data.get("previous_head")) if first else (None, None)
@@ -110,22 +102,22 @@ def _known(runs: Path) -> _Known:
             continue
         before = (runs / name / FILE).resolve()
         if before in found.anchors:
-            found.anchors[before].append(Anchor(head, f"the journal of {path.parent.name}, which was begun after it,"))
+            found.anchors[before].append(Anchor(head, f"the journal of {path.parent.name}, which began after it,"))
         else:
-            found.missing.append(f"run {name}: {path.parent.name} was begun after it, and its journal is not there")
+            found.missing.append(f"run {name}: {path.parent.name} began after it, and its journal is not there")
     return found
 
 
-def _reported(path: Path) -> list[Anchor]:
+def _report_anchors(path: Path) -> list[Anchor]:
     try:
         journal = json.loads(path.read_bytes()).get("journal") or {}
         return [Anchor(str(journal["head"]), f"{path.parent.name}/{path.name}", lines=int(journal["lines"]))]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return []  # no report, or one of a run that was killed; the chain is checked all the same
+        return []  # no report, or that of a killed run; the chain is checked all the same
 
 
-def _heads(lines: list[bytes], runs: Path) -> list[Problem]:
-    """What a host was told of a run's journal, against that journal, where this controller has it."""
+def _unknown_heads(lines: list[bytes], runs: Path) -> list[Problem]:
+    """Hashes in a host's journal that the run's own journal, where this controller has it, does not have."""
     problems = []
     for entry in entries(b"\n".join(lines)):
         head = entry.data.get("head")
@@ -139,10 +131,10 @@ def _heads(lines: list[bytes], runs: Path) -> list[Problem]:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    runs = Home.default().root / "runs"
+    runs = Home.default().runs
     path = _journal(runs, arguments.name) if arguments.name else _all(runs)[-1]
     content = _read(path)
-    found = chosen(entries(content), host=arguments.host)
+    found = about(entries(content), arguments.host)
     if arguments.json:
         lines = split(content)
         for entry in found:
@@ -157,7 +149,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _table(found: Iterable[Entry]) -> Table:
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    made = new_table()
     made.add_column("time (UTC)", no_wrap=True)
     made.add_column("event", no_wrap=True)
     made.add_column("host", overflow="fold")
@@ -172,31 +164,27 @@ def _table(found: Iterable[Entry]) -> Table:
             Text(f"{entry.at:%H:%M:%S}.{entry.at.microsecond // 1000:03d}" if entry.at else "?", style="dim"),
             Text(entry.event, style="bold red" if entry.event in _BAD else ""),
             Text(entry.host or ""),
-            Text(" ".join(part for part in (f"{entry.service}:" if entry.service else "", says(entry)) if part)),
+            Text(" ".join(part for part in (f"{entry.service}:" if entry.service else "", entry_text(entry)) if part)),
         )
     return made
 
 
 def _is_of_host(lines: list[bytes]) -> bool:
     found = entries(b"\n".join(lines))
-    return bool(found) and not any(entry.event in _CONTROLLERS for entry in found)
+    return bool(found) and not any(entry.event in _CONTROLLER_EVENTS for entry in found)
 
 
 def _journal(runs: Path, name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
-    found = [path.parent.name for path in _all(runs)]
-    matching = [run for run in found if run == name] or [run for run in found if run.startswith(name)]
-    if len(matching) != 1:
-        problem = "several runs begin so" if matching else "no such run, and no such file"
-        raise JournalCommandError(f"{name}: {problem}; recorded: {', '.join((matching or found)[-5:])}")
-    return runs / matching[0] / FILE
+    recorded = [path.parent.name for path in _all(runs)]
+    return runs / match_run(recorded, name, "no such run, and no such file") / FILE
 
 
 def _all(runs: Path, *, missing_ok: bool = False) -> list[Path]:
     found = sorted(runs.glob(f"*/{FILE}"))
     if not found and not missing_ok:
-        raise JournalCommandError(f"{runs}: no run has kept a journal there; GOFALLBACK_HOME names another place")
+        raise CliError(f"{runs}: no run has written a journal there; GOFALLBACK_HOME names another place")
     return found
 
 
@@ -208,4 +196,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise JournalCommandError(f"{path}: cannot be read ({error.strerror})") from None
+        raise CliError(f"{path}: cannot be read ({error.strerror})") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import runpy
 import sys
@@ -17,8 +16,15 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.controller.paths import Home
-from gofallback.controller.store import ArtifactStore
+from gofallback.cli.command import (
+    SERVICE_HELP,
+    VERSION_HELP,
+    add_command,
+    artifact_store,
+    exit_statuses,
+    print_error,
+    print_json,
+)
 from gofallback.model.fleet import parse_publish
 from gofallback.model.publish import Publish, PublishStore
 from gofallback.publish.errors import PublishError, one_line
@@ -28,40 +34,41 @@ from gofallback.report.screen import console
 from gofallback.report.style import seconds_text, size_text
 
 if TYPE_CHECKING:
-    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+    from gofallback.cli.command import Commands
 
-STATUSES = "exit status: 0 everything is in the store, 1 it is not (one line says why), 2 the command line is wrong"
 DATA = Path("group_data") / "all.py"
 _STYLES = {"sent": "green", "there already": "cyan", "failed": "bold red", "not sent": "dim"}
 
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    command = commands.add_parser(
+    command = add_command(
+        commands,
         "publish",
-        help="send the artifacts of a version to a store",
-        description="Sends every file of a version's artifacts, and their sums, to a folder, an S3 bucket or a package "
-        "registry, and checks their SHA-256 there. What is there is not sent again. See docs/publishing.md.",
-        epilog=STATUSES,
+        _publish,
+        "send the artifacts of a version to a store",
+        "Sends every file of a version's artifacts, and their checksums, to a folder, an S3 bucket or a package "
+        "registry, and checks their SHA-256 there. Files that are already there are not sent again. See "
+        "docs/publishing.md.",
+        exit_statuses("everything is in the store", "it is not (one line says why)"),
     )
-    command.add_argument("version", metavar="VERSION", help="a version of the artifact store, such as v1.2.3")
-    command.add_argument("--service", metavar="NAME", help="default: the only one that has this version")
+    command.add_argument("version", metavar="VERSION", help=VERSION_HELP)
+    command.add_argument("--service", metavar="NAME", help=SERVICE_HELP)
     command.add_argument(
         "--to",
         metavar="URL|NAME",
         help="an address, or a store of `publish` in group_data/all.py; default: publish.default, or the only one",
     )
     command.add_argument("--preset", metavar="NAME", help="with an address: the registry whose requests are made")
-    command.add_argument("--token", type=_place, metavar="env:NAME|file:PATH", help="with an address: where it is")
+    command.add_argument("--token", type=_credential, metavar="env:NAME|file:PATH", help="with an address: where it is")
     command.add_argument("--user", metavar="NAME", help="with an address: basic authentication")
     command.add_argument("--header", metavar="NAME", help="with an address: header that takes the token")
     command.add_argument("--archives", action="store_true", default=None, help="also tar.gz and zip")
     command.add_argument("--overwrite", action="store_true", default=None, help="replace files with other content")
     command.add_argument("--json", action="store_true", help="print JSON")
-    command.set_defaults(run=_publish)
 
 
-def _place(text: str) -> dict[str, str]:
+def _credential(text: str) -> dict[str, str]:
     kind, colon, rest = text.partition(":")
     if kind not in ("env", "file") or not colon or not rest:
         # Not shown: it may be the token itself.
@@ -71,8 +78,7 @@ def _place(text: str) -> dict[str, str]:
 
 def _publish(given: argparse.Namespace) -> int:
     name, data = _store(given)
-    artifacts = ArtifactStore(Home.default().artifacts, say=lambda line: print(line, file=sys.stderr))
-    service, found = chosen(artifacts, given.service, given.version)
+    service, found = chosen(artifact_store(), given.service, given.version)
     rows: list[Row] = []
     problem = ""
     with tempfile.TemporaryDirectory(prefix="gofallback-publish-") as work:
@@ -85,21 +91,23 @@ def _publish(given: argparse.Namespace) -> int:
             except PublishError as error:
                 problem = str(error)
             except KeyboardInterrupt:
-                problem = "interrupted; run the same command again: what is there is not sent anew"
+                problem = "interrupted; run the same command again: files that are in the store are not sent again"
     if given.json:
-        print(json.dumps(_record(service, given.version, name, data, rows, problem), indent=2))
+        record = {"service": service, "version": given.version, "store": name, "url": data.url}
+        print_json({**record, "files": [_record(row) for row in rows], "error": problem})
     else:
         out = console()
         out.print(_table(rows))
         if not problem:
-            out.print(Text(f"{service} {given.version} is in {name}: {_folder(rows[-1])}"), soft_wrap=True)
+            folder = rows[-1].address.removesuffix(rows[-1].item.name)
+            out.print(Text(f"{service} {given.version} is in {name}: {folder}"), soft_wrap=True)
     if problem:
-        print(f"gofallback: {problem}", file=sys.stderr)
+        print_error(problem)
     return 1 if problem else 0
 
 
 def _store(given: argparse.Namespace) -> tuple[str, PublishStore]:
-    """Name and data of the store that is meant."""
+    """Name and data of the store to publish to."""
     details = {key: getattr(given, key) for key in ("preset", "token", "user", "header") if getattr(given, key)}
     rules = {key: True for key in ("archives", "overwrite") if getattr(given, key)}
     if given.to and "://" in given.to:
@@ -108,19 +116,19 @@ def _store(given: argparse.Namespace) -> tuple[str, PublishStore]:
         return re.sub(r"[?].*", "", given.to), parsed.stores["url"]
     if details:
         raise PublishError(f"--{min(details)}: only with --to and an address; a named store has it in {DATA}")
-    known = _known()
-    name = known.chosen(given.to)
+    known = _group_data()
+    name = known.store_name(given.to)
     if name is None:
-        raise PublishError(f"publish: {', '.join(known.stores)} are known; say which with --to, or set publish.default")
+        raise PublishError(f"publish: {', '.join(known.stores)} are known; name one with --to, or set publish.default")
     if name not in known.stores:
         raise PublishError(f"--to {name}: no such store in {DATA}, and no address; known: {', '.join(known.stores)}")
     return name, known.stores[name].model_copy(update=rules)
 
 
-def _known() -> Publish:
+def _group_data() -> Publish:
     """``publish`` of group_data/all.py, which is Python, as for pyinfra."""
     if not DATA.is_file():
-        raise PublishError(f"{DATA}: not there; run this in the project's folder, or give --to an address")
+        raise PublishError(f"{DATA}: no such file; run this in the project's folder, or give --to an address")
     try:
         raw: Any = runpy.run_path(str(DATA)).get("publish")
     except Exception as error:
@@ -133,7 +141,7 @@ def _known() -> Publish:
 
 
 class _Screen:
-    """Progress on standard error: bars on a terminal, else a line a file."""
+    """Progress on standard error: bars on a terminal, else one line a file."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -159,8 +167,8 @@ class _Screen:
         if row.item.name in self._tasks:
             self._bars.remove_task(self._tasks.pop(row.item.name))
         if not self._quiet:
-            taken = f", {seconds_text(row.seconds)}" if row.state != "there already" else ""
-            self.say(f"{row.item.name}: {row.state}, {size_text(row.item.size)}{taken}")
+            duration = f", {seconds_text(row.seconds)}" if row.state != "there already" else ""
+            self.say(f"{row.item.name}: {row.state}, {size_text(row.item.size)}{duration}")
 
     def say(self, line: str) -> None:
         self._bars.console.print(Text(one_line(line)), soft_wrap=True)
@@ -180,23 +188,13 @@ def _table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _folder(last: Row) -> str:
-    return last.address.removesuffix(last.item.name)
-
-
-def _record(
-    service: str, version: str, name: str, data: PublishStore, rows: Sequence[Row], problem: str
-) -> dict[str, Any]:
-    files = [
-        {
-            "file": row.item.name,
-            "bytes": row.item.size,
-            "sha256": row.item.sha256,
-            "address": row.address,
-            "seconds": round(row.seconds, 3),
-            "state": row.state,
-            "checked": row.checked,
-        }
-        for row in rows
-    ]
-    return {"service": service, "version": version, "store": name, "url": data.url, "files": files, "error": problem}
+def _record(row: Row) -> dict[str, Any]:
+    return {
+        "file": row.item.name,
+        "bytes": row.item.size,
+        "sha256": row.item.sha256,
+        "address": row.address,
+        "seconds": round(row.seconds, 3),
+        "state": row.state,
+        "checked": row.checked,
+    }

@@ -15,49 +15,50 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from gofallback.disk import file_sha256
 from gofallback.errors import GofallbackError
 from gofallback.model import ToolchainPin
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 _CHUNK = 1 << 20
 _TIMEOUT = 60.0
-"""Seconds without a byte after which a server counts as gone."""
-_STEP = 5.0
+"""Seconds without a byte after which a server counts as unreachable."""
+_PROGRESS_INTERVAL = 5.0
 """Seconds between two lines of progress."""
 _LOCKS: dict[Path, threading.Lock] = {}
 _LOCKS_GUARD = threading.Lock()
 
 
 class DownloadError(GofallbackError):
-    """An archive that cannot be had, or is not the pinned one; one line with the remedy."""
+    """An archive that cannot be downloaded, or is not the pinned one; one line with the remedy."""
 
 
-def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
+def fetch(pin: ToolchainPin, cache: Path, log: Log) -> Path:
     """The archive of a pin, verified: from the cache, else from its URL (``https://`` or ``file://``).
 
-    Hosts that ask for the same archive at once get one download. The final name exists only with the right bytes.
+    Concurrent calls for one archive share one download. The final name exists only with the right bytes.
 
     Args:
-        pin: what to fetch, and the SHA-256 it must have.
+        pin: the archive, and the SHA-256 it must have.
         cache: folder of the archives; made when missing.
-        say: called with one line of progress every few seconds.
+        log: receives one line of progress every few seconds.
 
     Raises:
-        DownloadError: not reachable, or another SHA-256 (both are named).
+        DownloadError: not reachable, or another SHA-256 (the message has both).
     """
     final = cache / pin.sha256[:16] / pin.file_name
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.part")
     with _lock(final):
         try:
             if final.is_file():
-                found = sha256_of(final)
+                found = file_sha256(final)
                 if found == pin.sha256:
                     return final
-                say(f"{final} is damaged (sha256 {found}, pinned {pin.sha256}): fetching it again")
+                log(f"{final} is damaged (sha256 {found}, pinned {pin.sha256}): fetching it again")
                 final.unlink()
             final.parent.mkdir(parents=True, exist_ok=True)
-            found = _copy(pin, temporary, say)
+            found = _copy(pin, temporary, log)
             if found != pin.sha256:
                 raise DownloadError(
                     f"{pin.url}: sha256 is {found}, but {pin.tool} {pin.version} is pinned to {pin.sha256}; "
@@ -69,22 +70,9 @@ def fetch(pin: ToolchainPin, cache: Path, say: Say) -> Path:
                 f"{final}: {error.strerror or error}; free space or permission of the folder?"
             ) from None
         finally:
-            with contextlib.suppress(OSError):  # what was in the way has been told above
+            with contextlib.suppress(OSError):  # the error above has the cause
                 temporary.unlink(missing_ok=True)
     return final
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 lower-case hex digits; the file is streamed.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _lock(path: Path) -> threading.Lock:
@@ -115,26 +103,27 @@ def open_url(url: str) -> http.client.HTTPResponse | IO[bytes]:
     return opened
 
 
-def _copy(pin: ToolchainPin, target: Path, say: Say) -> str:
-    """Stream the archive into ``target``; its SHA-256."""
+def _copy(pin: ToolchainPin, target: Path, log: Log) -> str:
+    """Stream the archive into ``target``; returns its SHA-256."""
     digest = hashlib.sha256()
     done, began = 0, time.monotonic()
-    spoke = began
+    logged = began
     with open_url(pin.url) as source:
         total = _length(source)
-        say(f"fetching {pin.file_name}{f' ({total / 1e6:.0f} MB)' if total else ''} from {pin.url}")
+        log(f"fetching {pin.file_name}{f' ({total / 1e6:.0f} MB)' if total else ''} from {pin.url}")
         with target.open("wb") as file:
             while chunk := _read(source, pin.url):
                 file.write(chunk)
                 digest.update(chunk)
                 done += len(chunk)
-                if time.monotonic() - spoke >= _STEP:
-                    spoke = time.monotonic()
+                if time.monotonic() - logged >= _PROGRESS_INTERVAL:
+                    logged = time.monotonic()
                     of = f" of {total / 1e6:.0f}" if total else ""
-                    say(f"fetching {pin.file_name}: {done / 1e6:.0f}{of} MB, {done / 1e6 / (spoke - began):.1f} MB/s")
+                    rate = done / 1e6 / (logged - began)
+                    log(f"fetching {pin.file_name}: {done / 1e6:.0f}{of} MB, {rate:.1f} MB/s")
     if total is not None and done != total:
         raise DownloadError(f"{pin.url}: ended after {done} of {total} bytes; run the same command again")
-    say(f"fetched {pin.file_name}: {done / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
+    log(f"fetched {pin.file_name}: {done / 1e6:.0f} MB in {time.monotonic() - began:.1f} s")
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
-"""A rollout that pauses for a person's word: the question and the word lie in the run's folder.
+"""The gate of a rollout that pauses for a person: question and answer are files in the run's folder.
 
-``waiting.json``: the run waits. ``word.json``: the word for that very question; one for an earlier question of the
-same run does not count.
+``waiting.json``: the run waits, with the question. ``word.json``: the answer to that question. The answer to an earlier
+question of the same run does not count.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from gofallback.errors import GofallbackError
 from gofallback.model.base import Strict
 
-WAITING, WORD = "waiting.json", "word.json"
+Answer = Literal["continue", "stop"]
+
+_QUESTION_FILE, _ANSWER_FILE = "waiting.json", "word.json"
 
 
 class GateError(GofallbackError):
-    """A word that nobody waits for; one line."""
+    """An answer that no run waits for, or a gate that cannot be written; one line."""
 
 
 class Question(Strict):
-    """What a run waits for."""
+    """The question that a run waits with."""
 
     id: str
     run: str
@@ -43,9 +45,11 @@ class Question(Strict):
 class GateAnswer(Strict):
     """A person's answer."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     question: str
-    """Its id."""
-    word: Literal["continue", "stop"]
+    """Id of the question."""
+    answer: Answer = Field(alias="word")
     who: str
     """user@host."""
     at: str
@@ -53,21 +57,21 @@ class GateAnswer(Strict):
 
 
 def open_gate(run_folder: Path, question: str) -> None:
-    """Say that the run waits; a word for an earlier question is forgotten.
+    """Record that the run waits; the answer to an earlier question is removed.
 
     Args:
         run_folder: the run's, below ``$GOFALLBACK_HOME/runs``.
-        question: one line, shown to whoever lists or answers it.
+        question: one line, shown to the person who answers it.
 
     Raises:
-        WordError: the disk refuses.
+        GateError: the folder cannot be written.
     """
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
-        (run_folder / WORD).unlink(missing_ok=True)
+        (run_folder / _ANSWER_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise GateError(f"{run_folder}: cannot be written ({error.strerror})") from None
-    asked = Question(
+    record = Question(
         id=secrets.token_hex(8),
         run=run_folder.name,
         question=question,
@@ -75,28 +79,28 @@ def open_gate(run_folder: Path, question: str) -> None:
         host=socket.gethostname(),
         pid=os.getpid(),
     )
-    _write(run_folder / WAITING, asked)
+    _write(run_folder / _QUESTION_FILE, record)
 
 
 def wait_for_answer(run_folder: Path, timeout: float, poll: float = 0.25) -> GateAnswer | None:
-    """Wait for a person's word on what was asked last; other greenlets go on meanwhile.
+    """Wait for the answer to the current question; other greenlets run meanwhile.
 
     Args:
         run_folder: the run's.
         timeout: seconds.
-        poll: seconds between two looks.
+        poll: seconds between two reads.
 
     Returns:
-        The word; None when none came in time, or nothing was asked.
+        The answer; None when it did not come in time, or when there is no question.
     """
-    import gevent  # not for the commands of cli_word: it takes a while to load
+    import gevent  # slow to load, and `gofallback continue` and `stop` do not need it
 
-    asked = _question(run_folder)
+    question = _question(run_folder)
     deadline = time.monotonic() + timeout
-    while asked is not None:
-        word = _word(run_folder)
-        if word is not None and word.question == asked.id:
-            return word
+    while question is not None:
+        answer = _answer(run_folder)
+        if answer is not None and answer.question == question.id:
+            return answer
         left = deadline - time.monotonic()
         if left <= 0:
             return None
@@ -105,74 +109,72 @@ def wait_for_answer(run_folder: Path, timeout: float, poll: float = 0.25) -> Gat
 
 
 def close_gate(run_folder: Path) -> None:
-    """Say that the run waits no more."""
-    for name in (WAITING, WORD):
+    """Record that the run does not wait any more."""
+    for name in (_QUESTION_FILE, _ANSWER_FILE):
         with contextlib.suppress(OSError):
             (run_folder / name).unlink()
 
 
-def answer_gate(runs: Path, run: str | None, word: Literal["continue", "stop"], who: str) -> Question:
-    """Give a word to a run that waits.
+def answer_gate(runs: Path, run: str | None, answer: Answer, who: str) -> Question:
+    """Answer a run that waits.
 
     Args:
         runs: folder of all runs.
         run: its id, or how it begins; None: the only one that waits.
-        word: the word.
+        answer: what the run does next.
         who: user@host.
 
     Returns:
-        The question it answers.
+        The question.
 
     Raises:
-        WordError: nothing waits, several do, it has its word already, or its controller is gone.
+        GateError: no run waits, several do, the question is already answered, or the controller has ended.
     """
-    asked = _chosen(_waiting(runs), run, runs)
-    if not _alive(asked):
+    question = _select(_waiting(runs), run, runs)
+    if not _is_alive(question):
         raise GateError(
-            f"{asked.run}: its controller has ended (process {asked.pid} is gone), so nobody would hear it; "
-            f"go on with deploys/rollout.py --data resume={asked.run}, or back with --data abort={asked.run}"
+            f"{question.run}: its controller has ended (process {question.pid} is gone), so no answer reaches it; "
+            f"go on with deploys/rollout.py --data resume={question.run}, or back with --data abort={question.run}"
         )
-    folder = runs / asked.run
-    before = _word(folder)
-    if before is not None and before.question == asked.id:
-        raise GateError(f"{asked.run}: {before.who} said '{before.word}' already, at {before.at}")
-    _write(folder / WORD, GateAnswer(question=asked.id, word=word, who=who, at=_now()), anew=True)
-    return asked
+    folder = runs / question.run
+    earlier = _answer(folder)
+    if earlier is not None and earlier.question == question.id:
+        raise GateError(f"{question.run}: {earlier.who} already answered '{earlier.answer}' at {earlier.at}")
+    _write(folder / _ANSWER_FILE, GateAnswer(question=question.id, answer=answer, who=who, at=_now()), replace=False)
+    return question
 
 
-def _chosen(waiting: list[Question], run: str | None, runs: Path) -> Question:
+def _select(waiting: list[Question], run: str | None, runs: Path) -> Question:
     if run is not None:
-        named = [one for one in waiting if one.run == run] or [one for one in waiting if one.run.startswith(run)]
-        if not named:
-            there = any(folder.name.startswith(run) for folder in runs.glob("*")) if runs.is_dir() else False
-            problem = "this run does not wait for a word" if there else "no such run"
-            raise GateError(f"{run}: {problem}; {_listed(waiting)}")
+        matching = [one for one in waiting if one.run == run] or [one for one in waiting if one.run.startswith(run)]
+        if not matching:
+            exists = any(folder.name.startswith(run) for folder in runs.glob("*")) if runs.is_dir() else False
+            problem = "this run does not wait for an answer" if exists else "no such run"
+            raise GateError(f"{run}: {problem}; {_list(waiting)}")
     else:
-        named = waiting
-        if not named:
-            raise GateError(f"no run waits for a word in {runs}; GOFALLBACK_HOME names another place")
-        alive = [one for one in named if _alive(one)]
-        named = alive or named
-    if len(named) > 1:
-        raise GateError(f"several runs {'begin so' if run else 'wait'}, name one; {_listed(named)}")
-    return named[0]
+        if not waiting:
+            raise GateError(f"no run waits for an answer in {runs}; GOFALLBACK_HOME names another place")
+        matching = [one for one in waiting if _is_alive(one)] or waiting
+    if len(matching) > 1:
+        raise GateError(f"several runs {'begin like this' if run else 'wait'}, name one; {_list(matching)}")
+    return matching[0]
 
 
-def _listed(waiting: list[Question]) -> str:
+def _list(waiting: list[Question]) -> str:
     return f"waiting: {', '.join(f'{one.run} ({one.question})' for one in waiting) or 'none'}"
 
 
 def _waiting(runs: Path) -> list[Question]:
-    found = [_question(file.parent) for file in sorted(runs.glob(f"*/{WAITING}"))]
+    found = [_question(file.parent) for file in sorted(runs.glob(f"*/{_QUESTION_FILE}"))]
     return [one for one in found if one is not None]
 
 
-def _alive(asked: Question) -> bool:
-    """Whether the run's process is there, as far as this host can tell."""
-    if asked.host != socket.gethostname():
+def _is_alive(question: Question) -> bool:
+    """Whether the run's process exists; assumed for a process of another host."""
+    if question.host != socket.gethostname():
         return True
     try:
-        os.kill(asked.pid, 0)
+        os.kill(question.pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -182,36 +184,36 @@ def _alive(asked: Question) -> bool:
 
 def _question(folder: Path) -> Question | None:
     try:
-        found = Question.model_validate_json((folder / WAITING).read_bytes())
+        found = Question.model_validate_json((folder / _QUESTION_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
     return found if found.run == folder.name else None
 
 
-def _word(folder: Path) -> GateAnswer | None:
+def _answer(folder: Path) -> GateAnswer | None:
     try:
-        return GateAnswer.model_validate_json((folder / WORD).read_bytes())
+        return GateAnswer.model_validate_json((folder / _ANSWER_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def _write(path: Path, what: Strict, *, anew: bool = False) -> None:
+def _write(path: Path, record: Strict, *, replace: bool = True) -> None:
     """Write a file that appears whole.
 
     Args:
         path: where.
-        what: its content.
-        anew: never replace the word of somebody who was a moment earlier.
+        record: its content.
+        replace: false: an existing file stays, such as an answer that came a moment earlier.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        part.write_text(what.model_dump_json() + "\n", encoding="utf-8")
-        if anew:
-            os.link(part, path)
-        else:
+        part.write_text(record.model_dump_json(by_alias=True) + "\n", encoding="utf-8")
+        if replace:
             part.replace(path)
+        else:
+            os.link(part, path)
     except FileExistsError:
-        raise GateError(f"{path.parent.name}: somebody else gave a word just now") from None
+        raise GateError(f"{path.parent.name}: somebody else answered a moment ago") from None
     except OSError as error:
         raise GateError(f"{path}: cannot be written ({error.strerror})") from None
     finally:

@@ -1,4 +1,4 @@
-"""Where the controller keeps what it knows."""
+"""The folders of the controller."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Home:
 
     @classmethod
     def default(cls) -> Home:
-        """The folder that the environment names."""
+        """The folder that the environment sets."""
         named = os.environ.get("GOFALLBACK_HOME")
         state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return cls(Path(named) if named else Path(state) / "gofallback")
 
     @property
     def mirrors(self) -> Path:
-        """Bare git mirrors, one a repository."""
+        """Bare git mirrors, one for each repository."""
         return self.root / "mirrors"
 
     @property
@@ -34,7 +34,7 @@ class Home:
 
     @property
     def modules(self) -> Path:
-        """Go modules that were downloaded for builders (``cache``), and which of them a commit needs (``sets``)."""
+        """Go modules downloaded for builders (``cache``), and the list of those that a commit needs (``sets``)."""
         return self.root / "modules"
 
     @property
@@ -49,7 +49,7 @@ class Home:
 
     @property
     def files(self) -> Path:
-        """Files of releases, by the SHA-256 of their content."""
+        """Files of releases, named by the SHA-256 of their content."""
         return self.root / "files"
 
     @property
@@ -57,9 +57,14 @@ class Home:
         """The controller's own keys."""
         return self.root / "keys"
 
+    @property
+    def runs(self) -> Path:
+        """One folder for each run."""
+        return self.root / "runs"
+
     def run(self, run_id: str) -> Path:
         """Folder of one run's records."""
-        return self.root / "runs" / run_id
+        return self.runs / run_id
 
     def journal(self, run_id: str) -> Path:
         """The journal of a run and of its continuations."""

@@ -1,11 +1,11 @@
-"""The artifacts that this controller has: binaries and their manifests, read only after their hash was checked again.
+"""The artifacts of this controller: binaries and their manifests. Every read verifies the hash again.
 
 Layout below the root (``$GOFALLBACK_HOME/artifacts``)::
 
     <service>/<version>/<goos>-<goarch>/<first 16 of the key>/
         {<binary>, manifest.json, provenance.json, sbom.json, checksums.txt}
 
-Safe for several runs at once: a folder appears complete by one rename, and writers of a service take turns (flock).
+Safe for concurrent runs: a folder appears complete by one rename, and writers of a service take turns (flock).
 """
 
 from __future__ import annotations
@@ -24,71 +24,67 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.disk import sync_folder
+from gofallback.disk import file_sha256, sync_folder
 from gofallback.errors import GofallbackError
 
 MANIFEST = "manifest.json"
-_PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*")
+_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]*")
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 
 
 class StoreError(GofallbackError):
-    """An artifact that cannot be kept; one line."""
+    """An artifact that cannot be stored; one line."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A checked artifact."""
+    """A verified artifact."""
 
     path: Path
     """The binary."""
     manifest: Manifest
 
 
-def _silent(_: str) -> None:
-    pass
-
-
 class ArtifactStore:
-    """Artifacts below ``root``; ``say`` hears one line about every damaged one (which then counts as absent)."""
+    """Artifacts below ``root``; ``log`` receives one line for every damaged one, which counts as absent."""
 
-    def __init__(self, root: Path, say: Callable[[str], None] = _silent) -> None:
+    def __init__(self, root: Path, log: Callable[[str], None] = lambda _: None) -> None:
         self.root = root
-        self._say = say
+        self._log = log
 
     def add(self, manifest: Manifest, file: Path, beside: Mapping[str, bytes] | None = None) -> Stored:
-        """Copy ``file`` into the store; the bytes that were written have to be those the manifest names.
+        """Copy ``file`` into the store; the written bytes have to match the manifest.
 
         Args:
             manifest: of the artifact.
             file: the binary.
-            beside: further files of the artifact's folder, such as its provenance; they appear together with it.
+            beside: more files of the artifact's folder, such as its provenance; they appear together with it.
 
         Raises:
-            StoreError: the content, the key or a name is wrong, or the disk refuses.
+            StoreError: the content, the key or a name is wrong, or the disk cannot be written.
         """
         folder = self._folder(manifest)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(manifest.spec.service):
-                present = self._read(folder, report=True)
-                if present:
-                    return present
+                stored = self._read(folder)
+                if stored:
+                    return stored
                 return self._place(manifest, file, folder, beside or {})
         except OSError as error:
             raise StoreError(f"artifact {_label(manifest)}: cannot be stored in {folder}: {error.strerror}") from None
 
     def attach(self, stored: Stored, beside: Mapping[str, bytes], without: Collection[str] = ()) -> None:
-        """Put further files beside an artifact that is there already; each appears whole.
+        """Put more files beside a stored artifact; each appears whole.
 
         Args:
             stored: the artifact.
             beside: file name to content.
-            without: names of files beside it that are removed, if they are there.
+            without: names of files to remove from its folder.
 
         Raises:
-            StoreError: the disk refuses.
+            StoreError: the disk cannot be written.
         """
         folder = stored.path.parent
         try:
@@ -104,18 +100,23 @@ class ArtifactStore:
             raise StoreError(f"{folder}: cannot be written ({error.strerror})") from None
 
     def find(self, service: str, key: str) -> Stored | None:
-        """The artifact of a key, re-hashed; None when there is none or it is damaged."""
-        _checked("service", service)
+        """The artifact of a key, verified; None when it is missing or damaged."""
+        _require_name("service", service)
         if not _KEY.fullmatch(key):
             raise StoreError(f"artifact key {key!r}: should be 64 hex digits")
         for folder in sorted((self.root / service).glob(f"*/*/{key[:16]}")):
-            stored = self._read(folder, report=True)
+            stored = self._read(folder)
             if stored and stored.manifest.key == key:
                 return stored
         return None
 
+    def services(self) -> list[str]:
+        """Names of services with artifacts, gofallback's own agent included; sorted."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        return sorted(entry.name for entry in folders if entry.is_dir() and _NAME.fullmatch(entry.name))
+
     def versions(self, service: str) -> list[str]:
-        """Versions with at least one artifact, the one built last first. Reads manifests, does not hash."""
+        """Versions with at least one artifact, the newest build first. Reads manifests, does not hash."""
         newest: dict[str, str] = {}
         for folder in self._folders(service):
             manifest = _manifest(folder)
@@ -125,26 +126,11 @@ class ArtifactStore:
         return sorted(newest, key=lambda version: (newest[version], version), reverse=True)
 
     def by_version(self, service: str, version: str) -> list[Stored]:
-        """Every undamaged artifact of a version, re-hashed; by platform, the one built last first."""
-        _checked("version", version)
-        found = [self._read(folder, report=True) for folder in self._folders(service, version)]
+        """Every undamaged artifact of a version, verified; by platform, the newest build first."""
+        _require_name("version", version)
+        found = [self._read(folder) for folder in self._folders(service, version)]
         good = sorted((one for one in found if one), key=lambda one: one.manifest.built_at, reverse=True)
         return sorted(good, key=lambda one: one.manifest.platform)
-
-    def prune(self, keep: int, protect: Collection[str] = ()) -> list[Path]:
-        """Remove all but the ``keep`` newest versions of every service; artifacts whose key is in ``protect`` stay.
-
-        Returns:
-            The folders that were removed.
-        """
-        if keep < 1:
-            raise StoreError(f"prune: keep should be at least 1, got {keep}")
-        removed: list[Path] = []
-        for service in sorted(entry.name for entry in _listed(self.root) if _PART.fullmatch(entry.name)):
-            with self._locked(service):
-                for version in self.versions(service)[keep:]:
-                    removed += [folder for folder in self._folders(service, version) if self._drop(folder, protect)]
-        return removed
 
     def _place(self, manifest: Manifest, file: Path, folder: Path, beside: Mapping[str, bytes]) -> Stored:
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
@@ -159,7 +145,7 @@ class ArtifactStore:
             for name, content in {**beside, MANIFEST: manifest_text(manifest)}.items():
                 _write(temporary / name, content)
             temporary.chmod(0o755)
-            if folder.exists():  # damaged: reported by add
+            if folder.exists():  # damaged, as `add` has logged
                 shutil.rmtree(folder)
             temporary.rename(folder)
             sync_folder(folder.parent)
@@ -167,7 +153,7 @@ class ArtifactStore:
             shutil.rmtree(temporary, ignore_errors=True)
         return Stored(folder / manifest.spec.file_name, manifest)
 
-    def _read(self, folder: Path, *, report: bool) -> Stored | None:
+    def _read(self, folder: Path) -> Stored | None:
         if not folder.is_dir():
             return None
         problem = ""
@@ -179,25 +165,11 @@ class ArtifactStore:
             problem = _damage(manifest, path, folder)
             if not problem:
                 return Stored(path, manifest)
-        if report and folder.is_dir():  # not pruned meanwhile
-            self._say(f"artifact {folder}: {problem}; treated as absent")
+        self._log(f"artifact {folder}: {problem}; treated as absent")
         return None
 
-    def _drop(self, folder: Path, protect: Collection[str]) -> bool:
-        manifest = _manifest(folder)
-        if manifest and manifest.key in protect:
-            return False
-        doomed = folder.with_name(f".old-{folder.name}")
-        shutil.rmtree(doomed, ignore_errors=True)
-        folder.rename(doomed)
-        shutil.rmtree(doomed)
-        for parent in (folder.parent, folder.parent.parent):
-            with contextlib.suppress(OSError):  # not empty
-                parent.rmdir()
-        return True
-
     def _folders(self, service: str, version: str = "*") -> list[Path]:
-        _checked("service", service)
+        _require_name("service", service)
         return sorted(
             entry for entry in (self.root / service).glob(f"{version}/*/*") if re.fullmatch("[0-9a-f]{16}", entry.name)
         )
@@ -205,7 +177,7 @@ class ArtifactStore:
     def _folder(self, manifest: Manifest) -> Path:
         spec = manifest.spec
         for what, part in (("service", spec.service), ("version", spec.version), ("binary", spec.file_name)):
-            _checked(what, part)
+            _require_name(what, part)
         if manifest.key != spec.key:
             raise StoreError(f"artifact {_label(manifest)}: key {manifest.key} is not the key of its build, {spec.key}")
         return self.root / spec.service / spec.version / f"{spec.goos}-{spec.goarch}" / manifest.key[:16]
@@ -224,13 +196,8 @@ def manifest_text(manifest: Manifest) -> bytes:
     return manifest.model_dump_json(indent=2).encode() + b"\n"
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _damage(manifest: Manifest, path: Path, folder: Path) -> str:
+    """The damage of an artifact; empty when it is intact."""
     if manifest.key != manifest.spec.key or manifest.key[:16] != folder.name:
         return "its manifest belongs to another artifact"
     try:
@@ -257,17 +224,13 @@ def _label(manifest: Manifest) -> str:
     return f"{manifest.spec.what} {manifest.spec.version} {manifest.platform}"
 
 
-def _checked(what: str, part: str) -> None:
-    if not _PART.fullmatch(part):
+def _require_name(what: str, part: str) -> None:
+    if not _NAME.fullmatch(part):
         raise StoreError(f"artifact {what} {part!r}: should be letters, digits, '.', '_', '+' and '-'")
 
 
-def _listed(folder: Path) -> list[Path]:
-    return [entry for entry in folder.iterdir() if entry.is_dir()] if folder.is_dir() else []
-
-
 def _copy(source: Path, target: Path) -> tuple[int, str]:
-    """Copy and hash what is written; size in bytes and SHA-256."""
+    """Copy, and hash the written bytes; size and SHA-256."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK):

@@ -1,8 +1,8 @@
-"""A sysroot on its way to a builder: read on the controller, named by its content, packed once.
+"""Sysroots for builders: read on the controller, named by their content, packed once.
 
 The name of a sysroot is the SHA-256 of its list: a line ``<sha256>  <path>`` for every file, sorted, as
-``sha256sum -c`` reads it. So a folder and an archive of it have one name, whatever owner, time or order their files
-have. Symbolic links become copies of what they point to *within* the sysroot: Windows makes none without privilege.
+``sha256sum -c`` reads it. A folder and an archive of it have the same name, whatever owner, time or order their files
+have. Symbolic links become copies of their targets *within* the sysroot: Windows makes no links without privilege.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-from gofallback.controller.downloads import Say, sha256_of
+from gofallback.controller.downloads import Log
+from gofallback.disk import file_sha256
 from gofallback.errors import GofallbackError
 
 LIST = "gofallback-sysroot.txt"
@@ -29,7 +30,7 @@ LIST = "gofallback-sysroot.txt"
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
 _MOST_FILES = 200_000
 _MOST_LINKS = 40
-"""Links on one path before it counts as a loop, as Linux has it (path_resolution(7))."""
+"""Links on one path before it counts as a loop, as in Linux (path_resolution(7))."""
 
 
 class SysrootError(GofallbackError):
@@ -38,7 +39,7 @@ class SysrootError(GofallbackError):
 
 @dataclass(frozen=True)
 class Sysroot:
-    """A sysroot, read."""
+    """A sysroot that was read."""
 
     digest: str
     """64 hex digits: the SHA-256 of its list."""
@@ -52,7 +53,7 @@ class Sysroot:
 
     @property
     def folders(self) -> frozenset[str]:
-        """Every folder that holds a file, or a folder, such as ``usr/include``."""
+        """Every folder that holds a file or a folder, such as ``usr/include``."""
         found: set[str] = set()
         for name, _ in self.files:
             parts = name.split("/")[:-1]
@@ -96,17 +97,17 @@ def read(path: Path, cache: Path, *, where: str) -> Sysroot:
         raise SysrootError(f"{where}: {error.filename or path}: {error.strerror}; correct it and run again") from None
 
 
-def packed(sysroot: Sysroot, cache: Path, say: Say) -> Path:
-    """The one archive of a sysroot, ``<digest>.tar``; made when it is not there.
+def packed(sysroot: Sysroot, cache: Path, log: Log) -> Path:
+    """The archive of a sysroot, ``<digest>.tar``; made when it is missing.
 
     Raises:
         SysrootError: it cannot be written, or a file changed since it was read.
     """
     final = cache / f"{sysroot.digest}.tar"
-    if _complete(final, sysroot):
+    if _is_complete(final, sysroot):
         return final
     temporary = cache / f".{final.name}.{secrets.token_hex(4)}.part"
-    say(f"sysroot {sysroot.digest[:12]}: packing {sysroot.count} files, {sysroot.size / 1e6:.0f} MB")
+    log(f"sysroot {sysroot.digest[:12]}: packing {sysroot.count} files, {sysroot.size / 1e6:.0f} MB")
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as archive:
@@ -124,10 +125,10 @@ def packed(sysroot: Sysroot, cache: Path, say: Say) -> Path:
     return final
 
 
-def _complete(archive: Path, sysroot: Sysroot) -> bool:
-    """Whether a packed sysroot is there, whole: a lost power supply may leave a short one, or zeros, under its name."""
-    wanted = {line[66:].decode(): line[:64].decode() for line in sysroot.listing.splitlines()}
-    wanted[LIST] = sysroot.digest
+def _is_complete(archive: Path, sysroot: Sysroot) -> bool:
+    """Whether the archive is there and whole: a power cut may leave a short file, or zeros, under its name."""
+    expected = {line[66:].decode(): line[:64].decode() for line in sysroot.listing.splitlines()}
+    expected[LIST] = sysroot.digest
     found: dict[str, str] = {}
     try:
         with tarfile.open(archive) as opened:
@@ -136,7 +137,7 @@ def _complete(archive: Path, sysroot: Sysroot) -> bool:
                 found[entry.name] = hashlib.sha256(stream.read()).hexdigest() if stream else ""
     except (OSError, tarfile.TarError, EOFError, ValueError):
         return False
-    return found == wanted
+    return found == expected
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes, *, executable: bool) -> None:
@@ -149,7 +150,7 @@ def _of(folder: Path, where: str) -> Sysroot:
     files = sorted(_walk(folder, where))
     if not files:
         raise SysrootError(f"{where}: {folder} holds no file; expected headers and libraries below usr/")
-    listing = "".join(f"{sha256_of(file)}  {name}\n" for name, file in files).encode()
+    listing = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files).encode()
     return Sysroot(
         digest=hashlib.sha256(listing).hexdigest(),
         files=tuple(files),
@@ -160,7 +161,7 @@ def _of(folder: Path, where: str) -> Sysroot:
 
 
 def _walk(root: Path, where: str) -> Iterator[tuple[str, Path]]:
-    """Every file below ``root``, links followed within it; what a link points to and is not there is left out."""
+    """Every file below ``root``; links are followed within it, and those that lead nowhere are skipped."""
     base = root.resolve()
     count = 0
     waiting: list[tuple[str, Path, tuple[Path, ...]]] = [("", base, (base,))]
@@ -174,7 +175,7 @@ def _walk(root: Path, where: str) -> Iterator[tuple[str, Path]]:
             if found is None or name == LIST:
                 continue
             if found.is_dir():
-                if found not in above:  # a link to a folder above it has no end
+                if found not in above:  # a link to a folder above never ends
                     waiting.append((name + "/", found, (*above, found)))
             elif found.is_file():
                 count += 1
@@ -187,28 +188,28 @@ def _walk(root: Path, where: str) -> Iterator[tuple[str, Path]]:
 
 
 def _within(base: Path, name: str) -> Path | None:
-    """Where a name leads when ``base`` is the root of the file system; None: nowhere."""
+    """The file that a name leads to when ``base`` is the root of the file system; None: it leads nowhere."""
     todo = [part for part in reversed(name.split("/")) if part not in ("", ".")]
-    ctx: list[str] = []
+    inside: list[str] = []
     links = 0
     while todo:
         part = todo.pop()
         if part in ("", "."):
             continue
         if part == "..":
-            ctx = ctx[:-1]
+            inside = inside[:-1]
             continue
-        path = base.joinpath(*ctx, part)
+        path = base.joinpath(*inside, part)
         if not path.is_symlink():
-            ctx.append(part)
+            inside.append(part)
             continue
         links += 1
         if links > _MOST_LINKS:
             return None
         target = str(path.readlink())
-        ctx = [] if target.startswith("/") else ctx
+        inside = [] if target.startswith("/") else inside
         todo += reversed(target.split("/"))
-    path = base.joinpath(*ctx)
+    path = base.joinpath(*inside)
     return path if path.exists() else None
 
 
@@ -220,10 +221,10 @@ def _colliding(names: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def _unpacked(archive: Path, cache: Path, where: str) -> Path:
-    """The folder an archive was unpacked to, once for each content."""
+    """The folder of an unpacked archive; each content is unpacked once."""
     if not archive.name.lower().endswith(_ARCHIVES):
         raise SysrootError(f"{where}: {archive} is no archive; expected a folder or {' '.join(_ARCHIVES)}")
-    final = cache / f"unpacked-{sha256_of(archive)}"
+    final = cache / f"unpacked-{file_sha256(archive)}"
     if not final.is_dir():
         part = cache / f".{final.name}.{secrets.token_hex(4)}.part"
         part.mkdir(parents=True)
@@ -233,7 +234,7 @@ def _unpacked(archive: Path, cache: Path, where: str) -> Path:
                     opened.extractall(part)
             else:
                 with tarfile.open(archive) as opened_tar:
-                    opened_tar.extractall(part, members=_plain(opened_tar), filter=_kept)
+                    opened_tar.extractall(part, members=_ordinary(opened_tar), filter=_filter)
             try:
                 part.rename(final)
             except OSError:  # another run was first
@@ -243,18 +244,18 @@ def _unpacked(archive: Path, cache: Path, where: str) -> Path:
             raise SysrootError(f"{where}: {archive} cannot be unpacked: {error}; make it again") from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
-    inside = list(final.iterdir())
-    # An archive of a folder has that folder as its only entry; a sysroot's own is usr. A link may lead out of it.
-    only = inside[0] if len(inside) == 1 and inside[0].is_dir() and not inside[0].is_symlink() else final
+    entries = list(final.iterdir())
+    # An archive of a folder has that folder as its only entry; a sysroot itself has usr. A link may lead out of it.
+    only = entries[0] if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink() else final
     return final if only.name in ("usr", "lib") else only
 
 
-def _plain(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _ordinary(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     return (entry for entry in archive if entry.isreg() or entry.isdir() or entry.issym() or entry.islnk())
 
 
-def _kept(entry: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """As tarfile's own filter, which refuses the absolute links of a sysroot; ours are followed within it."""
+def _filter(entry: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+    """tarfile's own filter, but absolute links pass: links of a sysroot are followed within it."""
     if entry.issym():
         plain = copy(entry)
         plain.type = tarfile.REGTYPE

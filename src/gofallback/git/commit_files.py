@@ -37,7 +37,7 @@ def commit_files(source: Repository, key: str, pattern: str, work: Path) -> Iter
         entries = {entry.path: entry for entry in mirror.tree(source.commit)}
         selected = select(pattern, entries)
         if not selected:
-            raise DataError(f"{key}: {pattern} is nothing in {where}; correct the path, or commit the file")
+            raise DataError(f"{key}: {pattern} matches nothing in {where}; correct the path, or commit the file")
         for path in selected:
             _require_plain(entries[path], key, where)
         with tempfile.TemporaryFile(dir=work) as stream:

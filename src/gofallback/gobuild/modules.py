@@ -12,7 +12,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from gofallback.gobuild.failure import Failure
-from gofallback.model.modules import ModuleWay, PrivateModules
+from gofallback.model.modules import ModuleSetting, PrivateModules
 
 ModuleSource = Literal["vendor", "controller", "download", "none"]
 
@@ -167,7 +167,7 @@ class Modules:
 
 
 def choose_source(
-    setting: ModuleWay,
+    setting: ModuleSetting,
     files: ModuleFiles,
     private: PrivateModules,
     environments: Iterable[Mapping[str, str]],

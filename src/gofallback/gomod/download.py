@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from gofallback.controller.downloads import sha256_of
+from gofallback.disk import file_sha256
 from gofallback.gobuild.modules import ModuleFiles, Sum, h1, proxy_name, receipt
 from gofallback.gomod import go_command
 from gofallback.gomod.run import ModuleError, ModuleRequest, objects
@@ -124,7 +124,7 @@ def check(file: ModuleFile) -> bool:
 
 
 def _gomod_hash(path: Path) -> str:
-    return h1({"go.mod": bytes.fromhex(sha256_of(path))})
+    return h1({"go.mod": bytes.fromhex(file_sha256(path))})
 
 
 def _zip_hash(path: Path) -> str:

@@ -146,7 +146,7 @@ def environment(wanted: ModuleRequest, export: Path) -> dict[str, str]:
         wanted: whose modules.
         export: folder that holds the module files.
     """
-    git_command.withhold(wanted.private.variables_named)
+    git_command.withhold(wanted.private.secret_variables)
     shared = {name: value for name, value in wanted.environment.items() if name in _SHARED}
     workspace = wanted.files.workspace
     # What GONOPROXY (by default GOPRIVATE) names goes around GOPROXY=off.

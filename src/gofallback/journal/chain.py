@@ -1,4 +1,4 @@
-"""The hash chain of a journal: how a line is sealed, and what a line says of the one before. Pure.
+"""The hash chain of a journal: a line has the hash of the line before and its own. Pure.
 
 A line is ``HEAD,"hash":"HEX"}``: HEX is the SHA-256 of HEAD, the line's own bytes before ``,"hash"``. No canonical form
 of JSON is needed, so this, the agent (Go) and ``sha256sum`` agree (docs/journal.md).
@@ -17,7 +17,7 @@ from typing import Any
 ZERO = "0" * 64
 _MARK = b',"hash":"'
 _TAIL = len(_MARK) + 64 + len(b'"}')
-#: Keys of the chain itself; an event cannot have any of that name.
+#: Keys of the chain itself; an event cannot use these names.
 RESERVED = frozenset({"prev", "seq", "at", "run", "event", "hash"})
 
 
@@ -36,12 +36,12 @@ def seal(
     Args:
         prev: hash of the line before; ``ZERO`` for the first.
         seq: its number, from 1.
-        at: when, with a time zone.
+        at: its time, aware.
         run: id of the run that writes it.
         event: one of the events of docs/journal.md.
-        host: the host it concerns, or None.
-        service: the service it concerns, or None.
-        data: the event's own keys, none of ``RESERVED``; what JSON does not know becomes text.
+        host: the host it is about, or None.
+        service: the service it is about, or None.
+        data: the event's own keys, none of ``RESERVED``; values that JSON has no type for become text.
 
     Returns:
         The line with its newline, and its hash.
@@ -50,7 +50,7 @@ def seal(
         ValueError: data with a key of ``RESERVED``.
     """
     if taken := RESERVED & data.keys():
-        raise ValueError(f"{', '.join(sorted(taken))}: is a key of the chain itself, an event cannot have it")
+        raise ValueError(f"{', '.join(sorted(taken))}: is a key of the chain itself; an event cannot use it")
     head = {"prev": prev, "seq": seq, "at": stamp(at), "run": run, "event": event}
     about = {key: value for key, value in (("host", host), ("service", service)) if value is not None}
     # A lone surrogate (a file name that is not UTF-8) has no UTF-8 form: it becomes "?".
@@ -67,14 +67,14 @@ def stamp(at: datetime) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line that has the form of a journal's."""
+    """One line in the form of a journal's."""
 
     number: int
     """Its place in the file, from 1."""
     seq: int
     prev: str
     stated: str
-    """The hash that stands in it."""
+    """The hash that is written in it."""
     actual: str
     """The hash of its bytes."""
     values: Mapping[str, Any]
@@ -82,18 +82,18 @@ class Line:
     """What is hashed."""
 
     def was_after(self, other: Line) -> bool:
-        """Whether only the hash it names as the one before was edited, and was the other's."""
+        """Whether this line followed ``other`` when it was written: only its ``prev`` was edited since."""
         content = self.content.replace(self.prev.encode(), other.stated.encode(), 1)
         return bool(self.prev) and hashlib.sha256(content).hexdigest() == self.stated
 
     @property
     def intact(self) -> bool:
-        """Whether it holds what was written."""
+        """Whether its bytes are those that were written."""
         return self.stated == self.actual
 
 
 def parse(raw: bytes, number: int = 0) -> Line | None:
-    """A line (without its newline); None when it has not the form of one: cut, overwritten, or something else."""
+    """A line (without its newline); None when it is cut, overwritten, or no line of a journal."""
     head, tail = raw[:-_TAIL], raw[-_TAIL:]
     if not tail.startswith(_MARK) or not tail.endswith(b'"}'):
         return None
@@ -111,6 +111,6 @@ def parse(raw: bytes, number: int = 0) -> Line | None:
 
 
 def split(content: bytes) -> list[bytes]:
-    """The lines of a file; a last one without its newline is one too."""
+    """The lines of a file, including a last one without its newline."""
     lines = content.split(b"\n")
     return lines[:-1] if not lines[-1] else lines

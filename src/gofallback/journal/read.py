@@ -1,4 +1,4 @@
-"""A journal, read: typed entries, and where it stands. A controller's and a host's have the same form."""
+"""Reads journals: typed entries, and the last hash. A controller's and a host's have the same form."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Entry:
     """Its place in the file, from 1."""
     seq: int
     at: datetime | None
-    """None: its time cannot be read."""
+    """None: the time is not valid."""
     run: str
     event: str
     host: str | None
@@ -31,11 +31,11 @@ class Entry:
     """The event's own keys."""
     hash: str
     intact: bool
-    """Its hash is that of its bytes; says nothing of the lines before and after (``verify``)."""
+    """Whether its hash is that of its bytes; `verify` checks the lines before and after."""
 
 
 def entries(content: bytes) -> list[Entry]:
-    """The lines of a journal that can be read; ``verify`` names those that cannot.
+    """The valid lines of a journal; `verify` names the others.
 
     Args:
         content: bytes of a ``journal.jsonl``, of the controller or of a host.
@@ -64,24 +64,20 @@ def _entries(content: bytes) -> Iterator[Entry]:
         )
 
 
-def chosen(found: list[Entry], *, host: str | None = None, service: str | None = None) -> list[Entry]:
-    """The entries that concern a host or a service, and those that concern none."""
-    return [
-        entry
-        for entry in found
-        if (host is None or entry.host in (None, host)) and (service is None or entry.service in (None, service))
-    ]
+def about(found: list[Entry], host: str | None) -> list[Entry]:
+    """The entries about a host, and those about none; without a host all of them."""
+    return [entry for entry in found if host is None or entry.host in (None, host)]
 
 
 def last_head(runs: Path, *, before: str | None = None) -> Head | None:
-    """How the journal of the latest run of a controller stands.
+    """The end of the journal of a controller's latest run.
 
     Args:
         runs: ``$GOFALLBACK_HOME/runs``.
         before: only runs whose id sorts before this one.
 
     Raises:
-        OSError: a journal is there and cannot be read.
+        OSError: a journal cannot be read.
     """
     names = sorted((path.parent.name for path in runs.glob(f"*/{FILE}")), reverse=True)
     for name in names:

@@ -1,4 +1,4 @@
-"""Finds and names every line of a journal that is not what was written, or not where it was written. Pure."""
+"""Names every line of a journal that was changed, moved, added or removed. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from gofallback.journal.chain import ZERO, Line, parse
 
 Kind = Literal["torn", "edited", "removed", "inserted", "duplicated", "re-ordered", "open", "anchor"]
 
-#: What a later run may add to a journal that has ended: it saw what became of a target that was lost.
-AFTERWARDS = frozenset({"seen", "note"})
+#: Events that a later run may add to a journal that has ended: the outcome of a target that did not answer.
+_AFTER_END = frozenset({"seen", "note"})
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with a journal."""
+    """One problem of a journal."""
 
     line: int
-    """Place in the file, from 1; of what is missing: of the line after it (one past the end: the tail)."""
+    """Place in the file, from 1; for a missing line the place of the next one (one past the end: the tail)."""
     kind: Kind
     text: str
     """For a person, with the line's number."""
@@ -28,47 +28,44 @@ class Problem:
 
 @dataclass(frozen=True)
 class Anchor:
-    """What another record says of a journal."""
+    """A line of a journal that another record names."""
 
     head: str
-    """Hash of a line."""
+    """Hash of the line."""
     where: str
-    """The record that says it, for a person."""
+    """The record that names it, for a person."""
     lines: int | None = None
-    """Number of that line; None: any."""
+    """Number of the line; None: any."""
 
 
 def verify(lines: Sequence[bytes], anchors: Iterable[Anchor] = (), *, ends: bool = True) -> list[Problem]:
-    """Everything that is wrong with a journal.
+    """Every problem of a journal.
 
     Args:
         lines: of the file, without their newlines (``chain.split``).
-        anchors: what other records say of it: they find a chain that was written anew as a whole, or cut at its end.
-        ends: tell that its last line is not ``ended``; a host's part of a journal never has one.
+        anchors: lines that other records name: they reveal a chain that was rewritten as a whole, or cut at its end.
+        ends: a last line that is not ``ended`` is a problem; a host's part of a journal never has one.
     """
-    found = _Chain(lines).problems()
-    shown: list[Problem] = sorted(found, key=lambda problem: problem.line)
+    problems = sorted(_Chain(lines).problems(), key=lambda problem: problem.line)
     known = [line for number, raw in enumerate(lines, 1) if (line := parse(raw, number)) is not None]
     for anchor in anchors:
-        shown += _anchored(known, anchor)
-    told = [line for line in known if line.values["event"] not in AFTERWARDS]
-    if ends and not any(line.values["event"] == "ended" for line in told[-1:]):
+        problems += _anchored(known, anchor)
+    own = [line for line in known if line.values["event"] not in _AFTER_END]
+    if ends and not any(line.values["event"] == "ended" for line in own[-1:]):
         last = len(lines)
-        shown.append(
+        problems.append(
             Problem(last + 1, "open", f"open after line {last}: the run did not end, or its last lines were removed")
         )
-    return shown
+    return problems
 
 
 def _anchored(known: Sequence[Line], anchor: Anchor) -> list[Problem]:
-    """The line an anchor knows of has to be there, as it was."""
+    """The line that an anchor names has to be there, unchanged."""
     if anchor.head == ZERO or any(anchor.head == line.actual and anchor.lines in (None, line.number) for line in known):
         return []
     end, short = known[-1].number if known else 0, anchor.head[:12]
     if anchor.lines is None:
-        text = (
-            f"{anchor.where} knows a line with the hash {short}..., which is not there: removed, edited or written anew"
-        )
+        text = f"{anchor.where} knows a line with the hash {short}..., which is not there: removed, edited or rewritten"
         return [Problem(end + 1, "anchor", text)]
     if anchor.lines > end:
         text = f"{_range(end + 1, anchor.lines)} removed from the end: {anchor.where} knows {anchor.lines} lines"
@@ -78,7 +75,7 @@ def _anchored(known: Sequence[Line], anchor: Anchor) -> list[Problem]:
 
 
 class _Chain:
-    """One pass over a file; each line is named at most once, with the cause rather than what follows from it."""
+    """One pass over a file; each line is named at most once, with the cause rather than its consequences."""
 
     def __init__(self, lines: Sequence[bytes]) -> None:
         self.named: dict[int, Problem] = {}
@@ -106,7 +103,7 @@ class _Chain:
         self.named.setdefault(number, Problem(number, kind, f"line {number}: {kind}: {why}"))
 
     def _edited(self) -> None:
-        """Lines whose bytes are not those of their hash; if their number was edited too, their neighbours know it."""
+        """Lines whose hash is not that of their bytes; the neighbours have the number of a line if it was edited."""
         after = {line.prev: line.seq for line in self.lines if line.intact}
         before = {line.stated: line.seq for line in self.lines if line.intact}
         for index, line in enumerate(self.lines):
@@ -129,21 +126,19 @@ class _Chain:
         self._keep(lambda line: not self._is(line, "duplicated"))
 
     def _inserted(self) -> None:
-        """Of several lines with one number, that which its neighbours know stays."""
-        wanted = {line.prev for line in self.lines}
+        """Of several lines with one number the line that its neighbours name is genuine."""
+        named = {line.prev for line in self.lines}
         hashes = {line.stated: line.seq for line in self.lines} | {ZERO: 0}
         for line in self.lines:
             if line.intact and (line.seq < 1 or hashes.get(line.prev, line.seq - 1) != line.seq - 1):
-                self._rename(
-                    line, f"it says it is number {line.seq}, and was written after number {hashes.get(line.prev)}"
-                )
+                self._rename(line, f"it has number {line.seq}, and was written after number {hashes.get(line.prev)}")
         self._keep(lambda line: not self._is(line, "inserted"))
         by_seq: dict[int, list[Line]] = {}
         for line in self.lines:
             by_seq.setdefault(line.seq, []).append(line)
         for seq, several in by_seq.items():
             genuine = max(
-                several, key=lambda line: (line.stated in wanted, line.prev in hashes, line.intact, -line.number)
+                several, key=lambda line: (line.stated in named, line.prev in hashes, line.intact, -line.number)
             )
             for line in several:
                 if line is not genuine:
@@ -155,7 +150,7 @@ class _Chain:
         self._name(line.number, "inserted", why)
 
     def _re_ordered(self) -> None:
-        """All that are not in the longest run of rising numbers: the fewest lines whose moving explains the order."""
+        """Lines outside the longest rising sequence of numbers: the fewest moves that explain the order."""
         in_place = _longest_rising([line.seq for line in self.lines])
         for index, line in enumerate(self.lines):
             if index not in in_place:
@@ -169,7 +164,7 @@ class _Chain:
             before = self.lines[index - 1] if index else None
             if before is None:
                 if line.seq == 1 and line.prev != ZERO and line.intact:
-                    self._name(line.number, "edited", "it is the first line and names one before it")
+                    self._name(line.number, "edited", "it is the first line and names a line before it")
             elif line.seq == before.seq + 1 and line.prev != before.stated and not line.was_after(before):
                 self._name(
                     before.number,
@@ -196,8 +191,8 @@ class _Chain:
     def _is(self, line: Line, kind: Kind) -> bool:
         return line.number in self.named and self.named[line.number].kind == kind
 
-    def _keep(self, wanted: Callable[[Line], bool]) -> None:
-        self.lines = [line for line in self.lines if wanted(line)]
+    def _keep(self, condition: Callable[[Line], bool]) -> None:
+        self.lines = [line for line in self.lines if condition(line)]
 
 
 def _range(first: int, last: int) -> str:

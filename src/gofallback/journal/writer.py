@@ -1,4 +1,4 @@
-"""The journal of one run, as it is written: appended, hash-chained, never changed."""
+"""Writes the journal of one run: lines are appended and hash-chained, never changed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from gofallback.errors import GofallbackError
 from gofallback.journal.chain import ZERO, parse, seal, split
 from gofallback.redact import redacted
 
-#: Written through to the disk: what must be known after a power cut. The others follow with the next of these.
+#: Events written through to the disk, to survive a power cut. The others follow with the next of these.
 DURABLE = frozenset(
     {"started", "wave", "decision", "takeover", "override", "ended", "confirmed", "reverted", "resumed", "aborted"}
 )
 
 
 class JournalError(GofallbackError):
-    """The journal cannot be kept, so the run does not begin."""
+    """The journal cannot be written, so the run does not begin."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """Where a journal stands: what a later record carries to prove that nothing before was changed."""
+    """The end of a journal. A later record has it, as proof that nothing before was changed."""
 
     run: str
     lines: int
@@ -49,7 +49,7 @@ def _now() -> datetime:
 
 
 class Journal:
-    """Appends lines to one file. Safe from several greenlets, and from two processes that write the same run."""
+    """Appends lines to one file. Safe for several greenlets, and for two processes that write the same run."""
 
     def __init__(
         self,
@@ -57,48 +57,47 @@ class Journal:
         run_id: str,
         *,
         previous: Head | None = None,
-        say: Callable[[str], None] | None = None,
+        log: Callable[[str], None] | None = None,
         now: Callable[[], datetime] = _now,
     ) -> None:
-        """Continue the file that is there, or begin one with the first event. Nothing is written before that.
+        """Continue an existing file, or create one with the first event. Nothing is written before that.
 
         Args:
-            path: ``runs/<run id>/journal.jsonl``; None: nothing is kept (``--dry``).
+            path: ``runs/<run id>/journal.jsonl``; None: nothing is written (``--dry``).
             run_id: of the run that writes; a continuation's differs from that of the lines before.
-            previous: how the journal of this controller's run before stands (``read.last_head``); the first line
-                carries it.
-            say: told, once, that lines cannot be written and are kept in memory.
+            previous: end of the journal of this controller's previous run (``read.last_head``), for the first line.
+            log: receives, once, that lines cannot be written and are kept in memory.
             now: the clock.
         """
         self.path = path
         self.run_id = run_id
         self._previous = previous
-        self._say = say
+        self._log = log
         self._now = now
         self._lock = threading.RLock()
         self._waiting: list[_Draft] = []
         self._size = self._seq = self._count = 0
         self._head = ZERO
-        self._begun = self._told = False
+        self._started = self._warned = False
 
     @classmethod
     def null(cls, run_id: str = "") -> Journal:
-        """A journal that keeps nothing, for a run that executes nothing."""
+        """A journal that writes nothing, for a run that executes nothing."""
         return cls(None, run_id)
 
     @property
     def head(self) -> str:
-        """Hash of the last line that is written; 64 zeros before the first."""
+        """Hash of the last written line; 64 zeros before the first."""
         return self._head
 
     @property
     def count(self) -> int:
-        """Lines that are written, those of an earlier part of the run included."""
+        """Written lines, those of an earlier part of the run included."""
         return self._count
 
     @property
     def waiting(self) -> int:
-        """Lines that could not be written yet."""
+        """Lines that are not written yet."""
         return len(self._waiting)
 
     def write(self, event: str, *, host: str | None = None, service: str | None = None, **data: Any) -> None:
@@ -106,43 +105,44 @@ class Journal:
 
         Args:
             event: one of docs/journal.md.
-            host: the host it concerns.
-            service: the service it concerns.
+            host: the host it is about.
+            service: the service it is about.
             data: the event's own keys; every text in it is redacted.
 
         Raises:
-            JournalError: the first line of this journal cannot be written. A later one that cannot is kept in memory
-                and tried again with the next: a full disk of the controller does not end a rollout in the middle.
+            JournalError: the first line of this journal cannot be written. Later lines are kept in memory and retried
+                with the next one: a full disk of the controller does not end a rollout in the middle.
         """
         if self.path is None:
             return
-        if not self._begun and self._previous is not None:
+        if not self._started and self._previous is not None:
             data = {**data, "previous_run": self._previous.run, "previous_head": self._previous.hash}
         with self._lock:
             self._waiting.append(_Draft(self._now(), event, host, service, redacted(data)))
-            trouble = self._flush(self.path, durable=event in DURABLE)
-            told, self._told = self._told, self._told or bool(trouble)
-        if trouble and self._say and not told:
-            self._say(f"{trouble}; kept in memory and tried again")
+            problem = self._flush(self.path, durable=event in DURABLE)
+            warned, self._warned = self._warned, self._warned or problem is not None
+        if problem and self._log and not warned:
+            self._log(f"{problem}; its lines are kept in memory, and retried with the next one")
 
     def _flush(self, path: Path, *, durable: bool) -> str | None:
+        """Write all lines; the problem that keeps them in memory, or None."""
         try:
             with _opened(path) as descriptor:
                 self._continue(descriptor)
                 self._append(descriptor, durable=durable)
         except OSError as error:
-            trouble = f"{path}: the journal cannot be written ({error.strerror or error})"
-            if not self._begun:
+            problem = f"{path}: the journal cannot be written ({error.strerror or error})"
+            if not self._started:
                 self._waiting.clear()
                 raise JournalError(
-                    f"{trouble}; nothing was changed; make room or name another GOFALLBACK_HOME"
+                    f"{problem}; nothing was changed; make room or name another GOFALLBACK_HOME"
                 ) from None
-            return trouble
-        self._begun = True
+            return problem
+        self._started = True
         return None
 
     def _continue(self, descriptor: int) -> None:
-        """Go on after the last line that is there; another process may have written since."""
+        """Continue after the last line in the file; another process may have written since."""
         size = os.fstat(descriptor).st_size
         if size == self._size:
             return
@@ -155,7 +155,7 @@ class Journal:
     def _append(self, descriptor: int, *, durable: bool) -> None:
         content, head, seq = b"", self._head, self._seq
         if self._size and os.pread(descriptor, 1, self._size - 1) != b"\n":
-            content = b"\n"  # the last line was cut by a crash: it stays as it is, and verify names it
+            content = b"\n"  # a crash cut the last line: it stays as it is, and verify names it
         for draft in self._waiting:
             seq += 1
             line, head = seal(head, seq, draft.at, self.run_id, draft.event, draft.host, draft.service, draft.data)
@@ -167,19 +167,19 @@ class Journal:
                 raise OSError(28, "No space left on device")  # ENOSPC: a short write is what a full disk does
         except OSError:
             if written:
-                os.ftruncate(descriptor, self._size)  # our own half line, which nobody has read: the lock is held
+                os.ftruncate(descriptor, self._size)  # our own half line, which no one has read: the lock is held
             raise
         self._count += len(self._waiting)
         self._size, self._head, self._seq = self._size + written, head, seq
         self._waiting.clear()
         if durable:
-            with contextlib.suppress(OSError):  # some file systems cannot; the line is written
+            with contextlib.suppress(OSError):  # some file systems have no fsync; the line is written
                 os.fsync(descriptor)
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
-    """The file, opened to append and locked for the moment of one write."""
+    """The file, opened for appending and locked for one write."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

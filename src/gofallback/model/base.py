@@ -1,4 +1,4 @@
-"""The strict base of every model, the error that group data raises, and the field types that several models share."""
+"""The strict base of every model, the error of group data, and field types that several models share."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ ReprArgs = Iterable[tuple[str | None, Any]]
 
 
 class DataError(GofallbackError):
-    """Group data that cannot be used.
+    """Invalid group data.
 
-    ``str(error)`` is one line for a person: key path, value, what was expected, what to do next.
+    ``str(error)`` is one line for a person: key path, value, expectation, remedy.
     """
 
 
 class Strict(BaseModel):
-    """Frozen, and an unknown key is an error: a misspelt key must never be silently ignored."""
+    """Frozen; an unknown key is an error, so that a misspelt key is never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=False)
 
     def __repr_args__(self) -> ReprArgs:
-        # With -v pyinfra prints the arguments of facts and operations, and Python those of a frame in a traceback.
+        # pyinfra prints arguments with -v, and Python prints those of a frame in a traceback.
         for name, value in super().__repr_args__():
-            if name == "extra_files":  # whole files, of any form
+            if name == "extra_files":  # whole files may hold secrets in any form
                 yield name, dict.fromkeys(value, "...")
-            elif name == "text":  # the same
+            elif name == "text":  # a whole file too
                 yield name, value and "..."
             else:
                 yield name, redacted(value, likely=name in GIVEN) if isinstance(value, (str, Mapping)) else value
 
 
 def one_line(value: str) -> str:
-    """Refuse control characters: a newline in a unit directive would start a directive of its own."""
+    """Reject control characters: a newline in a unit directive would start another directive."""
     if any(ord(ch) < 0x20 or ord(ch) == 0x7F for ch in value):
         raise ValueError("should be one line without control characters")
     return value
@@ -62,7 +62,7 @@ def absolute_posix(value: str) -> str:
 
 
 def absolute_windows(value: str) -> str:
-    """A short absolute Windows path on a drive letter, without characters that cmd.exe gives a meaning."""
+    """A short absolute Windows path on a drive letter, without characters that are special in cmd.exe."""
     one_line(value)
     if not re.fullmatch(r"[A-Za-z]:\\[^\"&|<>^%!*?/:]+", value) or ".." in value.split("\\"):
         raise ValueError(r"should be an absolute Windows path such as C:\gofallback, without any of \"&|<>^%!*?/")
@@ -70,7 +70,7 @@ def absolute_windows(value: str) -> str:
 
 
 def builder_root(value: str) -> str:
-    """The folder of a builder below which everything lies: an absolute path of Windows or of Linux."""
+    """The folder of a builder for all of gofallback's files: an absolute path of Windows or of Linux."""
     one_line(value)
     if not re.match(r"/|[A-Za-z]:", value):
         raise ValueError(
@@ -86,7 +86,7 @@ def builder_root(value: str) -> str:
     return _own_folder(folder, "/home/builder/gofallback", shared=bool(_LINUX_SHARED.fullmatch(folder)))
 
 
-#: Folders that hold other things than ours: a wipe would remove the `tmp`, `work` or `downloads` in them.
+#: Folders with files of others: a wipe would remove their `tmp`, `work` or `downloads`.
 _LINUX_SHARED = re.compile(
     r"/(bin|boot|dev|etc|home|lib|lib64|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr|var)"
     r"|/home/[^/]+|/usr/local|/var/(lib|tmp)"
@@ -97,7 +97,7 @@ def _shared_on_windows(value: str) -> bool:
     parts = value.lower().split("\\")[1:]
     first, single = parts[0] if parts else "", len(parts) == 1
     return (
-        any(not part.strip(" .") for part in parts or [""])  # Windows takes `C:\.` for `C:\`
+        any(not part.strip(" .") for part in parts or [""])  # Windows reads `C:\.` as `C:\`
         or first == "windows"
         or (first in ("programdata", "program files", "program files (x86)") and single)
         or (first in ("users", "documents and settings") and len(parts) < 3)
@@ -110,12 +110,11 @@ def _own_folder(value: str, example: str, *, shared: bool) -> str:
     return value
 
 
-#: Name of a service, user or unit: what systemd, useradd and a folder all accept (useradd(8): at most 32 characters).
+#: Name of a service, user or unit: valid for systemd, useradd and as a folder (useradd(8): at most 32 characters).
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Line = Annotated[str, AfterValidator(one_line)]
 RelativePath = Annotated[str, AfterValidator(relative_inside)]
 AbsolutePath = Annotated[str, AfterValidator(absolute_posix)]
-WindowsPath = Annotated[str, AfterValidator(absolute_windows)]
 BuilderRoot = Annotated[str, AfterValidator(builder_root)]
 #: Name of an environment variable (POSIX.1-2017, 8.1).
 EnvName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]

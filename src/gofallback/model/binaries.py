@@ -1,4 +1,4 @@
-"""What a service has besides its main binary: further binaries, files of its releases, archives for download."""
+"""The parts of a service besides its main binary: more binaries, files of its releases, archives for download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue, field_validator, model_va
 from gofallback.model.base import RelativePath, Strict, one_line
 from gofallback.redact import holds_secret, names_secret
 
-#: File name of a program; no blanks and no path, so that it is one word in every shell and a name on every system.
+#: File name of a program: without blanks and path it is one word in every shell and valid on every system.
 BinaryName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
 
@@ -19,18 +19,18 @@ Tag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]+$")]
 def _stamp(value: str) -> str:
     one_line(value)
     if '"' in value and "'" in value:
-        raise ValueError("should not hold both kinds of quotes: go has no way to pass that to the linker")
+        raise ValueError("should not hold both kinds of quotes: go cannot pass that to the linker")
     return value
 
 
-#: Value of -X: a word of ``-ldflags``, which go splits at blanks and knows in either kind of quotes (go help build).
+#: Value of -X: a word of ``-ldflags``, which go splits at blanks; either kind of quotes protects it (go help build).
 StampValue = Annotated[str, AfterValidator(_stamp)]
 GoVariable = Annotated[str, Field(pattern=r"^[\w./-]+\.\w+$")]
 
-#: What a file of a release may be called: printable ASCII without quotes and backslashes, so that its name reads the
-#: same in JSON, in a checksum file and in a shell.
+#: Name of a file of a release: printable ASCII without quotes and backslashes, so that it is the same in JSON, in a
+#: checksum file and in a shell.
 FILE_NAME = re.compile(r"[A-Za-z0-9._+@=,~%()\[\]{}#-][A-Za-z0-9 ._+@=,~%()\[\]{}#-]*")
-#: The folders of a release that files may be put into.
+#: The folders of a release for files of group data.
 FOLDERS = ("lib", "conf")
 
 
@@ -45,7 +45,7 @@ def release_path(value: str) -> str:
 
 
 def generate_pattern(value: str) -> str:
-    """A package pattern inside the module, as ``go generate`` takes it: never a flag, never another module's."""
+    """A package pattern inside the module for ``go generate``: never a flag, never another module's package."""
     one_line(value)
     if not re.fullmatch(r"\.(/[\w.@+-]+)*", value) or ".." in value.replace("...", "").split("/"):
         raise ValueError("should be a package inside the module, such as ./... or ./internal/schema")
@@ -62,32 +62,32 @@ PackagePattern = Annotated[str, AfterValidator(generate_pattern)]
 
 
 class Binary(Strict):
-    """A further binary of a service: a main package of the same module, and what differs from `build`."""
+    """One more binary of a service: a main package of the same module, and its differences from `build`."""
 
     package: RelativePath = Field(description="Go package of the program, such as ./cmd/hello-admin")
     tags: list[Tag] | None = Field(default=None, description="build tags; default: those of `build.tags`")
     stamp: dict[GoVariable, StampValue] | None = Field(
-        default=None, description="-X values, in place of `build.stamp`; `version_variable` counts for every binary"
+        default=None, description="-X values, in place of `build.stamp`; `version_variable` applies to every binary"
     )
     strip: bool | None = Field(default=None, description="-s -w; default: `build.strip`")
 
 
 class ReleaseFile(Strict):
-    """Where one file, or a folder of files, of a release comes from. One of repository, project and text."""
+    """The source of a file, or of a folder of files, of a release. One of repository, project and text."""
 
     repository: RelativePath | None = Field(
         default=None,
-        description="path in the source's repository, at the commit that is released: a file, a folder, or a pattern "
-        "with `*`, `?` and `**`; bytes and executable bit as git has them",
+        description="path in the source's repository, at the released commit: a file, a folder, or a pattern with `*`, "
+        "`?` and `**`; bytes and executable bit as in git",
     )
     project: RelativePath | None = Field(
-        default=None, description="the same in the project's folder on the controller, where the command is given"
+        default=None, description="the same in the project's folder on the controller, in which the command is started"
     )
     text: str | None = Field(default=None, description="the content itself")
     template: bool = Field(
         default=False,
-        description="rendered with Jinja2: `values`, `service`, `version`, `commit`, `environment`, `home` and `port` "
-        "are known, any other name is an error; `.j2` at the end of a name is left out",
+        description="render with Jinja2: `values`, `service`, `version`, `commit`, `environment`, `home` and `port` "
+        "are defined, any other name is an error; `.j2` at the end of a file's name is removed",
     )
 
     @model_validator(mode="after")
@@ -101,19 +101,19 @@ class ReleaseFile(Strict):
 
 
 class Archives(Strict):
-    """The archives that `gofallback archive` makes of a version: for people who want files, not a service."""
+    """The archives of a version that `gofallback archive` makes: for people who want files, not a service."""
 
     formats: list[Literal["tar.gz", "zip"]] = Field(
-        default_factory=list, description="made for every platform; default: zip for windows, tar.gz for the others"
+        default_factory=list, description="formats for every platform; default: zip for windows, tar.gz for the others"
     )
     files: list[RelativePath] = Field(
         default_factory=list,
-        description="what lies beside the binaries: paths or patterns in the repository, at the commit, such as "
-        "LICENSE and docs/*.md",
+        description="files beside the binaries: paths or patterns in the repository, at the commit, such as LICENSE "
+        "and docs/*.md",
     )
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._+{}-]+$")] = Field(
         default="{service}_{version}_{os}_{arch}",
-        description="of the archive without its ending, and of the folder inside; {service}, {version}, {os} and "
+        description="name of the archive without its suffix, and of the folder in it; {service}, {version}, {os} and "
         "{arch} are replaced",
     )
 
@@ -130,20 +130,20 @@ class Archives(Strict):
 
 
 def secret_values(values: Mapping[str, JsonValue]) -> Iterator[str]:
-    """Paths of values that have no business in a file of a release: by their name, or by what they look like."""
-    yield from _secret(values, "")
+    """Key paths of secrets, found by their name or their form: every login on a target can read a release."""
+    yield from _secret_paths(values, "")
 
 
-def _secret(value: JsonValue | Mapping[str, JsonValue], path: str) -> Iterator[str]:
+def _secret_paths(value: JsonValue | Mapping[str, JsonValue], path: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, below in value.items():
             where = f"{path}.{key}" if path else str(key)
             if names_secret(str(key), sure=True):
                 yield where
             else:
-                yield from _secret(below, where)
+                yield from _secret_paths(below, where)
     elif isinstance(value, list):
         for number, below in enumerate(value):
-            yield from _secret(below, f"{path}[{number}]")
+            yield from _secret_paths(below, f"{path}[{number}]")
     elif isinstance(value, str) and holds_secret(value):
         yield path

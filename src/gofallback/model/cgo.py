@@ -1,4 +1,4 @@
-"""Services with C in them: which compiler, which libc, which libraries."""
+"""Services with C code: compiler, libc, libraries."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from gofallback.model.base import Line, Strict, one_line
 
-#: What a path in group data may name: the compiler's triple and the platform, so that one line serves them all.
-PLACES = ("{triple}", "{platform}", "{sysroot}")
-
 
 def _flag(value: str) -> str:
     one_line(value)
     if not value.strip():
         raise ValueError("should be one flag, such as -DNAME=1")
     if '"' in value and "'" in value:
-        raise ValueError("should not hold both kinds of quotes: go has no way to pass that on (go help environment)")
+        raise ValueError("should not hold both kinds of quotes: go cannot pass that on (go help environment)")
     return value
 
 
@@ -34,62 +31,63 @@ GLIBC = r"^(auto|\d+\.\d+)$"
 
 
 class Cgo(Strict):
-    """cgo: the C compiler and what it is told. ``cgo: {}`` is Zig with its defaults (docs/cgo.md)."""
+    """cgo: the C compiler and its flags. ``cgo: {}`` is Zig with its defaults (docs/cgo.md)."""
 
     compiler: Literal["zig", "gcc"] = Field(
         default="zig",
-        description="zig: Zig's C compiler, pinned by toolchain.zig, for Linux on all common processors; gcc: a cross "
-        "GCC that is on the builder, named by `cc`",
+        description="zig: Zig's C compiler, pinned by toolchain.zig, for Linux on all common processors; gcc: the "
+        "cross GCC `cc`, which is installed on the builder",
     )
     libc: Literal["gnu", "musl"] | None = Field(
         default=None, description="C library (zig only); default: musl for linkage static, gnu for linkage dynamic"
     )
     glibc: Annotated[str, Field(pattern=GLIBC)] = Field(
         default="auto",
-        description='glibc a dynamic program may need at most, such as "2.31" (zig only); auto: the oldest of the '
-        "targets that get the service",
+        description='the newest glibc that a dynamic program may need, such as "2.31" (zig only); auto: the oldest of '
+        "the service's targets",
     )
     cc: Program | None = Field(
         default=None,
-        description="CC (gcc only): C compiler on the builder, a name or a path; {triple} is replaced, by "
-        "x86_64-linux-gnu and the like",
+        description="CC (gcc only): C compiler on the builder, a name or a path; {triple} is replaced, such as by "
+        "x86_64-linux-gnu",
     )
     cxx: Program | None = Field(default=None, description="CXX (gcc only): C++ compiler; {triple} is replaced")
     ar: Program | None = Field(default=None, description="AR (gcc only): archiver; {triple} is replaced")
     strip: Program | None = Field(
         default=None,
-        description="STRIP (gcc only), for code that asks for it; what is built is stripped by build.strip",
+        description="STRIP (gcc only), for code that uses it; the binary itself is stripped by build.strip",
     )
     version: Annotated[str, Field(pattern=r"^\d+(\.\d+)*$")] | None = Field(
         default=None,
-        description="what `CC -dumpfullversion` has to answer, such as 12.2.0 (gcc only); part of the artifact's key",
+        description="version that `CC -dumpfullversion` has to print, such as 12.2.0 (gcc only); part of the "
+        "artifact's key",
     )
     cflags: list[Flag] = Field(
         default_factory=list,
-        description="CFLAGS (CGO_CFLAGS), one flag each; {sysroot} is replaced; -O2 comes before them",
+        description="CFLAGS (CGO_CFLAGS), one flag per entry, after -O2; {sysroot} is replaced",
     )
     cppflags: list[Flag] = Field(
-        default_factory=list, description="CPPFLAGS (CGO_CPPFLAGS): for C and C++ alike; {sysroot} is replaced"
+        default_factory=list, description="CPPFLAGS (CGO_CPPFLAGS): for C and C++; {sysroot} is replaced"
     )
     cxxflags: list[Flag] = Field(
-        default_factory=list, description="CXXFLAGS (CGO_CXXFLAGS), one flag each; {sysroot} is replaced"
+        default_factory=list, description="CXXFLAGS (CGO_CXXFLAGS), one flag per entry; {sysroot} is replaced"
     )
     ldflags: list[Flag] = Field(
         default_factory=list,
-        description="LDFLAGS (CGO_LDFLAGS), one flag each, such as -lsqlite3; {sysroot} is replaced",
+        description="LDFLAGS (CGO_LDFLAGS), one flag per entry, such as -lsqlite3; {sysroot} is replaced",
     )
     pkg_config: Program | None = Field(
         default=None, description="PKG_CONFIG: program on the builder, for `#cgo pkg-config:`; default: pkg-config"
     )
     pkg_config_path: list[Line] = Field(
         default_factory=list,
-        description="PKG_CONFIG_PATH: folders of .pc files on the builder; {sysroot} is replaced; a sysroot's usual "
-        "ones need not be named",
+        description="PKG_CONFIG_PATH: folders of .pc files on the builder, besides the usual ones of a sysroot; "
+        "{sysroot} is replaced",
     )
     sysroot: Line | None = Field(
         default=None,
         description="SYSROOT: folder or archive (.tar, .tar.gz, .tar.xz, .zip) on the controller with headers and "
-        "libraries below usr/, sent to the builder once; {platform} is replaced, by linux-amd64 and the like",
+        "libraries below usr/, sent to the builder once; {platform} is replaced, such as by linux-amd64",
     )
 
     @field_validator("sysroot")
@@ -120,7 +118,7 @@ class Cgo(Strict):
         return self
 
     def libc_for(self, linkage: str) -> Literal["gnu", "musl"] | None:
-        """The C library of a product; None: the one the named GCC has."""
+        """The C library of a product; None: that of the GCC."""
         if self.compiler == "gcc":
             return None
         return self.libc or ("musl" if linkage == "static" else "gnu")

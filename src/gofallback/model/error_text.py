@@ -1,4 +1,4 @@
-"""Turns what pydantic found into one line for a person: key path, expectation, value, remedy."""
+"""Turns an error of pydantic into one line for a person: key path, expectation, value, remedy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from gofallback.redact import names_secret, redact
 
-#: Every pattern of the models in plain words; a test looks that none is missing.
+#: Every pattern of the models in plain words; a test fails where one is missing.
 PATTERNS: dict[str, str] = {
     r"^(100|[1-9][0-9]?)%$": "should be a number of targets, a percentage such as '50%', or a mapping {label: region}",
     r"^(targets|etcds?://\S+)$": "should be 'targets' or an address such as etcd://host:2379",
@@ -74,9 +74,20 @@ _BOUNDS: dict[str, str] = {
     "string_too_long": "should have at most {max_length} characters",
 }
 
-#: Tags of `gofallback.model.freeze.Window`, which stand in pydantic's key paths and in nobody's data.
+#: Tags of `gofallback.model.freeze.Window`: in the key paths of pydantic, never in group data.
 _TAGS = ("@once", "@weekly")
 _SECRET_PARENTS = frozenset({"environment", "headers", "stamp", "extra_files", "files", "values"})
+
+
+class Problem(NamedTuple):
+    """One mistake in group data."""
+
+    path: list[str | int]
+    """Key path below the data that was validated."""
+    problem: str
+    """The expectation, and the value where it may be shown."""
+    remedy: str
+    """The verb of the remedy, to stand before ``in FILE``; empty where the problem names it."""
 
 
 def key_path(parts: Sequence[str | int]) -> str:
@@ -92,11 +103,11 @@ def key_path(parts: Sequence[str | int]) -> str:
     return text
 
 
-def kind(value: object) -> str:
-    """The type of a value in words."""
+def type_name(value: object) -> str:
+    """The type of a value in plain words."""
     if value is None:
         return "null"
-    words = {
+    names = {
         bool: "a boolean",
         int: "an integer",
         float: "a number",
@@ -104,65 +115,60 @@ def kind(value: object) -> str:
         list: "a list",
         dict: "a mapping",
     }
-    return words.get(type(value), f"a {type(value).__name__}")
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
-def shown(value: object, parts: Sequence[str | int] = ()) -> str:
-    """A value as it may stand in an error: short, on one line, and without anything that may be a secret."""
-    if any(part in _SECRET_PARENTS or names_secret(str(part), sure=True) for part in parts):
-        return f"{kind(value)} (not shown)"
+def value_text(value: object, path: Sequence[str | int] = ()) -> str:
+    """A value for an error: short, on one line, and without anything that may be a secret."""
+    if any(part in _SECRET_PARENTS or names_secret(str(part), sure=True) for part in path):
+        return f"{type_name(value)} (not shown)"
     if isinstance(value, (list, dict, tuple, set)):
-        return kind(value)
+        return type_name(value)
     if isinstance(value, str):
-        if parts[-1:] == ["lease"] or parts[-1:] == ("lease",):  # an address that may be mistyped where the password is
+        if list(path[-1:]) == ["lease"]:  # an address, which may be mistyped where the password is
             value = re.sub(r"\S*@", "***@", value)
         clean = redact(value)
         return _short(json.dumps(clean, ensure_ascii=False) if _awkward(clean) else f"'{clean}'")
     if value is None or isinstance(value, (bool, int, float)):
         return json.dumps(value)
-    return kind(value)
+    return type_name(value)
 
 
-def closest(word: str, known: Sequence[str]) -> str:
-    """``; did you mean 'x'?``, or nothing."""
-    found = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    swapped = [name for name in found if sorted(name) == sorted(word)]  # prot: port rather than root
-    return f" (did you mean '{(swapped or found)[0]}'?)" if found else ""
+def suggestion(name: str, known: Sequence[str]) -> str:
+    """`` (did you mean 'x'?)`` for a misspelt name, or an empty text."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    swapped = [one for one in near if sorted(one) == sorted(name)]  # prot: port rather than root
+    return f" (did you mean '{(swapped or near)[0]}'?)" if near else ""
 
 
-def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> tuple[list[str | int], str, str]:
-    """One finding of pydantic about ``data``, which was to become a ``model``.
-
-    Returns:
-        The key path below ``data``, what is wrong (with the value, where it may be shown), and the verb of the remedy.
-    """
-    where, is_key = _path(error["loc"], data)
+def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Problem:
+    """The problem that pydantic has with ``data``, the input of a ``model``."""
+    path, is_key = _path(error["loc"], data)
     value, ctx, code = error["input"], error.get("ctx", {}), error["type"]
     special = _SPECIAL.get(code)
     if special:
-        return special(where, error, model, data)
+        return special(path, error, model)
+    subject, value_path = ("the key ", []) if is_key else ("", path)
     if code == "value_error":
         text = str(ctx["error"])
-        verb = "" if ";" in text else "change it"
-        shows = text.startswith("should") and not isinstance(value, (list, dict))
+        shows_value = text.startswith("should") and not isinstance(value, (list, dict))
         what, semicolon, remedy = text.partition(";")
-        got = f", got {shown(value, () if is_key else where)}" if shows else ""
-        return where, ("the key " if is_key else "") + what + got + semicolon + remedy, verb
+        got = f", got {value_text(value, value_path)}" if shows_value else ""
+        return Problem(path, subject + what + got + semicolon + remedy, "" if semicolon else "change it")
     if code in _TYPES:
-        return where, f"{'the key ' if is_key else ''}{_TYPES[code]}, got {_typed(value, where, code)}", "change it"
+        return Problem(path, f"{subject}{_TYPES[code]}, got {_typed(value, path, code)}", "change it")
     if code == "literal_error":
         hint = "; YAML reads an unquoted yes, no, on and off as a boolean, so put it in quotes"
         unquoted = hint if isinstance(value, bool) else ""
-        return where, f"should be {ctx['expected']}, got {shown(value, where)}{unquoted}", "change it"
+        return Problem(path, f"should be {ctx['expected']}, got {value_text(value, path)}{unquoted}", "change it")
     if code in _BOUNDS:
-        got = ctx.get("actual_length", shown(value, where))
+        got = ctx.get("actual_length", value_text(value, path))
         plain = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in ctx.items()}
-        return where, f"{_BOUNDS[code].format(**plain)}, got {got}", "change it"
+        return Problem(path, f"{_BOUNDS[code].format(**plain)}, got {got}", "change it")
     if code == "string_pattern_mismatch":
-        words = PATTERNS.get(ctx["pattern"], f"should match {ctx['pattern']}")
-        words = f"the key {words}" if is_key else words
-        return where, f"{words}, got {shown(value, () if is_key else where)}", "change it"
-    return where, f"{error['msg'].lower()}, got {shown(value, where)}", "change it"
+        expected = PATTERNS.get(ctx["pattern"], f"should match {ctx['pattern']}")
+        return Problem(path, f"{subject}{expected}, got {value_text(value, value_path)}", "change it")
+    return Problem(path, f"{error['msg'].lower()}, got {value_text(value, path)}", "change it")
 
 
 def _short(text: str, limit: int = 80) -> str:
@@ -173,11 +179,13 @@ def _awkward(text: str) -> bool:
     return "'" in text or any(not ch.isprintable() for ch in text)
 
 
-def _typed(value: object, where: Sequence[str | int], code: str) -> str:
-    text = shown(value, where)
+def _typed(value: object, path: Sequence[str | int], code: str) -> str:
+    """The value with its type, and the remedy for the usual mistakes."""
+    text = value_text(value, path)
     if isinstance(value, str) and not text.endswith("(not shown)"):
         text = _short(json.dumps(value, ensure_ascii=False))
-    described = text if text in (kind(value), f"{kind(value)} (not shown)") else f"{text} ({kind(value)})"
+    kind = type_name(value)
+    described = text if text in (kind, f"{kind} (not shown)") else f"{text} ({kind})"
     if code == "string_type" and isinstance(value, (bool, int, float)):
         return described + "; put it in quotes"
     if code == "model_type" and value is True:  # as in `cgo: true`
@@ -216,66 +224,62 @@ def models_of(annotation: object) -> list[type[BaseModel]]:
     return [model for arg in get_args(annotation) for model in models_of(arg)]
 
 
-def _is_tagged(model: type[BaseModel], tag: str | int) -> bool:
+def _has_tag(model: type[BaseModel], tag: str | int) -> bool:
     field = model.model_fields.get("type")
     return field is not None and get_origin(field.annotation) is Literal and tag in get_args(field.annotation)
 
 
 def known_keys(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     """Keys of the model that ``loc`` (of pydantic, tags included) leads to."""
+    models = _models_at(model, loc)
+    return sorted({field.alias or key for found in models for key, field in found.model_fields.items()})
+
+
+def _models_at(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
     models = [model]
     for part in loc:
-        tagged = [found for found in models if _is_tagged(found, part)]
+        tagged = [found for found in models if _has_tag(found, part)]
         fields = [found.model_fields[str(part)] for found in models if str(part) in found.model_fields]
         if len(models) > 1 and tagged:
             models = tagged
         elif fields:
             models = [found for field in fields for found in models_of(field.annotation)]
-    return sorted({field.alias or key for found in models for key, field in found.model_fields.items()})
-
-
-Explained = tuple[list[str | int], str, str]
-Explainer = Callable[[list[str | int], ErrorDetails, type[BaseModel], Mapping[str, Any]], Explained]
-
-
-def _unknown(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
-    keys = known_keys(model, error["loc"][:-1])
-    name = str(where[-1])
-    return where, f"unknown key{closest(name, keys)}; known here: {', '.join(keys)}", "rename or remove it"
-
-
-def _missing(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
-    return where, "is required and missing", "add it"
-
-
-def _bad_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
-    ctx = error["ctx"]
-    field = str(ctx["discriminator"]).strip("'")
-    tags = str(ctx.get("expected_tags", ""))
-    return [*where, field], f"should be one of {tags}, got {shown(ctx.get('tag'), where)}", "change it"
-
-
-def _no_tag(where: list[str | int], error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> Explained:
-    field = str(error["ctx"]["discriminator"]).strip("'")
-    tags = [
-        str(get_args(found.model_fields[field].annotation)[0])
-        for found in _union(model, error["loc"])
-        if field in found.model_fields
-    ]
-    return [*where, field], f"is required and missing; one of {', '.join(repr(tag) for tag in tags)}", "add it"
-
-
-def _union(model: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
-    models = [model]
-    for part in loc:
-        fields = [found.model_fields[str(part)] for found in models if str(part) in found.model_fields]
-        models = [found for field in fields for found in models_of(field.annotation)] or models
     return models
 
 
+Explainer = Callable[[list[str | int], ErrorDetails, type[BaseModel]], Problem]
+
+
+def _unknown_key(path: list[str | int], error: ErrorDetails, model: type[BaseModel]) -> Problem:
+    keys = known_keys(model, error["loc"][:-1])
+    problem = f"unknown key{suggestion(str(path[-1]), keys)}; known here: {', '.join(keys)}"
+    return Problem(path, problem, "rename or remove it")
+
+
+def _missing(path: list[str | int], error: ErrorDetails, model: type[BaseModel]) -> Problem:
+    return Problem(path, "is required and missing", "add it")
+
+
+def _wrong_tag(path: list[str | int], error: ErrorDetails, model: type[BaseModel]) -> Problem:
+    ctx = error["ctx"]
+    field = str(ctx["discriminator"]).strip("'")
+    got = value_text(ctx.get("tag"), path)
+    return Problem([*path, field], f"should be one of {ctx.get('expected_tags', '')}, got {got}", "change it")
+
+
+def _missing_tag(path: list[str | int], error: ErrorDetails, model: type[BaseModel]) -> Problem:
+    field = str(error["ctx"]["discriminator"]).strip("'")
+    tags = [
+        repr(str(get_args(found.model_fields[field].annotation)[0]))
+        for found in _models_at(model, error["loc"])
+        if field in found.model_fields
+    ]
+    return Problem([*path, field], f"is required and missing; one of {', '.join(tags)}", "add it")
+
+
 _SPECIAL: dict[str, Explainer] = {
-    "extra_forbidden": _unknown,
+    "extra_forbidden": _unknown_key,
     "missing": _missing,
-    "union_tag_invalid": _bad_tag,
-    "union_tag_not_found": _no_tag,
+    "union_tag_invalid": _wrong_tag,
+    "union_tag_not_found": _missing_tag,
 }

@@ -1,4 +1,4 @@
-"""Times in which nothing is rolled out, and the answer whether it is such a time now. Pure: the clock is passed in."""
+"""Freeze windows: times in which nothing is rolled out. Pure: the clock is passed in."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gofallback.model.base import Line, Strict
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-#: Longest chain of windows that is followed to tell when a freeze ends: a year of days.
+#: Most windows in a row that are followed to find the end of a freeze: a year of days.
 _MOST_WINDOWS = 366
 
 
 def _moment(value: object) -> object:
-    """RFC 3339 with an offset: without one it would mean another time on another controller."""
+    """RFC 3339 with an offset: without an offset it would be another time on another controller."""
     if not isinstance(value, str):
         return value
     try:
@@ -35,9 +35,9 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class FreezeOnce(Strict):
-    """A freeze that comes once, such as a holiday."""
+    """A single freeze, such as a holiday."""
 
-    name: Line = Field(description="what people call it; stands in the refusal")
+    name: Line = Field(description="its name, for the message of a refused run")
     from_: Moment = Field(alias="from", description="when it begins: a time with an offset (RFC 3339)")
     until: Moment = Field(description="when it ends: a time with an offset (RFC 3339)")
 
@@ -48,20 +48,20 @@ class FreezeOnce(Strict):
         return self
 
     def around(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Begin and end."""
+        """Begin and end, whatever the time."""
         yield self.from_, self.until
 
 
 class FreezeWeekly(Strict):
-    """A freeze that comes every week, such as each weekend; it begins on each of its weekdays."""
+    """A freeze of every week, such as each weekend; it begins on each of its weekdays."""
 
-    name: Line = Field(description="what people call it; stands in the refusal")
+    name: Line = Field(description="its name, for the message of a refused run")
     weekdays: Annotated[list[Weekday], Field(min_length=1)] = Field(description="days on which it begins")
     from_: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = Field(
         alias="from", description="when it begins on each of these days"
     )
     until: Annotated[str, Field(pattern=r"^((mon|tue|wed|thu|fri|sat|sun) )?([01]\d|2[0-3]):[0-5]\d$")] = Field(
-        description="when it ends: the first such time after its begin, if need be on the next day, or with a weekday "
+        description="when it ends: the first such time after its begin, on the same or the next day; with a weekday: "
         "on that day"
     )
     timezone: Line = Field(
@@ -75,12 +75,12 @@ class FreezeWeekly(Strict):
             _zone(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError(
-                "should be a time zone such as Europe/Berlin that this controller knows (package tzdata)"
+                "should be a time zone such as Europe/Berlin that is installed on this controller (package tzdata)"
             ) from None
         return value
 
     def around(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-        """Begin and end of each that begins in the eight days up to ``now``, or on that day or the next."""
+        """Begin and end of every freeze that begins in the eight days before ``now``, on that day or the next."""
         zone = _zone(self.timezone)
         today = now.astimezone(zone).date()
         for back in range(8, -2, -1):
@@ -89,13 +89,13 @@ class FreezeWeekly(Strict):
                 yield self._on(day, zone)
 
     def _on(self, day: date, zone: tzinfo) -> tuple[datetime, datetime]:
-        """A time that the clock shows twice, or never, counts in the way that makes the freeze longer."""
+        """A time that the clock shows twice, or never, is read so that the freeze is longer."""
         weekday, _, clock = self.until.rpartition(" ")
         begin, end = time.fromisoformat(self.from_), time.fromisoformat(clock)
-        further = (WEEKDAYS.index(weekday) - day.weekday()) % 7 if weekday else 0
-        if further == 0 and end <= begin:
-            further = 7 if weekday else 1
-        last = day + timedelta(days=further)
+        days = (WEEKDAYS.index(weekday) - day.weekday()) % 7 if weekday else 0
+        if days == 0 and end <= begin:
+            days = 7 if weekday else 1
+        last = day + timedelta(days=days)
         return _both(day, begin, zone)[0], _both(last, end, zone)[1]
 
 
@@ -112,12 +112,12 @@ Window = Annotated[
 
 @dataclass(frozen=True)
 class Frozen:
-    """A freeze that is on."""
+    """A freeze that is active."""
 
     name: str
     until: datetime | None
-    """When the environment thaws, windows that follow at once counted in, in the zone of the window that ends last;
-    None: not within a year of windows."""
+    """The end, after all windows that follow without a gap, in the zone of the last one; None: not within a year of
+    windows."""
 
     def __str__(self) -> str:
         if self.until is None:
@@ -127,11 +127,11 @@ class Frozen:
 
 
 def active(windows: Iterable[FreezeOnce | FreezeWeekly], now: datetime) -> Frozen | None:
-    """The freeze that is on at a moment; of several the one that ends last.
+    """The freeze that is active at a time; of several the last to end.
 
     Args:
-        windows: the environment's.
-        now: aware. A window's begin belongs to it, its end does not.
+        windows: of the environment.
+        now: aware. The begin of a window belongs to it, its end does not.
     """
     every = list(windows)
     found = _last(every, now)
@@ -139,10 +139,10 @@ def active(windows: Iterable[FreezeOnce | FreezeWeekly], now: datetime) -> Froze
         return None
     name, end = found
     for _ in range(_MOST_WINDOWS):
-        further = _last(every, end)
-        if further is None:
+        following = _last(every, end)
+        if following is None:
             return Frozen(name, end)
-        end = further[1]
+        end = following[1]
     return Frozen(name, None)
 
 
@@ -151,14 +151,14 @@ def _last(windows: list[FreezeOnce | FreezeWeekly], now: datetime) -> tuple[str,
         (window.name, end)
         for window in windows
         for begin, end in window.around(now)
-        # Compared in UTC: two times of one zone are compared by the clock on the wall (PEP 495).
+        # In UTC: Python compares two times of one zone by the wall clock (PEP 495).
         if begin.astimezone(UTC) <= now.astimezone(UTC) < end.astimezone(UTC)
     ]
     return max(on, key=lambda one: one[1].astimezone(UTC), default=None)
 
 
 def _both(day: date, at: time, zone: tzinfo) -> list[datetime]:
-    """The first and the last moment at which the clock on the wall shows this, or would have, had it not jumped."""
+    """The first and the last moment at which the wall clock shows this time, or would without its jump."""
     moments = [datetime.combine(day, at, tzinfo=zone).replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
     return [moment.astimezone(zone) for moment in sorted(moments)]
 

@@ -1,4 +1,4 @@
-"""How to tell that a service is well."""
+"""Health checks of a service."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class HttpCheck(Strict):
     """An HTTP(S) request from the target to itself."""
 
     type: Literal["http"] = Field(default="http", description="kind of the check")
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = Field(description="as seen from the target")
-    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="status that is healthy")
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] = Field(description="address, as seen from the target")
+    status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="status of a healthy service")
     body: Line | None = Field(default=None, description="RE2 pattern the body must contain")
     headers: dict[Line, Line] = Field(default_factory=dict, description="headers of the request")
     ca_file: Line | None = Field(default=None, description="PEM file on the target that signs the server's certificate")
@@ -31,7 +31,7 @@ class TcpCheck(Strict):
 
 
 class CommandCheck(Strict):
-    """A command on the target; exit status 0 is healthy."""
+    """A command on the target; exit status 0 means healthy."""
 
     type: Literal["command"] = Field(default="command", description="kind of the check")
     argv: Annotated[list[Line], Field(min_length=1)] = Field(
@@ -43,21 +43,22 @@ Check = Annotated[HttpCheck | TcpCheck | CommandCheck, Field(discriminator="type
 
 
 class Health(Strict):
-    """One check and its clock (Nomad's ``min_healthy_time`` and ``healthy_deadline``, with shorter defaults)."""
+    """One check and its times (Nomad's ``min_healthy_time`` and ``healthy_deadline``, with shorter defaults)."""
 
-    check: Check = Field(description="what is checked")
+    check: Check = Field(description="the check")
     start_deadline: Annotated[float, Field(gt=0, le=3600)] = Field(
-        default=60.0, description="seconds from the restart until the service has to be healthy for minimum_healthy"
+        default=60.0,
+        description="seconds after the restart within which the service has to be healthy for minimum_healthy",
     )
     interval: Annotated[float, Field(ge=0.05, le=300)] = Field(
-        default=0.25, description="seconds between two checks while activating"
+        default=0.25, description="seconds between two checks during an activation"
     )
     timeout: Annotated[float, Field(gt=0, le=300)] = Field(default=2.0, description="seconds one check may take")
     minimum_healthy: Annotated[float, Field(ge=0, le=3600)] = Field(
-        default=3.0, description="seconds without one failed check before the release counts as healthy"
+        default=3.0, description="seconds without a failed check after which the release counts as healthy"
     )
     watch_interval: Annotated[int, Field(ge=5, le=86400)] = Field(
-        default=30, description="seconds between two checks of the timer that keeps looking"
+        default=30, description="seconds between two checks of the timer that runs after the activation"
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Reads the YAML files of services: one file a service, named after it."""
+"""Reads the YAML files of services: one file for each service, named after it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from gofallback.model.base import DataError
 
 SUFFIXES = (".yml", ".yaml")
-#: Data of a service is a few kilobytes; anything above this is not one (and YAML aliases can grow without bound).
+#: Bytes; the data of a service is a few kilobytes, and YAML aliases can grow without bound.
 LARGEST = 1_000_000
 
 
@@ -37,13 +37,13 @@ class _Loader(yaml.SafeLoader):
 def load_services(folder: Path) -> list[dict[str, Any]]:
     """Every ``*.yml`` and ``*.yaml`` of a folder, sorted by name, as plain data for `parse_fleet`.
 
-    ``name`` may be left out: it is the file's name. Given, it has to be the same, so that an error can name the file.
+    ``name`` may be left out; it is the name of the file. If given it has to be the same: errors name the file by it.
 
     Raises:
         DataError: one line, ``file:line: what; remedy``.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; it should hold one YAML file a service")
+        raise DataError(f"{folder}: no such folder; it should hold one YAML file for each service")
     found: dict[str, Path] = {}
     services: list[dict[str, Any]] = []
     for path in sorted(entry for entry in folder.iterdir() if entry.suffix in SUFFIXES and entry.is_file()):
@@ -66,7 +66,7 @@ def load_services(folder: Path) -> list[dict[str, Any]]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """One YAML file that holds a mapping; safe loader, no key twice.
+    """A YAML file with a mapping; safe loader, no key twice.
 
     Raises:
         DataError: one line, ``file:line: what; remedy``.

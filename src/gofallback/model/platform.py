@@ -65,14 +65,11 @@ _GOARCH = {
 
 
 def platform_of(kernel: str, machine: str) -> str | None:
-    """GOOS/GOARCH of a host.
+    """GOOS/GOARCH of a host, such as ``"linux/amd64"``; None where Go has no port.
 
     Args:
         kernel: ``uname -s``.
         machine: ``uname -m``.
-
-    Returns:
-        ``"linux/amd64"`` and the like; None where Go has no port.
     """
     value = f"{kernel.lower()}/{_GOARCH.get(machine, machine)}"
     return value if value in GO_PLATFORMS else None

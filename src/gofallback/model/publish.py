@@ -1,4 +1,4 @@
-"""Where the artifacts of a version are published."""
+"""The stores that artifacts of a version are published to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gofallback.model.base import AbsolutePath, EnvName, Line, Name, Strict
 from gofallback.redact import names_secret
 
 Preset = Literal["gitlab", "gitea", "nexus", "nexus-components", "artifactory"]
-#: What a path of an http store may hold.
+#: Placeholders in the path of an http store.
 PLACEHOLDERS = ("service", "version", "file")
-#: What the address of each preset's repository looks like; for the error, one that does.
+#: Form of the repository address of each preset, and an example for the error.
 _SHAPES: dict[str, tuple[str, str]] = {
     "gitlab": (r"/api/v4/projects/[^/]+$", "https://gitlab.example.com/api/v4/projects/42"),
     "gitea": (r"/api/packages/[^/]+$", "https://gitea.example.com/api/packages/OWNER"),
@@ -22,7 +22,7 @@ _SHAPES: dict[str, tuple[str, str]] = {
     "nexus-components": (r"/repository/[^/]+(/.+)?$", "https://nexus.example.com/repository/raw-releases"),
     "artifactory": (r"://[^/]+/.*[^/]$", "https://artifactory.example.com/artifactory/generic-local"),
 }
-#: Headers that decide how a request is read; a credential has no business there (RFC 9110, 5.1 and 7).
+#: Headers that decide how a request is read; they never carry a credential (RFC 9110, 5.1 and 7).
 _FRAMING = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection"})
 
 
@@ -33,9 +33,9 @@ def _address(value: str) -> str:
     except ValueError:
         raise ValueError("is no address: its host or port cannot be read") from None
     if user is not None or parts.password is not None:
-        raise ValueError("holds a user or a password; take it out and name its place with `user` and `token`")
+        raise ValueError("holds a user or a password; remove it and name its place with `user` and `token`")
     if any(names_secret(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-        raise ValueError("holds a credential behind the '?'; take it out and name its place with `token`")
+        raise ValueError("holds a credential after the '?'; remove it and name its place with `token`")
     if parts.scheme in ("http", "https"):
         if re.search(r"[{}]", re.sub(rf"\{{({'|'.join(PLACEHOLDERS)})\}}", "", value)):
             raise ValueError("should have no placeholders but {service}, {version} and {file}")
@@ -54,10 +54,10 @@ Address = Annotated[str, Field(pattern=r"^(file|s3|https?)://\S+$"), AfterValida
 
 
 class Credential(Strict):
-    """Where a secret is; never the secret itself. One of the two."""
+    """The place of a secret, never the secret itself. One of the two."""
 
     env: EnvName | None = Field(default=None, description="name of an environment variable of the controller")
-    file: Line | None = Field(default=None, description="path of a file on the controller; a line end is left out")
+    file: Line | None = Field(default=None, description="path of a file on the controller; the line end is removed")
 
     @model_validator(mode="after")
     def _one(self) -> Credential:
@@ -67,59 +67,59 @@ class Credential(Strict):
 
 
 class PublishStore(Strict):
-    """One place that artifacts are published to. docs/publishing.md has an example of each kind."""
+    """A store that artifacts are published to. docs/publishing.md has an example of each kind."""
 
     url: Address = Field(
         description="`file:///folder`, `s3://bucket/prefix?endpoint=...&region=...`, or `https://` with {service}, "
         "{version} and {file} in its path (default: at its end); with a preset: the repository's address"
     )
-    preset: Preset | None = Field(default=None, description="the registry whose requests are made; default: plain http")
+    preset: Preset | None = Field(default=None, description="kind of registry; default: plain http")
     method: Literal["put", "post"] = Field(
-        default="put", description="plain http: the file as the body, or as a part of a form (multipart/form-data)"
+        default="put",
+        description="plain http: the file is the body (put), or a part of a form (post; multipart/form-data)",
     )
-    file_field: Line = Field(default="file", description="method post: name of the form's field with the file")
+    file_field: Line = Field(default="file", description="method post: name of the form field with the file")
     form: dict[Line, Line] = Field(
-        default_factory=dict, description="method post: further fields; {service}, {version} and {file} are replaced"
+        default_factory=dict, description="method post: more fields; {service}, {version} and {file} are replaced"
     )
     read_url: Address | None = Field(
-        default=None, description="method post: where the file is read back from; required there, same placeholders"
+        default=None, description="method post: address to read the file back from; required there, same placeholders"
     )
     token: Credential | None = Field(
-        default=None, description="where the token or password is; s3: not here but by the usual chain of AWS"
+        default=None, description="place of the token or password; not for s3, which uses the usual chain of AWS"
     )
     user: Line | None = Field(
         default=None, description="basic authentication with this name; the token is the password"
     )
     header: Annotated[str, AfterValidator(_header)] | None = Field(
         default=None,
-        description="header that takes the token, such as JOB-TOKEN; default: the preset's, else "
-        "`Authorization: Bearer`",
+        description="header for the token, such as JOB-TOKEN; default: the preset's, or `Authorization: Bearer`",
     )
     read_token: Credential | None = Field(
         default=None,
-        description="where the token is that targets read with when they pull; default: they ask without one. It may "
-        "be the place of `token`, but one that may only read is better",
+        description="place of the token for targets that pull; default: they pull without one. It may be the place of "
+        "`token`, but a token that can only read is better",
     )
     read_user: Line | None = Field(
         default=None, description="targets that pull: basic authentication with this name and the read_token"
     )
     read_header: Annotated[str, AfterValidator(_header)] | None = Field(
-        default=None, description="targets that pull: header that takes the read_token; default: as for `token`"
+        default=None, description="targets that pull: header for the read_token; default: as for `token`"
     )
     plain_http: bool = Field(
         default=False,
-        description="send tokens, and let targets that pull use signed addresses, over http://, where everybody on "
-        "the way can read them",
+        description="send tokens, and let targets pull with signed addresses, over http://, where everybody on the "
+        "network path can read them",
     )
-    ca: AbsolutePath | None = Field(default=None, description="PEM file with the authority that signed for the store")
-    overwrite: bool = Field(default=False, description="replace a file that is there with other content")
+    ca: AbsolutePath | None = Field(default=None, description="PEM file with the certificate authority of the store")
+    overwrite: bool = Field(default=False, description="replace a published file that has other content")
     read_back: bool = Field(
-        default=False, description="read every file back, also where the store tells the SHA-256 it has checked"
+        default=False, description="read every file back, also from a store that reports the SHA-256 it has checked"
     )
-    archives: bool = Field(default=False, description="also a tar.gz (windows: zip) of each platform")
-    attempts: Annotated[int, Field(ge=1, le=20)] = Field(default=5, description="how often a request is tried")
+    archives: bool = Field(default=False, description="also publish a tar.gz (windows: zip) of each platform")
+    attempts: Annotated[int, Field(ge=1, le=20)] = Field(default=5, description="attempts for each request")
     timeout: Annotated[int, Field(ge=1, le=3600)] = Field(
-        default=60, description="seconds without a byte after which the store counts as gone"
+        default=60, description="seconds without a byte after which the store counts as unreachable"
     )
 
     @model_validator(mode="after")
@@ -130,7 +130,7 @@ class PublishStore(Strict):
             only += ("read_token", "read_user", "read_header") + (("ca",) if scheme == "file" else ())
             given = [name for name in only if getattr(self, name)] + (["method"] if self.method != "put" else [])
             if given:
-                how = "; its credentials come by the usual chain of AWS" if scheme == "s3" else ""
+                how = "; its credentials come from the usual chain of AWS" if scheme == "s3" else ""
                 raise ValueError(f"{', '.join(given)}: not for {scheme}://{how}")
             return self
         self._http()
@@ -138,11 +138,11 @@ class PublishStore(Strict):
 
     def _http(self) -> None:
         if (self.user or self.header) and self.token is None:
-            raise ValueError("user and header need a token: the place of what is sent with them")
+            raise ValueError("user and header need a token")
         if self.user and self.header:
             raise ValueError("should have one of user and header")
         if (self.read_user or self.read_header) and self.read_token is None:
-            raise ValueError("read_user and read_header need a read_token: the place of what is sent with them")
+            raise ValueError("read_user and read_header need a read_token")
         if self.read_user and self.read_header:
             raise ValueError("should have one of read_user and read_header")
         if self.preset:
@@ -150,9 +150,9 @@ class PublishStore(Strict):
             if "{" in self.url or "?" in self.url or not re.search(shape, self.url.rstrip("/")):
                 raise ValueError(f"url: for {self.preset} an address such as {example}")
             if self.method != "put" or self.form or self.read_url:
-                raise ValueError("method, form and read_url are the preset's; leave them out")
+                raise ValueError("method, form and read_url are set by the preset; remove them")
         if ":" in (self.user or "") + (self.read_user or ""):
-            raise ValueError("user: basic authentication has no way to send a ':' in a name")
+            raise ValueError("user: basic authentication cannot send a ':' in a name")
         if self.method == "post" and not (self.read_url or "").startswith("http"):
             raise ValueError("method post needs read_url, an http address that the file is read back from")
         if self.method == "put" and (self.form or self.read_url):
@@ -160,13 +160,13 @@ class PublishStore(Strict):
 
 
 class Publish(Strict):
-    """What `gofallback publish` knows by name. It belongs to no host and reads group_data/all.py."""
+    """The stores that `gofallback publish` can name. The command belongs to no host and reads group_data/all.py."""
 
     stores: Annotated[dict[Name, PublishStore], Field(min_length=1)] = Field(description="the stores, by name")
-    default: Name | None = Field(default=None, description="the one without `--to`; default: the only one")
+    default: Name | None = Field(default=None, description="the store without `--to`; default: the only one")
 
-    def chosen(self, name: str | None) -> str | None:
-        """Name of the store that is meant; None: several are there, and nothing says which."""
+    def store_name(self, name: str | None) -> str | None:
+        """The store of this name, the default or the only one; None: several stores, and no default."""
         return name or self.default or (next(iter(self.stores)) if len(self.stores) == 1 else None)
 
     @model_validator(mode="after")

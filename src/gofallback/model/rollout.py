@@ -9,71 +9,75 @@ from pydantic import Field, field_validator, model_validator
 from gofallback.model.base import Line, Name, Strict
 
 Count = Annotated[int, Field(ge=1, le=100_000)]
-Percent = Annotated[str, Field(pattern=r"^(100|[1-9][0-9]?)%$", description="part of all targets, cumulative: `50%`")]
+Percent = Annotated[
+    str, Field(pattern=r"^(100|[1-9][0-9]?)%$", description="percentage of all targets, cumulative: `50%`")
+]
 
 
 class LabelWave(Strict):
-    """The targets that have a label, such as those of one region or rack."""
+    """The targets with a label, such as those of one region or rack."""
 
     label: Name = Field(description="key of `target.labels`")
     value: Line | None = Field(
-        default=None, description="only targets with this value; default: one wave for each value, in inventory order"
+        default=None, description="only targets with this value; default: a wave for each value, in inventory order"
     )
 
 
 class Budget(Strict):
-    """How many targets may fail, over the whole rollout, before it stops. The tighter of the two counts."""
+    """Failed targets that the whole rollout tolerates before it stops. The smaller of the two limits applies."""
 
     count: Annotated[int, Field(ge=0)] | None = Field(default=None, description="targets")
     percent: Annotated[float, Field(ge=0, le=100)] | None = Field(default=None, description="percent of all targets")
 
 
 class Rollout(Strict):
-    """Canaries first, then wave after wave, each behind a gate; past the budget the whole fleet goes back."""
+    """Canaries first, then wave after wave, each after a gate; past the budget the whole fleet goes back."""
 
     canary: Annotated[int, Field(ge=0)] | Annotated[list[Line], Field(min_length=1)] | None = Field(
         default=None,
-        description="how many targets, or which in this order, get a release first; default: those with "
-        "`target.canary`, else the first of several; 0: none",
+        description="number of targets that get a release first, or their names in order; default: those with "
+        "`target.canary`, or the first of several; 0: none",
     )
     waves: list[Count | Percent | LabelWave] = Field(
         default_factory=list,
-        description="what follows the canaries: so many targets more, up to so much of all targets, or those with a "
-        "label; whatever is left is the last wave",
+        description="waves after the canaries: a number of targets, all up to a percentage of the targets, or the "
+        "targets with a label; the rest is the last wave",
     )
     pause: Annotated[float, Field(ge=0, le=86_400)] | Literal["ask"] = Field(
-        default=0.0, description="between two waves: seconds, or `ask` for a person's word (`gofallback continue RUN`)"
+        default=0.0, description="between two waves: seconds, or `ask` to wait for a person (`gofallback continue RUN`)"
     )
     pause_timeout: Annotated[int, Field(ge=1, le=604_800)] = Field(
-        default=3600, description="seconds a pause waits for a person's word before the rollout stops"
+        default=3600, description="seconds after which a rollout that waits for a person stops"
     )
-    budget: Budget = Field(default=Budget(), description="targets that may fail; default none. A canary may never fail")
+    budget: Budget = Field(
+        default=Budget(), description="failed targets to tolerate; default: none. A canary may never fail"
+    )
     revert: Literal["all", "failed", "none"] = Field(
         default="all",
-        description="past the budget: all: every target goes back to the release it had; failed: only the failed ones; "
-        "none: not even those, a person looks at them",
+        description="past the budget: all: every target goes back to its previous release; failed: only failed "
+        "targets; none: no target, a person decides",
     )
     confirm_window: Annotated[int, Field(ge=5, le=3600)] = Field(
         default=60,
-        description="seconds after which a switched target that is not confirmed and hears nothing of the run goes "
-        "back by itself",
+        description="seconds after which a switched target goes back by itself, unless the run confirms the release or "
+        "renews its lease",
     )
     activate_timeout: Annotated[int, Field(ge=5, le=7200)] = Field(
-        default=300, description="seconds after which the controller stops waiting for one target's activation"
+        default=300, description="timeout in seconds for the activation on one target"
     )
     rollback_deadline: Annotated[int, Field(ge=5, le=7200)] = Field(
-        default=120, description="seconds a rollback may take on all targets together"
+        default=120, description="timeout in seconds for a rollback of all targets together"
     )
     parallel: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=50, description="targets of one wave that are switched at the same time"
+        default=50, description="targets of a wave that are switched at the same time"
     )
     lease: Annotated[str, Field(pattern=r"^(targets|etcds?://\S+)$")] = Field(
         default="targets",
-        description="what sees to it that one rollout runs at a time: leases on the targets, or besides them one in "
-        "etcd (`etcd://host:2379`, `etcds://` for TLS) for controllers whose targets differ",
+        description="the lock against concurrent rollouts: leases on the targets, or also a lease in etcd "
+        "(`etcd://host:2379`, `etcds://` for TLS) for controllers with different targets",
     )
     lease_ttl: Annotated[int, Field(ge=5, le=600)] = Field(
-        default=30, description="seconds after which a lease that is not renewed is free"
+        default=30, description="seconds after which a lease expires if it is not renewed"
     )
 
     @field_validator("canary")
@@ -87,5 +91,5 @@ class Rollout(Strict):
     def _consistent(self) -> Rollout:
         shares = [int(wave[:-1]) for wave in self.waves if isinstance(wave, str)]
         if shares != sorted(set(shares)):
-            raise ValueError("waves: percents are cumulative, so each should be more than the one before")
+            raise ValueError("waves: percentages are cumulative, so each should be more than the one before")
         return self

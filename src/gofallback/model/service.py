@@ -1,4 +1,4 @@
-"""A service: where its source is, how it is built, how it runs, when it is healthy."""
+"""A service: source, build, unit, health."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from gofallback.model.unit import Unit
 
 
 class Service(Strict):
-    """One service, one file in ``group_data/services/``."""
+    """A service; one file in ``group_data/services/``."""
 
     name: Name = Field(description="also the name of the unit; default: the name of the YAML file")
-    source: Source = Field(description="which commit")
-    build: Build = Field(default_factory=Build, description="how the binary is made")
+    source: Source = Field(description="the commit to build")
+    build: Build = Field(default_factory=Build, description="how its binaries are built")
     unit: Unit = Field(default_factory=Unit, description="how it runs")
-    health: Health = Field(description="when it is well")
-    port: Port | None = Field(default=None, description="TCP port it listens on: unique among the services")
+    health: Health = Field(description="its health check")
+    port: Port | None = Field(default=None, description="TCP port it listens on; unique among the services")
     socket_activation: bool = Field(
         default=False,
-        description="systemd listens on `port` and hands it over, so that a restart refuses no connection",
+        description="systemd listens on `port` and passes the socket on, so that a restart refuses no connection",
     )
     smoke: list[Line] = Field(
         default_factory=list,
-        description="arguments for the binary that must succeed on the first target before the switch",
+        description="arguments for the binary; the command has to succeed on the first target before the switch",
     )
     smoke_expect: Line | None = Field(
-        default=None, description="RE2/Python pattern the smoke command must print; {version} is replaced"
+        default=None, description="RE2/Python pattern in the output of the smoke command; {version} is replaced"
     )
     extra_files: dict[RelativePath, str] = Field(
-        default_factory=dict, description="text files put into conf/ (name: content)"
+        default_factory=dict, description="text files of conf/ (name: content)"
     )
     files: dict[ReleasePath, ReleaseFile] = Field(
         default_factory=dict,
-        description="files of a release, by where they go: lib/..., conf/...; with `/` at its end a folder that keeps "
-        "names (docs/binaries-and-files.md)",
+        description="files of a release, by their path in it: lib/..., conf/...; a path with `/` at its end is a "
+        "folder, whose files keep their names (docs/binaries-and-files.md)",
     )
     values: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="what templates of `files` know as `values`; service_overrides change single ones. No secrets",
+        description="`values` in templates of `files`; service_overrides change single ones. No secrets",
     )
     archives: Archives = Field(
-        default_factory=Archives, description="what `gofallback archive` makes of a version for download"
+        default_factory=Archives, description="archives of a version for download (`gofallback archive`)"
     )
     keep_releases: Annotated[int, Field(ge=2, le=100)] = Field(
-        default=5, description="releases that stay on a target, besides current, previous and last-known-good"
+        default=5, description="releases to keep on a target, besides current, previous and last-known-good"
     )
     root: AbsolutePath | None = Field(default=None, description="folder on a target; default: /opt/<name>")
 
@@ -69,7 +69,7 @@ class Service(Strict):
         found = next(iter(secret_values(value)), None)
         if found is not None:
             raise ValueError(
-                f"{found} sounds like a secret, and everybody on a target can read a file of a release: put it into "
+                f"{found} looks like a secret, and everybody on a target can read a file of a release: put it into "
                 "unit.environment"
             )
         return value

@@ -1,4 +1,4 @@
-"""Which commit a service is built from."""
+"""The commit that a service is built from."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ def _repository(value: str) -> str:
 
 
 class Source(Strict):
-    """Which commit."""
+    """The commit."""
 
     repository: Annotated[str, AfterValidator(_repository)] = Field(
         description="ssh://, https://, file://, user@host:path or an absolute path; read by the controller"
     )
     ref: Annotated[str, AfterValidator(_ref)] = Field(default="main", description="branch, tag or commit SHA")
-    submodules: bool = Field(default=False, description="fetch submodules too, all levels")
+    submodules: bool = Field(default=False, description="fetch submodules too, at all levels")
     delivery: Literal["bundle", "clone"] = Field(
         default="bundle",
-        description="bundle: the builder needs no git server and no credential; clone: the builder clones it itself",
+        description="bundle: the controller sends the commit, so the builder needs no git server and no credential; "
+        "clone: the builder clones the repository",
     )

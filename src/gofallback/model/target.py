@@ -17,35 +17,35 @@ def _proxy(value: str) -> str:
 
 
 class Target(Strict):
-    """Where services run."""
+    """A host that runs services."""
 
     services: list[Name] | None = Field(default=None, description="services of this target; default: all")
     sudo: bool = Field(default=True, description="become root with sudo -n; false when logging in as root")
     minimum_free_mb: Annotated[int, Field(ge=0)] = Field(
-        default=64, description="free space below the release folder besides the upload"
+        default=64, description="MB that have to stay free on the disk of the release folder after the upload"
     )
     labels: dict[Name, Line] = Field(
-        default_factory=dict, description="what waves may go by, such as `region: eu` and `rack: r1`"
+        default_factory=dict, description="labels for waves, such as `region: eu` and `rack: r1`"
     )
     canary: bool = Field(default=False, description="gets a new release before the others")
     delivery: Literal["push", "pull"] = Field(
         default="push",
-        description="how binaries come: sent by the controller, or fetched by the target itself from a store of "
-        "`publish`, which the controller sends them to once (docs/pulling.md)",
+        description="push: the controller sends binaries; pull: the target fetches them from a store of `publish`, to "
+        "which the controller sends them once (docs/pulling.md)",
     )
     pull_from: Name | None = Field(
-        default=None, description="the store of `publish` that is pulled from; default: `publish.default`, or its only"
+        default=None, description="the store of `publish` to pull from; default: `publish.default`, or the only store"
     )
     pull_fallback: Literal["push", "none"] = Field(
         default="push",
-        description="what follows when a binary cannot be pulled, whatever of the store or the way to it is to blame: "
-        "it is pushed, with a note in the report; or this target failed",
+        description="when a binary cannot be pulled, for any reason of store or network: push: it is pushed, with a "
+        "note in the report; none: this target fails",
     )
     pull_deadline: Annotated[int, Field(ge=1, le=86400)] = Field(
-        default=600, description="seconds after which a download that is still under way counts as failed"
+        default=600, description="timeout in seconds for the download"
     )
     pull_proxy: Annotated[str, AfterValidator(_proxy)] | None = Field(
         default=None,
-        description="proxy for the download; default: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the target say, "
-        "which sudo mostly takes away",
+        description="proxy for the download; default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the target, which sudo "
+        "usually removes",
     )

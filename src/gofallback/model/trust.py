@@ -1,4 +1,4 @@
-"""Whose word counts about a binary before it goes to a target (docs/provenance.md, docs/twin-build.md)."""
+"""The proof a binary needs before it goes to a target (docs/provenance.md, docs/twin-build.md)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _BEGIN, _END = "-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----"
 
 
 def _pem(value: str) -> str:
-    """A public key as openssl writes it; what stands between its first and last line is enough.
+    """A public key as openssl writes it; the text between its first and last line is enough.
 
-    Whether it is a key at all is found out by who reads it (`provenance.keys.read_text`): models import no crypto.
+    `provenance.keys.read_text` finds out whether it is a key: models import no crypto.
     """
     if "PRIVATE KEY" in value:
-        raise ValueError("should be a public key; a private one never belongs into group data")
+        raise ValueError("should be a public key; a private one never belongs in group data")
     inside = "".join(value.replace(_BEGIN, "").replace(_END, "").split())
     try:
         base64.b64decode(inside, validate=True)
@@ -35,16 +35,16 @@ PublicKey = Annotated[str, AfterValidator(_pem)]
 
 
 class Trust(Strict):
-    """What has to be proven of a binary before a byte of it is sent to a target."""
+    """The proof a binary needs before a byte of it is sent to a target."""
 
     provenance: Literal["required", "warn", "off"] = Field(
         default="required",
-        description="what becomes of a binary whose provenance is missing, altered, of other bytes or signed by an "
-        "unknown key: refused, shipped with a note, or not looked at",
+        description="a binary whose provenance is missing, altered, of other bytes or signed by an unknown key is "
+        "refused (required) or shipped with a note (warn); off: provenance is not checked",
     )
     keys: list[PublicKey] = Field(
         default_factory=list,
-        description="public keys in PEM whose signatures count, and no others; default: this controller's own and "
+        description="public keys in PEM; only their signatures count; default: this controller's own key and "
         "`trusted_keys/*.pub` of the project",
     )
     builders: list[Line] = Field(
@@ -53,21 +53,22 @@ class Trust(Strict):
     twin: Line = Field(
         default="off",
         description="a second builder builds the same, and only equal bytes are shipped: `off`; `required` (any other "
-        "builder of the inventory; without one the run is refused); or the name of a builder (without it a note)",
+        "builder of the inventory; the run is refused if there is none); or the name of a builder (a note if it is not "
+        "available)",
     )
 
     @model_validator(mode="after")
-    def _looked_at(self) -> Trust:
-        # A twin's word is signed like any provenance; with `off` a binary that was exchanged after both had built it
-        # would be shipped in their names.
+    def _provenance_checked(self) -> Trust:
+        # A twin's attestation is signed like any provenance; with `off` a binary that was exchanged after both builds
+        # would be shipped in the name of both builders.
         if self.twin == "required" and self.provenance == "off":
             raise ValueError(
-                "twin: required has no meaning with provenance: off, for then nothing compares what is shipped with "
-                "what two builders were signed for; set provenance to required or warn"
+                "twin: required has no effect with provenance: off, for then nothing compares the shipped binary with "
+                "the one that two builders signed; set provenance to required or warn"
             )
         return self
 
     @property
     def twin_name(self) -> str | None:
-        """The builder that group data names as the twin."""
+        """The builder that group data names as the twin, or None."""
         return None if self.twin in ("off", "required") else self.twin

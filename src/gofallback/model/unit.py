@@ -1,4 +1,4 @@
-"""How a service runs: its systemd unit and the hardening profile."""
+"""The systemd unit of a service, and the hardening profile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from gofallback.model.base import AbsolutePath, EnvName, Line, Name, Strict
 
-#: Directives of the hardening profile and their values (systemd.exec(5)); a service relaxes one by naming it.
+#: Directives of the hardening profile and their values (systemd.exec(5)); `relax` of a service names exceptions.
 HARDENING: dict[str, str] = {
     "NoNewPrivileges": "yes",
     "ProtectSystem": "strict",
@@ -38,7 +38,7 @@ Size = Annotated[str, Field(pattern=r"^(\d+[KMGT]?|infinity)$")]
 
 
 class Unit(Strict):
-    """The systemd unit. Values only: the template decides nothing."""
+    """The systemd unit. Values only: the template makes no decision."""
 
     description: Line | None = Field(default=None, description="Description=; default: the service's name")
     type: Literal["simple", "exec", "notify"] = Field(default="exec", description="Type= (systemd.service(5))")
@@ -47,11 +47,11 @@ class Unit(Strict):
     environment: dict[EnvName, Line] = Field(default_factory=dict, description="written to the environment file")
     working_directory: AbsolutePath | None = Field(default=None, description="WorkingDirectory=")
     after: list[Line] = Field(
-        default_factory=lambda: ["network-online.target"], description="units that are started before it (After=)"
+        default_factory=lambda: ["network-online.target"], description="units that start before it (After=)"
     )
     restart: Literal["no", "on-failure", "always"] = Field(default="on-failure", description="Restart=")
     restart_seconds: Annotated[float, Field(ge=0.1, le=600)] = Field(
-        default=1.0, description="seconds between its end and the next start (RestartSec=)"
+        default=1.0, description="seconds between its exit and the next start (RestartSec=)"
     )
     stop_timeout: Annotated[int, Field(ge=1, le=3600)] = Field(default=20, description="seconds until SIGKILL")
     memory_max: Size | None = Field(default=None, description="MemoryMax=")
@@ -60,9 +60,9 @@ class Unit(Strict):
         default=None, description="CPUQuota=: 100% is one core"
     )
     open_files: Annotated[int, Field(ge=16)] | None = Field(default=None, description="LimitNOFILE=")
-    relax: list[str] = Field(default_factory=list, description="directives of the hardening profile to leave out")
+    relax: list[str] = Field(default_factory=list, description="directives of the hardening profile to omit")
     directives: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$")], Line] = Field(
-        default_factory=dict, description="further [Service] directives; these win over the profile"
+        default_factory=dict, description="more [Service] directives; they override the profile"
     )
 
     @field_validator("relax")

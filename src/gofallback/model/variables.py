@@ -1,4 +1,4 @@
-"""Which variables of go's and git's environment group data may set, and where the others belong."""
+"""Variables of go's and git's environment that group data may not set, with the right key for each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from gofallback.redact import holds_secret, names_secret
 
-#: What every command on a builder gets from us, or must not have: said elsewhere it would be ignored without a word.
-OURS = frozenset(
+#: Variables that gofallback sets or removes for every command on a builder: a value elsewhere would be ignored.
+RESERVED = frozenset(
     {
         *("CGO_ENABLED", "GOOS", "GOARCH", "GOROOT", "GOTOOLCHAIN", "GOENV", "GOTELEMETRY"),
         *("GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH", "PATH", "TEMP", "TMP", "TMPDIR"),
@@ -23,43 +23,43 @@ CGO = frozenset(
         *("PKG_CONFIG", "PKG_CONFIG_PATH", "PKG_CONFIG_LIBDIR", "PKG_CONFIG_SYSROOT_DIR"),
     }
 )
-#: What changes the bytes of a product, or which modules they come from (go help environment): part of an artifact's key
-#: where a service says it. A builder that said it would make other bytes under the same key.
+#: Variables that change the bytes of a product or its modules (go help environment). Set by a service they are part of
+#: the artifact's key; set for a builder they would give other bytes under the same key.
 _PRODUCT = re.compile(
     r"GO(FLAGS|EXPERIMENT|FIPS140|AMD64|ARM|ARM64|386|MIPS|MIPS64|MIPS64LE|MIPSLE|PPC64|PPC64LE|RISCV64|WASM)"
     r"|GOWORK|GO111MODULE|GOROOT_FINAL|GCCGO|GCCGOTOOLDIR"
 )
 
 
-def set_by_us(environment: Mapping[str, str]) -> str | None:
+def reserved_problem(environment: Mapping[str, str]) -> str | None:
     """The clause about a variable that gofallback sets itself, or None."""
-    name = next((name for name in environment if name.upper() in OURS), None)  # Windows knows no case in them
+    name = next((name for name in environment if name.upper() in RESERVED), None)  # Windows ignores their case
     return f"{name} is set by gofallback; remove it" if name else None
 
 
 def secret_in(environment: Mapping[str, str]) -> str | None:
-    """The variable that is a secret by its name, or holds a password or a token; None when there is none."""
+    """A variable with the name or the value of a secret, or None."""
     found = (name for name, value in environment.items() if names_secret(name, sure=True) or holds_secret(value))
     return next(found, None)
 
 
-def unfit_for_builder(environment: Mapping[str, str]) -> str | None:
-    """What does not belong into ``builder.environment``: one clause that says why and where it does belong, or None."""
-    if trouble := set_by_us(environment):
-        return trouble
+def builder_problem(environment: Mapping[str, str]) -> str | None:
+    """The clause about a variable that does not belong in ``builder.environment``, with its right place; or None."""
+    if problem := reserved_problem(environment):
+        return problem
     secret = secret_in(environment)
     if secret is not None:
         return (
-            f"{secret} should not hold a password: it would stand in command lines on the builder, which every login "
+            f"{secret} should not hold a password: it would be part of command lines on the builder, which every login "
             "there may read. A login for modules belongs in build.private.logins (docs/modules.md); for a proxy that "
-            "wants one, set builder.delivery: push and build.modules: controller, so that the builder needs no proxy"
+            "needs one, set builder.delivery: push and build.modules: controller, so that the builder needs no proxy"
         )
     for name in environment:
         if name.upper() in CGO or name.upper().startswith("CGO_"):
-            return f"{name} decides what is built; say it in the service's build.cgo (docs/cgo.md)"
+            return f"{name} changes the binary; set it in the service's build.cgo (docs/cgo.md)"
         if _PRODUCT.fullmatch(name.upper()):
             return (
-                f"{name} decides what is built, and what a builder alone knows is no part of an artifact's key; say it "
-                "in the service's build.environment, where every builder makes the same bytes of it"
+                f"{name} changes the binary, and a variable of one builder is no part of an artifact's key; set it in "
+                "the service's build.environment, so that every builder makes the same bytes"
             )
     return None

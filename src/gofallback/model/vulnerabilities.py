@@ -1,4 +1,4 @@
-"""What is looked for in a binary before it is released, and what becomes of it (docs/vulnerabilities.md)."""
+"""The scan of a binary for known vulnerabilities before its release (docs/vulnerabilities.md)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_day)
 
 
 class Ignored(Strict):
-    """A vulnerability that somebody has looked at."""
+    """A vulnerability that a person has judged harmless here."""
 
     id: Annotated[str, Field(pattern=r"^(GO|CVE|GHSA)-[A-Za-z0-9-]+$")] = Field(
         description="`GO-2026-1234`, or one of its aliases (`CVE-...`, `GHSA-...`)"
     )
-    reason: Annotated[Line, Field(min_length=1)] = Field(description="why it does no harm here; told in every report")
-    until: Day = Field(description="the last day on which it is ignored (UTC), such as '2026-12-31'; then it counts")
+    reason: Annotated[Line, Field(min_length=1)] = Field(description="why it does no harm here; part of every report")
+    until: Day = Field(
+        description="the last day on which it is ignored (UTC), such as '2026-12-31'; later it counts again"
+    )
 
     @property
     def last_day(self) -> date:
@@ -46,35 +48,36 @@ class Ignored(Strict):
 
 
 class Vulnerabilities(Strict):
-    """govulncheck on the controller, over every binary that is to be released."""
+    """govulncheck on the controller, for every binary before its release."""
 
     database: Annotated[Line, Field(pattern=r"^file:///\S+$")] = Field(
-        description="the Go vulnerability database as a folder of the controller, `file:///srv/vulndb`: no network"
+        description="the Go vulnerability database as a folder of the controller, `file:///srv/vulndb`; needs no "
+        "network"
     )
     policy: Literal["warn", "block", "off"] = Field(
         default="warn",
-        description="block: what counts is not released; warn: it is, and the report says what was found",
+        description="block: a binary with a vulnerability that counts is not released; warn: it is released, with the "
+        "findings in the report; off: no scan",
     )
     program: Annotated[str, AfterValidator(_program)] = Field(
         default="govulncheck", description="govulncheck 1.0 or later on the controller: a path, or a name on its PATH"
     )
     level: Level = Field(
         default="symbol",
-        description="least that counts: the vulnerable function is in the binary (symbol), a package with it is "
-        "(package), or a version of a module with it was required (module). A stripped binary tells modules only, so "
-        "all of them count there",
+        description="lowest level that counts: the binary contains the vulnerable function (symbol), a package with it "
+        "(package), or was built with a module that has it (module). A stripped binary only shows its modules, so all "
+        "of them count there",
     )
     ignore: list[Ignored] = Field(default_factory=list, description="vulnerabilities that do not count until a day")
     max_age_days: Annotated[int, Field(ge=1, le=3650)] | None = Field(
-        default=None, description="an older database is refused (block) or noted (warn); default: any age"
+        default=None, description="an older database refuses the release (block) or is a note (warn); default: any age"
     )
     timeout: Annotated[int, Field(ge=1, le=3600)] = Field(default=300, description="seconds for one binary")
 
     @model_validator(mode="after")
     def _once(self) -> Vulnerabilities:
-        known: set[str] = set()
-        for one in self.ignore:
-            if one.id in known:
-                raise ValueError(f"ignore: {one.id} is there twice; leave one")
-            known.add(one.id)
+        ids = [one.id for one in self.ignore]
+        twice = next((one for one in ids if ids.count(one) > 1), None)
+        if twice:
+            raise ValueError(f"ignore: {twice} has two entries; remove one")
         return self

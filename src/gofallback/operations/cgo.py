@@ -15,8 +15,8 @@ from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.paths import Layout, join, literal, os_of
 from gofallback.builder.shell import shell_of
 from gofallback.builder.state_parser import read_hash
-from gofallback.controller.downloads import sha256_of
 from gofallback.controller.sysroot import LIST, Sysroot, SysrootError, packed
+from gofallback.disk import file_sha256
 from gofallback.operations.job import Job
 from gofallback.operations.remote import fail, run_command, send
 
@@ -68,7 +68,7 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
     ]
     try:
         local = packed(sysroot, cache, host.log)
-        wanted, size = sha256_of(local), local.stat().st_size
+        wanted, size = file_sha256(local), local.stat().st_size
     except (SysrootError, OSError) as error:
         return fail(host, f"{label}: {error}")
     trouble = send(state, host, local, archive)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.manifest import Manifest
-from gofallback.controller.store import MANIFEST, file_sha256
+from gofallback.controller.store import MANIFEST
+from gofallback.disk import file_sha256
 from gofallback.provenance import (
     CHECKSUMS,
     PROVENANCE,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from gofallback.artifact.manifest import Manifest
-from gofallback.controller.store import file_sha256
+from gofallback.disk import file_sha256
 from gofallback.provenance import CHECKSUMS
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from gofallback.artifact.binary import ArtifactError, BinaryInfo, inspect
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.verify import problems
-from gofallback.controller.store import MANIFEST, file_sha256
+from gofallback.controller.store import MANIFEST
+from gofallback.disk import file_sha256
 from gofallback.errors import GofallbackError
 from gofallback.model.base import Sha256
 from gofallback.provenance.check import Case, Result, check

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems
-from gofallback.controller.store import Stored, file_sha256
+from gofallback.controller.store import Stored
+from gofallback.disk import file_sha256
 from gofallback.git import resolve
 from gofallback.git.commit_files import commit_files
 from gofallback.model import Service

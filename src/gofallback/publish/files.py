@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gofallback.controller.store import ArtifactStore, Stored, file_sha256
+from gofallback.controller.store import ArtifactStore, Stored
+from gofallback.disk import file_sha256
 from gofallback.publish.archive import pack
 from gofallback.publish.errors import PublishError
 

@@ -1,4 +1,4 @@
-"""The table at the end of a run: what runs where now, and why it is not what was wanted."""
+"""The table at the end of a run: the release on each target, and the reason where it is not the intended one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gofallback.report.style import HEALTH_STYLES, OUTCOME_STYLES, seconds_text,
 from gofallback.rollout.phases import GOOD, OPEN, TargetPhase
 
 _DASH = "-"
-#: What the end of a run says of who and why, when anything was given; the rest is in the other forms.
-_TOLD = frozenset({"by", "because", "approved"})
+#: Lines about person and reason that the screen shows; the other forms of the report have all.
+_SHOWN = frozenset({"by", "because", "approved"})
 
 
 def render(report: Report) -> RenderableType:
@@ -31,15 +31,20 @@ def render(report: Report) -> RenderableType:
         parts.append(Text(faithful, style=good if report.faithful else "bold red"))
     parts += [Text(line, style="bold red") for line in audit.overrides(report)]
     if report.why or report.approvals:
-        parts += [Text(f"{label}: {text}") for label, text in audit.lines(report) if label in _TOLD]
+        parts += [Text(f"{label}: {text}") for label, text in audit.lines(report) if label in _SHOWN]
     parts.append(_verdict(report))
     parts += [Text(f"note: {note}") for note in report.notes]
     return Group(*parts)
 
 
+def new_table() -> Table:
+    """An empty table in the style of the screen."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+
+
 def _rows(report: Report) -> Table:
     several = len({row.service for row in report.targets}) > 1
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    made = new_table()
     made.add_column("target", overflow="fold")
     if several:
         made.add_column("service", overflow="fold")
@@ -66,8 +71,8 @@ def _rows(report: Report) -> Table:
 
 
 def _compared(report: Report) -> Table:
-    """Which builds are the same bytes."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    """The compared builds."""
+    made = new_table()
     for name in comparisons.HEAD:
         made.add_column(name, overflow="fold")
     for *cells, same in comparisons.rows(report):
@@ -76,7 +81,7 @@ def _compared(report: Report) -> Table:
 
 
 def _reasons(report: Report) -> list[Text]:
-    """One line a reason, with all the targets it holds for: forty that were not reached are one line."""
+    """One line a reason, with all its targets: forty targets that were not reached are one line."""
     several = len({row.service for row in report.targets}) > 1
     alike: dict[tuple[str, ...], list[TargetRow]] = {}
     for row in report.targets:
@@ -100,7 +105,7 @@ def _reason(rows: list[TargetRow], several: bool) -> Text:
 
 
 def runs_now(row: TargetRow) -> str:
-    """What runs on the target now, in words."""
+    """The release on the target now, in words."""
     if not row.running and row.outcome in (*OPEN, TargetPhase.FAILED) and row.health == "unknown":
         return "what runs there now is not known"
     if not row.running:

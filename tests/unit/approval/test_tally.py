@@ -12,7 +12,7 @@ import pytest
 from gofallback.approval.digest import ApprovalError, release_of
 from gofallback.approval.requester import Requester, find_requester
 from gofallback.approval.signers import Signer, parse_signers
-from gofallback.approval.statement import written
+from gofallback.approval.statement import time_text
 from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.artifact.manifest import Manifest
 from tests.unit.approvals import NOW, RELEASE, Project, manifest
@@ -30,25 +30,25 @@ def only_line(tally: Tally) -> str:
     """The one refusal; alice's approval is good in these tests."""
     assert [one.principal for one in tally.accepted] == ["alice@example.com"]
     assert not tally.enough
-    assert len(tally.refused) == 1 and "\n" not in tally.refused[0]
-    return tally.refused[0]
+    assert len(tally.rejected) == 1 and "\n" not in tally.rejected[0]
+    return tally.rejected[0]
 
 
 def test_two_people_are_enough_and_are_told_with_their_keys(project: Project) -> None:
     project.approve("alice")
     project.approve("bob")
     tally = project.count()
-    assert tally.enough and not tally.refused
+    assert tally.enough and not tally.rejected
     assert [(one.principal, one.key) for one in tally.accepted] == [
         ("alice@example.com", project.fingerprint("alice")),
         ("bob@example.com", project.fingerprint("bob")),
     ]
     assert tally.accepted[0].file == "approvals/production/hello/v1.1.0/alice@example.com.json"
-    assert tally.accepted[0].expires == written(NOW + timedelta(hours=23))
+    assert tally.accepted[0].expires == time_text(NOW + timedelta(hours=23))
 
 
 def test_without_any_the_line_says_how_many_are_needed_and_who_could_give_them(project: Project) -> None:
-    line = project.count(required=3).line()
+    line = project.count(required=3).summary()
     assert line.startswith("0 of 3 approvals; who could still approve: alice@example.com, bob@example.com, carol")
 
 
@@ -56,7 +56,7 @@ def test_one_of_two_names_who_approved_and_who_is_missing(project: Project) -> N
     project.approve("alice")
     tally = project.count(requester=Requester(("dave@example.com",), frozenset(), "named"))
     assert not tally.enough
-    assert tally.line() == (
+    assert tally.summary() == (
         "1 of 2 approvals (alice@example.com); who could still approve: bob@example.com, carol@example.com"
     )
 
@@ -64,7 +64,7 @@ def test_one_of_two_names_who_approved_and_who_is_missing(project: Project) -> N
 def test_a_changed_statement_does_not_count(project: Project) -> None:
     project.approve("alice")
     path = project.approve("bob")
-    path.write_bytes(project.statement("bob", expires=written(NOW + timedelta(days=300))).text())
+    path.write_bytes(project.statement("bob", expires=time_text(NOW + timedelta(days=300))).text())
     assert "the statement was changed after it was signed, or the signature is that of another file" in only_line(
         project.count()
     )
@@ -95,28 +95,28 @@ def test_an_approval_of_other_binaries_does_not_count(project: Project) -> None:
 
 def test_an_expired_approval_does_not_count(project: Project) -> None:
     project.approve("alice")
-    project.approve("bob", expires=written(NOW - timedelta(seconds=1)))
+    project.approve("bob", expires=time_text(NOW - timedelta(seconds=1)))
     line = only_line(project.count())
-    assert line.endswith(f"expired at {written(NOW - timedelta(seconds=1))}; bob@example.com has to approve anew")
+    assert line.endswith(f"expired at {time_text(NOW - timedelta(seconds=1))}; bob@example.com has to approve again")
 
 
 def test_an_approval_counts_no_longer_than_the_environment_allows(project: Project) -> None:
-    project.approve("alice", at=written(NOW - timedelta(hours=1)))
-    project.approve("bob", at=written(NOW - timedelta(hours=3)))
+    project.approve("alice", at=time_text(NOW - timedelta(hours=1)))
+    project.approve("bob", at=time_text(NOW - timedelta(hours=3)))
     assert "expired at" in only_line(project.count(validity=2))
 
 
 def test_an_approval_ends_at_its_second(project: Project) -> None:
     project.approve("alice")
-    project.approve("bob", expires=written(NOW))
+    project.approve("bob", expires=time_text(NOW))
     assert project.count(now=NOW - timedelta(seconds=1)).enough
     assert not project.count(now=NOW).enough
 
 
 def test_an_approval_from_the_future_does_not_count(project: Project) -> None:
     project.approve("alice")
-    project.approve("bob", at=written(NOW + timedelta(hours=1)))
-    assert "yet to come; mind the clocks" in only_line(project.count())
+    project.approve("bob", at=time_text(NOW + timedelta(hours=1)))
+    assert "in the future; check the clocks" in only_line(project.count())
 
 
 def test_a_signature_for_another_purpose_does_not_count(project: Project) -> None:
@@ -140,7 +140,7 @@ def test_a_key_that_is_not_valid_now_does_not_count(project: Project, limit: str
     project.approve("bob")
     tally = project.count()
     assert "the key that signed it is not valid now (allowed_signers: valid-after, valid-before)" in only_line(tally)
-    assert "bob@example.com" not in tally.could_sign
+    assert "bob@example.com" not in tally.remaining_signers
 
 
 def test_an_approval_for_another_environment_does_not_count(project: Project) -> None:
@@ -181,7 +181,7 @@ def test_the_same_person_counts_once(project: Project) -> None:
     project.approve("alice", file="zoe@example.com", reason="again")
     line = only_line(project.count())
     assert line.startswith("approvals/production/hello/v1.1.0/zoe@example.com.json: ")
-    assert "alice@example.com has approved already (approvals/production/hello/v1.1.0/alice@" in line
+    assert "alice@example.com has already approved (approvals/production/hello/v1.1.0/alice@" in line
 
 
 def test_the_same_key_under_two_names_counts_once(project: Project) -> None:
@@ -196,7 +196,7 @@ def test_the_requesters_own_approval_does_not_count(project: Project) -> None:
     project.approve("alice")
     project.approve("bob")
     tally = project.count(requester=Requester(("bob@example.com",), frozenset(), "named"))
-    assert only_line(tally).endswith("bob@example.com asks for this run, and cannot approve it as well")
+    assert only_line(tally).endswith("bob@example.com requests this run, and cannot approve it as well")
 
 
 def test_the_requesters_own_key_does_not_count_under_another_name(project: Project) -> None:
@@ -204,7 +204,7 @@ def test_the_requesters_own_key_does_not_count_under_another_name(project: Proje
     project.approve("alice")
     project.approve("bert", key="bob")
     tally = project.count(requester=Requester(("bob@example.com",), frozenset({project.fingerprint("bob")}), "by key"))
-    assert "asks for this run" in only_line(tally)
+    assert "requests this run" in only_line(tally)
 
 
 def test_an_unsigned_statement_does_not_count(project: Project) -> None:
@@ -255,7 +255,7 @@ def test_a_statement_with_other_line_ends_says_so(project: Project) -> None:
     project.approve("alice")
     path = project.approve("bob")
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    assert "is not written as `gofallback approve` wrote it (line ends? a key twice?)" in only_line(project.count())
+    assert "is not as `gofallback approve` wrote it (line ends? a key twice?)" in only_line(project.count())
 
 
 def test_a_key_given_twice_is_no_way_round_the_signature(project: Project) -> None:
@@ -307,10 +307,10 @@ def test_an_environment_that_is_no_folder_name_is_refused(project: Project) -> N
 
 
 def test_the_digest_is_the_same_whoever_built_it_and_when() -> None:
-    ctx = release_of(
+    rebuilt = release_of(
         "hello", "v1.1.0", [manifest("linux/arm64"), manifest(builder="w9", built_at="2027-01-01T00:00:00Z")]
     )
-    assert ctx.digest == RELEASE.digest
+    assert rebuilt.digest == RELEASE.digest
 
 
 @pytest.mark.parametrize(
@@ -385,17 +385,17 @@ def test_somebody_without_a_key_or_name_there_is_nobodys_requester(project: Proj
     assert found.principals == () and str(found) == "nobody in allowed_signers"
 
 
-def test_keys_at_hand_are_those_in_the_home_and_those_named(
+def test_usable_keys_are_those_in_the_home_and_those_named(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from gofallback.approval.keygen import keys_at_hand
+    from gofallback.approval.keygen import usable_keys
 
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
     shutil.copy(project.keys / "alice", tmp_path / "home" / ".ssh" / "id_ed25519")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     (tmp_path / "home" / ".ssh" / "id_ed25519").chmod(0o600)
-    found = keys_at_hand([project.keys / "bob", project.keys / "missing"])
+    found = usable_keys([project.keys / "bob", project.keys / "missing"])
     assert found == {project.fingerprint("alice"), project.fingerprint("bob")}
 
 

@@ -103,7 +103,7 @@ def test_what_two_people_approved_is_enough_for_the_rollout(project: Project, tm
     stored = ArtifactStore(tmp_path / "state" / "artifacts").by_version("hello", "v1.1.0")
     release = release_of("hello", "v1.1.0", [one.manifest for one in stored])
     tally = project.count(release=release, now=datetime.now(UTC))
-    assert tally.enough and not tally.refused
+    assert tally.enough and not tally.rejected
     assert not project.count(
         release=release, now=datetime.now(UTC), requester=Requester(("bob@example.com",), frozenset(), "")
     ).enough
@@ -135,7 +135,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_approved(
     with Path("/dev/null").open() as nobody:
         monkeypatch.setattr(sys, "stdin", nobody)
         assert approve() == 1
-    assert "nobody to ask" in capsys.readouterr().err
+    assert "standard input is no terminal, so nobody can confirm" in capsys.readouterr().err
     assert files(project) == []
 
 
@@ -165,7 +165,7 @@ def test_without_an_allowed_key_it_says_where_it_looked(project: Project, capsys
 
 def test_a_key_of_two_names_asks_which(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     project.allow("ally@example.com", "alice")
-    assert "the key is that of alice@example.com, ally@example.com" in refused(capsys, project)
+    assert "the key belongs to alice@example.com, ally@example.com" in refused(capsys, project)
     assert approve("--yes", "--as", "ally@example.com") == 0
 
 

@@ -148,7 +148,7 @@ def test_a_folder_that_collects_versions_keeps_their_sums(project: Project) -> N
     ("archives", "binaries", "said"),
     [
         ({}, ("worker", "third"), "hello v1.1.0 linux/amd64: third is not in the artifact store; build every binary"),
-        ({"files": ["NOTICE"]}, ("worker",), "services.hello.archives.files[0]: NOTICE is nothing in"),
+        ({"files": ["NOTICE"]}, ("worker",), "services.hello.archives.files[0]: NOTICE matches nothing in"),
         ({"name": "x"}, ("worker",), "archives.name: should have {os} and {arch}"),
     ],
 )
@@ -183,7 +183,7 @@ def test_binaries_of_two_commits_are_no_version(project: Project, capsys: pytest
 def test_a_service_without_data_is_refused(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     (project.root / "group_data" / "services" / "hello.yml").unlink()
     assert project.archive() == 1
-    assert "hello.yml: not there" in capsys.readouterr().err
+    assert "hello.yml: no such file, so its binaries are not known" in capsys.readouterr().err
 
 
 def test_the_commit_of_the_archives_is_the_artifacts_not_todays(project: Project) -> None:

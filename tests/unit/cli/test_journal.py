@@ -76,7 +76,7 @@ def test_one_run_is_named_by_how_it_begins_and_a_file_by_its_path(
     copy.write_bytes((runs / FIRST / "journal.jsonl").read_bytes())
     assert ask(capsys, "verify", str(copy)) == (0, f"{copy}: 5 lines, as they were written\n")
     status, said = ask(capsys, "verify", "2026")
-    assert (status, said) == (1, f"gofallback: 2026: several runs begin so; recorded: {FIRST}, {SECOND}\n")
+    assert (status, said) == (1, f"gofallback: 2026: several runs begin like this; recorded: {FIRST}, {SECOND}\n")
 
 
 def test_a_removed_end_is_found_by_the_report(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,14 +93,14 @@ def test_a_removed_end_is_found_by_the_next_run_when_the_report_is_gone_too(
     (runs / FIRST / "report.json").unlink()
     status, said = ask(capsys, "verify")
     assert status == 1
-    assert f"the journal of {SECOND}, which was begun after it, knows a line with the hash" in said
+    assert f"the journal of {SECOND}, which began after it, knows a line with the hash" in said
 
 
 def test_a_removed_run_is_found_by_the_next(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / FIRST / "journal.jsonl").unlink()
     status, said = ask(capsys, "verify")
     assert status == 1
-    assert f"missing: run {FIRST}: {SECOND} was begun after it, and its journal is not there" in said
+    assert f"missing: run {FIRST}: {SECOND} began after it, and its journal is not there" in said
 
 
 def test_a_run_that_is_still_at_work_is_told_as_open_and_is_no_problem(
@@ -165,4 +165,4 @@ def test_a_home_without_runs_says_so(
     monkeypatch.setenv("GOFALLBACK_HOME", str(tmp_path))
     status, said = ask(capsys, "verify")
     assert status == 1
-    assert "no run has kept a journal there" in said
+    assert "no run has written a journal there" in said

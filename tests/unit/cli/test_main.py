@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.cli.main import main
+from tests.paths import PROJECT
 from tests.unit.binaries import ElfMaker, build_info, module_text
 from tests.unit.reports import bad, good
 from tests.unit.specs import SPEC
@@ -137,7 +141,7 @@ def test_report_of_no_run_is_one_line(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", "2026"]) == 1
-    assert "several runs begin so" in capsys.readouterr().err
+    assert "several runs begin like this" in capsys.readouterr().err
     assert main(["report", "1999"]) == 1
     assert "no such run; recorded: 20261122T031244Z-9f3a, 20261123T000000Z-0001" in capsys.readouterr().err
     monkeypatch.setenv("GOFALLBACK_HOME", str(tmp_path / "other"))
@@ -150,3 +154,16 @@ def test_a_wrong_command_line_has_status_2() -> None:
         with pytest.raises(SystemExit) as caught:
             main(argv)
         assert caught.value.code == 2
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"gofallback {metadata.version('gofallback')}\n"
+
+
+def test_the_newest_version_of_the_changelog_is_that_of_the_package() -> None:
+    newest = re.search(r"^## (\S+) \(", (PROJECT / "CHANGELOG.md").read_text(), re.M)
+    package = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    assert newest is not None and newest[1] == package["version"]

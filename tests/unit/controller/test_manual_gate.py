@@ -1,4 +1,4 @@
-"""A person's word reaches the run that waits for it, once, and nobody else's run."""
+"""A person's answer reaches the run that waits for it, once, and no other run."""
 
 from __future__ import annotations
 
@@ -24,33 +24,34 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "runs"
 
 
-def test_a_word_reaches_the_run_that_waits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_reaches_the_run_that_waits(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manual_gate.open_gate(runs / RUN, "wave 2 of 4 is healthy; go on?")
     person = threading.Timer(0.1, main, [["continue"]])
     person.start()
     said = manual_gate.wait_for_answer(runs / RUN, timeout=10, poll=0.02)
     person.join()
-    assert said is not None and said.word == "continue" and "@" in said.who and said.at.endswith("Z")
+    assert json.loads((runs / RUN / "word.json").read_text())["word"] == "continue", "earlier versions read it"
+    assert said is not None and said.answer == "continue" and "@" in said.who and said.at.endswith("Z")
     assert f"{RUN}: continue" in capsys.readouterr().out
 
 
-def test_stop_is_a_word_too_and_a_run_may_be_abbreviated(runs: Path) -> None:
+def test_stop_is_an_answer_too_and_a_run_may_be_abbreviated(runs: Path) -> None:
     manual_gate.open_gate(runs / RUN, "go on?")
     manual_gate.open_gate(runs / OTHER, "go on?")
     assert main(["stop", OTHER[:12]]) == 0
     said = manual_gate.wait_for_answer(runs / OTHER, timeout=0)
-    assert said is not None and said.word == "stop"
+    assert said is not None and said.answer == "stop"
     assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
 
 
-def test_without_a_word_it_waits_as_long_as_it_was_told(runs: Path) -> None:
+def test_without_an_answer_it_waits_until_its_timeout(runs: Path) -> None:
     manual_gate.open_gate(runs / RUN, "go on?")
     began = time.monotonic()
     assert manual_gate.wait_for_answer(runs / RUN, timeout=0.2, poll=0.05) is None
     assert 0.2 <= time.monotonic() - began < 2
 
 
-def test_the_word_for_one_pause_does_not_end_the_next(runs: Path) -> None:
+def test_the_answer_to_one_pause_does_not_end_the_next(runs: Path) -> None:
     manual_gate.open_gate(runs / RUN, "wave 1 is healthy; go on?")
     assert main(["continue"]) == 0
     assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is not None
@@ -78,7 +79,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 def test_when_nothing_waits_it_says_so(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert f"no run waits for a word in {runs}" in refused(capsys, "continue")
+    assert f"no run waits for an answer in {runs}" in refused(capsys, "continue")
 
 
 def test_a_run_that_does_not_wait_is_told_from_one_that_never_was(
@@ -86,7 +87,7 @@ def test_a_run_that_does_not_wait_is_told_from_one_that_never_was(
 ) -> None:
     (runs / OTHER).mkdir(parents=True)
     manual_gate.open_gate(runs / RUN, "wave 1 is healthy; go on?")
-    assert f"{OTHER}: this run does not wait for a word; waiting: {RUN} (wave 1" in refused(capsys, "stop", OTHER)
+    assert f"{OTHER}: this run does not wait for an answer; waiting: {RUN} (wave 1" in refused(capsys, "stop", OTHER)
     assert "2027: no such run; waiting: " in refused(capsys, "stop", "2027")
 
 
@@ -94,18 +95,18 @@ def test_when_several_wait_the_person_has_to_say_which(runs: Path, capsys: pytes
     manual_gate.open_gate(runs / RUN, "go on?")
     manual_gate.open_gate(runs / OTHER, "go on?")
     assert f"several runs wait, name one; waiting: {RUN} (go on?), {OTHER} (go on?)" in refused(capsys, "continue")
-    assert "several runs begin so" in refused(capsys, "continue", "20261122T")
+    assert "several runs begin like this" in refused(capsys, "continue", "20261122T")
 
 
-def test_the_first_word_counts(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_answer_counts(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manual_gate.open_gate(runs / RUN, "go on?")
     assert main(["stop"]) == 0
-    assert "said 'stop' already" in refused(capsys, "continue")
+    assert "already answered 'stop'" in refused(capsys, "continue")
     said = manual_gate.wait_for_answer(runs / RUN, timeout=0)
-    assert said is not None and said.word == "stop"
+    assert said is not None and said.answer == "stop"
 
 
-def test_a_run_whose_controller_has_ended_hears_nothing_and_the_way_on_is_told(
+def test_a_run_whose_controller_has_ended_takes_no_answer_and_the_way_on_is_named(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manual_gate.open_gate(runs / RUN, "go on?")
@@ -136,7 +137,7 @@ def test_what_is_no_question_is_nobodys(runs: Path, capsys: pytest.CaptureFixtur
     assert manual_gate.wait_for_answer(runs / RUN, timeout=0) is None
 
 
-def test_a_word_that_cannot_be_written_is_told(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_answer_that_cannot_be_written_is_an_error(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     manual_gate.open_gate(runs / RUN, "go on?")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # a full disk, for root too: no file may grow

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gofallback.controller.release_files import Place, collect_release_files
+from gofallback.controller.release_files import FileSources, collect_release_files
 from gofallback.git.commit_files import commit_files
 from gofallback.git.resolve import at_commit
 from gofallback.model import DataError, Service
@@ -43,14 +43,14 @@ def repo(tmp_path: Path) -> Path:
     return folder
 
 
-def place(tmp_path: Path, repo: Path | None) -> Place:
+def place(tmp_path: Path, repo: Path | None) -> FileSources:
     project = tmp_path / "project"
     project.mkdir(exist_ok=True)
     from_commit = None
     if repo is not None:
         data = Service.model_validate(MINIMAL | {"source": {"repository": str(repo)}})
         from_commit = partial(commit_files, at_commit(data, run(repo, "rev-parse", "HEAD"), tmp_path / "mirrors"))
-    return Place(from_commit, project, tmp_path / "files", {"version": "v1", "commit": "c", "environment": "lab"})
+    return FileSources(from_commit, project, tmp_path / "files", {"version": "v1", "commit": "c", "environment": "lab"})
 
 
 def gathered(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> dict[str, Extra]:
@@ -139,11 +139,11 @@ def test_a_template_that_cannot_be_rendered_says_where(tmp_path: Path, text: str
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"lib/x": {"repository": "absent/*"}}, "absent/* is nothing in"),
+        ({"lib/x": {"repository": "absent/*"}}, "absent/* matches nothing in"),
         ({"lib/x": {"repository": "link"}}, "link in"),
-        ({"lib/x": {"repository": "web"}}, "web is 3 files; write a '/' behind lib/x"),
-        ({"lib/x": {"project": "nothing.txt"}}, "nothing.txt is nothing in"),
-        ({"lib/x/": {"text": "a"}}, "text is one file; name it behind the '/'"),
+        ({"lib/x": {"repository": "web"}}, "web is 3 files; write a '/' after lib/x"),
+        ({"lib/x": {"project": "nothing.txt"}}, "nothing.txt matches nothing in"),
+        ({"lib/x/": {"text": "a"}}, "text is one file; write its name after the '/'"),
         ({"lib/": {"repository": "tool.sh"}, "lib/tool.sh": {"text": "a"}}, "lib/tool.sh comes from two entries"),
         ({"lib/x": {"repository": "web/logo.bin", "template": True}}, "is not UTF-8, so it is no template"),
     ],

@@ -159,16 +159,6 @@ def test_a_version_gives_all_its_platforms(store: ArtifactStore, file: Path) -> 
     assert [one.manifest.platform for one in found] == ["linux/amd64", "linux/arm64"]
 
 
-def test_prune_keeps_the_newest_versions_and_the_protected(store: ArtifactStore, file: Path) -> None:
-    for day in range(1, 6):
-        store.add(manifest(spec(f"v{day}"), built_at=f"2026-11-0{day}T00:00:00Z"), file)
-    removed = store.prune(keep=2, protect={spec("v1").key})
-    assert store.versions("hello") == ["v5", "v4", "v1"]
-    assert len(removed) == 2
-    assert not (store.root / "hello" / "v2").exists()
-    assert leftovers(store) == []
-
-
 def test_runs_side_by_side_store_the_same_artifact_once(tmp_path: Path, file: Path) -> None:
     wanted = manifest(spec())
     problems: list[BaseException] = []

@@ -90,7 +90,7 @@ def test_nothing_but_braces_is_zig_with_its_defaults() -> None:
         ({"cgo": {"glibc": 2.31}, "linkage": "dynamic"}, "put it in quotes"),
         ({"cgo": {"glibc": "newest"}, "linkage": "dynamic"}, "should be auto, or a version of glibc"),
         ({"cgo": {"ldflag": ["-lm"]}}, "ldflags"),
-        ({"cgo": {}, "environment": {"CGO_LDFLAGS": "-lm"}}, "belongs into build.cgo"),
+        ({"cgo": {}, "environment": {"CGO_LDFLAGS": "-lm"}}, "belongs in build.cgo"),
     ],
 )
 def test_a_contradiction_is_one_line_that_names_its_key(build: dict[str, object], said: str) -> None:

@@ -230,7 +230,7 @@ def test_auto_leaves_another_go_mod_to_the_builder() -> None:
 )
 def test_another_go_mod_is_refused_where_the_controller_brings_what_the_usual_one_names(way: dict[str, Any]) -> None:
     for flag in ("-modfile=other.mod", "-trimpath --modfile=x.mod"):
-        assert "does not go with -modfile in GOFLAGS" in refused(environment={"GOFLAGS": flag}, **way)
+        assert "does not work with -modfile in GOFLAGS" in refused(environment={"GOFLAGS": flag}, **way)
     assert refused_not(environment={"GOFLAGS": "-modfile=other.mod"}, modules="download")
 
 
@@ -306,9 +306,9 @@ def test_a_credential_never_goes_with_a_way_that_runs_on_the_builder() -> None:
 
 def test_what_is_said_twice_is_refused() -> None:
     text = refused(private={"patterns": ["a.test"]}, environment={"GOPRIVATE": "b.test"})
-    assert "GOPRIVATE is said in build.private and in build.environment" in text
+    assert "GOPRIVATE is set in build.private and in build.environment" in text
     login = {"host": "git.example.test", "token": {"env": "TOKEN"}}
-    assert "twice" in refused(private={"logins": [login, login]})
+    assert "git.example.test has two entries; remove one" in refused(private={"logins": [login, login]})
 
 
 def test_a_password_in_an_address_is_refused() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.journal.chain import ZERO, split
-from gofallback.journal.read import Entry, chosen, entries, last_head
+from gofallback.journal.read import Entry, about, entries, last_head
 from gofallback.journal.verify import verify
 from gofallback.journal.writer import Head, Journal, JournalError
 
@@ -173,8 +173,8 @@ FULL = textwrap.dedent(
     from pathlib import Path
     from gofallback.journal.writer import Journal
 
-    path, told = Path(sys.argv[1]), []
-    journal = Journal(path, "r", say=told.append)
+    path, logged = Path(sys.argv[1]), []
+    journal = Journal(path, "r", log=logged.append)
     journal.write("started")
     room = path.stat().st_size + 60
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
@@ -185,7 +185,7 @@ FULL = textwrap.dedent(
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     journal.write("ended")
     assert (journal.count, journal.waiting) == (7, 0)
-    print(len(told), told[0])
+    print(len(logged), logged[0])
     """
 )
 
@@ -198,9 +198,9 @@ def test_a_disk_that_fills_up_neither_stops_the_run_nor_loses_a_line(path: Path)
     assert [entry.data.get("text", "") for entry in read(path)][1:-1] == [f"on a full disk {n}" for n in range(5)]
 
 
-def test_entries_are_chosen_by_host_and_service(path: Path) -> None:
+def test_entries_are_chosen_by_host(path: Path) -> None:
     journal = Journal(path, RUN)
     for host, service in ((None, None), ("t1", "hello"), ("t1", "twin"), ("t2", "hello")):
         journal.write("note", host=host, service=service)
-    assert [entry.number for entry in chosen(read(path), host="t1")] == [1, 2, 3]
-    assert [entry.number for entry in chosen(read(path), host="t1", service="hello")] == [1, 2]
+    assert [entry.number for entry in about(read(path), "t1")] == [1, 2, 3]
+    assert [entry.number for entry in about(read(path), None)] == [1, 2, 3, 4]

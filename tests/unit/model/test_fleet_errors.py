@@ -66,7 +66,7 @@ SERVICE_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a stamp that no linker can be told": (
         {"build": {"stamp": {"main.motto": 'it\'s "new"'}}},
-        'services.hello.build.stamp["main.motto"]: should not hold both kinds of quotes: go has no way to pass that to '
+        'services.hello.build.stamp["main.motto"]: should not hold both kinds of quotes: go cannot pass that to '
         f"the linker, got a string (not shown); change it in {FILE}",
     ),
     "a missing block": ({"health": None}, f"services.hello.health: is required and missing; add it in {FILE}"),
@@ -216,8 +216,8 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a Linux builder without a root": (
         {"services": [HELLO], "builder": {"os": "linux"}},
-        "builder: root is missing: os is linux, where it has no default; give a folder that the login may make, such "
-        "as /home/builder/gofallback, in group_data/ or the inventory",
+        "builder: root is missing: os is linux, where it has no default; name a folder that the login may create, "
+        "such as /home/builder/gofallback, in group_data/ or the inventory",
     ),
     "a builder root that is somebody's home": (
         {"services": [HELLO], "builder": {"root": "C:\\Users\\bob"}},
@@ -247,6 +247,15 @@ FLEET_CASES: dict[str, tuple[dict[str, Any], str]] = {
         {"services": [HELLO], "vulnerabilities": {"database": "/srv/vulndb"}},
         "vulnerabilities.database: should be a folder of the controller such as file:///srv/vulndb, got '/srv/vulndb'; "
         "change it in group_data/ or the inventory",
+    ),
+    "an environment that is no text": (
+        {"services": [HELLO], "environment": 5},
+        "environment: should be text, got an integer (not shown); put it in quotes; "
+        "change it in group_data/ or the inventory",
+    ),
+    "an environment without a name": (
+        {"services": [HELLO], "environment": None},
+        "environment: should be text, got null (not shown); change it in group_data/ or the inventory",
     ),
     "a key of ours with two letters swapped": (
         {"services": [HELLO], "trsut": {}},

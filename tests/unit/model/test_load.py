@@ -89,7 +89,9 @@ def test_odd_yaml_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    assert refused(tmp_path / "nowhere").endswith("nowhere: no such folder; it should hold one YAML file a service")
+    assert refused(tmp_path / "nowhere").endswith(
+        "nowhere: no such folder; it should hold one YAML file for each service"
+    )
 
 
 def test_the_services_of_this_project_are_valid() -> None:

@@ -41,7 +41,7 @@ def test_each_kind_of_store_is_taken(store: dict[str, Any]) -> None:
         ({"url": "file:///srv", "token": {"env": "T"}}, "token: not for file://"),
         (
             {"url": "s3://b", "token": {"env": "T"}},
-            "token: not for s3://; its credentials come by the usual chain of AWS",
+            "token: not for s3://; its credentials come from the usual chain of AWS",
         ),
         ({"url": "https://x/y", "token": {}}, "should have one of env and file"),
         ({"url": "https://x/y", "token": {"env": "A", "file": "b"}}, "should have one of env and file"),

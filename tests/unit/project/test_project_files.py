@@ -17,21 +17,11 @@ from gofallback.connectors.winssh import WinSSHConnector
 from gofallback.deploys.checks.readiness import _connectors
 from gofallback.deploys.run.setup import _fleet
 from gofallback.errors import RefusedError
-from gofallback.model import DataError, parse_fleet
+from gofallback.model import DataError, FleetParser, parse_fleet
+from gofallback.model.fleet import KEYS
 from tests.paths import PROJECT
 
 PYINFRA = Path(sys.executable).with_name("pyinfra")
-FLEET_KEYS = {
-    "environment",
-    "services",
-    "service_overrides",
-    "toolchain",
-    "builder",
-    "target",
-    "rollout",
-    "approval",
-    "freeze",
-}
 FLOW = ["preflight", "provision", "source", "build", "verify", "release", "activate", "confirm", "report"]
 
 
@@ -48,8 +38,7 @@ def test_the_production_example_loads_as_it_is_and_its_data_is_what_the_models_t
     hosts = {host["name"]: host["data"] for host in json.loads(done.stdout)}
     assert sorted(hosts) == ["app-1", "app-2", "app-3", "win-build-1", "win-build-2"]
     fleets = {
-        name: parse_fleet({key: value for key, value in data.items() if key in FLEET_KEYS})
-        for name, data in hosts.items()
+        name: parse_fleet({key: value for key, value in data.items() if key in KEYS}) for name, data in hosts.items()
     }
     assert all(fleet.environment == "production" for fleet in fleets.values())
     assert all(fleet.services["hello"].source.ref == "v1.1.0" for fleet in fleets.values())
@@ -61,9 +50,9 @@ def test_a_misspelt_key_of_ours_in_a_hosts_data_is_not_taken_for_somebody_elses(
     given = {"services": [], "rollot": {"canary": 1}, "monitoring": {}, "service": "hello", "ssh_user": "deploy"}
     host = SimpleNamespace(data=SimpleNamespace(dict=lambda: given))
     with pytest.raises(DataError, match=r"^rollot: unknown key, nearly 'rollout'"):
-        _fleet(cast(Any, host))
+        _fleet(cast(Any, host), FleetParser())
     del given["rollot"]
-    assert _fleet(cast(Any, host)).environment == "default"
+    assert _fleet(cast(Any, host), FleetParser()).environment == "default"
 
 
 def test_without_a_lab_the_default_inventory_says_how_to_raise_one(tmp_path: Path) -> None:

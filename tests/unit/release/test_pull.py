@@ -112,7 +112,7 @@ def test_data_that_cannot_be_pulled_with_is_refused(data: dict[str, Any], said: 
 
 def test_pulling_is_allowed_from_a_store_that_targets_reach() -> None:
     found = fleet(target={"delivery": "pull"}, publish={"stores": {"depot": STORE}})
-    assert found.publish.chosen(found.target.pull_from) == "depot" and found.target.pull_fallback == "push"
+    assert found.publish.store_name(found.target.pull_from) == "depot" and found.target.pull_fallback == "push"
 
 
 def item(tmp_path: Path) -> Item:

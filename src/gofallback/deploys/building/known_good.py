@@ -12,11 +12,11 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.compare import compare_files
-from gofallback.controller.store import file_sha256
 from gofallback.deploys.building import plan, production
 from gofallback.deploys.building.production import LiveBinary
 from gofallback.deploys.run.comparisons import fetch_file, label, record_folder, record_row, save_comparison
 from gofallback.deploys.run.context import Key, RunContext
+from gofallback.disk import file_sha256
 from gofallback.errors import GofallbackError
 from gofallback.operations.target.channel import BrokenError, run
 

@@ -60,16 +60,16 @@ def _row(ctx: RunContext, environment: str, rules: Approval, service: str, versi
         required=tally.required,
         by=[one.principal for one in tally.accepted],
         expires=min((one.expires for one in tally.accepted), default=None),
-        could_sign=list(tally.could_sign),
-        refused=list(tally.refused),
-        text=tally.line(),
+        could_sign=list(tally.remaining_signers),
+        refused=list(tally.rejected),
+        text=tally.summary(),
     )
 
 
 def _tally(ctx: RunContext, environment: str, rules: Approval, service: str, version: str) -> Tally:
-    desk = ApprovalPolicy(ctx.project, environment, rules)
+    policy = ApprovalPolicy(ctx.project, environment, rules)
     # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
     claimed = ctx.run.options.requester
-    requester = find_requester(desk.signers(), claimed, (), ()) if claimed else Requester()
+    requester = find_requester(policy.signers(), claimed, (), ()) if claimed else Requester()
     stored = [found.manifest for found in ctx.run.store.by_version(service, version)]
-    return desk.count(release_of(service, version, stored), requester, datetime.now(UTC))
+    return policy.count(release_of(service, version, stored), requester, datetime.now(UTC))

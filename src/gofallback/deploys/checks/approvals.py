@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from gofallback.approval.digest import ApprovalError, Release, release_of
-from gofallback.approval.keygen import keys_at_hand, uncommitted
+from gofallback.approval.keygen import has_uncommitted_changes, usable_keys
 from gofallback.approval.requester import Requester, find_requester
 from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.deploys.building.specs import services_in_use, specs_for
@@ -129,10 +129,12 @@ def _approval_problems(ctx: RunContext) -> Iterator[str]:
             continue
         what = f"{tally.release.service} {tally.release.version} for {environment}"
         if glass is not None:
-            _record_override(ctx, "break-glass", f"{what}: {tally.had()}", glass)
+            _record_override(ctx, "break-glass", f"{what}: {tally.progress()}", glass)
             continue
         way = f"gofallback approve {tally.release.version} --environment {environment}"
-        yield "\n".join([f"{what}: {tally.line()}; each of them: {way}", *(f"    {line}" for line in tally.refused)])
+        yield "\n".join(
+            [f"{what}: {tally.summary()}; each of them: {way}", *(f"    {line}" for line in tally.rejected)]
+        )
 
 
 def approval_rules(ctx: RunContext) -> Iterator[tuple[str, Approval, Service]]:
@@ -149,15 +151,15 @@ def approval_rules(ctx: RunContext) -> Iterator[tuple[str, Approval, Service]]:
 
 
 def _tally(ctx: RunContext, environment: str, rules: Approval, service: Service) -> Tally:
-    desk = ApprovalPolicy(ctx.project, environment, rules)
+    policy = ApprovalPolicy(ctx.project, environment, rules)
     release = _release_to_approve(ctx, service, environment, rules)
-    requester = _requester(ctx, desk)
+    requester = _requester(ctx, policy)
     ctx.run.note(f"requested by {requester}")
-    if uncommitted(desk.project, rules.signers):
+    if has_uncommitted_changes(policy.project, rules.signers):
         ctx.run.note(f"{rules.signers} has changes that are not committed")
-    tally = desk.count(release, requester, datetime.now(UTC))
+    tally = policy.count(release, requester, datetime.now(UTC))
     if tally.enough:
-        click.echo(f"    {service.name} {release.version} for {environment}: {tally.had()}", err=True)
+        click.echo(f"    {service.name} {release.version} for {environment}: {tally.progress()}", err=True)
     return tally
 
 
@@ -188,11 +190,11 @@ def _release_to_approve(ctx: RunContext, service: Service, environment: str, rul
     return release_of(service.name, version, stored, keys)
 
 
-def _requester(ctx: RunContext, desk: ApprovalPolicy) -> Requester:
+def _requester(ctx: RunContext, policy: ApprovalPolicy) -> Requester:
     files = {Path(str(key)).expanduser() for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
-    keys = ctx.once(_KEYS, lambda: keys_at_hand(files))
+    keys = ctx.once(_KEYS, lambda: usable_keys(files))
     users = {getpass.getuser(), os.environ.get("SUDO_USER", "")} - {""}
-    return find_requester(desk.signers(), ctx.run.options.requester, keys, users)
+    return find_requester(policy.signers(), ctx.run.options.requester, keys, users)
 
 
 def _record_approvals(ctx: RunContext, tally: Tally) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pyinfra.api.host import Host
 
 from gofallback.artifact.spec import BuildSpec
-from gofallback.controller.release_files import Place, collect_release_files
+from gofallback.controller.release_files import FileSources, collect_release_files
 from gofallback.deploys.building.specs import agent_for, specs_for
 from gofallback.deploys.releasing.stored import stored_agent, stored_of
 from gofallback.deploys.run.context import Key, RunContext
@@ -124,6 +124,6 @@ def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environme
         if source is None and any(file.repository is not None for file in service.files.values()):
             source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)
         from_commit = partial(commit_files, source) if source else None
-        return collect_release_files(service, Place(from_commit, ctx.project, ctx.run.home.files, context))
+        return collect_release_files(service, FileSources(from_commit, ctx.project, ctx.run.home.files, context))
 
     return ctx.once(_FILES(service.model_dump_json(), *sorted(context.items())), collect)

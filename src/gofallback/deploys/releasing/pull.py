@@ -104,7 +104,7 @@ def push_fallback(ctx: RunContext, host: Host, want: DesiredRelease) -> Callable
 
 def _store(ctx: RunContext, host: Host) -> tuple[str, PublishStore]:
     fleet = ctx.fleet(host)
-    name = fleet.publish.chosen(fleet.target.pull_from) if fleet.publish else None
+    name = fleet.publish.store_name(fleet.target.pull_from) if fleet.publish else None
     if fleet.publish is None or name is None:  # parse_fleet has refused this
         raise RefusedError("target.delivery: pull needs a store of `publish`")
     return name, fleet.publish.stores[name]

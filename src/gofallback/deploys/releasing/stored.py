@@ -29,7 +29,7 @@ def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored
         damaged.append(line)
         ctx.run.note(line)
 
-    store, version = ArtifactStore(ctx.run.home.artifacts, say=note_damaged), ctx.run.options.version
+    store, version = ArtifactStore(ctx.run.home.artifacts, log=note_damaged), ctx.run.options.version
     known = store.versions(service.name)
     newest = ", ".join(known[:5]) or "none; build one with deploys/fallback.py"
     if version is None:

@@ -78,7 +78,7 @@ def _ask(state: State, host: Host, ctx: RunContext, step: Step) -> None:
         answer = _wait_for_answer(state, ctx, folder, limit)
     finally:
         manual_gate.close_gate(folder)
-    if answer is not None and answer.word == "continue":
+    if answer is not None and answer.answer == "continue":
         ctx.run.emit(PauseEnded(wave=step.wave.name, by=answer.who))
         host.log(f"{answer.who} answered: continue")
         return

@@ -25,8 +25,8 @@ def open_journal(run: Run) -> None:
     """Open the journal and write what this run is about; once, when its first operation is executed."""
     path = run.home.journal(run.id)
     continued = path.is_file()
-    previous = None if continued else read.last_head(run.home.root / "runs", before=base_of(run.id))
-    run.journal = Journal(path, run.id, previous=previous, say=run.note)
+    previous = None if continued else read.last_head(run.home.runs, before=base_of(run.id))
+    run.journal = Journal(path, run.id, previous=previous, log=run.note)
     run.emit(RunStarted(how=_how(run), plan=_run_plan(run)))
     for row in run.overrides:
         run.emit(RuleOverridden(row=row))

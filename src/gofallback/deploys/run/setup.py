@@ -21,21 +21,14 @@ from gofallback.deploys.run.state import Run
 from gofallback.deploys.run.timing import StageCallbacks, Timeline
 from gofallback.errors import RefusedError
 from gofallback.git import git_command
-from gofallback.model import Fleet, parse_fleet
+from gofallback.model import Fleet, FleetParser
+from gofallback.model.fleet import KEYS
 from gofallback.pyinfra_patches.failures import go_on_after_failures
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.pyinfra_patches.order import in_program_order
 from gofallback.pyinfra_patches.speed import know_deploy_file
 from gofallback.redact import hide, secrets_in
 from gofallback.runid import base_of
-
-FLEET_KEYS = frozenset(
-    {
-        *("environment", "services", "service_overrides", "toolchain", "builder", "target"),
-        *("rollout", "approval", "freeze", "publish", "trust", "vulnerabilities"),
-    }
-)
-
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}(-\w+)?")
 _EXPECTED = (
@@ -72,13 +65,14 @@ def _group(state: State, name: str) -> list[Host]:
 def _make(state: State, command: Command) -> RunContext:
     for host in state.inventory:
         hide(secrets_in(host.data.dict()))
-    options = parse_options(state.inventory.get_override_data(), FLEET_KEYS)
+    options = parse_options(state.inventory.get_override_data(), frozenset(KEYS))
     hosts = {role: _group(state, role) for role in ("builders", "targets")}
     # The data of builders counts even where --limit leaves them out: it names the toolchain, part of an artifact's key.
-    fleets = {host.name: _fleet(host) for host in (*members(state, "builders"), *hosts["targets"])}
+    parser = FleetParser()
+    fleets = {host.name: _fleet(host, parser) for host in (*members(state, "builders"), *hosts["targets"])}
     for fleet in fleets.values():
         git_command.withhold(
-            name for service in fleet.services.values() for name in service.build.private.variables_named
+            name for service in fleet.services.values() for name in service.build.private.secret_variables
         )
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
     made = RunContext(run=run, state=state)
@@ -121,9 +115,9 @@ def _sort(host: Host, state: State, reachable: list[Host], unreachable: list[str
         unreachable.append(host.name)
 
 
-def _fleet(host: Host) -> Fleet:
-    # The keys of others too: parse_fleet tells a misspelt one from them. `--data` stands among them (service=hello).
-    return parse_fleet({key: value for key, value in host.data.dict().items() if key not in Options.model_fields})
+def _fleet(host: Host, parser: FleetParser) -> Fleet:
+    # The keys of others too: the parser finds a misspelt one among them. Host data also holds `--data` (service=hello).
+    return parser.parse({key: value for key, value in host.data.dict().items() if key not in Options.model_fields})
 
 
 def _check_services(made: RunContext, targets: list[Host]) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from gofallback.artifact.spec import BuildSpec
-from gofallback.controller.identity import who_runs
+from gofallback.controller.identity import user_at_host
 from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.deploys.run.commands import Command
@@ -107,7 +107,7 @@ class Run:
     """Host name to that host's parsed group data."""
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: str = ""
-    who: str = field(default_factory=who_runs)
+    who: str = field(default_factory=user_at_host)
     clock: Callable[[], float] = time.monotonic
     builder: str | None = None
     """Name of the builder in use."""
@@ -175,7 +175,7 @@ class Run:
     @property
     def store(self) -> ArtifactStore:
         """The controller's artifact store; a damaged artifact becomes a note of the run."""
-        return ArtifactStore(self.home.artifacts, say=self.note)
+        return ArtifactStore(self.home.artifacts, log=self.note)
 
     @property
     def why(self) -> str:

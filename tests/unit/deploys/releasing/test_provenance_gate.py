@@ -182,10 +182,10 @@ def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Pat
     ("trust", "told"),
     [
         ({"provenance": "maybe"}, "trust.provenance"),
-        ({"keys": ["-----BEGIN PRIVATE KEY-----\nAAAA\n"]}, "a private one never belongs into group data"),
+        ({"keys": ["-----BEGIN PRIVATE KEY-----\nAAAA\n"]}, "a private one never belongs in group data"),
         ({"keys": ["ssh-ed25519 AAAA me@here"]}, "should be a public key in PEM"),
         ({"key": []}, "trust.key"),
-        ({"twin": "required", "provenance": "off"}, "trust: twin: required has no meaning with provenance: off"),
+        ({"twin": "required", "provenance": "off"}, "trust: twin: required has no effect with provenance: off"),
     ],
 )
 def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, told: str) -> None:

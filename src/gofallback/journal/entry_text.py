@@ -1,4 +1,4 @@
-"""What an entry says, in one line for a person. Pure."""
+"""An entry of a journal as one line for a person. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 from gofallback.journal.read import Entry
 
-#: Said by the other columns of the table, or of use to programs only.
-_LEFT_OUT = frozenset({"previous_head", "head", "evidence", "identity", "options", "plan", "waves"})
+#: Shown in other columns of the table, or of use to programs only.
+_HIDDEN = frozenset({"previous_head", "head", "evidence", "identity", "options", "plan", "waves"})
 _MOST = 400
 
 
-def says(entry: Entry) -> str:
-    """One line: what matters of an event first, then its other keys."""
+def entry_text(entry: Entry) -> str:
+    """One line: the important keys of the event first, then the others."""
     data = dict(entry.data)
     parts: list[str] = []
     if entry.event in ("started", "resumed", "aborted"):
-        parts = _begun(data)
+        parts = _start_parts(data)
     elif entry.event == "wave":
         hosts = data.pop("hosts", None)
         parts = [f"{data.pop('name', '?')} {data.pop('state', '')}".strip()]
@@ -27,19 +27,17 @@ def says(entry: Entry) -> str:
     elif entry.event == "ended":
         parts = [f"{data.pop('verdict', '?')}, exit status {data.pop('exit', '?')}"]
     elif "release" in data or "live" in data:
-        parts = _release(data)
+        parts = _release_parts(data)
     reason = data.pop("reason", None) or data.pop("text", None)
     if reason:
         parts.append(_flat(reason))
     parts += [
-        f"{key}={_flat(value)}"
-        for key, value in data.items()
-        if key not in _LEFT_OUT and value not in (None, "", [], {})
+        f"{key}={_flat(value)}" for key, value in data.items() if key not in _HIDDEN and value not in (None, "", [], {})
     ]
     return _short(", ".join(part for part in parts if part))
 
 
-def _begun(data: dict[str, Any]) -> list[str]:
+def _start_parts(data: dict[str, Any]) -> list[str]:
     parts = [f"{data.pop('command', '')} by {data.pop('who', '?')}".strip()]
     why = data.pop("why", "")
     if why:
@@ -52,10 +50,10 @@ def _begun(data: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _release(data: dict[str, Any]) -> list[str]:
-    wanted, previous, live = (data.pop(key, None) for key in ("release", "previous", "live"))
-    parts = [f"{wanted or live or 'nothing'}" + (f" (before: {previous})" if previous and previous != wanted else "")]
-    if live and wanted and live != wanted:
+def _release_parts(data: dict[str, Any]) -> list[str]:
+    target, previous, live = (data.pop(key, None) for key in ("release", "previous", "live"))
+    parts = [f"{target or live or 'nothing'}" + (f" (before: {previous})" if previous and previous != target else "")]
+    if live and target and live != target:
         parts.append(f"{live} runs there")
     return parts
 
