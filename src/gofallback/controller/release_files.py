@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gofallback.model import DataError, ReleaseFile, Service
 from gofallback.model.binaries import FILE_NAME
 from gofallback.redact import holds_secret
-from gofallback.release.extra_file import Extra, as_text
+from gofallback.release.extra_file import ExtraFile, diffable
 from gofallback.source.select import SelectedFile, base_of, select
 
 #: Seconds after which a content that no run asked for is removed from the cache.
@@ -48,14 +48,14 @@ class FileError(DataError):
     """A file of a release cannot be had; one line."""
 
 
-def collect_release_files(service: Service, place: Place) -> dict[str, Extra]:
+def collect_release_files(service: Service, place: Place) -> dict[str, ExtraFile]:
     """Every file that ``files`` of a service names, by its path inside a release.
 
     Raises:
         DataError: one is not there, is no plain file, holds a secret, or does not render.
         OSError: the disk refuses.
     """
-    found: dict[str, Extra] = {}
+    found: dict[str, ExtraFile] = {}
     place.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=place.cache) as work:
         for target, wanted in service.files.items():
@@ -70,7 +70,7 @@ def collect_release_files(service: Service, place: Place) -> dict[str, Extra]:
 
 def _one(
     key: str, target: str, wanted: ReleaseFile, service: Service, place: Place, work: Path
-) -> Iterator[tuple[str, Extra]]:
+) -> Iterator[tuple[str, ExtraFile]]:
     every = list(_sources(key, target, wanted, place, work))
     if not target.endswith("/") and len(every) > 1:
         raise FileError(
@@ -154,12 +154,12 @@ def _line(error: BaseException) -> str:
     return f" line {number}" if number else ""
 
 
-def _kept(key: str, one: SelectedFile, cache: Path) -> Extra:
+def _kept(key: str, one: SelectedFile, cache: Path) -> ExtraFile:
     """Under its content's name; what was there before may be damaged, so it is replaced."""
     with one.local.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     size = one.local.stat().st_size
-    shown = as_text(one.local.read_bytes()) if size <= _CHUNK else None
+    shown = diffable(one.local.read_bytes()) if size <= _CHUNK else None
     if shown is not None and holds_secret(shown.decode()):
         raise FileError(
             f"{key}: {one.path} holds what looks like a secret, and everybody on a target can read it; put it into "
@@ -167,7 +167,7 @@ def _kept(key: str, one: SelectedFile, cache: Path) -> Extra:
         )
     kept = cache / digest
     one.local.replace(kept)
-    return Extra(digest, size, kept, one.mode, shown)
+    return ExtraFile(digest, size, kept, one.mode, shown)
 
 
 def _written(work: Path, reader: IO[bytes]) -> Path:

@@ -117,7 +117,7 @@ def test_everything_that_a_target_tells_is_read() -> None:
     assert state.free == {"/tmp": 100 * 1024, "/opt/hello": 2048 * 1024}
     hello = state.services["hello"]
     assert (hello.user_exists, hello.current, hello.last_good) == (True, "v1-aaaaaaaa", "v1-aaaaaaaa")
-    assert set(hello.releases) == {"v1-aaaaaaaa", "v2-bbbbbbbb"} and hello.leftovers == (".tmp-v3-cccccccc-r1",)
+    assert set(hello.releases) == {"v1-aaaaaaaa", "v2-bbbbbbbb"} and hello.stale_uploads == (".tmp-v3-cccccccc-r1",)
     assert (hello.releases["v1-aaaaaaaa"].sha256, hello.releases["v1-aaaaaaaa"].version) == (SHA, "v1")
     assert hello.bad == {"v2-bbbbbbbb": "crashed"}
     assert (hello.unit.active, hello.unit.pid, hello.unit.restarts, hello.unit.enabled) == (
@@ -129,7 +129,7 @@ def test_everything_that_a_target_tells_is_read() -> None:
     assert hello.unit.since == pytest.approx(1000.0)
     assert str(hello.lease) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
     assert hello.lease is not None
-    assert (hello.lease.number, hello.lease.silent, hello.lease.expires_in, hello.lease.lapsed) == (3, 2.5, 27.5, False)
+    assert (hello.lease.number, hello.lease.age, hello.lease.expires_in, hello.lease.expired) == (3, 2.5, 27.5, False)
     assert hello.activating == "v2-bbbbbbbb"
     assert hello.health is not None and not hello.health.healthy and "status 500" in hello.health.reason
     assert hello.outcome == {"state": "confirmed"}
@@ -197,7 +197,7 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
     assert state.kernel and state.machine and state.boot_id and state.free[str(home)] > 0 and state.free["/tmp"] > 0
     hello, shop = state.services["hello"], state.services["shop"]
     assert hello.current == "v1-aaaaaaaa" and hello.bad == {"v1-aaaaaaaa": "it broke"}
-    assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and hello.leftovers == (".tmp-v2-x-run",)
+    assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and hello.stale_uploads == (".tmp-v2-x-run",)
     page = "lib/web/the [id] page.html"
     assert set(hello.files) == {"conf/environment", "conf/health.json", "manifest.json", page}
     programs = {"bin/hello", "lib/gofallback-agent", "conf/environment", "conf/health.json"}

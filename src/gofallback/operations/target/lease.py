@@ -1,4 +1,4 @@
-"""Takes, keeps and gives back the leases of a target's services; `release.lease_script` is the other end.
+"""Takes, keeps and gives back the leases of a target's services; `lease.script` is the other end.
 
 All leases of a run on one target hang on one channel: it renews with every heartbeat, and they are given back when it
 ends. A number is known as long as the run lives, lease or no lease: it is what fences late writes.
@@ -18,7 +18,7 @@ from pyinfra.api.state import State
 
 from gofallback.journal.events import Event, LeaseTaken, LeaseTakenOver
 from gofallback.lease import holder
-from gofallback.lease.script import HEARTBEAT, Terms, hold
+from gofallback.lease.script import HEARTBEAT, LeaseRequest, hold
 from gofallback.operations.target.channel import BrokenError, TargetCommand, alive, reconnect
 
 #: Gets the name of an event of the journal, and its own keys.
@@ -30,7 +30,7 @@ class _Held:
 
     command: TargetCommand
     numbers: dict[str, int]
-    terms: Terms
+    terms: LeaseRequest
     sudo: bool
     renewed: float
     """When the word was sent that the target last answered; `time.monotonic`."""
@@ -86,7 +86,7 @@ def acquire(
     if held is not None and held.lost() is None and wanted <= held.numbers.keys():
         return True
     since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    terms = Terms(run_id, who, since, ttl, takeover) if held is None else held.terms
+    terms = LeaseRequest(run_id, who, since, ttl, takeover) if held is None else held.terms
     before = held.numbers if held is not None else {}
     if held is not None:
         _end(held)
@@ -142,7 +142,7 @@ def number(host: Host, service: str) -> int:
 
 
 def _take(
-    state: State, host: Host, asked: dict[str, int], terms: Terms, sudo: bool, emit: Callable[[Event], None] | None
+    state: State, host: Host, asked: dict[str, int], terms: LeaseRequest, sudo: bool, emit: Callable[[Event], None] | None
 ) -> str:
     """Why it did not work; empty: it did."""
     sent = time.monotonic()
@@ -185,7 +185,7 @@ def _take(
     return ""
 
 
-def _answer(command: TargetCommand) -> holder.Answer:
+def _answer(command: TargetCommand) -> holder.LeaseResult:
     said = []
     for line in command.lines():
         if line is None:
@@ -193,7 +193,7 @@ def _answer(command: TargetCommand) -> holder.Answer:
         said.append(line)
         if line == "held":
             break
-    return holder.read(said)
+    return holder.parse_result(said)
 
 
 def _end(held: _Held) -> None:
@@ -224,7 +224,7 @@ def _keep(held: _Held) -> None:
             line = next(lines, "")
             while line is not None:
                 kind, _, rest = line.partition("\t")
-                fence = holder.fenced([line])
+                fence = holder.parse_fenced([line])
                 if fence is not None or not line:
                     held.fenced = str(fence) if fence is not None else None
                     held.ended = held.fenced or "its connection ended"

@@ -11,14 +11,20 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.lease.holder import fenced
+from gofallback.lease.holder import parse_fenced
 from gofallback.model.unit import HARDENING
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError, TargetCommand, run
 from gofallback.release import pull
 from gofallback.release.archive import archive
 from gofallback.release.upload import Upload
-from gofallback.release.upload_script import abandon, failure, finish, receive, unit_problems
+from gofallback.release.upload_script import (
+    discard_script,
+    install_script,
+    parse_failure,
+    receive_script,
+    unit_problems,
+)
 
 _MB = 1_000_000
 #: Seconds between two lines about an upload's progress.
@@ -72,23 +78,23 @@ def _put(state: State, host: Host, upload: Upload, sudo: bool, pushed: Callable[
     """Why the release is not there; empty: it is."""
     began = time.monotonic()
     upload, lines = _sent(state, host, upload, sudo, pushed)
-    if late := fenced(lines):
+    if late := parse_fenced(lines):
         return f"{late}; nothing was changed"
-    if failed := failure(lines):
+    if failed := parse_failure(lines):
         return _explain(host, upload, *failed)
     if "received" not in lines:
         return f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again"
     said = [line.partition("\t")[2] for line in lines if line.startswith("verify\t")]
     problems = unit_problems(said, upload.files.units, HARDENING)
     if problems:
-        run(state, host, abandon(upload), sudo=sudo)
+        run(state, host, discard_script(upload), sudo=sudo)
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return (
             f"systemd-analyze verify refuses {problems[0]}{more}; correct the service's unit data, nothing was changed"
         )
-    code, lines = run(state, host, finish(upload), sudo=sudo)
-    if late := fenced(lines):
-        run(state, host, abandon(upload), sudo=sudo)
+    code, lines = run(state, host, install_script(upload), sudo=sudo)
+    if late := parse_fenced(lines):
+        run(state, host, discard_script(upload), sudo=sudo)
         return f"{late}; nothing was changed"
     if code:
         return f"could not be renamed into place: {(lines or ['no reason given'])[-1]}"
@@ -106,14 +112,16 @@ def _sent(
     """The upload as it went in the end, and what the target said: all of it is sent where what the target had is
     damaged, and it is pushed where it could not be pulled."""
     lines = _transfer(state, host, upload, sudo)
-    failed = None if fenced(lines) else failure(lines)
-    if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
+    failed = None if parse_fenced(lines) else parse_failure(lines)
+    if failed and failed[0] == "hash" and any(program.copies for program in (*upload.programs, *upload.extra_files)):
         host.log(f"release {upload.files.id}: what the target had is not what it should be; everything is sent")
-        programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
-        upload = replace(upload, programs=programs, extras=extras)
+        programs, extras = (
+            tuple(replace(one, copies=()) for one in of) for of in (upload.programs, upload.extra_files)
+        )
+        upload = replace(upload, programs=programs, extra_files=extras)
         lines = _transfer(state, host, upload, sudo)
-        failed = failure(lines)
-    if failed and failed[0] in pull.STORES and pushed:
+        failed = parse_failure(lines)
+    if failed and failed[0] in pull.STORE_FAILURES and pushed:
         why = _explain(host, upload, *failed)
         host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
         pushed(why)
@@ -123,7 +131,7 @@ def _sent(
 
 
 def _transfer(state: State, host: Host, upload: Upload, sudo: bool) -> list[str]:
-    with closing(TargetCommand(state, host, receive(upload), sudo=sudo)) as remote:
+    with closing(TargetCommand(state, host, receive_script(upload), sudo=sudo)) as remote:
         if remote.send(_with_progress(host, upload)):
             if upload.fetched:
                 # Its input stays open: its end would tell the agent that nobody wants the file any more.
@@ -162,13 +170,13 @@ def _with_progress(host: Host, upload: Upload) -> Iterator[bytes]:
 
 
 def _explain(host: Host, upload: Upload, kind: str, text: str) -> str:
-    if kind in pull.STORES and upload.fetched:
-        return pull.explain(kind, text, upload.fetched[0].source)
+    if kind in pull.STORE_FAILURES and upload.fetched:
+        return pull.failure_message(kind, text, upload.fetched[0].source)
     if kind == "disk":
         return f"the disk is full: {text}; free space on {host.name} and run the same command again"
     if kind == "hash":
         path, _, found = text.rpartition(" ")
-        every = (*upload.programs, *upload.extras)
+        every = (*upload.programs, *upload.extra_files)
         wanted = next((program.sha256 for program in every if program.path == path), "?")
         sums = f"sha256 {found or 'of nothing'} there, {wanted} here"
         return f"{path} changed on the way: {sums}; nothing was changed, run again"
