@@ -197,10 +197,10 @@ def attempt(link: Target, source: PullSource, **more: Any) -> bool:
         (
             "private/x",
             {"headers": {"Authorization": "Bearer canary-wrong"}},
-            "401 Unauthorized; the store refuses nobody",
+            "401 Unauthorized; the store refuses an anonymous reader",
         ),
-        ("hidden/x", {}, "404 Not Found; it was published, and is not there for nobody"),
-        ("spoiled/x", {}, "expected; that is not what was published"),
+        ("hidden/x", {}, "404 Not Found; it was published, and is not there for an anonymous reader"),
+        ("spoiled/x", {}, "; that is not what was published; find out what changes files on the way"),
         ("slow/x", {"deadline": 3}, "not done within 3 s"),
         ("open/x", {"url": "http://127.0.0.1:9/x"}, "connection refused; tried 2 times; is 127.0.0.1:9 up"),
         ("open/x", {"url": "http://store.invalid/x"}, "lookup store.invalid"),

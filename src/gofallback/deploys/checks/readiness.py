@@ -172,7 +172,7 @@ def _refuse(host: Host, problems: list[str]) -> None:
 
 
 def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
-    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
+    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `upload_problems`.
 
     A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
     lease ends by itself. Which of the two it is shows within a heartbeat.

@@ -45,7 +45,7 @@ def put_release(
     Args:
         state: pyinfra's.
         host: the target; the service's lease is held (`operations.lease`).
-        upload: from `release.sending.upload_for`, or a function that makes it when the step runs (the artifact is known
+        upload: from `release.upload_plan.upload_for`, or a function that makes it when the step runs (the artifact is known
             then); None means that there is nothing to do.
         sudo: `target.sudo`.
         tell: gets the line that says why it failed, for the run's record.
