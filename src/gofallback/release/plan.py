@@ -13,7 +13,7 @@ from gofallback.release.drift import artifact_mismatches, damage, liveness_probl
 from gofallback.release.render import ReleaseFiles
 from gofallback.release.state import ServiceState
 
-Kind = Literal["user", "upload", "repair", "switch", "restart", "refuse"]
+Kind = Literal["user", "upload", "repair", "switch", "restart"]
 
 
 @dataclass(frozen=True)

@@ -16,18 +16,15 @@ class TargetFile:
 
     content: bytes
     mode: int
-    owner: str = "root"
 
 
 @dataclass(frozen=True)
 class UnitState:
     """One unit, as systemd reports it."""
 
-    load: str = "not-found"
     active: str = "inactive"
     sub: str = "dead"
     enabled: str = ""
-    pid: int = 0
     restarts: int = 0
     since: float | None = None
     """Seconds it has been active; None if it is not."""
@@ -85,8 +82,6 @@ class ServiceState:
     lease: Holder | None = None
     activating: str | None = None
     """Release of an activation in progress; its record says more."""
-    stale_uploads: tuple[str, ...] = ()
-    """Folder names of unfinished uploads."""
     health: HealthResult | None = None
 
     @property
@@ -128,7 +123,6 @@ class TargetState:
     systemd: int = 0
     free: Mapping[str, int] = field(default_factory=dict)
     """Free bytes of the file system below a path: /tmp and each service's home."""
-    boot_id: str = ""
     now: float = 0.0
     """The target's clock, seconds since 1970."""
     missing: tuple[str, ...] = ()

@@ -71,7 +71,6 @@ def _parse(lines: Iterable[str], services: Iterable[Service]) -> TargetState:
         libc_version=libc_version.strip(),
         systemd=int("".join(ch for ch in first.get("systemd", ["0"])[0].split(".")[0] if ch.isdigit()) or 0),
         free={path: int(kib) * 1024 for path, kib in rows.get("free", []) if kib.isdigit()},
-        boot_id=first.get("boot", [""])[0],
         now=now,
         missing=tuple(values[0] for values in rows.get("missing", [])),
         agents=frozenset(values[0] for values in rows.get("agent", [])),
@@ -101,11 +100,9 @@ def _unit(block: dict[str, str]) -> UnitState:
     active = block.get("ActiveState", "inactive")
     entered = number("ActiveEnterTimestampMonotonic") / 1e6
     return UnitState(
-        load=block.get("LoadState", "not-found"),
         active=active,
         sub=block.get("SubState", "dead"),
         enabled=block.get("UnitFileState", ""),
-        pid=number("MainPID"),
         restarts=number("NRestarts"),
         since=max(0.0, float(block["uptime"]) - entered) if active == "active" and entered else None,
     )
@@ -125,7 +122,7 @@ def _files(encoded: str) -> dict[str, TargetFile]:
                     if size > _TOTAL_LIMIT:
                         raise tarfile.ReadError(f"larger than {_TOTAL_LIMIT >> 20} MiB")
                     path = "/" + member.name.lstrip("/")
-                    files[path] = TargetFile(reader.read(), member.mode & 0o7777, member.uname or str(member.uid))
+                    files[path] = TargetFile(reader.read(), member.mode & 0o7777)
     except (tarfile.TarError, binascii.Error, zlib.error, EOFError, OSError) as error:
         raise StateError(f"the target's answer holds no readable archive ({error}); run again") from None
     return files
@@ -203,6 +200,5 @@ def _service(
         last_good=good.content.decode(errors="replace").strip() or None if good else None,
         lease=_lease(next(iter(rows_of("lease")), []), next(iter(rows_of("renewed")), [])),
         activating=(activation.get("Description", "").removeprefix(ACTIVATING) or "unknown") if busy else None,
-        stale_uploads=tuple(folder for folder in folders if folder.startswith(".tmp-")),
         health=HealthResult(checked[0] == "0", "\t".join(checked[1:])) if checked else None,
     )

@@ -14,7 +14,7 @@ from gofallback.release.render import unit_names
 
 UNIT_FOLDER = "/etc/systemd/system"
 RECORDS = "/var/lib/gofallback"
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,NRestarts,UnitFileState,ActiveEnterTimestampMonotonic"
+_PROPERTIES = "Id,ActiveState,SubState,NRestarts,UnitFileState,ActiveEnterTimestampMonotonic"
 
 _HEAD = r"""
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -28,7 +28,6 @@ if [ -z "$libc" ]; then for f in /lib/ld-musl-*.so.1; do
 if [ -z "$libc" ]; then for f in /lib64/ld-linux*.so.* /lib/ld-linux*.so.*; do [ -e "$f" ] && libc=glibc; done; fi
 say libc "$libc"
 say systemd "$(systemctl --version | { read -r a b c; echo "$b"; })"
-read -r boot </proc/sys/kernel/random/boot_id; say boot "$boot"
 read -r up rest </proc/uptime; say clock "$(date +%s)" "$up"
 for p in tar gzip base64 sha256sum find flock systemd-run systemd-analyze systemctl useradd stat df; do
   command -v $p >/dev/null || say missing $p; done
@@ -67,7 +66,7 @@ one() {
   place=$2; while [ ! -d "$place" ]; do place=${place%/*}; [ -n "$place" ] || place=/; done
   say free "$2" "$(df -Pk "$place" | { read -r a; read -r a b c free rest; echo "$free"; })"
   [ -L "$2/current" ] && say current "$1" "$(readlink "$2/current")"
-  for r in "$2"/releases/* "$2"/releases/.tmp-*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
+  for r in "$2"/releases/*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
   if [ -e "/var/lib/gofallback/$1/lease" ]; then
     read -r up rest </proc/uptime
     say lease "$1" "$up" "$(cat "/var/lib/gofallback/$1/lease")"

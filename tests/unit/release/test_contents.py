@@ -45,7 +45,7 @@ def release(config: str = "level: info\n", **changes: Any) -> ReleaseFiles:
 
 def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
     """A target on which a release is live, healthy and undamaged."""
-    active = UnitState(load="loaded", active="active", sub="running", enabled="enabled", pid=7, since=60.0)
+    active = UnitState(active="active", sub="running", enabled="enabled", since=60.0)
     base = "/opt/hello/current"
     texts = {path: TargetFile(file.content, file.mode) for path, file in of.files.items()}
     texts |= {path: TargetFile(one.text, one.mode) for path, one in of.extra_files.items() if one.text is not None}

@@ -35,7 +35,7 @@ def files(version: str = "v2", **changes: Any) -> ReleaseFiles:
 
 def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
     """A target on which a release is live, healthy and as it should be."""
-    active = UnitState(load="loaded", active="active", sub="running", enabled="enabled", pid=7, since=60.0)
+    active = UnitState(active="active", sub="running", enabled="enabled", since=60.0)
     base = "/opt/hello/current"
     paths = [base, f"{base}/bin", f"{base}/lib", f"{base}/conf", f"{base}/bin/hello", f"{base}/{AGENT}"]
     state = ServiceState(

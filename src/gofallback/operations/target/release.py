@@ -45,8 +45,8 @@ def put_release(
     Args:
         state: pyinfra's.
         host: the target; the service's lease is held (`operations.lease`).
-        upload: from `release.upload_plan.upload_for`, or a function that makes it when the step runs (the artifact is known
-            then); None means that there is nothing to do.
+        upload: from `release.upload_plan.upload_for`, or a function that makes it when the step runs (the artifact is
+            known then); None means that there is nothing to do.
         sudo: `target.sudo`.
         tell: gets the line that says why it failed, for the run's record.
         pushed: what cannot be pulled is pushed, and this gets the line that says why; None: then it failed.
