@@ -47,8 +47,7 @@ def plan_steps(
     expected = contents(desired, extra_binaries)
     if not state.user_exists:
         steps.append(Step("user", f"create the system user {service.user}"))
-    live = state.current == desired.id
-    if live:
+    if state.current == desired.id:
         problems = damage(state, desired, service, sha256, expected)
     else:
         problems = artifact_mismatches(state, desired, sha256, expected)
@@ -60,19 +59,22 @@ def plan_steps(
     elif problems:
         text = f"upload release {desired.id} again: {'; '.join(problems)}"
         steps.append(Step("repair", text, files_diff(state, desired)))
-    if not live:
+    return steps + _activation(state, desired, programs_changed=bool(problems))
+
+
+def _activation(state: ServiceState, desired: ReleaseFiles, *, programs_changed: bool) -> list[Step]:
+    """The switch to the desired release, or its restart, or nothing."""
+    if state.current != desired.id:
         failed = state.bad.get(desired.id)
         note = f" (it failed here before: {failed})" if failed else ""
         text = f"switch {state.current or 'no release'} -> {desired.id}{note}, restart {desired.service}"
-        steps.append(Step("switch", text, _units_diff(state, desired)))
-    elif reasons := [
-        *unit_drift(state, desired.units),
-        *liveness_problems(state, desired),
-        *(["its programs changed"] if problems else []),
-    ]:
-        text = f"activate release {desired.id} again: {'; '.join(reasons)}"
-        steps.append(Step("restart", text, _units_diff(state, desired)))
-    return steps
+        return [Step("switch", text, _units_diff(state, desired))]
+    reasons = [*unit_drift(state, desired.units), *liveness_problems(state, desired)]
+    if programs_changed:
+        reasons.append("its programs changed")
+    if not reasons:
+        return []
+    return [Step("restart", f"activate release {desired.id} again: {'; '.join(reasons)}", _units_diff(state, desired))]
 
 
 def _binary_note(state: ServiceState, sha256: str, expected: Mapping[str, str]) -> str:
