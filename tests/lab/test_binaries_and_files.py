@@ -130,7 +130,7 @@ def test_another_configuration_alone_is_a_release_of_its_own_and_sends_no_binary
     assert "logo.bin" not in plain.output
     result = released.run("rollout", "--data", "version=v1.0.0", values={"level": "debug"})
     assert result.code == 0, result.output
-    result.line(r"the binary is there already and 1 of \d further files")
+    result.line(r"the binary is there already and 1 of \d extra files")
     result.line(r"release v1.0.0-\w+ uploaded: 0.0 MB")
     assert live(released) != before and "level = debug" in released.answer()
     assert released.there(f"stat -c %i {RELEASE}/bin/ledger {RELEASE}/bin/ledger-ctl") == inode

@@ -23,7 +23,7 @@ TTL = 3
 ONE, TWO = "20261122T031244Z-0001", "20261122T031300Z-0002"
 HOLDER = """
 import sys, time
-from gofallback.controller.etcd import EtcdLease
+from gofallback.etcd.lease import EtcdLease
 lease = EtcdLease(sys.stdin.readline().strip(), "prod", ["hello"], 3, sys.argv[1], "bo@ctl2")
 lease.acquire()
 print("held", flush=True)

@@ -17,13 +17,13 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.journal.events import LeaseTaken, LeaseTakenOver
-from gofallback.lease.holder import fenced
+from gofallback.lease.holder import parse_fenced
 from gofallback.operations.target import lease
 from gofallback.operations.target.activate import TargetHost, activate
 from gofallback.operations.target.channel import reconnect, run
 from gofallback.operations.target.release import put_release
 from gofallback.release.activation import Order
-from gofallback.release.upload_script import finish
+from gofallback.release.upload_script import install_script
 from tests.lab.pyinfra_host import connected
 from tests.lab.target import Target, hello, wait
 from tests.paths import PROJECT
@@ -90,7 +90,7 @@ def test_a_second_run_is_refused_with_the_name_of_the_first_until_that_is_killed
         assert f"hello is leased to run {ONE} of bo@ctl2 since 20" in line
         assert f"wait for it to end, or take over: --data takeover={ONE}" in line
         seen = target.see(hello()).lease
-        assert seen is not None and (seen.run_id, seen.number, seen.lapsed) == (ONE, 1, False)
+        assert seen is not None and (seen.run_id, seen.number, seen.expired) == (ONE, 1, False)
         assert target.see(hello(name="shop")).lease is None, "all services, or none"
         time.sleep(TTL + 2)
         assert not take(target, TWO), "heartbeats keep it past its ttl"
@@ -129,8 +129,8 @@ def test_a_run_cut_off_for_longer_than_the_ttl_is_fenced_when_its_network_comes_
         assert late in target.said.lines[-1] and "nothing was changed" in target.said.lines[-1]
         assert machine.run("ls -A /opt/hello/releases").stdout == ""
         machine.run(f"mkdir -p {upload.temporary}")
-        code, lines = run(target.state, target.host, finish(dataclasses.replace(upload, number=1)), sudo=True)
-        assert code == 76 and str(fenced(lines)) == late
+        code, lines = run(target.state, target.host, install_script(dataclasses.replace(upload, number=1)), sudo=True)
+        assert code == 76 and str(parse_fenced(lines)) == late
         assert not lease.renew(target.state, target.host)
         assert files.id not in machine.run("ls -A /opt/hello/releases").stdout.split()
         assert written(target)[:2] == ["2", TWO]
@@ -216,7 +216,7 @@ def test_a_full_disk_gives_no_lease_and_keeps_and_ends_one_that_was_given(target
         assert lease.is_held(target.host), "renewals need no disk"
         lease.release(target.state, target.host)
         found = target.see(hello()).lease
-        assert found is None or found.lapsed, "nobody has to wait"
+        assert found is None or found.expired, "nobody has to wait"
     finally:
         machine.free_disk()
     assert take(target, TWO)

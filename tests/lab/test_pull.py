@@ -14,7 +14,7 @@ import pytest
 
 from gofallback.model.publish import PublishStore
 from gofallback.operations.target.release import put_release
-from gofallback.release.pull import Source
+from gofallback.release.pull import PullSource
 from tests.lab.fleet import Fleet, Result
 from tests.lab.pyinfra_host import connected
 from tests.lab.s3_stores import Endpoint, moto, swift
@@ -167,7 +167,7 @@ def link(stocked: Fleet) -> Iterator[Target]:
         yield Target(stocked.lab, state, hosts[0], said)
 
 
-def source_at(web: Nginx, path: str, **more: Any) -> Source:
+def source_at(web: Nginx, path: str, **more: Any) -> PullSource:
     """A source with the binary of v1.1.0 in the store, whatever targets then get."""
     from tests.lab.programs import program
 
@@ -177,16 +177,16 @@ def source_at(web: Nginx, path: str, **more: Any) -> Source:
     place.chmod(0o644)
     given: dict[str, Any] = {"timeout": 2, "attempts": 2, "deadline": 30, "headers": {}, **more}
     url = given.pop("url", f"{web.url}/{path}")
-    return Source("depot", url.split("/")[2], url, **given)
+    return PullSource("depot", url.split("/")[2], url, **given)
 
 
-def attempt(link: Target, source: Source, **more: Any) -> bool:
+def attempt(link: Target, source: PullSource, **more: Any) -> bool:
     link.said.lines.clear()
     link.lab.targets[0].run("rm -rf /opt/hello/releases/*")
     _, upload = link.upload(hello(), "v1.1.0")
     assert upload is not None
     programs = tuple(
-        replace(one, source=source if one.path == "bin/hello" else None, have=()) for one in upload.programs
+        replace(one, source=source if one.path == "bin/hello" else None, copies=()) for one in upload.programs
     )
     return put_release(link.state, link.host, replace(upload, programs=programs, **more))
 
@@ -197,10 +197,10 @@ def attempt(link: Target, source: Source, **more: Any) -> bool:
         (
             "private/x",
             {"headers": {"Authorization": "Bearer canary-wrong"}},
-            "401 Unauthorized; the store refuses nobody",
+            "401 Unauthorized; the store refuses an anonymous reader",
         ),
-        ("hidden/x", {}, "404 Not Found; it was published, and is not there for nobody"),
-        ("spoiled/x", {}, "expected; that is not what was published"),
+        ("hidden/x", {}, "404 Not Found; it was published, and is not there for an anonymous reader"),
+        ("spoiled/x", {}, "; that is not what was published; find out what changes files on the way"),
         ("slow/x", {"deadline": 3}, "not done within 3 s"),
         ("open/x", {"url": "http://127.0.0.1:9/x"}, "connection refused; tried 2 times; is 127.0.0.1:9 up"),
         ("open/x", {"url": "http://store.invalid/x"}, "lookup store.invalid"),
@@ -246,5 +246,5 @@ def test_a_disk_that_fills_up_under_way_is_said_as_such(link: Target, web: Nginx
 
 
 def test_the_data_of_a_store_never_shows_a_token() -> None:
-    assert "canary" not in repr(Source("s", "h", "https://h/?X=canary", {"A": "canary"}))
+    assert "canary" not in repr(PullSource("s", "h", "https://h/?X=canary", {"A": "canary"}))
     assert PublishStore.model_validate({"url": "https://x/y", "read_token": {"env": "A"}}).read_token

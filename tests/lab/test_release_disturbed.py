@@ -18,7 +18,7 @@ import pytest
 from gofallback.operations.target.activate import describe
 from gofallback.operations.target.release import put_release
 from gofallback.operations.target.smoke import smoke_test
-from gofallback.release.plan import diff
+from gofallback.release.plan import plan_steps
 from gofallback.release.upload import Upload
 from lab import Lab
 from tests.lab.conftest import fresh_name
@@ -186,7 +186,7 @@ def test_a_release_goes_live_on_an_older_and_on_a_newer_debian(suite: str) -> No
         files = target.put(of, "v1.0.0")
         assert smoke_test(state, hosts[0], of, files.id, "v1.0.0", "run-1"), said.text
         assert target.activate(of, files.id, "run-1").ok
-        assert diff(target.see(of), files, of, None) == [] and target.answers() == "ok v1.0.0"
+        assert plan_steps(target.see(of), files, of, None) == [] and target.answers() == "ok v1.0.0"
         _, refused = target.upload(hello(unit={"directives": {"Restrat": "always"}}), "v1.1.0")
         assert refused is not None and not put_release(state, hosts[0], refused)
         assert "Restrat" in said.lines[-1] and "\x1b" not in said.lines[-1]

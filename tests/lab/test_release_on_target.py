@@ -14,7 +14,7 @@ from gofallback.operations.target.activate import describe
 from gofallback.operations.target.release import put_release
 from gofallback.operations.target.smoke import smoke_test
 from gofallback.release.activation import ActivationOutcome
-from gofallback.release.plan import diff
+from gofallback.release.plan import plan_steps
 from gofallback.release.upload_plan import LocalProgram
 from gofallback.rollout.rollback import rollback_goals
 from tests.lab.programs import program
@@ -54,7 +54,7 @@ def test_a_second_identical_run_has_nothing_to_do_and_costs_one_round_trip(targe
     files = target.live(of, "v1.0.0")
     before = target.host.connector_data["round_trips"]
     state = target.see(of)
-    assert diff(state, files, of, program("hello", "v1.0.0").sha256) == []
+    assert plan_steps(state, files, of, program("hello", "v1.0.0").sha256) == []
     assert target.upload(of, "v1.0.0")[1] is None
     assert target.host.connector_data["round_trips"] - before <= 2
     assert state.health is not None and state.health.healthy
@@ -194,7 +194,7 @@ def test_a_release_that_is_not_well_goes_back_by_itself(target: Target, fault: s
     assert outcome.evidence and outcome.reason
     assert target.answers() == "ok v1.0.0"
     state = target.see(hello())
-    assert state.current == good.id and files.id in state.bad and diff(state, good, hello(), None) == []
+    assert state.current == good.id and files.id in state.bad and plan_steps(state, good, hello(), None) == []
     # the cause gone, the same steps bring a good release
     assert target.live(hello(), "v1.2.0").id == target.see(hello()).current
 
@@ -271,12 +271,12 @@ def test_a_change_of_the_live_binary_is_seen_however_often_it_was_looked_at_befo
     # one byte, with size and mtime put back
     machine.run(f"cp -p {binary} /root/was; printf '!' | dd of=/root/was bs=1 seek=5000 conv=notrunc status=none")
     machine.run(f"touch -r {binary} /root/was; mv /root/was {binary}")
-    steps = diff(target.see(of), files, of, sha256)
+    steps = plan_steps(target.see(of), files, of, sha256)
     assert [step.kind for step in steps] == ["repair", "restart"] and "bin/hello has sha256" in steps[0].text
     upload = target.upload(of, "v1.0.0")[1]
     assert upload is not None and put_release(target.state, target.host, upload), target.said.text
     assert target.activate(of, files.id, "run-repair").ok
-    assert diff(target.see(of), files, of, sha256) == []
+    assert plan_steps(target.see(of), files, of, sha256) == []
 
 
 def test_the_timer_keeps_looking_as_the_services_user_and_records_what_it_sees(target: Target) -> None:

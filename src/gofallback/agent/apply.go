@@ -23,22 +23,9 @@ func (a *Activation) apply(ctx context.Context, want, replaced Layout) error {
 	if err := a.tolerate(a.stopObsolete(ctx, want, status)); err != nil {
 		return err
 	}
-	reload := a.dirty // an agent may have been killed between writing files and the reload
-	for _, name := range names {
-		changed, err := a.placeUnit(name, want.Files)
-		if err := a.tolerate(err); err != nil {
-			return err
-		}
-		reload = reload || changed || status[name].NeedReload
-	}
-	if reload {
-		err := a.systemd.Control(ctx, reloadTimeout, "daemon-reload")
-		if err == nil {
-			status, err = a.systemd.Show(ctx, names...)
-		}
-		if err := a.tolerate(err); err != nil {
-			return err
-		}
+	status, err = a.placeUnits(ctx, want, names, status)
+	if err != nil {
+		return err
 	}
 	if err := setCurrent(a.plan.Home, want.Release); err != nil {
 		return err
@@ -56,6 +43,28 @@ func (a *Activation) apply(ctx context.Context, want, replaced Layout) error {
 		}
 	}
 	return a.restart(ctx, want, replaced, status)
+}
+
+// placeUnits installs the unit files that differ, makes systemd reload them, and returns the status of all units after that.
+func (a *Activation) placeUnits(
+	ctx context.Context, want Layout, names []string, status map[string]UnitStatus,
+) (map[string]UnitStatus, error) {
+	reload := a.dirty // an agent may have been killed between writing files and the reload
+	for _, name := range names {
+		changed, err := a.placeUnit(name, want.Files)
+		if err := a.tolerate(err); err != nil {
+			return status, err
+		}
+		reload = reload || changed || status[name].NeedReload
+	}
+	if !reload {
+		return status, nil
+	}
+	err := a.systemd.Control(ctx, reloadTimeout, "daemon-reload")
+	if err == nil {
+		status, err = a.systemd.Show(ctx, names...)
+	}
+	return status, a.tolerate(err)
 }
 
 // tolerate drops an error during a revert: only a failed start may keep the earlier release from running.

@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 const (
@@ -129,21 +128,8 @@ func (c *storeClient) open(ctx context.Context, d *download) (*http.Response, *f
 	}
 	at := first
 	for hop := 0; hop < maxRedirects; hop++ {
-		request := (&http.Request{Method: http.MethodGet, URL: at, Host: at.Host, Header: http.Header{}}).WithContext(ctx)
-		request.Header.Set("User-Agent", "gofallback-agent")
-		request.Header.Set("Accept-Encoding", "identity")
-		if origin(at) == origin(first) { // the token is for the store alone
-			for name, value := range d.file.Headers {
-				request.Header.Set(name, value)
-			}
-		}
-		if d.done > 0 {
-			request.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.done))
-			if d.etag != "" {
-				request.Header.Set("If-Range", d.etag)
-			}
-		}
-		response, err := c.transport.RoundTrip(request) // no http.Client: its errors quote addresses with their signatures
+		request := d.newRequest(at, origin(at) == origin(first)).WithContext(ctx)
+		response, err := c.transport.RoundTrip(request) // not http.Client: its errors quote URLs with their signatures
 		if err != nil {
 			return nil, c.connectionFailure(ctx, at.Host, err)
 		}
@@ -162,6 +148,25 @@ func (c *storeClient) open(ctx context.Context, d *download) (*http.Response, *f
 		at = next
 	}
 	return nil, fetchFailure("store", "%s: %d redirects in a row", first.Host, maxRedirects)
+}
+
+// newRequest requests the rest of the file. Only a request to the store itself carries the credentials.
+func (d *download) newRequest(at *url.URL, toStore bool) *http.Request {
+	request := &http.Request{Method: http.MethodGet, URL: at, Host: at.Host, Header: http.Header{}}
+	request.Header.Set("User-Agent", "gofallback-agent")
+	request.Header.Set("Accept-Encoding", "identity")
+	if toStore {
+		for name, value := range d.file.Headers {
+			request.Header.Set(name, value)
+		}
+	}
+	if d.done > 0 {
+		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", d.done))
+		if d.etag != "" {
+			request.Header.Set("If-Range", d.etag)
+		}
+	}
+	return request
 }
 
 // accept checks the response, and truncates the file if the body begins at byte 0. It closes the body on a failure.
@@ -257,44 +262,4 @@ func origin(address *url.URL) string {
 func retryDelay(attempt int, requested time.Duration) time.Duration {
 	wait := min(500*time.Millisecond<<min(attempt-1, 6), maxRetryDelay)
 	return max(wait+time.Duration(rand.Int63n(int64(wait)/2)), requested)
-}
-
-// secrets are the parts of the request that must not appear in any line.
-func (f *FetchRequest) secrets() []string {
-	var found []string
-	for _, file := range f.Files {
-		for _, value := range file.Headers {
-			found = append(found, value)
-			if _, word, two := strings.Cut(value, " "); two {
-				found = append(found, word)
-			}
-		}
-		if _, query, signed := strings.Cut(file.URL, "?"); signed {
-			found = append(found, query)
-		}
-	}
-	if proxy, err := url.Parse(f.Proxy); err == nil {
-		if password, given := proxy.User.Password(); given {
-			found = append(found, password)
-		}
-	}
-	return found
-}
-
-func redact(text string, secrets []string) string {
-	for _, secret := range secrets {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "***")
-		}
-	}
-	return text
-}
-
-func printable(text string) string {
-	return shorten(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, text))
 }

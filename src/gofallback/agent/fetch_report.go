@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // reporter writes the lines of `fetch`, without secrets.
@@ -37,4 +40,44 @@ func (r *reporter) progress(done, of int64) {
 		r.lastProgress = now
 		r.line("progress", fmt.Sprint(done), fmt.Sprint(of))
 	}
+}
+
+// secrets are the parts of the request that must not appear in any line.
+func (f *FetchRequest) secrets() []string {
+	var found []string
+	for _, file := range f.Files {
+		for _, value := range file.Headers {
+			found = append(found, value)
+			if _, word, two := strings.Cut(value, " "); two {
+				found = append(found, word)
+			}
+		}
+		if _, query, signed := strings.Cut(file.URL, "?"); signed {
+			found = append(found, query)
+		}
+	}
+	if proxy, err := url.Parse(f.Proxy); err == nil {
+		if password, given := proxy.User.Password(); given {
+			found = append(found, password)
+		}
+	}
+	return found
+}
+
+func redact(text string, secrets []string) string {
+	for _, secret := range secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "***")
+		}
+	}
+	return text
+}
+
+func printable(text string) string {
+	return shorten(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text))
 }

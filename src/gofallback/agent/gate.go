@@ -144,6 +144,11 @@ func (g *Gate) check(ctx context.Context, running bool) (failure *Failure, done 
 		g.Checks.LastError = fmt.Sprintf("%s is not active yet although the check passes (%s)", g.Unit, detail)
 		return nil, false
 	}
+	return g.passed(ctx, began)
+}
+
+// passed counts a passed check; done means that the gate has decided.
+func (g *Gate) passed(ctx context.Context, began time.Time) (failure *Failure, done bool) {
 	g.Checks.Passed++
 	if g.first.IsZero() {
 		g.first = began

@@ -48,20 +48,25 @@ func (a *Activation) revert(ctx context.Context, failure *Failure) error {
 		a.record.Journal = a.journalExcerpt(ctx, failedAt)
 	}
 	a.markReleaseBad(failure)
-	if restoreFailure != nil && restoreFailure.Cause == causeNothingBefore && !failure.releaseAtFault() {
-		// Nothing ran here before the run and nothing runs now: the run is reverted.
-		a.record.Reason = pointer(failure.Reason + "; nothing ran here before, so it is stopped and disabled")
-		return a.conclude(ctx, stateReverted)
-	}
 	if restoreFailure != nil {
-		a.record.Reason = pointer(failure.Reason + "; then " + restoreFailure.Reason)
-		return a.conclude(ctx, stateFailed)
+		return a.concludeUnrestored(ctx, failure, restoreFailure)
 	}
 	_ = a.tolerate(a.startHealthTimer(ctx, want, failed))
 	if len(a.problems) > 0 {
 		a.record.Reason = pointer(failure.Reason + "; restored, but: " + firstLine([]byte(errors.Join(a.problems...).Error())))
 	}
 	return a.conclude(ctx, stateReverted)
+}
+
+// concludeUnrestored ends a revert after which no healthy release runs.
+func (a *Activation) concludeUnrestored(ctx context.Context, failure, restoreFailure *Failure) error {
+	if restoreFailure.Cause == causeNothingBefore && !failure.releaseAtFault() {
+		// Nothing ran here before the run and nothing runs now: the run is reverted.
+		a.record.Reason = pointer(failure.Reason + "; nothing ran here before, so it is stopped and disabled")
+		return a.conclude(ctx, stateReverted)
+	}
+	a.record.Reason = pointer(failure.Reason + "; then " + restoreFailure.Reason)
+	return a.conclude(ctx, stateFailed)
 }
 
 // keepFailedRelease ends a run whose gate failed without a revert (-keep-failed).

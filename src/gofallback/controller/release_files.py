@@ -22,7 +22,7 @@ from gofallback.disk import file_sha256
 from gofallback.model import DataError, ReleaseFile, Service
 from gofallback.model.binaries import FILE_NAME
 from gofallback.redact import holds_secret
-from gofallback.release.extra_file import Extra, as_text
+from gofallback.release.extra_file import ExtraFile, diffable
 from gofallback.source.select import SelectedFile, base_of, select
 
 #: Seconds without use after which a file is removed from the cache.
@@ -48,14 +48,14 @@ class FileError(DataError):
     """A file of a release is missing or unusable; one line."""
 
 
-def collect_release_files(service: Service, sources: FileSources) -> dict[str, Extra]:
+def collect_release_files(service: Service, sources: FileSources) -> dict[str, ExtraFile]:
     """Every file that ``files`` of a service names, by its path inside a release.
 
     Raises:
         DataError: a file is missing, is no plain file, holds a secret, or does not render.
         OSError: the disk cannot be written.
     """
-    collected: dict[str, Extra] = {}
+    collected: dict[str, ExtraFile] = {}
     sources.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=sources.cache) as work:
         for target, entry in service.files.items():
@@ -155,11 +155,11 @@ def _line(error: BaseException) -> str:
     return f" line {number}" if number else ""
 
 
-def _cached(key: str, one: SelectedFile, cache: Path) -> Extra:
+def _cached(key: str, one: SelectedFile, cache: Path) -> ExtraFile:
     """Move the file into the cache. One that is already there may be damaged, so it is replaced."""
     digest = file_sha256(one.local)
     size = one.local.stat().st_size
-    shown = as_text(one.local.read_bytes()) if size <= _CHUNK else None
+    shown = diffable(one.local.read_bytes()) if size <= _CHUNK else None
     if shown is not None and holds_secret(shown.decode()):
         raise FileError(
             f"{key}: {one.path} holds what looks like a secret, and everybody on a target can read it; put it into "
@@ -167,7 +167,7 @@ def _cached(key: str, one: SelectedFile, cache: Path) -> Extra:
         )
     final = cache / digest
     one.local.replace(final)
-    return Extra(digest, size, final, one.mode, shown)
+    return ExtraFile(digest, size, final, one.mode, shown)
 
 
 def _written(work: Path, reader: IO[bytes]) -> Path:

@@ -96,7 +96,7 @@ def _look(state: State, host: Host, ctx: RunContext) -> bool:
     for service in mine:
         outcome, now = ctx.run.outcome(host.name, service.name), found.services[service.name]
         settled = outcome.phase in GOOD  # a rollback: written down already, and not undone
-        reason = now.unwell(outcome.release) if settled else health_problem(found, service, outcome.release)
+        reason = now.health_problem(outcome.release) if settled else health_problem(found, service, outcome.release)
         outcome.live, outcome.healthy = now.current, reason is None
         if reason is None:
             continue

@@ -19,7 +19,7 @@ from gofallback.deploys.run.target_state import state_of
 from gofallback.model import DataError, Service, Strict
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.release import templates
-from gofallback.release.drift import changed_by_hand, live_units
+from gofallback.release.drift import live_units, manual_changes
 from gofallback.release.render import render
 from gofallback.release.state import ServiceState, TargetState
 from gofallback.report import screen
@@ -111,7 +111,7 @@ def _lease(found: ServiceState) -> str | None:
     if found.lease is None:
         return None
     left = f"expires in {found.lease.expires_in or 0:.0f} s unless renewed"
-    return f"{found.lease}, number {found.lease.number}, {'lapsed' if found.lease.lapsed else left}"
+    return f"{found.lease}, number {found.lease.number}, {'lapsed' if found.lease.expired else left}"
 
 
 def _condition(found: ServiceState) -> Condition:
@@ -134,7 +134,7 @@ def _reason(found: ServiceState) -> str:
 
 def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any], project: Path) -> list[str]:
     """Against the live release, then against what group data says today."""
-    said = changed_by_hand(found)
+    said = manual_changes(found)
     spec = manifest.get("spec") or {}
     try:
         now = render(

@@ -18,8 +18,7 @@ from typing import Any, Protocol, TypeVar
 from gofallback.errors import GofallbackError
 from gofallback.etcd.client import Cluster, EtcdError, Found
 from gofallback.etcd.url import EtcdUrl
-from gofallback.lease.holder import Takeover, refusal
-from gofallback.release.state import Holder
+from gofallback.lease.holder import Holder, Takeover, refusal
 from gofallback.runid import same_run
 
 T = TypeVar("T")
@@ -209,7 +208,7 @@ class EtcdLease:
 
     def _seen(self, kept: Found) -> Holder:
         holder, left = _holder(kept), self._ask(lambda: self._cluster.time_left(kept.lease))
-        return Holder(holder.run_id, holder.who, holder.since, expires_in=left, lapsed=left <= 0)
+        return Holder(holder.run_id, holder.who, holder.since, expires_in=left, expired=left <= 0)
 
     def _ask(self, question: Callable[[], T]) -> T:
         try:

@@ -1,4 +1,4 @@
-"""Leases on a target, read: what `release.lease_script` answered, and what the state of a target shows. Pure."""
+"""Who holds a lease: the output of `lease.script`, and the lease files in the state of a target. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,34 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gofallback.lease.script import SILENT
-from gofallback.release.state import Holder
-from gofallback.release.untrusted_values import number, seconds
+from gofallback.lease.script import CONTINUATION_DELAY
 from gofallback.runid import same_run
+from gofallback.untrusted_values import number, seconds
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that holds a service's lease."""
+
+    run_id: str = "unknown"
+    who: str = "unknown"
+    since: str = "unknown"
+    number: int = 0
+    """The fencing number."""
+    age: float | None = None
+    """Seconds since the last renewal; None: none since the target booted."""
+    expires_in: float | None = None
+    """Seconds until the lease is free unless it is renewed; None: not known."""
+    expired: bool = False
+    """It was not renewed in time: the next run that requests it gets it."""
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} of {self.who} since {self.since}"
 
 
 @dataclass(frozen=True)
 class Fenced:
-    """A write, or a wish to go on, that came with a number which is not the current one any more."""
+    """A refused write or renewal: its number is not the current one any more."""
 
     service: str
     number: int
@@ -29,12 +48,12 @@ class Fenced:
 
 @dataclass(frozen=True)
 class Takeover:
-    """A lease that was taken from a run that still had it."""
+    """A lease that was taken from a run that still held it."""
 
     service: str
     number: int
     run_id: str
-    """Of the run it was taken from."""
+    """The run from which it was taken."""
     who: str
     since: str
 
@@ -43,21 +62,21 @@ class Takeover:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the target said when it was asked for leases."""
+class LeaseResult:
+    """The result of a request for leases on one target: all of them or none."""
 
     held: bool
     numbers: Mapping[str, int] = field(default_factory=dict)
     """Service to fencing number."""
     takeovers: tuple[Takeover, ...] = ()
     busy: tuple[tuple[str, Holder], ...] = ()
-    """Services somebody else has, and who."""
+    """Services whose lease another run holds, with the holder."""
     fenced: tuple[Fenced, ...] = ()
     error: str = ""
 
 
-def read(lines: Iterable[str]) -> Answer:
-    """Read what `lease_script.hold` said until it ended or said ``held``."""
+def parse_result(lines: Iterable[str]) -> LeaseResult:
+    """Parse the output of `lease.script.hold` up to ``held``, or to its end."""
     numbers: dict[str, int] = {}
     takeovers: list[Takeover] = []
     busy: list[tuple[str, Holder]] = []
@@ -66,7 +85,7 @@ def read(lines: Iterable[str]) -> Answer:
     for line in lines:
         word, *parts = line.split("\t")
         if word == "held" and not error:
-            return Answer(held=True, numbers=numbers, takeovers=tuple(takeovers))
+            return LeaseResult(held=True, numbers=numbers, takeovers=tuple(takeovers))
         if word == "taken" and len(parts) == 2:
             numbers[parts[0]] = number(parts[1])
             error = error if numbers[parts[0]] else f"{parts[0]}: the target gave the lease without a number; run again"
@@ -75,20 +94,20 @@ def read(lines: Iterable[str]) -> Answer:
         elif word == "busy" and len(parts) == 8:
             busy.append((parts[0], _busy(parts)))
         elif word == "fenced":
-            fences += [found for found in [fenced([line])] if found]
+            fences += [fence for fence in [parse_fenced([line])] if fence]
         elif word == "damaged" and len(parts) == 2:
-            error = damaged(parts[1])
+            error = _damaged(parts[1])
         elif word == "error":
             error = parts[0] if parts else ""
         elif line.strip():
             other = line
     if not (busy or fences or error):
         error = other or "the target's answer is cut short; run again"
-    return Answer(held=False, busy=tuple(busy), fenced=tuple(fences), error=error)
+    return LeaseResult(held=False, busy=tuple(busy), fenced=tuple(fences), error=error)
 
 
-def fenced(lines: Iterable[str]) -> Fenced | None:
-    """The line of a write that was refused; None without one."""
+def parse_fenced(lines: Iterable[str]) -> Fenced | None:
+    """The refusal among the lines of a guarded script; None without one."""
     for line in lines:
         word, *parts = line.split("\t")
         if word == "fenced" and len(parts) == 5 and number(parts[1]):
@@ -96,53 +115,45 @@ def fenced(lines: Iterable[str]) -> Fenced | None:
     return None
 
 
-def damaged(path: str) -> str:
-    """What a person does with a lease file that holds no number."""
+def _damaged(path: str) -> str:
+    """The problem and the remedy for a lease file without a number; agent/lease.go has the same message."""
     return (
-        f"{path} holds no lease; see that nobody rolls out, write a number there that is greater than any before, "
+        f"{path} holds no lease; make sure that no rollout runs, write a number there that is greater than any before, "
         "and run again"
     )
 
 
-def seen(lease: Sequence[str], renewed: Sequence[str], uptime: float) -> Holder | None:
-    """Who has a lease, as its two files say; None when nobody has it. A lapsed one is shown as such.
+def parse_holder(lease: Sequence[str], renewed: Sequence[str], uptime: float) -> Holder | None:
+    """The holder of a lease, expired or not, from the fields of its two files; None if it is free.
 
     Args:
         lease: number, run id, who, since, ttl.
-        renewed: number and uptime, in seconds, of the last renewal; empty: not there.
-        uptime: of the target now, seconds.
+        renewed: number and uptime, in seconds, of the last renewal; empty: no such file.
+        uptime: of the target now, in seconds.
     """
     ours, run_id, who, since, ttl, *_ = [*lease, *[""] * 5]
     if not run_id:
         return None
-    allowed = number(ttl)
-    silent: float | None = None
+    age: float | None = None
     if len(renewed) >= 2 and renewed[0] == ours:
-        silent = uptime - seconds(renewed[1])
-        if silent < 0:  # written before a reboot
-            silent = None
-    left = allowed - (uptime if silent is None else silent)
-    return Holder(
-        run_id,
-        who,
-        since,
-        number=number(ours),
-        silent=silent,
-        expires_in=max(0.0, left),
-        lapsed=left <= 0,
-    )
+        age = uptime - seconds(renewed[1])
+        if age < 0:  # written before a reboot
+            age = None
+    left = number(ttl) - (uptime if age is None else age)
+    return Holder(run_id, who, since, number=number(ours), age=age, expires_in=max(0.0, left), expired=left <= 0)
 
 
-def in_the_way(holder: Holder, run_id: str, takeover: str | None = None) -> bool:
-    """Whether a lease keeps a run from beginning. Not its own, a lapsed one, one it may take, a dead predecessor's."""
-    if holder.lapsed or holder.run_id in (run_id, takeover):
+def blocks(holder: Holder, run_id: str, takeover: str | None = None) -> bool:
+    """Whether a lease blocks a run. The run's own lease does not, nor an expired one, nor the one named in `takeover`,
+    nor that of the run it continues, once that run has stopped renewing."""
+    if holder.expired or holder.run_id in (run_id, takeover):
         return False
-    dead = holder.silent is None or holder.silent >= SILENT
-    return not (same_run(holder.run_id, run_id) and dead)
+    stopped = holder.age is None or holder.age >= CONTINUATION_DELAY
+    return not (same_run(holder.run_id, run_id) and stopped)
 
 
 def refusal(service: str, holder: Holder, takeover: str | None = None) -> str:
-    """The line for a person: who has the lease, until when, and what to do."""
+    """The message for a blocked run: who holds the lease, until when, and the remedy."""
     until = "" if holder.expires_in is None else f", expires in {math.ceil(holder.expires_in)} s unless renewed"
     other = f"; it is not held by run {takeover}" if takeover and takeover != holder.run_id else ""
     return (
@@ -153,5 +164,5 @@ def refusal(service: str, holder: Holder, takeover: str | None = None) -> str:
 
 def _busy(parts: Sequence[str]) -> Holder:
     _, ours, run_id, who, since, _, age, left = parts
-    silent = number(age) / 100 if age.isdigit() else None
-    return Holder(run_id, who, since, number=number(ours), silent=silent, expires_in=seconds(left))
+    renewed = number(age) / 100 if age.isdigit() else None
+    return Holder(run_id, who, since, number=number(ours), age=renewed, expires_in=seconds(left))

@@ -1,9 +1,10 @@
-"""The shell side of a lease on a target: taken, kept, given back, and asked before a write. Pure.
+"""The shell of a lease on a target: taken, renewed, released, and checked before a write. Pure.
 
-A lease is two small files, rewritten by rename under a short flock(1): `/var/lib/gofallback/<service>/lease` (number,
-run id, who, since, ttl; given back: the number alone) and `/run/gofallback/<service>.renewed` (number, uptime of its
-last renewal). The number never goes down and is on the disk before it is told. Ages are differences of /proc/uptime: a
-wrong clock does not matter. sh, coreutils and util-linux of any Debian do: the first rollout finds no agent there.
+A lease is two small files, replaced by rename under a short flock(1): `/var/lib/gofallback/<service>/lease` (number,
+run id, who, since, ttl; after a release the number alone) and `/run/gofallback/<service>.renewed` (number, uptime of
+the last renewal). The number never decreases and is on the disk before it is reported. Ages are differences of
+/proc/uptime: a wrong clock does not matter. The scripts need only sh, coreutils and util-linux of any Debian, because
+the first rollout finds no agent on the target.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-#: Seconds between two words of the controller, each a renewal.
+#: Seconds between two heartbeats of the controller; each renews the leases.
 HEARTBEAT = 3.0
-#: Seconds of silence after which a run counts as dead for its own continuation: two heartbeats, and one for the way.
-SILENT = 7
-#: Exit status of a script when somebody else has a lease (EX_TEMPFAIL of sysexits.h) ...
+#: Seconds without a renewal after which a continuation of the run may take the lease: two heartbeats, and one second
+#: for the network.
+CONTINUATION_DELAY = 7
+#: Exit status of a script when another run has a lease (EX_TEMPFAIL of sysexits.h) ...
 BUSY = 75
-#: ... and when a write came with a number that is not the current one any more.
+#: ... and when the number of a write is not the current one any more.
 FENCED = 76
-#: Seconds the short flock is waited for.
-_PATIENCE = 10
+#: Seconds to wait for the short flock.
+_LOCK_TIMEOUT = 10
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where things lie on a target; tests have others."""
+class Paths:
+    """Folders and files on a target; tests use others."""
 
     records: str = "/var/lib/gofallback"
     run: str = "/run/gofallback"
@@ -35,8 +37,8 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a run asks for."""
+class LeaseRequest:
+    """The run that requests leases, and their terms."""
 
     run_id: str
     who: str
@@ -46,7 +48,7 @@ class Terms:
     ttl: int = 30
     """Seconds after which a lease that is not renewed is free."""
     takeover: str | None = None
-    """Id of the run that the lease may be taken from though it lives."""
+    """Id of the run whose lease may be taken although it is alive."""
 
 
 _HEAD = r"""
@@ -56,8 +58,8 @@ t=$(printf '\t')
 say() { printf '%s' "$1"; shift; [ $# = 0 ] || printf '\t%s' "$@"; echo; }
 """
 
-# number, holder, who, since, ttl: as the file of service $1 says; one that says nothing of the kind is no free lease. A
-# leading 0 would make it octal, and past 18 digits the shell counts from 1 again or goes below 0.
+# Reads number, holder, who, since and ttl of service $1. A file without a number is damaged, not a free lease. A number
+# with a leading 0 would be octal, and past 18 digits the shell's arithmetic overflows: both are rejected.
 _READ = r"""
 count() { case $1 in ''|*[!0-9]*|0?*|??????????????????*) return 1;; esac; }
 read_lease() {
@@ -71,24 +73,24 @@ read_lease() {
 }
 """
 
-# The lock is opened for each service in a shell of its own, one inside the other: dash has one-digit descriptors only.
-# Who may read a file may lock it: nobody but root.
-_UNDER = rf"""
+# Each lock is opened in a subshell of its own, nested in the one before: dash knows only one-digit descriptors. Whoever
+# may read a file may lock it: only root.
+_LOCK = rf"""
 private() {{ [ -e "$1" ] || (umask 077; : >>"$1"); }}
-under() {{ # $1: services still to lock; the rest runs once the locks of all of them are held
+with_locks() {{ # $1: services still to lock; the rest is the command to run once all locks are held
   case $1 in '') shift; "$@"; return;; esac
   private "$run/${{1%% *}}.lock"
-  ( flock -w {_PATIENCE} 9 || {{ say error "$run/${{1%% *}}.lock is held by a process that does not end"; exit 1; }}
+  ( flock -w {_LOCK_TIMEOUT} 9 || {{ say error "$run/${{1%% *}}.lock is held by a process that does not end"; exit 1; }}
     rest=${{1#* }}; [ "$rest" != "$1" ] || rest=
-    shift; under "$rest" "$@" ) 9>>"$run/${{1%% *}}.lock"
+    shift; with_locks "$rest" "$@" ) 9>>"$run/${{1%% *}}.lock"
 }}
 """
 
-# Uptimes are counted in hundredths of a second, as /proc/uptime prints them: `1` before the last two digits keeps 08
-# from being read as an octal number. An uptime before the last renewal's is another boot's.
-_LOOK = r"""
+# Uptimes are counted in hundredths of a second, as /proc/uptime prints them. The `1` before the last two digits keeps
+# 08 from being read as an octal number. An uptime before the last renewal is from another boot.
+_INSPECT = r"""
 hundredths() { hs=$((${1%.*} * 100 + 1${1#*.} - 100)); }
-look() { # the lease of service $1, and in hundredths of a second: left (until it is free), age (since renewed, or '')
+inspect() { # the lease of service $1; in hundredths of a second: left (until free), age (since its renewal, or '')
   read_lease "$1" || return 1
   read -r up _ <"$uptime"; hundredths "$up"; now=$hs age= n= at=
   [ ! -e "$run/$1.renewed" ] || IFS=$t read -r n at _ <"$run/$1.renewed"
@@ -101,8 +103,8 @@ base() { case $1 in *-*-*) base=${1#*-*-}; base=${1%"-$base"};; *) base=$1;; esa
 """
 
 _TAKE = rf"""
-choose() {{ # what becomes of service $1, of which this run had number $2 before (0: none): new, or why not
-  look "$1" || return 1
+choose() {{ # sets new, the number for service $1, or prints why not; $2: this run's number before (0: none)
+  inspect "$1" || return 1
   new= from=
   [ "$number" -ge "$2" ] || number=$2
   if [ "$2" -gt 0 ] && [ "$number" -gt "$2" ]; then say fenced "$1" "$number" "$2" "$holder" "$who"; return 1; fi
@@ -111,21 +113,22 @@ choose() {{ # what becomes of service $1, of which this run had number $2 before
   if [ -z "$holder" ] || [ $left -le 0 ]; then new=$next; return 0; fi
   if [ "$holder" = "$takeover" ]; then new=$next from=$holder; return 0; fi
   base "$me"; mine=$base; base "$holder"
-  if [ "$mine" = "$base" ] && [ "${{age:-{SILENT}00}}" -ge {SILENT}00 ]; then new=$next; return 0; fi
+  if [ "$mine" = "$base" ] && [ "${{age:-{CONTINUATION_DELAY}00}}" -ge {CONTINUATION_DELAY}00 ]; then
+    new=$next; return 0; fi
   say busy "$1" "$number" "$holder" "$who" "$since" "$ttl" "$age" "$(((left + 99) / 100))"; return 1
 }}
-put() {{ # $1: a file beside the one it will be; the rest: what has to be in it. A full disk can say 0.
+write_checked() {{ # $1: temporary file; the rest: its fields. Reads it back: on a full disk printf may exit with 0.
   f=$1; shift
   line=$(say "$@")
   printf '%s\n' "$line" 2>/dev/null >"$f" && [ "$(cat "$f")" = "$line" ]
 }}
 take() {{
-  chosen= told=
-  for word in $wanted; do
+  chosen= takeovers=
+  for word in $requested; do
     s=${{word%%:*}}
     if choose "$s" "${{word#*:}}"; then
       chosen="$chosen $s:$new"
-      [ -z "$from" ] || told="$told$(say takeover "$s" "$new" "$from" "$who" "$since")
+      [ -z "$from" ] || takeovers="$takeovers$(say takeover "$s" "$new" "$from" "$who" "$since")
 "
     else refused=1; fi
   done
@@ -134,9 +137,10 @@ take() {{
   for word in $chosen; do
     s=${{word%%:*}} n=${{word#*:}}
     why=$(mkdir -p "$records/$s" 2>&1) || break
-    put "$records/$s/.lease.$$" "$n" "$me" "$my_who" "$my_since" "$my_ttl" 2>/dev/null \
-      || {{ why="$records/$s: cannot be written, $(room "$records/$s")"; break; }}
-    put "$run/.$s.renewed.$$" "$n" "$up" 2>/dev/null || {{ why="$run: cannot be written, $(room "$run")"; break; }}
+    write_checked "$records/$s/.lease.$$" "$n" "$me" "$my_who" "$my_since" "$my_ttl" 2>/dev/null \
+      || {{ why="$records/$s: cannot be written, $(free_space "$records/$s")"; break; }}
+    write_checked "$run/.$s.renewed.$$" "$n" "$up" 2>/dev/null \
+      || {{ why="$run: cannot be written, $(free_space "$run")"; break; }}
     files="$files $records/$s/.lease.$$" folders="$folders $records/$s"
   done
   [ -n "$why" ] || why=$(sync $files 2>&1)
@@ -150,11 +154,11 @@ take() {{
     echo $$ >"$run/$s.keeper"
   done
   sync $folders "$records"
-  printf %s "$told"
+  printf %s "$takeovers"
   for word in $chosen; do say taken "${{word%%:*}}" "${{word#*:}}"; done
 }}
-room() {{ df -Pk "$1" | {{ read -r a; read -r a b c free rest; echo "$((free / 1024)) MB free there"; }}; }}
-announce() {{ # the audit line of every lease taken over, of the lines on standard input
+free_space() {{ df -Pk "$1" | {{ read -r a; read -r a b c free rest; echo "$((free / 1024)) MB free there"; }}; }}
+audit() {{ # logs every takeover among the lines on standard input to the system's journal
   while IFS=$t read -r word s n from who _; do
     [ "$word" = takeover ] || continue
     text="$s: run $me of $my_who took the lease over from run $from of $who, number $n"
@@ -174,9 +178,9 @@ END
 }}
 """
 
-# A keeper is known by its process id: one whose run came back on another connection neither renews nor gives back.
+# A keeper is identified by its process id. When its run has reconnected, the older keeper neither renews nor releases.
 _KEEP = r"""
-ours() { # the lease of service $1 is still the one with number $2 that this shell keeps
+ours() { # true if the lease of service $1 still has number $2 and is kept by this shell
   read_lease "$1" && [ "$number" = "$2" ] && [ "$holder" = "$me" ] && [ "$(cat "$run/$1.keeper")" = $$ ]
 }
 renew() {
@@ -187,57 +191,59 @@ renew() {
     say "$n" "$up" >"$run/.$s.renewed.$$" && mv -f "$run/.$s.renewed.$$" "$run/$s.renewed" || exit 1
   done
 }
-give_back() {
+release() {
   for word in $held; do
     s=${word%%:*} n=${word#*:}
     ours "$s" "$n" || continue
-    if put "$records/$s/.lease.$$" "$n" '' '' '' '' && sync "$records/$s/.lease.$$"; then
+    if write_checked "$records/$s/.lease.$$" "$n" '' '' '' '' && sync "$records/$s/.lease.$$"; then
       mv -f "$records/$s/.lease.$$" "$records/$s/lease"
-    else # a full disk: without this file nobody has to wait for the end of the ttl
+    else # a full disk: without the renewal file the next run does not wait for the end of the ttl
       rm -f "$records/$s/.lease.$$" "$run/$s.renewed"
     fi
     rm -f "$run/$s.keeper"
   done
 }
-keep() { # one word a heartbeat; silence for a whole ttl, or the end of the connection, ends it
-  while word=$(timeout "$my_ttl" sh -c 'read -r word && printf %s "$word"'); do
-    under "$services" renew || return 0
-    say renewed "$word"
+keep() { # one line of input per heartbeat; a whole ttl without one, or the end of the connection, ends it
+  while beat=$(timeout "$my_ttl" sh -c 'read -r beat && printf %s "$beat"'); do
+    with_locks "$services" renew || return 0
+    say renewed "$beat"
   done
-  under "$services" give_back >/dev/null 2>&1
+  with_locks "$services" release >/dev/null 2>&1
 }
 """
 
 
-def hold(services: Mapping[str, int], terms: Terms, places: Places = Places()) -> str:
-    """The script: takes the lease of every service or of none, says ``held``, and keeps them while words come in.
+def hold(services: Mapping[str, int], request: LeaseRequest, paths: Paths = Paths()) -> str:
+    """The script that takes the lease of every service or of none, prints ``held``, and renews at every heartbeat.
 
-    Its lines are those that `release.lease.read` knows. A word on its standard input is answered ``renewed TAB word``.
+    `lease.holder.parse_result` reads its lines. A heartbeat is one word on a line of standard input; the script
+    confirms it with ``renewed TAB word``.
 
     Args:
-        services: names, each with the number this run had before (0: none). The same one is given again if nobody else
-            has had the lease since, even when it had expired.
-        terms: what is asked for.
-        places: where things lie.
+        services: names, each with the number this run had before (0: none). The same number is given again if no other
+            run has had the lease since, even if it had expired.
+        request: the run and its terms.
+        paths: folders on the target.
     """
     names = sorted(services)
     return "\n".join(
         [
-            *_start(places),
+            *_start(paths),
             _READ.strip(),
-            _UNDER.strip(),
-            _LOOK.strip(),
+            _LOCK.strip(),
+            _INSPECT.strip(),
             _TAKE.strip(),
             _KEEP.strip(),
-            f"me={_word(terms.run_id)} my_who={_word(terms.who)} my_since={_word(terms.since)} my_ttl={int(terms.ttl)}",
-            f"takeover={_word(terms.takeover or 'nobody')} refused=",
+            f"me={_word(request.run_id)} my_who={_word(request.who)}",
+            f"my_since={_word(request.since)} my_ttl={int(request.ttl)}",
+            f"takeover={_word(request.takeover or 'nobody')} refused=",
             f"services={shlex.quote(' '.join(names))}",
-            f"wanted={shlex.quote(' '.join(f'{name}:{services[name]}' for name in names))}",
+            f"requested={shlex.quote(' '.join(f'{name}:{services[name]}' for name in names))}",
             'mkdir -p -m 755 "$run" || exit 1',
-            'said=$(under "$services" take); code=$?',
-            'printf "%s\\n" "$said"; [ $code = 0 ] || exit $code',
-            'printf "%s\\n" "$said" | announce',
-            'held=$(printf \'%s\\n\' "$said" | sed -n "s/^taken$t\\\\([^$t]*\\\\)$t/\\\\1:/p")',
+            'result=$(with_locks "$services" take); code=$?',
+            'printf "%s\\n" "$result"; [ $code = 0 ] || exit $code',
+            'printf "%s\\n" "$result" | audit',
+            'held=$(printf \'%s\\n\' "$result" | sed -n "s/^taken$t\\\\([^$t]*\\\\)$t/\\\\1:/p")',
             "trap '' PIPE",
             "echo held",
             "keep",
@@ -245,27 +251,28 @@ def hold(services: Mapping[str, int], terms: Terms, places: Places = Places()) -
     )
 
 
-def guard(service: str, number: int, command: str, places: Places = Places()) -> str:
-    """A shell command that runs only while a number is current; nobody can take the lease while it runs.
+def guard(service: str, number: int, command: str, paths: Paths = Paths()) -> str:
+    """A shell command that runs only while a number is current; no run can take the lease while it runs.
 
-    Refused it prints ``fenced TAB service TAB current number TAB this number TAB run TAB who`` and exits with `FENCED`.
+    If refused, it prints ``fenced TAB service TAB current number TAB this number TAB run TAB who`` and exits with
+    `FENCED`.
 
     Args:
         service: name.
-        number: of this run's lease; 0: no lease, the command as it stands.
-        command: short, as the next holder waits for its end.
-        places: where things lie.
+        number: of this run's lease; 0: no lease, the command is returned unchanged.
+        command: short, because the next holder waits for its end.
+        paths: folders on the target.
     """
     if number == 0:
         return command
-    lock = shlex.quote(f"{places.run}/{service}.lock")
+    lock = shlex.quote(f"{paths.run}/{service}.lock")
     return "\n".join(
         [
-            f"mkdir -p -m 755 {shlex.quote(places.run)} && {{ [ -e {lock} ] || (umask 077; : >>{lock}); }} && (",
-            *_start(places),
+            f"mkdir -p -m 755 {shlex.quote(paths.run)} && {{ [ -e {lock} ] || (umask 077; : >>{lock}); }} && (",
+            *_start(paths),
             _READ.strip(),
             f"service={shlex.quote(service)}",
-            f"flock -s -w {_PATIENCE} 9 || {{",
+            f"flock -s -w {_LOCK_TIMEOUT} 9 || {{",
             '  echo "$run/$service.lock is held by a process that does not end"; exit 1; }',
             'read_lease "$service" || exit 1',
             f'[ "$number" -le {number} ] || {{',
@@ -276,13 +283,13 @@ def guard(service: str, number: int, command: str, places: Places = Places()) ->
     )
 
 
-def _start(places: Places) -> Iterable[str]:
+def _start(paths: Paths) -> Iterable[str]:
     return (
         _HEAD.strip(),
-        f"records={shlex.quote(places.records)} run={shlex.quote(places.run)} uptime={shlex.quote(places.uptime)}",
+        f"records={shlex.quote(paths.records)} run={shlex.quote(paths.run)} uptime={shlex.quote(paths.uptime)}",
     )
 
 
 def _word(text: str) -> str:
-    """Quoted, in one line and without tabs; never empty, as an empty field of a tab separated line is no field."""
+    """Quoted, in one line, without tabs and never empty: `read` with IFS=TAB skips empty fields."""
     return shlex.quote(re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip() or "unknown")

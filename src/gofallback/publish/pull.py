@@ -14,7 +14,7 @@ from gofallback.publish.files import Item
 from gofallback.publish.request import upload
 from gofallback.publish.send import open_store
 from gofallback.redact import hide
-from gofallback.release.pull import Source
+from gofallback.release.pull import PullSource
 
 #: Seconds that a signed address is good for, besides the deadline of the download: clocks differ.
 _SPARE = 900
@@ -68,7 +68,7 @@ def _guard_signed(store: PublishStore, address: str) -> None:
         )
 
 
-def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> Source:
+def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> PullSource:
     """Where a target gets one published file.
 
     Args:
@@ -99,12 +99,12 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
         url = upload(theirs, service, version, item).read_url
         if theirs.token:
             asker = f"the token of {place(theirs.token)}"
-    return Source(
+    return PullSource(
         store=name,
         host=urlsplit(url).netloc,
         url=url,
         headers=headers,
-        asker=asker,
+        identity=asker,
         signed=store.url.startswith("s3://"),
         ca=ca,
         timeout=store.timeout,

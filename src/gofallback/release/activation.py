@@ -1,4 +1,4 @@
-"""The scripts that start, confirm and take back an activation on a target, and the reader of what they tell. Pure."""
+"""The scripts that start, confirm and revert an activation on a target, and the parser of their output. Pure."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gofallback.release import untrusted_values
 from gofallback.release.agent_config import ACTIVATION, AGENT
+from gofallback.release.agent_record import parse_record
 from gofallback.release.state_script import ACTIVATING, activation_unit
-from gofallback.release.untrusted_values import seconds
+from gofallback.untrusted_values import seconds
 
 State = Literal["provisional", "confirmed", "reverted", "failed", "interrupted", "refused", "unknown"]
 """The agent's answer; `gofallback.rollout.phases.after_activation` has what each one means for a run."""
-#: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). 0 may be `provisional` too: the record
-#: says which.
+#: Exit status of the agent's `follow`, `confirm` and `revert` (docs/agent.md). With 0 the record distinguishes
+#: `provisional` from `confirmed`.
 STATES: Mapping[int, State] = {0: "confirmed", 3: "reverted", 4: "failed", 5: "interrupted", 6: "unknown", 2: "refused"}
 
 
 @dataclass(frozen=True)
 class ActivationOutcome:
-    """What became of one release on one target."""
+    """The result of activating, confirming or reverting one release on one target."""
 
     state: State
-    """`provisional`: live and healthy, and goes back by itself at `deadline` unless confirmed; `reverted`: the release
-    before runs again, healthy; `failed`: nothing healthy runs; `interrupted`: cut off, the dead-man's timer, the next
-    run or the next boot goes back; `refused`: nothing was changed; `unknown`: the target did not tell in time."""
+    """`provisional`: live and healthy, reverted by the target at `deadline` unless confirmed; `reverted`: the previous
+    release runs again, healthy; `failed`: no healthy release runs; `interrupted`: cut off, to be ended by the
+    dead-man's switch, the next run or the next boot; `refused`: nothing was changed; `unknown`: no result from the
+    target in time."""
     release: str
     previous: str | None = None
     """The release that was live before."""
     live: str | None = None
-    """The release that is live now; None: nothing, or not known."""
+    """The release that is live now; None: none, or not known."""
     healthy: bool | None = None
     reason: str = ""
     """Why it is neither `provisional` nor `confirmed`; one line."""
     evidence: tuple[str, ...] = ()
-    """Last journal lines of the failed attempt."""
+    """Last log lines of the failed release."""
     seconds: float = 0.0
-    """From start to outcome, as the target's own clock counted."""
+    """From start to outcome, by the target's clock."""
     run_id: str = ""
-    """The run whose activation this was: another one's when it was joined."""
+    """The run that started this activation; another run's if this one joined it."""
     record: Mapping[str, Any] = field(default_factory=dict)
     """The agent's record (docs/agent.md)."""
     deadline: str = ""
-    """While `provisional`: when the target goes back by itself (RFC 3339, by the target's own clock; renewals of the
-    run's lease put it off)."""
+    """While `provisional`: when the target reverts by itself (RFC 3339, by the target's clock; renewals of the run's
+    lease extend it)."""
     silent: float = 0.0
-    """While `unknown`: seconds for which the target had not answered when it was given up."""
+    """While `unknown`: seconds without an answer from the target when the controller gave up."""
 
     @property
     def ends_alone(self) -> bool:
@@ -57,13 +58,13 @@ class ActivationOutcome:
 
     @property
     def ok(self) -> bool:
-        """The wanted release is live and healthy, confirmed or not yet."""
+        """The desired release is live and healthy, confirmed or not yet."""
         return self.state in ("provisional", "confirmed")
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a target is told about: one release of a service, in the name of one run."""
+    """One release of a service, and the run that activates, confirms or reverts it."""
 
     service: str
     """Name."""
@@ -72,15 +73,15 @@ class Order:
     release: str
     """Name of the release's folder."""
     run_id: str
-    """The run that makes, or made, it live; `[A-Za-z0-9._-]{1,80}`."""
+    """The run that activates, or activated, the release; `[A-Za-z0-9._-]{1,80}`."""
     who: str
     """user@host of the controller."""
     fence: int = 0
-    """Number of the run's lease; the target refuses when a later run has taken over. 0: not checked."""
+    """Number of the run's lease; the target refuses if a later run has taken over. 0: not checked."""
 
     @property
     def folder(self) -> str:
-        """Where the release is."""
+        """Absolute path of the release."""
         return f"{self.home}/releases/{self.release}"
 
 
@@ -93,23 +94,23 @@ def start(
     reason: str = "",
     keep_failed: bool = False,
 ) -> str:
-    """The script: starts the activation unless this run's is there already, then follows it.
+    """The script that starts an activation, or joins one of the same release in progress, and follows it.
 
-    May be run again at any time, after any interruption. Prints ``join TAB run id``, ``refuse TAB why`` or nothing,
-    then the lines of ``follow``.
+    It may be repeated at any time, after any interruption. It prints ``join TAB run id``, ``refuse TAB why`` or
+    nothing, then the lines of ``follow``.
 
     Args:
-        order: which release; its run is the one that activates.
-        timeout: seconds `follow` waits at most.
-        sha256: what the binary must be; None: what the release's own manifest says.
-        window: seconds within which it has to be confirmed; 0: needs no confirmation.
-        reason: why the run is made, for the target's journal.
-        keep_failed: a release that fails its gate stays.
+        order: the release, and the run that activates it.
+        timeout: seconds that `follow` waits at most.
+        sha256: of the binary; None: the one in the release's own manifest.
+        window: seconds within which the release has to be confirmed; 0: no confirmation is required.
+        reason: of the run, for the target's journal.
+        keep_failed: keep a release that fails its gate.
     """
     quote = shlex.quote
     service, release = order.service, order.release
     unit = activation_unit(service)
-    # manifest.json is written with an indent of two: the release's own values stand left of those of its parts
+    # manifest.json is indented by two spaces per level: the release's own values have two, those of its parts four
     expected = f"sum={sha256}" if sha256 else """sum=$(sed -nE 's/^  "sha256": "([0-9a-f]*)",?$/\\1/p' manifest.json)"""
     options = [*_given("fence", order.fence), *_given("window", window), *_given("reason", reason)]
     options += ["-keep-failed"] if keep_failed else []
@@ -140,11 +141,11 @@ exec {follow} "$own"
 
 
 def confirm(order: Order, head: str = "") -> str:
-    """The script: confirms a provisional release. May be run again; prints the agent's record.
+    """The script that confirms a provisional release and prints the agent's record. It may be repeated.
 
     Args:
-        order: which release; its run is the one that made it live.
-        head: hash of the last line of the controller's journal, kept in the target's.
+        order: the release, and the run that activated it.
+        head: hash of the last line of the controller's journal, stored in the target's journal.
     """
     quote = shlex.quote
     service, run_id, who = quote(order.service), quote(order.run_id), quote(order.who)
@@ -157,12 +158,12 @@ exec "$agent" confirm -service {service} -run-id {run_id} -by {who} {options}
 
 
 def revert(order: Order, *, timeout: float, reason: str) -> str:
-    """The script: takes a provisional release back in a unit of its own, and follows that. May be run again.
+    """The script that reverts a provisional release in a unit of its own, and follows that. It may be repeated.
 
     Args:
-        order: which release; its run is the one that made it live.
-        timeout: seconds `follow` waits at most.
-        reason: why; one line.
+        order: the release, and the run that activated it.
+        timeout: seconds that `follow` waits at most.
+        reason: one line.
     """
     quote = shlex.quote
     service, release, run_id = order.service, order.release, order.run_id
@@ -184,13 +185,14 @@ refuse() { printf 'refuse\t%s\n' "$1"; exit 2; }"""
 
 
 def _given(name: str, value: float | str) -> list[str]:
-    """A flag of the agent, left out when it is not set: agents of older releases do not know the newer flags."""
+    """A flag of the agent, or nothing if it has no value: agents of older releases do not know newer flags."""
     return [f"-{name}", str(value)] if value else []
 
 
 def _able_agent(order: Order, command: str, flag: str) -> str:
-    """An older release may come with an agent that cannot do what is asked: then that which armed the dead-man's
-    switch, the live release's, or any that ever came here. By its real path: `current` moves."""
+    """Choose an agent that has a flag. The agent of an older release may not have it; then take the agent that armed
+    the dead-man's switch, the live release's, or any agent that was ever uploaded here. The path is resolved, because
+    `current` moves."""
     unit = shlex.quote(f"/etc/systemd/system/gofallback-deadman-{order.service}.service")
     live = shlex.quote(f"{order.home}/current/{AGENT}")
     return f"""able() {{ [ -x "$1" ] && "$1" {command} 2>&1 | grep -q -e {flag}; }}
@@ -205,9 +207,9 @@ _AGENTS = "/opt/gofallback/agent"
 
 
 def _transient(service: str, unit: str, description: str) -> str:
-    """The beginning of `out=$(systemd-run ...`: what runs in it outlives the connection and is started again if killed.
+    """The start of `out=$(systemd-run ...`: the unit outlives the connection, and systemd restarts it if it is killed.
 
-    The unit's name is a lock: systemd refuses a second one.
+    The unit's name is a lock: systemd refuses a second unit of the same name.
     """
     properties = "-p KillMode=mixed -p Restart=on-abnormal -p RestartSec=100ms -p TimeoutStopSec=120"
     return (
@@ -218,13 +220,13 @@ def _transient(service: str, unit: str, description: str) -> str:
 
 
 _RUN = "/run/gofallback"
-#: Below systemd 256 a program that refuses and ends at once may count as one that was never started: systemd-run, being
-#: quiet, fails without a word (https://github.com/systemd/systemd/issues/28304). What it left behind tells why.
+#: Below systemd 256, systemd-run may report a program that refuses and ends at once as not started; with --quiet it
+#: fails without a message (https://github.com/systemd/systemd/issues/28304). The agent's refusal file has the reason.
 _UNSAID = """[ -z "$out" ] || refuse "systemd-run: $(printf %s "$out" | tail -n 1)\""""
 
 
 def stage(line: str) -> tuple[str, float, str] | None:
-    """Stage, seconds since the start and detail of a line of `follow`; None for any other line."""
+    """Stage, seconds since the start and detail, parsed from a line of `follow`; None for any other line."""
     event = _object(line)
     if event.get("event") != "stage":
         return None
@@ -232,11 +234,11 @@ def stage(line: str) -> tuple[str, float, str] | None:
 
 
 def outcome(order: Order, lines: list[str], code: int) -> ActivationOutcome:
-    """What the script's output and exit status say.
+    """Parse the output and the exit status of a script of this module.
 
     Args:
-        order: what it was to do.
-        lines: everything it printed.
+        order: the order of the script.
+        lines: its output.
         code: its exit status.
     """
     refused = [line.partition("\t")[2] for line in lines if line.startswith("refuse\t")]
@@ -246,7 +248,7 @@ def outcome(order: Order, lines: list[str], code: int) -> ActivationOutcome:
     state = STATES.get(code, "unknown")
     if code == 0 and record.get("state") == "provisional":
         state = "provisional"
-    last = _AGENT_SAYS.sub("", lines[-1]) if lines else f"exit status {code} without a word"
+    last = _AGENT_SAYS.sub("", lines[-1]) if lines else f"exit status {code} without output"
     if refused or not record:
         return ActivationOutcome(state, order.release, reason=refused[0] if refused else last, run_id=order.run_id)
     good = state in ("provisional", "confirmed")
@@ -265,7 +267,7 @@ def outcome(order: Order, lines: list[str], code: int) -> ActivationOutcome:
     )
 
 
-#: What the agent's own errors begin with.
+#: Prefix of the agent's own errors.
 _AGENT_SAYS = re.compile(r"^gofallback-agent( \w+)?: ")
 
 
@@ -274,4 +276,4 @@ def _elapsed(record: Mapping[str, Any]) -> float:
 
 
 def _object(line: str) -> dict[str, Any]:
-    return (untrusted_values.record(line) if line.startswith("{") else None) or {}
+    return (parse_record(line) if line.startswith("{") else None) or {}

@@ -1,4 +1,4 @@
-"""The two JSON files of a release that the agent on the target reads. Their keys are described in docs/agent.md."""
+"""The two JSON files of a release that the agent on the target reads (docs/agent.md). Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gofallback.model import CommandCheck, Service
 
 HEALTH = "conf/health.json"
 ACTIVATION = "conf/activation.json"
-#: Where the agent's program is in a release.
+#: Path of the agent's program in a release.
 AGENT = "lib/gofallback-agent"
 
 
@@ -17,7 +17,7 @@ def health(service: Service) -> dict[str, Any]:
     """Content of health.json."""
     check = service.health.check.model_dump(mode="json")
     if isinstance(service.health.check, CommandCheck):
-        check["user"] = service.user  # not as root, which the agent is
+        check["user"] = service.user  # the agent itself runs as root
     return {
         "service": service.name,
         "release": None,
@@ -30,7 +30,7 @@ def health(service: Service) -> dict[str, Any]:
 
 
 def activation(service: Service) -> dict[str, Any]:
-    """Content of activation.json: nothing in it changes from run to run, so it counts in the release's digest."""
+    """Content of activation.json. Nothing in it changes from run to run, so it is part of the release's digest."""
     name = service.name
     socket = f"{name}.socket" if service.socket_activation else None
     main, timer = f"{name}.service", f"{name}-health.timer"

@@ -1,4 +1,4 @@
-"""Files of a release that ``files`` of group data names: known by their content, sent as they are. Pure."""
+"""Extra files of a release (``files`` in group data): identified by their content, sent unchanged. Pure."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 from gofallback.model.binaries import FILE_NAME
 
-#: Bytes up to which a text is shown in a diff; the target tells as much of what it has (`release.probe`).
-SHOWN = 1 << 16
+#: Largest text that a diff shows, in bytes; for files in lib/ `release.state_script` has a limit of its own.
+DIFF_LIMIT = 1 << 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FOLDERS = ("bin", "lib", "conf")
 
 
 @dataclass(frozen=True)
-class Extra:
-    """One file: what it is, and where the controller has it."""
+class ExtraFile:
+    """One file, and its path on the controller."""
 
     sha256: str
     size: int
     """Bytes."""
     local: Path
-    """On the controller, under its content's name, so that nobody changes it while it is sent."""
+    """On the controller, named after its content, so that it does not change while it is sent."""
     mode: int = 0o644
     """0644 or 0755."""
-    shown: bytes | None = None
-    """The content, where it is a text that a diff can show."""
+    text: bytes | None = None
+    """The content, if a diff can show it."""
 
     def __str__(self) -> str:
         return f"{self.size} bytes, sha256 {self.sha256[:12]}{', executable' if self.mode & 0o111 else ''}"
 
 
-def as_text(content: bytes) -> bytes | None:
-    """The content where a diff can show it: UTF-8 without NUL, at most `SHOWN` bytes."""
-    if len(content) > SHOWN or b"\0" in content:
+def diffable(content: bytes) -> bytes | None:
+    """The content if a diff can show it: UTF-8 without NUL, at most `DIFF_LIMIT` bytes; else None."""
+    if len(content) > DIFF_LIMIT or b"\0" in content:
         return None
     try:
         content.decode()
@@ -45,19 +45,19 @@ def as_text(content: bytes) -> bytes | None:
     return content
 
 
-def contents_of(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Path inside a release to SHA-256 of its programs and further files, as its manifest.json says.
+def manifest_contents(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Path inside a release to SHA-256 of its programs and extra files, from its manifest.json.
 
-    A target may be damaged or hostile: whatever is no path or no hash of ours is left out.
+    A target may be damaged or hostile: entries with an invalid path or hash are skipped.
     """
-    spec, given = manifest.get("spec"), manifest.get("contents")
-    found: dict[Any, Any] = dict(given) if isinstance(given, dict) else {}
+    spec, listed = manifest.get("spec"), manifest.get("contents")
+    entries: dict[Any, Any] = dict(listed) if isinstance(listed, dict) else {}
     if isinstance(spec, dict) and isinstance(spec.get("binary"), str):
-        found[f"bin/{spec['binary']}"] = manifest.get("sha256")
-    return {path: sum_ for path, sum_ in found.items() if _ours(path) and _SHA256.fullmatch(str(sum_))}
+        entries[f"bin/{spec['binary']}"] = manifest.get("sha256")
+    return {path: sha256 for path, sha256 in entries.items() if _valid(path) and _SHA256.fullmatch(str(sha256))}
 
 
-def _ours(path: object) -> bool:
+def _valid(path: object) -> bool:
     parts = str(path).split("/")
     names = all(FILE_NAME.fullmatch(part) and part not in (".", "..") for part in parts)
     return names and len(parts) > 1 and parts[0] in _FOLDERS

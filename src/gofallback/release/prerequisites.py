@@ -1,4 +1,4 @@
-"""What a target must have, and must have free, before it takes a release. Pure."""
+"""What a target needs before a release can be uploaded: programs, systemd, disk space, a free lease. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from gofallback.lease import holder
 from gofallback.model import Service
 from gofallback.release.state import TargetState
 
-#: `systemd-run --collect` and `TemporaryFileSystem=`, `ProtectProc=` and its kin need it (systemd's NEWS).
+#: Needed for `systemd-run --collect`, `TemporaryFileSystem=`, `ProtectProc=` and similar (systemd's NEWS).
 OLDEST_SYSTEMD = 240
 
 
-def requirements(target: TargetState) -> list[str]:
-    """What a target lacks that every service needs; each one line with what to do."""
+def requirement_problems(target: TargetState) -> list[str]:
+    """Programs and versions that every service needs and the target lacks; one line each, with the remedy."""
     problems = []
     if target.missing:
         problems.append(f"has no {', '.join(target.missing)}; install what brings them (a Debian has them)")
@@ -20,7 +20,7 @@ def requirements(target: TargetState) -> list[str]:
     return problems
 
 
-def preconditions(
+def upload_problems(
     target: TargetState,
     service: Service,
     needed: int,
@@ -28,24 +28,25 @@ def preconditions(
     run_id: str = "",
     takeover: str | None = None,
 ) -> list[str]:
-    """Why a target cannot take a release; each one line with what to do.
+    """Why a release cannot be uploaded to a target; one line each, with the remedy.
 
     Args:
-        target: what the target told.
+        target: its state.
         service: the service.
-        needed: bytes the upload needs; 0 when that is not known or nothing is uploaded.
+        needed: bytes the upload needs; 0 if that is not known or nothing is uploaded.
         minimum_free_mb: `target.minimum_free_mb`.
-        run_id: of this run, whose own lease is no obstacle.
-        takeover: id of the run whose lease may be taken from it.
+        run_id: of this run, whose own lease does not count.
+        takeover: id of the run whose lease may be taken over.
     """
-    problems = requirements(target)
+    problems = requirement_problems(target)
     free = target.free.get(service.home)
-    wanted = needed + minimum_free_mb * 1024 * 1024
-    if free is not None and free < wanted:
+    required = needed + minimum_free_mb * 1024 * 1024
+    if free is not None and free < required:
         problems.append(
-            f"disk full: {free >> 20} MB free below {service.home}, {-(-wanted >> 20)} MB are needed; free space there"
+            f"disk full: {free >> 20} MB free below {service.home}, {-(-required >> 20)} MB are needed; "
+            "free space there"
         )
     state = target.services.get(service.name)
-    if state and state.lease and holder.in_the_way(state.lease, run_id, takeover):
+    if state and state.lease and holder.blocks(state.lease, run_id, takeover):
         problems.append(holder.refusal(service.name, state.lease, takeover))
     return problems

@@ -1,71 +1,70 @@
-"""How a target gets a program by itself: what its agent is told, and what its answers mean. Pure.
+"""A target pulls a program from a store: the request to its agent, and what its failures mean. Pure.
 
-The agent's `fetch` reads one line of JSON from its standard input, so that a token or a signed address stands in no
-argument, variable or file of the target (agent/fetch.go).
+The agent's `fetch` (agent/fetch.go) reads one line of JSON from its standard input. A token or a signed URL is thus
+never in an argument, an environment variable or a file of the target.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where a target gets a program, and with what."""
+class PullSource:
+    """A URL from which a target pulls a program, with credentials and limits."""
 
     store: str
     """Name of the store in group data."""
     host: str
-    """Of its address, for a person."""
+    """Host of the URL, for messages."""
     url: str = field(repr=False)
     """May be signed: a secret."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    asker: str = "nobody in particular"
-    """Who the target asks as, for a person."""
+    identity: str = "an anonymous reader"
+    """The credentials the target uses, for messages."""
     signed: bool = False
-    """The address itself is the credential (S3)."""
+    """The URL itself is the credential (S3)."""
     ca: str = field(default="", repr=False)
-    """PEM of a further authority."""
+    """PEM of an additional authority."""
     timeout: float = 60
-    """Seconds without a byte."""
+    """Seconds without data."""
     attempts: int = 5
     deadline: float = 600
-    """Seconds for all of it."""
+    """Seconds for all files together."""
     proxy: str = ""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One file that is to be fetched."""
+class PullFile:
+    """One file to pull."""
 
     path: str
     """Absolute, on the target."""
     sha256: str
     size: int
     """Bytes."""
-    source: Source
+    source: PullSource
 
 
-#: Kinds of failure that are the store's, or of the way to it: the program may still be pushed.
-STORES = frozenset({"down", "refused", "absent", "store", "tls", "wrong", "deadline", "request", "fetch"})
+#: Kinds of failure of the store or of the network to it: the controller may push the program instead.
+STORE_FAILURES = frozenset({"down", "refused", "absent", "store", "tls", "wrong", "deadline", "request", "fetch"})
 
 
-def request_line(wanted: Iterable[Wanted]) -> bytes:
-    """What the agent reads; the clock is the first one's: all come from one store."""
-    files = list(wanted)
+def request_line(files: Sequence[PullFile]) -> bytes:
+    """The request to the agent. All files come from one store: the limits of the first apply."""
     first = files[0].source
-    told = {
+    request = {
         "files": [
             {
-                "path": one.path,
-                "url": one.source.url,
-                "headers": dict(one.source.headers),
-                "sha256": one.sha256,
-                "size": one.size,
+                "path": file.path,
+                "url": file.source.url,
+                "headers": dict(file.source.headers),
+                "sha256": file.sha256,
+                "size": file.size,
             }
-            for one in files
+            for file in files
         ],
         "timeout": first.timeout,
         "deadline": first.deadline,
@@ -73,25 +72,25 @@ def request_line(wanted: Iterable[Wanted]) -> bytes:
         "ca": first.ca,
         "proxy": first.proxy,
     }
-    return json.dumps(told).encode() + b"\n"
+    return json.dumps(request).encode() + b"\n"
 
 
-def explain(kind: str, text: str, source: Source) -> str:
-    """One line for a person: why a program could not be pulled, and what to do."""
-    said = f"cannot be pulled from {source.store}: {text}"
+def failure_message(kind: str, text: str, source: PullSource) -> str:
+    """One line: why a program could not be pulled, and the remedy."""
+    problem = f"cannot be pulled from {source.store}: {text}"
     if kind == "refused" and source.signed:
         return (
-            f"{said}: the store refuses the signed address; may these credentials read there (s3:GetObject), and is "
+            f"{problem}: the store refuses the signed URL; may these credentials read there (s3:GetObject), and is "
             "the controller's clock right?"
         )
     remedies = {
-        "refused": f"the store refuses {source.asker}; read_token of the store names the place of one that may read",
-        "absent": f"it was published, and is not there for {source.asker}; may it read there (read_token)?",
+        "refused": f"the store refuses {source.identity}; read_token of the store names the place of one that may read",
+        "absent": f"it was published, and is not there for {source.identity}; may it read there (read_token)?",
         "down": f"is {source.host} up, and can this target reach it?",
-        "deadline": "the store or the way to it is too slow; target.pull_deadline sets the limit",
+        "deadline": "the store or the network to it is too slow; target.pull_deadline sets the limit",
         "wrong": "that is not what was published; find out what changes files on the way",
         "tls": "is it the right host? `ca` of the store names the authority of a private one",
-        "fetch": "the agent of this version cannot do it or does not run here; build the version anew",
+        "fetch": "the agent of this version has no fetch or does not run here; build the version again",
     }
     remedy = remedies.get(kind)
-    return f"{said}; {remedy}" if remedy else said
+    return f"{problem}; {remedy}" if remedy else problem

@@ -1,4 +1,4 @@
-"""Group data in, the text files of a release out. Decides in Python; the templates only print. No I/O, no clock."""
+"""Renders the text files of a release from group data. Python decides, the templates only print. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError
 from gofallback.model import DataError, Service
 from gofallback.model.unit import HARDENING
 from gofallback.release import agent_config, systemd
-from gofallback.release.extra_file import Extra
+from gofallback.release.extra_file import ExtraFile
 
-#: Directives that the release itself is made of; `unit.directives` may not set them.
+#: Directives that gofallback sets itself; `unit.directives` may not set them.
 OWNED = frozenset({"ExecStart", "User", "EnvironmentFile", "SyslogIdentifier", "LogsDirectory", "StateDirectory"})
-#: Read by systemd and the agent, which are root, and by nobody else: they may hold passwords and tokens.
+#: Files that only root may read (systemd and the agent do): they may hold passwords and tokens.
 PRIVATE = frozenset({"conf/environment", "conf/health.json"})
 #: Below this a port needs a capability (ip(7), ip_unprivileged_port_start).
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -44,7 +44,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class ReleaseFiles:
-    """All of a release that comes from group data; the upload adds the binaries, the agent and manifest.json."""
+    """The files of a release that come from group data; the upload adds binaries, agent and manifest.json."""
 
     id: str
     """``<version>-<digest8>``, the name of the folder."""
@@ -53,8 +53,8 @@ class ReleaseFiles:
     version: str
     files: Mapping[str, Rendered]
     """By path relative to the release folder."""
-    extras: Mapping[str, Extra] = field(default_factory=dict)
-    """What `files` of group data adds, by path."""
+    extra_files: Mapping[str, ExtraFile] = field(default_factory=dict)
+    """Files of `files` in group data, by path."""
 
     @property
     def folder(self) -> str:
@@ -63,13 +63,13 @@ class ReleaseFiles:
 
     @property
     def units(self) -> dict[str, Rendered]:
-        """The systemd units, by file name: what is installed into /etc/systemd/system."""
+        """The systemd units, by file name, that are installed into /etc/systemd/system."""
         names = {path.removeprefix("conf/"): file for path, file in self.files.items()}
         return {name: file for name, file in names.items() if name in unit_names(self.service)}
 
 
 def unit_names(service: str) -> tuple[str, ...]:
-    """File names a service's units can have."""
+    """File names that a service's units can have."""
     return (f"{service}.service", f"{service}.socket", f"{service}-health.service", f"{service}-health.timer")
 
 
@@ -193,7 +193,8 @@ def _texts(service: Service, templates: Mapping[str, str]) -> dict[str, str]:
     return texts
 
 
-def _extra(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
+def _conf_files(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
+    """Texts of `extra_files` in group data, which go to conf/."""
     files = {}
     for path, content in service.extra_files.items():
         clean = "/".join(part for part in path.split("/") if part not in ("", "."))
@@ -206,10 +207,10 @@ def _extra(service: Service, taken: Mapping[str, str]) -> dict[str, str]:
     return files
 
 
-def _beside(service: Service, extras: Mapping[str, Extra], taken: Iterable[str]) -> None:
-    """No file stands where gofallback's own are, or in the place of a folder."""
+def _check_paths(service: Service, extra_files: Mapping[str, ExtraFile], taken: Iterable[str]) -> None:
+    """Reject an extra file at the path of a file or folder that is taken already."""
     used = dict.fromkeys((*taken, agent_config.AGENT), "gofallback uses")
-    for path in sorted(extras):
+    for path in sorted(extra_files):
         for other in used:
             if path == other or path.startswith(f"{other}/") or other.startswith(f"{path}/"):
                 raise DataError(
@@ -219,12 +220,12 @@ def _beside(service: Service, extras: Mapping[str, Extra], taken: Iterable[str])
         used[path] = "`files` names too"
 
 
-def _digest(keys: Iterable[str], files: Mapping[str, Rendered], extras: Mapping[str, Extra]) -> str:
-    """What the name of a release is made of."""
+def _digest(keys: Iterable[str], files: Mapping[str, Rendered], extra_files: Mapping[str, ExtraFile]) -> str:
+    """The digest that the name of a release ends with."""
     digest = hashlib.sha256("".join(f"{key}\n" for key in keys).encode())
     for path, file in files.items():
         digest.update(f"{path}\0{len(file.content)}\0".encode() + file.content)
-    for path, extra in sorted(extras.items()):
+    for path, extra in sorted(extra_files.items()):
         digest.update(f"{path}\0{extra.mode:o}\0{extra.sha256}\n".encode())
     return digest.hexdigest()
 
@@ -236,31 +237,31 @@ def render(
     artifact_key: str,
     agent_key: str,
     templates: Mapping[str, str],
-    further: Mapping[str, str] = MappingProxyType({}),
-    extras: Mapping[str, Extra] = MappingProxyType({}),
+    extra_binaries: Mapping[str, str] = MappingProxyType({}),
+    extra_files: Mapping[str, ExtraFile] = MappingProxyType({}),
 ) -> ReleaseFiles:
     """Render all text files of one release.
 
     Args:
         service: the parsed group data.
         version: of the sources, already cleaned (docs/architecture.md, Names).
-        artifact_key: `BuildSpec.key` of the service's binary: known before it is built.
+        artifact_key: `BuildSpec.key` of the service's binary, known before the build.
         agent_key: `BuildSpec.key` of the agent's binary.
         templates: from `release.templates.load`.
-        further: `BuildSpec.key` of each further binary, by its name.
-        extras: what `files` of group data adds, by path.
+        extra_binaries: `BuildSpec.key` of each extra binary, by name.
+        extra_files: files of `files` in group data, by path.
 
     Raises:
-        DataError: a value that no unit file can hold, or a template that uses an unknown name.
+        DataError: a value that no unit file can hold, or a template with an unknown name.
     """
     texts = _texts(service, templates) | agent_config.render(service)
-    texts |= _extra(service, texts)
+    texts |= _conf_files(service, texts)
     files = {
         path: Rendered(content.encode(), 0o600 if path in PRIVATE else 0o644) for path, content in sorted(texts.items())
     }
-    _beside(service, extras, files)
-    keys = [artifact_key, agent_key, *(f"{name} {key}" for name, key in sorted(further.items()))]
-    name = release_id(version, _digest(keys, files, extras))
+    _check_paths(service, extra_files, files)
+    keys = [artifact_key, agent_key, *(f"{name} {key}" for name, key in sorted(extra_binaries.items()))]
+    name = release_id(version, _digest(keys, files, extra_files))
     return ReleaseFiles(
-        name, service.name, service.home, version, MappingProxyType(files), MappingProxyType({**extras})
+        name, service.name, service.home, version, MappingProxyType(files), MappingProxyType({**extra_files})
     )

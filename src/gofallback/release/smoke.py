@@ -1,4 +1,4 @@
-"""The smoke command: the proof that a binary runs on a target, before anything is switched. Pure."""
+"""The smoke command: it proves that a binary runs on a target before anything is switched. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gofallback.model import Service
 
 #: Seconds the command may take.
 LIMIT = 30
-#: The transient unit can see its release, the system's own programs, and nothing else; it can reach nobody.
+#: The transient unit sees only its release and the system's own programs, and has no network.
 SANDBOX = {
     "DynamicUser": "yes",
     "NoNewPrivileges": "yes",
@@ -36,7 +36,7 @@ SANDBOX = {
 
 
 def script(service: Service, release: str, run_id: str) -> str:
-    """The script: runs the smoke command of an uploaded release and exits as it does (124: too late).
+    """The script that runs the smoke command of an uploaded release and exits with its status (124: timeout).
 
     Args:
         service: group data; `smoke` is not empty.

@@ -1,4 +1,4 @@
-"""What a target tells of its services in one round trip; `release.probe` has the script, `release.answer` reads it."""
+"""The state of a target and its services, read in one round trip by `state_script`, parsed by `state_parser`. Pure."""
 
 from __future__ import annotations
 
@@ -6,72 +6,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gofallback.lease.holder import Holder
 from gofallback.model.platform import platform_of
 
 
 @dataclass(frozen=True)
-class FileFound:
-    """A small file: content and mode."""
+class TargetFile:
+    """A small file on a target."""
 
     content: bytes
     mode: int
-    owner: str = "root"
 
 
 @dataclass(frozen=True)
-class UnitFound:
-    """What systemd says about one unit."""
+class UnitState:
+    """One unit, as systemd reports it."""
 
-    load: str = "not-found"
     active: str = "inactive"
     sub: str = "dead"
     enabled: str = ""
-    pid: int = 0
     restarts: int = 0
     since: float | None = None
-    """Seconds it has been active; None when it is not."""
+    """Seconds it has been active; None if it is not."""
 
 
 @dataclass(frozen=True)
-class ReleaseFound:
-    """A complete release folder (an upload gets this name only when it is whole)."""
+class ReleaseState:
+    """A complete release folder; an upload gets its final name only when it is complete."""
 
     id: str
     manifest: bytes | None = None
     sha256: str | None = None
-    """Of the binary, as its manifest says."""
+    """Of the binary, from its manifest."""
     version: str = ""
     bad: str | None = None
-    """Why it is marked as bad (the agent's BAD file)."""
+    """Why it is marked bad (the agent's BAD file)."""
     binary: str = ""
-    """File name of the main binary, as its manifest says."""
+    """File name of the main binary, from its manifest."""
     contents: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of its binaries and further files by path inside it, as its manifest says."""
+    """SHA-256 of its binaries and extra files by path inside it, from its manifest."""
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a service's lease."""
-
-    run_id: str = "unknown"
-    who: str = "unknown"
-    since: str = "unknown"
-    number: int = 0
-    """The fencing number."""
-    silent: float | None = None
-    """Seconds since its controller was last heard of; None: not since the target started."""
-    expires_in: float | None = None
-    """Seconds until it is free unless it is renewed; None: not known."""
-    lapsed: bool = False
-    """It was not renewed in time: whoever asks next gets it."""
-
-    def __str__(self) -> str:
-        return f"run {self.run_id} of {self.who} since {self.since}"
-
-
-@dataclass(frozen=True)
-class HealthFound:
-    """One health check of the live release, made while the state was read."""
+class HealthResult:
+    """The health check of the live release, run while the state was read."""
 
     healthy: bool
     reason: str = ""
@@ -86,16 +64,16 @@ class ServiceState:
     user_exists: bool = False
     current: str | None = None
     """Name of the live release's folder."""
-    releases: Mapping[str, ReleaseFound] = field(default_factory=dict)
-    files: Mapping[str, FileFound] = field(default_factory=dict)
+    releases: Mapping[str, ReleaseState] = field(default_factory=dict)
+    files: Mapping[str, TargetFile] = field(default_factory=dict)
     """Small files of the live release, by path inside it."""
-    installed: Mapping[str, FileFound] = field(default_factory=dict)
+    installed: Mapping[str, TargetFile] = field(default_factory=dict)
     """Unit files in /etc/systemd/system, by name."""
     hashes: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of what is in bin/, lib/ and conf/ of the live release, by path inside it; computed from its bytes."""
+    """SHA-256 of each file in bin/, lib/ and conf/ of the live release, by path inside it; computed on the target."""
     modes: Mapping[str, str] = field(default_factory=dict)
-    """`<mode> <owner>:<group>` by absolute path: folders, those files, log folder."""
-    units: Mapping[str, UnitFound] = field(default_factory=dict)
+    """`<mode> <owner>:<group>` of folders, of those files and of the log folder, by absolute path."""
+    units: Mapping[str, UnitState] = field(default_factory=dict)
     outcome: Mapping[str, Any] | None = None
     """The agent's last record, see docs/agent.md."""
     history: tuple[Mapping[str, Any], ...] = ()
@@ -103,24 +81,22 @@ class ServiceState:
     last_good: str | None = None
     lease: Holder | None = None
     activating: str | None = None
-    """Release that an activation is at work on; its record says more."""
-    leftovers: tuple[str, ...] = ()
-    """Names of unfinished uploads."""
-    health: HealthFound | None = None
+    """Release of an activation in progress; its record says more."""
+    health: HealthResult | None = None
 
     @property
-    def unit(self) -> UnitFound:
+    def unit(self) -> UnitState:
         """The service's own unit."""
-        return self.units.get(f"{self.name}.service", UnitFound())
+        return self.units.get(f"{self.name}.service", UnitState())
 
     @property
-    def unsettled(self) -> str | None:
-        """The run whose release is not confirmed yet, so that the target goes back by itself; None: there is none."""
+    def unconfirmed_run(self) -> str | None:
+        """The run whose release is not confirmed yet, so that the target reverts by itself; None without one."""
         record = self.outcome or {}
         return str(record.get("run_id", "")) if record.get("state") in ("intended", "provisional", "running") else None
 
-    def unwell(self, release: str | None) -> str | None:
-        """Why a release is not live and healthy here; None: it is, or nothing is live, as wanted."""
+    def health_problem(self, release: str | None) -> str | None:
+        """Why a release is not live and healthy here, or None; for None as release: why another one is live."""
         if self.current != release:
             return f"{self.current or 'nothing'} is live"
         if release is None:
@@ -131,13 +107,13 @@ class ServiceState:
 
     @property
     def bad(self) -> dict[str, str]:
-        """Releases marked as bad, and why."""
-        return {name: found.bad for name, found in self.releases.items() if found.bad is not None}
+        """Releases marked bad, with the reason."""
+        return {name: release.bad for name, release in self.releases.items() if release.bad is not None}
 
 
 @dataclass(frozen=True)
 class TargetState:
-    """What one round trip told about a target."""
+    """A target, as read in one round trip."""
 
     kernel: str = ""
     machine: str = ""
@@ -147,16 +123,15 @@ class TargetState:
     systemd: int = 0
     free: Mapping[str, int] = field(default_factory=dict)
     """Free bytes of the file system below a path: /tmp and each service's home."""
-    boot_id: str = ""
     now: float = 0.0
     """The target's clock, seconds since 1970."""
     missing: tuple[str, ...] = ()
-    """Programs a target has to have and does not."""
+    """Required programs that the target does not have."""
     agents: frozenset[str] = frozenset()
     """SHA-256 of the agent programs in /opt/gofallback/agent."""
     services: Mapping[str, ServiceState] = field(default_factory=dict)
 
     @property
     def platform(self) -> str:
-        """GOOS/GOARCH, or linux/<machine> for a machine that Go does not know."""
+        """GOOS/GOARCH, or linux/<machine> for a machine unknown to Go."""
         return platform_of("Linux", self.machine) or f"linux/{self.machine}"

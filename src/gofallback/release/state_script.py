@@ -1,6 +1,6 @@
-"""Everything a target tells: one POSIX sh script, run as root. `release.answer` reads what it prints. Pure.
+"""The script that reads the state of a target: POSIX sh, run as root. `state_parser` parses its output. Pure.
 
-One round trip, whatever the number of services. The target needs only what every Debian has: sh, coreutils, util-linux,
+It takes one round trip for any number of services, and needs only what every Debian has: sh, coreutils, util-linux,
 tar, gzip, systemd. Small files (units, rendered files, records) come as one tar, base64 in one line.
 """
 
@@ -14,7 +14,7 @@ from gofallback.release.render import unit_names
 
 UNIT_FOLDER = "/etc/systemd/system"
 RECORDS = "/var/lib/gofallback"
-_PROPERTIES = "Id,LoadState,ActiveState,SubState,MainPID,NRestarts,UnitFileState,ActiveEnterTimestampMonotonic"
+_PROPERTIES = "Id,ActiveState,SubState,NRestarts,UnitFileState,ActiveEnterTimestampMonotonic"
 
 _HEAD = r"""
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -28,15 +28,14 @@ if [ -z "$libc" ]; then for f in /lib/ld-musl-*.so.1; do
 if [ -z "$libc" ]; then for f in /lib64/ld-linux*.so.* /lib/ld-linux*.so.*; do [ -e "$f" ] && libc=glibc; done; fi
 say libc "$libc"
 say systemd "$(systemctl --version | { read -r a b c; echo "$b"; })"
-read -r boot </proc/sys/kernel/random/boot_id; say boot "$boot"
 read -r up rest </proc/uptime; say clock "$(date +%s)" "$up"
 for p in tar gzip base64 sha256sum find flock systemd-run systemd-analyze systemctl useradd stat df; do
   command -v $p >/dev/null || say missing $p; done
 agents=$(ls /opt/gofallback/agent 2>/dev/null); for a in $agents; do say agent "$a"; done
 """
 
-# Hashing is most of what an unchanged target costs: hashes are kept below /run as long as inode, size, mtime and ctime
-# are what they were (nobody can set a ctime). An upload and an activation always hash the bytes themselves.
+# Hashing is most of the cost of an unchanged target. Hashes are cached below /run as long as inode, size, mtime and
+# ctime do not change (a ctime cannot be set). An upload and an activation always hash the bytes themselves.
 _SUMS = r"""
 sums() {
   cache=/run/gofallback/sums mark='
@@ -52,8 +51,8 @@ sums() {
 }
 """
 
-# Every file of a live release, a name a line; and of those what is small enough to be told whole. -size counts blocks
-# of 512 bytes, rounded up; of lib/, which may hold thousands, only what a diff may want to show. $1 home.
+# `inside` lists every file of a live release, `small` those whose content is sent. -size counts blocks of 512 bytes,
+# rounded up. lib/ may hold thousands of files: only small ones are sent, for a diff. $1 home.
 _FILES = r"""
 inside() { find "$1/current/bin/" "$1/current/lib/" "$1/current/conf/" -type f 2>/dev/null | sort; }
 small() { find "$1/current/conf/" -type f -size -2048 2>/dev/null
@@ -67,7 +66,7 @@ one() {
   place=$2; while [ ! -d "$place" ]; do place=${place%/*}; [ -n "$place" ] || place=/; done
   say free "$2" "$(df -Pk "$place" | { read -r a; read -r a b c free rest; echo "$free"; })"
   [ -L "$2/current" ] && say current "$1" "$(readlink "$2/current")"
-  for r in "$2"/releases/* "$2"/releases/.tmp-*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
+  for r in "$2"/releases/*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
   if [ -e "/var/lib/gofallback/$1/lease" ]; then
     read -r up rest </proc/uptime
     say lease "$1" "$up" "$(cat "/var/lib/gofallback/$1/lease")"
@@ -81,7 +80,7 @@ one() {
 
 
 def script(services: Iterable[Service]) -> str:
-    """The script; every value in it is quoted."""
+    """The script for these services; every value in it is quoted."""
     chosen = list(services)
     quote = shlex.quote
     units, tar, homes, modes, calls = [], [], [], [], []
@@ -97,14 +96,14 @@ def script(services: Iterable[Service]) -> str:
         modes += [*(f"{home}/current{folder}" for folder in folders), f"/var/log/{name}"]
     lines = [_HEAD.strip(), 'say free /tmp "$(df -Pk /tmp | { read -r a; read -r a b c free rest; echo "$free"; })"']
     if chosen:
-        files, texts = ("; ".join(f"{what} {home}" for home in homes) for what in ("inside", "small"))
+        files, texts = ("; ".join(f"{function} {home}" for home in homes) for function in ("inside", "small"))
         lines += [
             _SUMS.strip(),
             _FILES.strip(),
             _SERVICE.strip(),
             *calls,
             f"systemctl show -p {_PROPERTIES},Description {' '.join(map(quote, units))} 2>/dev/null | prefix unit",
-            # names may have blanks in them, and brackets: cut at line ends only, and nothing is a pattern
+            # file names may contain spaces and brackets: split at line ends only, and expand no pattern
             f"(IFS='\n'; set -f; sums $({files}))",
             f"(IFS='\n'; set -f; stat --printf 'mode\\t%a %U:%G\\t%n\\n' -- $({files}) 2>/dev/null)",
             f"stat --printf 'mode\\t%a %U:%G\\t%n\\n' -- {' '.join(modes)} 2>/dev/null",
@@ -116,10 +115,10 @@ def script(services: Iterable[Service]) -> str:
     return "\n".join([*lines, "echo end"])
 
 
-#: How the description of an activation's unit begins; the release follows.
+#: Prefix of the description of an activation's unit; the release follows.
 ACTIVATING = "gofallback activates "
 
 
 def activation_unit(service: str) -> str:
-    """Name of the transient unit that activates a service: systemd refuses a second one of the same name."""
+    """Name of the transient unit that activates a service; systemd refuses a second unit of the same name."""
     return f"gofallback-activate-{service}.service"

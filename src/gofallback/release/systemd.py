@@ -1,4 +1,4 @@
-"""The one place that knows how systemd reads a value: specifiers, quoting, line continuation.
+"""How systemd parses values: specifiers, quoting, line continuation. No other module knows it. Pure.
 
 Sources: systemd.syntax(7), systemd.unit(5) "Specifiers", systemd.service(5) "Command lines",
 systemd.exec(5) `EnvironmentFile=`.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-#: What an argument may hold without quotes: nothing that systemd.syntax(7) or systemd.service(5) gives a meaning.
+#: An argument that needs no quotes: no character has a meaning in systemd.syntax(7) or systemd.service(5).
 _BARE = re.compile(r"[A-Za-z0-9_./:=,+@-]+")
 
 
 class UnitValueError(ValueError):
-    """A value that no unit file can hold; ``str(error)`` says why, in one line."""
+    """A value that no unit file can hold; ``str(error)`` is the reason, in one line."""
 
 
 def _one_line(value: str) -> None:
@@ -45,7 +45,7 @@ def text(value: str) -> str:
 
 
 def argument(value: str) -> str:
-    """One argument of ExecStart=: arrives in the program exactly as it is here."""
+    """One argument of ExecStart=: the program gets it unchanged."""
     _one_line(value)
     if _BARE.fullmatch(value):
         return value
@@ -55,7 +55,7 @@ def argument(value: str) -> str:
 
 
 def program(path: str) -> str:
-    """The absolute path that begins ExecStart=. systemd does not expand `$` there, so it must not be doubled."""
+    """The absolute path at the start of ExecStart=. systemd does not expand `$` there, so `$` must not be doubled."""
     if not re.fullmatch(r"/[A-Za-z0-9_./+@-]+", path):
         raise UnitValueError(f"{path!r} should be an absolute path of letters, digits and _ . / + @ -")
     return path
@@ -67,6 +67,6 @@ def command(path: str, arguments: Iterable[str]) -> str:
 
 
 def environment_line(name: str, value: str) -> str:
-    r"""One line of a file for EnvironmentFile=, in double quotes: only ``" \ ` $`` are special there."""
+    r"""One line of a file for EnvironmentFile=, in double quotes, where only ``" \ ` $`` are special."""
     _one_line(value)
     return f'{name}="' + re.sub(r'(["\\`$])', r"\\\1", value) + '"'

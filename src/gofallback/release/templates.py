@@ -1,11 +1,11 @@
-"""Where the templates are: in the project's folder `templates/`, else those that come with gofallback."""
+"""Finds the templates: the project's `templates/` first, then those that come with gofallback."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Template of each rendered file, by the role it has in a release.
+#: File names of all templates.
 NAMES = ("service.service.j2", "service.socket.j2", "health.service.j2", "health.timer.j2", "environment.j2")
 
 

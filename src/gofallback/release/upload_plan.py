@@ -1,4 +1,4 @@
-"""What has to be sent to a target so that a release is there. Pure."""
+"""Plans the upload of a release: what the target lacks, and what it has already. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import MappingProxyType
 
 from gofallback.model import Service
 from gofallback.release.agent_config import AGENT
-from gofallback.release.contents import by_content, contents
-from gofallback.release.drift import damage, other_binary
+from gofallback.release.contents import contents, paths_by_content
+from gofallback.release.drift import artifact_mismatches, damage
 from gofallback.release.render import ReleaseFiles
 from gofallback.release.state import TargetState
 from gofallback.release.upload import Program, Upload
@@ -18,7 +18,7 @@ from gofallback.release.upload import Program, Upload
 
 @dataclass(frozen=True)
 class LocalProgram:
-    """A program the controller has."""
+    """A program on the controller."""
 
     path: Path
     sha256: str
@@ -36,31 +36,31 @@ def upload_for(
     agent: LocalProgram,
     run_id: str,
     minimum_free_mb: int,
-    beside: Mapping[str, bytes] | None = None,
-    further: Mapping[str, LocalProgram] = MappingProxyType({}),
+    metadata: Mapping[str, bytes] | None = None,
+    extra_binaries: Mapping[str, LocalProgram] = MappingProxyType({}),
 ) -> Upload | None:
-    """What has to be sent so that a release is there, or None when it is there and undamaged.
+    """The upload of a release, or None if the target has the release undamaged.
 
     Args:
-        target: what the target told.
+        target: its state.
         service: group data.
         files: the rendered release.
         manifest: content of manifest.json.
-        binary: the service's program.
+        binary: the service's main binary.
         agent: the agent's program.
         run_id: the run that uploads.
         minimum_free_mb: `target.minimum_free_mb`.
-        beside: further files of the release's folder, which its name says nothing of: provenance.json and sbom.json.
-        further: the service's further programs, by name.
+        metadata: files beside manifest.json that are not part of the release's digest, such as provenance.json.
+        extra_binaries: the service's extra binaries, by name.
     """
     state = target.services[service.name]
-    there = files.id in state.releases
-    wanted = contents(files, {name: program.sha256 for name, program in further.items()})
-    if there and state.current == files.id and not damage(state, files, service, binary.sha256, wanted):
+    present = files.id in state.releases
+    expected = contents(files, {name: program.sha256 for name, program in extra_binaries.items()})
+    if present and state.current == files.id and not damage(state, files, service, binary.sha256, expected):
         return None
-    if there and state.current != files.id and not other_binary(state, files, binary.sha256, wanted):
+    if present and state.current != files.id and not artifact_mismatches(state, files, binary.sha256, expected):
         return None
-    have = by_content(state, service, files.id)
+    copies = paths_by_content(state, service, skip=files.id)
     shared = (f"/opt/gofallback/agent/{agent.sha256}",) if agent.sha256 in target.agents else ()
     return Upload(
         files=files,
@@ -68,19 +68,19 @@ def upload_for(
         run_id=run_id,
         manifest=manifest,
         programs=(
-            _program(f"bin/{service.binary}", binary, have),
-            *(_program(f"bin/{name}", program, have) for name, program in further.items()),
+            _program(f"bin/{service.binary}", binary, copies),
+            *(_program(f"bin/{name}", program, copies) for name, program in extra_binaries.items()),
             Program(AGENT, agent.sha256, agent.size, agent.path, shared),
         ),
-        extras=tuple(
-            Program(path, one.sha256, one.size, one.local, have.get(one.sha256, ()), one.mode)
-            for path, one in sorted(files.extras.items())
+        extra_files=tuple(
+            Program(path, extra.sha256, extra.size, extra.local, copies.get(extra.sha256, ()), extra.mode)
+            for path, extra in sorted(files.extra_files.items())
         ),
         minimum_free_mb=minimum_free_mb,
-        replace=there,
-        beside=beside or {},
+        replace=present,
+        metadata=metadata or {},
     )
 
 
-def _program(path: str, local: LocalProgram, have: Mapping[str, tuple[str, ...]]) -> Program:
-    return Program(path, local.sha256, local.size, local.path, have.get(local.sha256, ()))
+def _program(path: str, local: LocalProgram, copies: Mapping[str, tuple[str, ...]]) -> Program:
+    return Program(path, local.sha256, local.size, local.path, copies.get(local.sha256, ()))

@@ -1,8 +1,8 @@
-"""The scripts that bring a release to a target, and the readers of what they tell. Pure.
+"""The scripts that upload a release to a target, and the parsers of their output. Pure.
 
-An upload is one channel: `receive` makes room, takes what is already on the target from there (hard links), unpacks the
-rest from its standard input and hashes everything. `finish` renames the folder into place: a release is whole or not
-there.
+An upload is one channel: `receive_script` prepares folders and space, hard-links files that the target has already,
+unpacks the rest from its standard input and hashes everything. `install_script` renames the folder into place: a
+release is complete or absent.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gofallback.lease.script import guard
 from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive_size
 from gofallback.release.upload import Program, Upload
 
-#: Programs of the target's PATH, whatever sudo's is.
+#: Sets PATH whatever sudo's is.
 _PROLOGUE = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; umask 022; set -u"
 
 
-def receive(upload: Upload) -> str:
-    """The script: answers in lines of ``word TAB detail``, last ``received`` or ``fail TAB kind TAB text``."""
-    lines = [*_room(upload), *_linked(upload), *_unpacked(upload)]
+def receive_script(upload: Upload) -> str:
+    """The script that receives an upload.
+
+    It prints lines of ``word TAB detail``; the last one is ``received`` or ``fail TAB kind TAB text``.
+    """
+    lines = [*_prepare(upload), *_link(upload), *_unpack(upload)]
     agent = next((program for program in upload.programs if program.path == AGENT), None)
     if agent is not None:
         shared = f"/opt/gofallback/agent/{agent.sha256}"
@@ -36,8 +40,8 @@ def receive(upload: Upload) -> str:
     return "\n".join(lines)
 
 
-def _room(upload: Upload) -> list[str]:
-    """The user, the folders, and enough free disk."""
+def _prepare(upload: Upload) -> list[str]:
+    """Create the user and the folders, and check the free space."""
     home, service = upload.files.home, upload.files.service
     free = upload.needed // 1024 + upload.minimum_free_mb * 1024
     quote = shlex.quote
@@ -53,7 +57,7 @@ def _room(upload: Upload) -> list[str]:
         ' || fail folder "$out"',
         'chmod 755 "$home" "$home/releases" /opt/gofallback /opt/gofallback/agent',
         'out=$(install -d -m 750 -o "$user" -g "$(id -gn "$user")" "/var/log/$service" 2>&1) || fail folder "$out"',
-        # the lease is ours: whoever wrote these is dead, or a later run has told us so
+        # this run has the lease: the run that wrote these has ended; if a later run has it, the guard refuses
         guard(service, upload.number, 'rm -rf "$home"/releases/.tmp-*') + " || exit",
         'free=$(df -Pk "$home" | { read -r a; read -r a b c free rest; echo "$free"; })',
         f'[ "$free" -ge {free} ] || fail disk "$((free / 1024)) MB free below $home, {-(-free // 1024)} MB are needed"',
@@ -61,22 +65,22 @@ def _room(upload: Upload) -> list[str]:
     ]
 
 
-def _linked(upload: Upload) -> list[str]:
-    """Programs that should be on the target already."""
+def _link(upload: Upload) -> list[str]:
+    """Link programs that should be on the target already."""
     lines = []
     for program in upload.programs:
         target = f'"$tmp"/{shlex.quote(program.path)}'
-        for have in map(shlex.quote, program.have):
+        for copy in map(shlex.quote, program.copies):
             lines.append(
-                f"[ -e {target} ] || ! [ -f {have} ] || ln {have} {target} 2>/dev/null"
-                f" || cp --reflink=auto {have} {target}"
+                f"[ -e {target} ] || ! [ -f {copy} ] || ln {copy} {target} 2>/dev/null"
+                f" || cp --reflink=auto {copy} {target}"
             )
     return lines
 
 
-def _unpacked(upload: Upload) -> list[str]:
-    """What is sent, what the target gets itself, and the hash of everything."""
-    # head takes no byte more than it is told (coreutils), so that what follows the tar is left for the agent
+def _unpack(upload: Upload) -> list[str]:
+    """Unpack the archive, pull the programs that come from a store, and hash everything."""
+    # head of coreutils reads exactly so many bytes: the request after the tar is left for the agent
     tar = f"head -c {archive_size(upload)} | tar -xpf -" if upload.fetched else "tar -xpf -"
     lines = [
         f'out=$({tar} -C "$tmp" 2>&1) || {{ case $out in'
@@ -84,17 +88,17 @@ def _unpacked(upload: Upload) -> list[str]:
         ' fail transfer "the upload is incomplete: $(printf %s "$out" | head -n 1)"; }',
     ]
     for program in upload.programs:
-        lines += [] if program.fetched else _checked(program)
-    if upload.fetched:
+        lines += [] if program.fetched else _verify(program)
+    if upload.fetched:  # by the uploaded agent, which is verified by now
         lines.append(f'"$tmp"/{AGENT} fetch || fail fetch "its agent ended with status $?"')
     for program in upload.programs:
-        lines += _checked(program) if program.fetched else []
-    if upload.extras:
-        lines.append(_EXTRAS)
+        lines += _verify(program) if program.fetched else []
+    if upload.extra_files:
+        lines.append(_EXTRA_FILES)
     return lines
 
 
-def _checked(program: Program) -> list[str]:
+def _verify(program: Program) -> list[str]:
     target = f'"$tmp"/{shlex.quote(program.path)}'
     return [
         f"sum=$(sha256sum <{target} 2>/dev/null) || sum=; sum=${{sum%% *}}",
@@ -103,9 +107,9 @@ def _checked(program: Program) -> list[str]:
     ]
 
 
-#: What the target has already is linked, or copied where its mode or owner is another one: a link's are those of every
-#: name it has. Then every further file is hashed, and only then it counts. Programs are made root's as tar left them.
-_EXTRAS = r"""tab=$(printf '\t')
+#: Extra files that the target has already are linked, or copied if mode or owner differ: all links of a file share
+#: them. Then every extra file is hashed.
+_EXTRA_FILES = r"""tab=$(printf '\t')
 while IFS=$tab read -r mode path have; do
   [ -e "$tmp/$path" ] || ! [ -f "$have" ] ||
     { [ "$(stat -c '%a %u %g' "$have")" = "$mode 0 0" ] && ln "$have" "$tmp/$path" 2>/dev/null; } ||
@@ -116,8 +120,8 @@ out=$(cd "$tmp" && sha256sum --quiet -c .extras/sums 2>/dev/null) || {
   fail hash "$path ${sum%% *}"; }"""
 
 
-def finish(upload: Upload) -> str:
-    """The script that renames an upload into place; the folder has its final name only when it is on the disk."""
+def install_script(upload: Upload) -> str:
+    """The script that renames an upload into place. The folder gets its final name only after it is on the disk."""
     final, temporary = shlex.quote(upload.files.folder), shlex.quote(upload.temporary)
     old = shlex.quote(f"{upload.files.home}/releases/.tmp-old-{upload.run_id}")
     move, rest = f"mv -T {temporary} {final}", ""
@@ -128,40 +132,48 @@ def finish(upload: Upload) -> str:
     return f"{_PROLOGUE}\nsync -f {temporary} 2>/dev/null || sync\nrm -rf {old}\n{fenced} || exit\n{rest}"
 
 
-def abandon(upload: Upload) -> str:
-    """The script that removes an upload that will not be used."""
+def discard_script(upload: Upload) -> str:
+    """The script that removes an upload that is not used."""
     return f"rm -rf {shlex.quote(upload.temporary)}"
 
 
-#: systemd 247 colours its messages even where nobody sees them.
+#: systemd 247 colours its messages without a terminal too.
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _UNKNOWN = re.compile(r"Unknown (?:key(?: name)?|lvalue) '(?P<name>[^']+)' in section")
 
 
 def unit_problems(lines: Iterable[str], units: Iterable[str], optional: Iterable[str]) -> list[str]:
-    """Of what `systemd-analyze verify` printed, that which is about our units and is wrong.
+    """Problems of the release's units in the output of `systemd-analyze verify`.
 
     Args:
-        lines: its output; it also talks about units that ours only depend on.
-        units: file names of ours.
-        optional: directives an older systemd may not know: it ignores them, and the service is none the worse for it.
+        lines: the output; it also reports units that the release's units depend on.
+        units: file names of the release's units.
+        optional: directives that an older systemd may not know; it ignores them without harm.
     """
-    names, known, found = tuple(units), frozenset(optional), []
+    names, known, problems = tuple(units), frozenset(optional), []
     for coloured in lines:
         line = _COLOUR.sub("", coloured)
         about = any(f"/{name}:" in line or line.startswith(f"{name}:") or f"Unit {name} " in line for name in names)
         unknown = _UNKNOWN.search(line)
         if not about or (unknown and unknown["name"] in known):
             continue
-        found.append(re.sub(r"^\S*/\.verify/", "", line.strip()))
-    return found
+        problems.append(re.sub(r"^\S*/\.verify/", "", line.strip()))
+    return problems
 
 
-def failure(lines: Iterable[str]) -> tuple[str, str] | None:
-    """Kind and text of the ``fail`` line; None without one."""
+class UploadFailure(NamedTuple):
+    """Why an upload failed."""
+
+    kind: str
+    """``disk``, ``hash``, ``folder``, ``user``, ``transfer``, ``fetch``, or a kind of the agent's `fetch`."""
+    text: str
+
+
+def parse_failure(lines: Iterable[str]) -> UploadFailure | None:
+    """The ``fail`` line of `receive_script`, or None."""
     for line in lines:
         word, _, rest = line.partition("\t")
         if word == "fail":
             kind, _, text = rest.partition("\t")
-            return kind, text
+            return UploadFailure(kind, text)
     return None

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.release.state import ReleaseState, ServiceState
 from gofallback.rollout.phases import GOOD_RECORDS, TargetPhase
 from gofallback.runid import base_of, same_run
 
@@ -37,7 +37,7 @@ class Version:
     commit: str | None = None
     platform: str | None = None
 
-    def matches(self, found: ReleaseFound) -> bool:
+    def matches(self, found: ReleaseState) -> bool:
         """Whether this release is that version; on another platform the commit decides, the bytes differ there."""
         other = version_of(found)
         if self.version != other.version:
@@ -50,7 +50,7 @@ class Version:
         return self.version + (f" ({self.sha256[:12]})" if self.sha256 else "")
 
 
-def version_of(found: ReleaseFound) -> Version:
+def version_of(found: ReleaseState) -> Version:
     """What a release folder holds; without a manifest its name tells the version."""
     try:
         spec = json.loads(found.manifest or b"")["spec"]
@@ -74,7 +74,7 @@ def phase_of_record(state: ServiceState, run_id: str, release: str | None) -> Ta
     record = state.outcome or {}
     if not same_run(str(record.get("run_id") or ""), run_id):
         return TargetPhase.UNTOUCHED
-    if state.unsettled is not None:
+    if state.unconfirmed_run is not None:
         return None
     how = record.get("state")
     if record.get("release") == release:

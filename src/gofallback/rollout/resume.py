@@ -99,7 +99,7 @@ def _forward(run: _Run, state: ServiceState, folder: str) -> Continue:
     mine, there = same_run(str(last.get("run_id")), run.id), last.get("release") == folder
     if mine and there and last.get("state") == "provisional":
         return _continue(state, folder, "confirm", str(last["run_id"]))
-    if state.current == folder and healthy(state) and state.unsettled is None:
+    if state.current == folder and healthy(state) and state.unconfirmed_run is None:
         return _continue(state, folder, "nothing", run.id)
     return _continue(state, folder, "activate", run.id)
 
@@ -141,12 +141,12 @@ def abort(
 def _backward(run: _Run, state: ServiceState, mine: list[Mapping[str, Any]]) -> Continue | str:
     """What takes the run back on one target, or why that cannot be."""
     last = state.outcome or {}
-    if not mine and state.unsettled is None:
+    if not mine and state.unconfirmed_run is None:
         return _continue(state, state.current, "nothing", run.id)
     if not mine:  # an older run died here; what it left goes back by itself, and so it might as well now
-        return _continue(state, last.get("previous"), "revert", str(state.unsettled))
+        return _continue(state, last.get("previous"), "revert", str(state.unconfirmed_run))
     before = mine[0].get("previous")
-    if state.unsettled and same_run(state.unsettled, run.id):
+    if state.unconfirmed_run and same_run(state.unconfirmed_run, run.id):
         if last.get("release") == before and last.get("state") == "provisional":  # an earlier abort was cut off here
             return _continue(state, before, "confirm", str(last["run_id"]))
         if last.get("previous") == before:

@@ -75,7 +75,7 @@ def rollback_goals(states: Mapping[str, ServiceState], named: str | None = None)
 
 def _goal(state: ServiceState, folder: str) -> RollbackGoal:
     found = version_of(state.releases[folder])
-    needed = not (state.current == folder and state.unsettled is None and healthy(state))
+    needed = not (state.current == folder and state.unconfirmed_run is None and healthy(state))
     return RollbackGoal(folder, found.sha256, found.commit, needed)
 
 

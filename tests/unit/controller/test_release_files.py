@@ -15,7 +15,7 @@ from gofallback.controller.release_files import FileSources, collect_release_fil
 from gofallback.git.commit_files import commit_files
 from gofallback.git.resolve import at_commit
 from gofallback.model import DataError, Service
-from gofallback.release.extra_file import Extra
+from gofallback.release.extra_file import ExtraFile
 from tests.unit.git.test_resolve import commit, make, run
 from tests.unit.services import MINIMAL, service
 
@@ -53,7 +53,7 @@ def place(tmp_path: Path, repo: Path | None) -> FileSources:
     return FileSources(from_commit, project, tmp_path / "files", {"version": "v1", "commit": "c", "environment": "lab"})
 
 
-def gathered(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> dict[str, Extra]:
+def gathered(tmp_path: Path, repo: Path | None, files: dict[str, Any], **values: Any) -> dict[str, ExtraFile]:
     return collect_release_files(service(files=files, values=values), place(tmp_path, repo))
 
 
@@ -70,7 +70,7 @@ def test_a_folder_of_the_repository_keeps_names_bytes_and_executable_bits(tmp_pa
     logo = found["lib/web/logo.bin"]
     assert (logo.sha256, logo.size, logo.mode) == (hashlib.sha256(BINARY).hexdigest(), len(BINARY), 0o644)
     assert logo.local.read_bytes() == BINARY and logo.local.name == logo.sha256
-    assert logo.shown is None and found["lib/web/index.html"].shown == b"<p>"
+    assert logo.text is None and found["lib/web/index.html"].text == b"<p>"
     assert found["lib/tool"].mode == 0o755
     assert [path.name for path in (tmp_path / "files").iterdir() if path.name.startswith(".")] == []
 
@@ -79,7 +79,7 @@ def test_it_is_the_commits_file_whatever_lies_in_the_work_tree_or_came_later(tmp
     where = place(tmp_path, repo)
     commit(repo, "later", **{"web/index.html": "<b>"})
     assert (
-        collect_release_files(service(files={"lib/page": {"repository": "web/index.html"}}), where)["lib/page"].shown
+        collect_release_files(service(files={"lib/page": {"repository": "web/index.html"}}), where)["lib/page"].text
         == b"<p>"
     )
 
@@ -114,9 +114,7 @@ def test_files_of_the_project_and_texts_are_taken_as_they_are(tmp_path: Path) ->
 
 def test_a_template_knows_the_values_of_the_environment_and_loses_its_ending(tmp_path: Path, repo: Path) -> None:
     found = gathered(tmp_path, repo, {"conf/": {"repository": "app.yml.j2", "template": True}}, level="debug")
-    assert {path: one.shown for path, one in found.items()} == {
-        "conf/app.yml": b"level: debug\nrelease: hello v1 lab\n"
-    }
+    assert {path: one.text for path, one in found.items()} == {"conf/app.yml": b"level: debug\nrelease: hello v1 lab\n"}
     other = gathered(tmp_path, repo, {"conf/": {"repository": "app.yml.j2", "template": True}}, level="info")
     assert other["conf/app.yml"].sha256 != found["conf/app.yml"].sha256
 

@@ -10,7 +10,7 @@ import pytest
 
 from gofallback.deploys.status import _row
 from gofallback.model import Service
-from gofallback.release.state import ReleaseFound, ServiceState, TargetState
+from gofallback.release.state import ReleaseState, ServiceState, TargetState
 from gofallback.report.fleet import StatusRow, version_lines
 from tests.unit.services import MINIMAL
 from tests.unit.sites import site
@@ -51,7 +51,7 @@ def test_a_damaged_manifest_ends_in_a_row_and_not_in_a_traceback(
     manifest: Any, version: str | None, tmp_path: Path
 ) -> None:
     content = json.dumps(manifest).encode()
-    found = ServiceState("hello", "/opt/hello", current="r1", releases={"r1": ReleaseFound("r1", manifest=content)})
+    found = ServiceState("hello", "/opt/hello", current="r1", releases={"r1": ReleaseState("r1", manifest=content)})
     target = TargetState(services={"hello": found})
     ctx = site(tmp_path, "t1")
     assert _row(ctx, ctx.targets[0], Service(**MINIMAL), target).version == version

@@ -92,7 +92,7 @@ class LeaseMachine(RuleBasedStateMachine):
             assert said == "renewed\tw"
             self.heard[run] = self.now
         else:
-            assert holder.fenced([said]) is not None
+            assert holder.parse_fenced([said]) is not None
             del self.holding[run]
 
     @precondition(lambda self: self.holding)
@@ -125,7 +125,7 @@ class LeaseMachine(RuleBasedStateMachine):
         number = self.numbers.get(run, 0)
         if not number:
             return
-        script = guard("hello", number, "echo did", self.machine.places)
+        script = guard("hello", number, "echo did", self.machine.paths)
         done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
         assert (done.stdout == "did\n") is (number == self.highest)
         assert done.returncode == (0 if number == self.highest else FENCED)

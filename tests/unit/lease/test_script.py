@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gofallback.lease import holder
-from gofallback.lease.holder import Answer
-from gofallback.lease.script import BUSY, FENCED, Places, Terms, guard, hold
+from gofallback.lease.holder import LeaseResult
+from gofallback.lease.script import BUSY, FENCED, LeaseRequest, Paths, guard, hold
 
 TTL = 30
 ME, OTHER = "20261122T031244Z-9f3a", "20261122T031300Z-77aa"
@@ -25,16 +25,16 @@ class Machine:
     keepers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
-    def places(self) -> Places:
-        return Places(str(self.folder / "records"), str(self.folder / "run"), str(self.folder / "uptime"))
+    def paths(self) -> Paths:
+        return Paths(str(self.folder / "records"), str(self.folder / "run"), str(self.folder / "uptime"))
 
     def up(self, seconds: float) -> None:
         (self.folder / "uptime").write_text(f"{seconds:.2f} 4711.00\n")
 
-    def take(self, run: str, services: dict[str, int] | None = None, takeover: str | None = None) -> Answer:
+    def take(self, run: str, services: dict[str, int] | None = None, takeover: str | None = None) -> LeaseResult:
         """Ask for leases; a keeper that has them is in `keepers`, the last one."""
-        terms = Terms(run, "al@ctl", "2026-11-22T03:12:44Z", ttl=TTL, takeover=takeover)
-        script = hold(services or {"hello": 0}, terms, self.places)
+        terms = LeaseRequest(run, "al@ctl", "2026-11-22T03:12:44Z", ttl=TTL, takeover=takeover)
+        script = hold(services or {"hello": 0}, terms, self.paths)
         pipe = subprocess.PIPE
         keeper = subprocess.Popen(["sh", "-c", script], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
         assert keeper.stdout is not None
@@ -43,7 +43,7 @@ class Machine:
             lines.append(line.rstrip("\n"))
             if lines[-1] == "held":
                 break
-        answer = holder.read(lines)
+        answer = holder.parse_result(lines)
         if answer.held:
             self.keepers.append(keeper)
         else:
@@ -213,7 +213,7 @@ def test_a_takeover_names_the_run_it_takes_from_and_fences_it(machine: Machine) 
     answer = machine.take(OTHER, takeover=ME)
     assert answer.numbers == {"hello": 2}
     assert str(answer.takeovers[0]) == f"hello: lease taken over from run {ME} of al@ctl since 2026-11-22T03:12:44Z"
-    fence = holder.fenced([machine.word(machine.keepers[0])])
+    fence = holder.parse_fenced([machine.word(machine.keepers[0])])
     assert fence is not None and (fence.number, fence.ours, fence.run_id) == (2, 1, OTHER)
     machine.hang_up(machine.keepers[0])
     assert machine.line()[:2] == ["2", OTHER], "the end of the earlier run gives nothing back"
@@ -225,7 +225,7 @@ def test_a_takeover_of_a_lease_nobody_has_is_an_ordinary_one(machine: Machine) -
 
 
 def run_guarded(machine: Machine, number: int, command: str = "echo did") -> subprocess.CompletedProcess[str]:
-    script = guard("hello", number, command, machine.places)
+    script = guard("hello", number, command, machine.paths)
     return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
 
 
@@ -238,10 +238,10 @@ def test_a_guarded_command_runs_with_the_current_number_only(machine: Machine) -
     machine.take(OTHER)
     late = run_guarded(machine, 1)
     assert late.returncode == FENCED and "did" not in late.stdout
-    assert str(holder.fenced(late.stdout.splitlines())).startswith(f"fenced: run {OTHER} of al@ctl took over")
+    assert str(holder.parse_fenced(late.stdout.splitlines())).startswith(f"fenced: run {OTHER} of al@ctl took over")
     machine.hang_up(machine.keepers[1])
     late = run_guarded(machine, 1)
-    assert str(holder.fenced(late.stdout.splitlines())) == (
+    assert str(holder.parse_fenced(late.stdout.splitlines())) == (
         "fenced: a later run took over and has ended (number 2, ours 1)"
     )
     assert run_guarded(machine, 2, "exit 4").returncode == 4
@@ -250,14 +250,12 @@ def test_a_guarded_command_runs_with_the_current_number_only(machine: Machine) -
 def test_nobody_takes_the_lease_while_a_guarded_command_runs(machine: Machine) -> None:
     machine.take(ME)
     seen = machine.folder / "records" / "hello" / "lease"
-    script = guard("hello", 1, f"echo in; read -r _; cat {seen}", machine.places)
+    script = guard("hello", 1, f"echo in; read -r _; cat {seen}", machine.paths)
     pipe = subprocess.PIPE
     with subprocess.Popen(["sh", "-c", script], stdin=pipe, stdout=pipe, text=True) as writer:
         assert writer.stdout is not None and writer.stdout.readline() == "in\n"
-        terms = Terms(OTHER, "bo@ctl", "now", takeover=ME)
-        with subprocess.Popen(
-            ["sh", "-c", hold({"hello": 0}, terms, machine.places)], stdin=pipe, stdout=pipe
-        ) as taker:
+        terms = LeaseRequest(OTHER, "bo@ctl", "now", takeover=ME)
+        with subprocess.Popen(["sh", "-c", hold({"hello": 0}, terms, machine.paths)], stdin=pipe, stdout=pipe) as taker:
             with pytest.raises(subprocess.TimeoutExpired):
                 taker.wait(0.3)
             out, _ = writer.communicate("\n")
@@ -269,9 +267,9 @@ def test_nobody_takes_the_lease_while_a_guarded_command_runs(machine: Machine) -
 def test_two_controllers_that_ask_at_once_never_both_get_it(machine: Machine) -> None:
     pipe = subprocess.PIPE
     for turn in range(1, 21):
-        terms = [Terms(f"2026T{turn}-{name}", name, "now", ttl=TTL) for name in ("one", "two")]
+        terms = [LeaseRequest(f"2026T{turn}-{name}", name, "now", ttl=TTL) for name in ("one", "two")]
         both = [
-            subprocess.Popen(["sh", "-c", hold({"hello": 0}, each, machine.places)], stdin=pipe, stdout=pipe, text=True)
+            subprocess.Popen(["sh", "-c", hold({"hello": 0}, each, machine.paths)], stdin=pipe, stdout=pipe, text=True)
             for each in terms
         ]
         first = []
@@ -327,17 +325,17 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_changes_nothing(machine
 
 
 def test_names_that_a_shell_would_read_are_only_names(machine: Machine) -> None:
-    terms = Terms("$(touch /tmp/no)", "a\tb\n`id`@'x'", "", ttl=TTL)
-    script = hold({"hello": 0}, terms, machine.places)
+    terms = LeaseRequest("$(touch /tmp/no)", "a\tb\n`id`@'x'", "", ttl=TTL)
+    script = hold({"hello": 0}, terms, machine.paths)
     out = subprocess.run(["sh", "-c", script], input="", capture_output=True, text=True, check=True)
-    assert holder.read(out.stdout.splitlines()).held
-    script = hold({"hello": 0}, replace(terms, run_id="r2", takeover=None), machine.places)
+    assert holder.parse_result(out.stdout.splitlines()).held
+    script = hold({"hello": 0}, replace(terms, run_id="r2", takeover=None), machine.paths)
     assert subprocess.run(["sh", "-c", script], input="", capture_output=True, text=True, check=True)
     assert machine.line() == ["2", "", "", "", ""]
 
 
 def test_the_order_of_services_makes_no_difference() -> None:
-    terms = Terms("r", "w", "s")
+    terms = LeaseRequest("r", "w", "s")
     assert hold({"b": 0, "a": 2}, terms) == hold({"a": 2, "b": 0}, terms)
 
 
@@ -357,10 +355,10 @@ def test_the_order_of_services_makes_no_difference() -> None:
 def test_the_state_of_a_target_shows_the_lease_as_its_script_judges_it(
     fields: list[str], renewed: list[str], uptime: float, expected: tuple[float | None, float, bool] | None
 ) -> None:
-    found = holder.seen(fields, renewed, uptime)
-    assert (found and (found.silent, found.expires_in, found.lapsed)) == expected
+    found = holder.parse_holder(fields, renewed, uptime)
+    assert (found and (found.age, found.expires_in, found.expired)) == expected
 
 
 def test_no_script_of_a_lease_asks_a_target_for_the_time_of_day() -> None:
-    words = f"{hold({'hello': 0}, Terms('r', 'w', 's'))} {guard('hello', 1, 'true')}".split()
+    words = f"{hold({'hello': 0}, LeaseRequest('r', 'w', 's'))} {guard('hello', 1, 'true')}".split()
     assert not {"date", "$(date", "stat", "EPOCHSECONDS"} & set(words) and "uptime=/proc/uptime" in words

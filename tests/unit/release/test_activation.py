@@ -119,8 +119,8 @@ def test_only_lines_of_stages_are_stages() -> None:
 
 
 def test_a_lease_that_could_not_be_asked_for_is_told_in_the_targets_words() -> None:
-    assert holder.read(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
-    assert holder.read([]).error == "the target's answer is cut short; run again"
+    assert holder.parse_result(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
+    assert holder.parse_result([]).error == "the target's answer is cut short; run again"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Further binaries and further files of a release: what names it, what is sent, what is told of a difference."""
+"""Extra binaries and extra files of a release: its name, the upload, and the differences that are shown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from gofallback.model import DataError
 from gofallback.release import templates, upload_script
 from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive
-from gofallback.release.drift import changed_by_hand
-from gofallback.release.extra_file import Extra, as_text
-from gofallback.release.plan import contents, diff
+from gofallback.release.contents import contents
+from gofallback.release.drift import manual_changes
+from gofallback.release.extra_file import ExtraFile, diffable, manifest_contents
+from gofallback.release.plan import plan_steps
 from gofallback.release.render import ReleaseFiles, render
-from gofallback.release.state import FileFound, HealthFound, ReleaseFound, ServiceState, TargetState, UnitFound
+from gofallback.release.state import HealthResult, ReleaseState, ServiceState, TargetFile, TargetState, UnitState
 from gofallback.release.upload import Upload
 from gofallback.release.upload_plan import LocalProgram, upload_for
 from tests.unit.services import service
@@ -30,39 +31,39 @@ MAIN, WORKER, AGENT_SHA = "5" * 64, "6" * 64, "7" * 64
 LOGO = b"\0logo"
 
 
-def extra(content: bytes, mode: int = 0o644) -> Extra:
+def extra(content: bytes, mode: int = 0o644) -> ExtraFile:
     digest = hashlib.sha256(content).hexdigest()
-    return Extra(digest, len(content), Path("/cache") / digest, mode, as_text(content))
+    return ExtraFile(digest, len(content), Path("/cache") / digest, mode, diffable(content))
 
 
 def release(config: str = "level: info\n", **changes: Any) -> ReleaseFiles:
     extras = {"conf/app.yml": extra(config.encode()), "lib/logo": extra(LOGO), "lib/run": extra(b"#!/bin/sh\n", 0o755)}
     given: dict[str, Any] = {"version": "v1", "artifact_key": "main", "agent_key": "agent", "templates": TEMPLATES}
-    given |= {"further": {"worker": "key"}, "extras": extras} | changes
+    given |= {"extra_binaries": {"worker": "key"}, "extra_files": extras} | changes
     return render(SERVICE, **given)
 
 
 def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
-    """A target on which a release is live, healthy and as it should be."""
-    active = UnitFound(load="loaded", active="active", sub="running", enabled="enabled", pid=7, since=60.0)
+    """A target on which a release is live, healthy and undamaged."""
+    active = UnitState(active="active", sub="running", enabled="enabled", since=60.0)
     base = "/opt/hello/current"
-    told = {path: FileFound(file.content, file.mode) for path, file in of.files.items()}
-    told |= {path: FileFound(one.shown, one.mode) for path, one in of.extras.items() if one.shown is not None}
-    found = ReleaseFound(of.id, b"{}", MAIN, of.version, None, "hello", contents(of, {"worker": WORKER}))
+    texts = {path: TargetFile(file.content, file.mode) for path, file in of.files.items()}
+    texts |= {path: TargetFile(one.text, one.mode) for path, one in of.extra_files.items() if one.text is not None}
+    found = ReleaseState(of.id, b"{}", MAIN, of.version, None, "hello", contents(of, {"worker": WORKER}))
     state = ServiceState(
         name="hello",
         home="/opt/hello",
         user_exists=True,
         current=of.id,
         releases={of.id: found},
-        files=told,
-        installed={name: FileFound(file.content, 0o644) for name, file in of.units.items()},
+        files=texts,
+        installed={name: TargetFile(file.content, 0o644) for name, file in of.units.items()},
         hashes={"bin/hello": MAIN, AGENT: AGENT_SHA, **found.contents},
-        modes={f"{base}/{path}": f"{one.mode:o} root:root" for path, one in of.extras.items()}
+        modes={f"{base}/{path}": f"{one.mode:o} root:root" for path, one in of.extra_files.items()}
         | {"/var/log/hello": "750 hello:hello"},
         units={name: active for name in of.units if name != "hello-health.service"},
         last_good=of.id,
-        health=HealthFound(True, "healthy"),
+        health=HealthResult(True, "healthy"),
     )
     return dataclasses.replace(state, **changes)
 
@@ -82,7 +83,7 @@ def upload(state: ServiceState, of: ReleaseFiles, tmp_path: Path) -> Upload | No
         manifest=b"{}",
         binary=made["hello"],
         agent=made["agent"],
-        further={"worker": made["worker"]},
+        extra_binaries={"worker": made["worker"]},
         run_id="run",
         minimum_free_mb=1,
     )
@@ -92,13 +93,13 @@ def test_every_binary_and_every_file_with_its_mode_is_in_the_name_of_a_release()
     ids = {
         release().id,
         release("level: debug\n").id,
-        release(further={"worker": "other key"}).id,
-        release(further={"runner": "key"}).id,
-        release(further={}).id,
-        release(extras={}).id,
-        release(extras={"lib/logo": extra(LOGO)}).id,
-        release(extras={"lib/logo": extra(LOGO, 0o755)}).id,
-        release(extras={"lib/logo2": extra(LOGO)}).id,
+        release(extra_binaries={"worker": "other key"}).id,
+        release(extra_binaries={"runner": "key"}).id,
+        release(extra_binaries={}).id,
+        release(extra_files={}).id,
+        release(extra_files={"lib/logo": extra(LOGO)}).id,
+        release(extra_files={"lib/logo": extra(LOGO, 0o755)}).id,
+        release(extra_files={"lib/logo2": extra(LOGO)}).id,
     }
     assert len(ids) == 9
 
@@ -116,48 +117,48 @@ def test_a_release_without_any_has_the_name_it_always_had() -> None:
 )
 def test_a_file_in_the_place_of_one_of_ours_is_refused(path: str) -> None:
     with pytest.raises(DataError, match="which gofallback uses; choose another name"):
-        release(extras={path: extra(b"x")})
+        release(extra_files={path: extra(b"x")})
 
 
 def test_a_file_in_the_place_of_a_folder_is_refused() -> None:
     with pytest.raises(DataError, match="lib/a/b is in the way of lib/a"):
-        release(extras={"lib/a": extra(b"x"), "lib/a/b": extra(b"x")})
+        release(extra_files={"lib/a": extra(b"x"), "lib/a/b": extra(b"x")})
 
 
 def test_a_target_that_has_it_all_needs_nothing(tmp_path: Path) -> None:
     of = release()
-    assert diff(live(of), of, SERVICE, MAIN, {"worker": WORKER}) == []
-    assert diff(live(of), of, SERVICE, None) == []
+    assert plan_steps(live(of), of, SERVICE, MAIN, {"worker": WORKER}) == []
+    assert plan_steps(live(of), of, SERVICE, None) == []
     assert upload(live(of), of, tmp_path) is None
 
 
 def test_another_configuration_alone_sends_the_configuration_alone(tmp_path: Path) -> None:
     old, new = release(), release("level: debug\n")
-    steps = diff(live(old), new, SERVICE, MAIN, {"worker": WORKER})
+    steps = plan_steps(live(old), new, SERVICE, MAIN, {"worker": WORKER})
     assert [step.kind for step in steps] == ["upload", "switch"]
-    assert "the binary is there already and 1 of 4 further files" in steps[0].text
+    assert "the binary is there already and 1 of 4 extra files" in steps[0].text
     assert {"-level: info", "+level: debug"} <= set(steps[0].diff.splitlines())
     assert "logo" not in steps[0].diff
     sent = upload(live(old), new, tmp_path)
     assert sent is not None
-    assert [one.path for one in (*sent.programs, *sent.extras) if not one.have] == ["conf/app.yml"]
-    linked = {one.path: one.have for one in (*sent.programs, *sent.extras)}
+    assert [one.path for one in (*sent.programs, *sent.extra_files) if not one.copies] == ["conf/app.yml"]
+    linked = {one.path: one.copies for one in (*sent.programs, *sent.extra_files)}
     assert linked["bin/worker"] == (f"/opt/hello/releases/{old.id}/bin/worker",)
     assert linked["lib/logo"] == (f"/opt/hello/releases/{old.id}/lib/logo",)
 
 
-def test_a_binary_file_is_told_by_size_and_hash() -> None:
+def test_a_binary_file_is_shown_by_size_and_hash() -> None:
     old = release()
-    new = release(extras=dict(old.extras) | {"lib/logo": extra(b"\0other"), "lib/new.bin": extra(b"\0\0")})
-    text = diff(live(old), new, SERVICE, MAIN)[0].diff
+    new = release(extra_files=dict(old.extra_files) | {"lib/logo": extra(b"\0other"), "lib/new.bin": extra(b"\0\0")})
+    text = plan_steps(live(old), new, SERVICE, MAIN)[0].diff
     assert f"lib/logo: sha256 {hashlib.sha256(LOGO).hexdigest()[:12]} -> 6 bytes, sha256" in text
     assert "lib/new.bin: nothing -> 2 bytes" in text
-    gone = diff(live(new), old, SERVICE, MAIN)[0].diff
+    gone = plan_steps(live(new), old, SERVICE, MAIN)[0].diff
     assert "lib/new.bin: sha256" in gone and "-> nothing" in gone
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "problem"),
     [
         ({"bin/worker": None}, "bin/worker is missing"),
         ({"bin/worker": "9" * 64}, "bin/worker has sha256 999999999999, not 666666666666"),
@@ -167,31 +168,31 @@ def test_a_binary_file_is_told_by_size_and_hash() -> None:
 )
 @pytest.mark.parametrize("known", [MAIN, None])
 def test_what_is_damaged_on_the_target_is_sent_again(
-    damage: dict[str, str | None], said: str, known: str | None, tmp_path: Path
+    damage: dict[str, str | None], problem: str, known: str | None, tmp_path: Path
 ) -> None:
     of = release()
     hashes = {path: sum_ for path, sum_ in {**live(of).hashes, **damage}.items() if sum_ is not None}
     state = live(of, hashes=hashes)
-    steps = diff(state, of, SERVICE, known, {"worker": WORKER} if known else {})
-    assert [step.kind for step in steps] == ["repair", "restart"] and said in steps[0].text
+    steps = plan_steps(state, of, SERVICE, known, {"worker": WORKER} if known else {})
+    assert [step.kind for step in steps] == ["repair", "restart"] and problem in steps[0].text
     sent = upload(state, of, tmp_path)
     assert sent is not None and sent.replace
-    assert changed_by_hand(state)[0].startswith(said[:20])
+    assert manual_changes(state)[0].startswith(problem[:20])
 
 
 def test_another_mode_is_damage_too() -> None:
     of = release()
     state = live(of, modes={**live(of).modes, "/opt/hello/current/lib/run": "644 root:root"})
-    assert "lib/run is 644 root:root, not 755 root:root" in diff(state, of, SERVICE, MAIN)[0].text
+    assert "lib/run is 644 root:root, not 755 root:root" in plan_steps(state, of, SERVICE, MAIN)[0].text
 
 
-def test_a_release_that_is_there_with_another_further_binary_is_uploaded_again(tmp_path: Path) -> None:
+def test_a_release_that_is_there_with_another_extra_binary_is_uploaded_again(tmp_path: Path) -> None:
     of, other = release(), release("level: debug\n")
     found = dataclasses.replace(
         live(of).releases[of.id], contents={**live(of).releases[of.id].contents, "bin/worker": "9" * 64}
     )
     state = live(other, releases={**live(other).releases, of.id: found})
-    steps = diff(state, of, SERVICE, MAIN, {"worker": WORKER})
+    steps = plan_steps(state, of, SERVICE, MAIN, {"worker": WORKER})
     assert steps[0].kind == "repair" and "its bin/worker has sha256 999999999999" in steps[0].text
     assert upload(state, of, tmp_path) is not None
 
@@ -202,20 +203,18 @@ def test_the_archive_holds_what_is_sent_and_the_lists_of_the_rest(tmp_path: Path
     assert sent is not None
     config = tmp_path / "config"
     config.write_text("level: debug\n")
-    extras = tuple(dataclasses.replace(one, local=config) if not one.have else one for one in sent.extras)
-    with tarfile.open(fileobj=io.BytesIO(b"".join(archive(dataclasses.replace(sent, extras=extras))))) as tar:
+    extras = tuple(dataclasses.replace(one, local=config) if not one.copies else one for one in sent.extra_files)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive(dataclasses.replace(sent, extra_files=extras))))) as tar:
         names = {member.name: member.mode for member in tar if member.isfile()}
         have = tar.extractfile(".extras/have")
         assert have is not None
         lists = have.read().decode()
     assert names["conf/app.yml"] == 0o644 and "lib/logo" not in names and "bin/worker" not in names
     assert f"755\tlib/run\t/opt/hello/releases/{old.id}/lib/run\n" in lists
-    assert "lib/logo" not in upload_script.receive(sent)  # thousands of names do not fit into a command
+    assert "lib/logo" not in upload_script.receive_script(sent)  # thousands of names do not fit into a command
 
 
-def test_a_file_of_a_damaged_manifest_is_no_path_of_ours() -> None:
-    from gofallback.release.extra_file import contents_of
-
+def test_a_file_of_a_damaged_manifest_is_skipped() -> None:
     good = "1" * 64
     strange = {
         "../x": good,
@@ -226,5 +225,5 @@ def test_a_file_of_a_damaged_manifest_is_no_path_of_ours() -> None:
         "etc/x": good,
         "lib/ok": good,
     }
-    assert contents_of({"contents": strange, "spec": [], "sha256": good}) == {"lib/ok": good}
-    assert contents_of({"contents": 7, "spec": {"binary": "a b"}, "sha256": None}) == {}
+    assert manifest_contents({"contents": strange, "spec": [], "sha256": good}) == {"lib/ok": good}
+    assert manifest_contents({"contents": 7, "spec": {"binary": "a b"}, "sha256": None}) == {}

@@ -52,7 +52,7 @@ def test_whatever_an_agent_prints_is_an_outcome(lines: list[str], code: int) -> 
 
 @given(st.lists(row("taken", "takeover", "busy", "fenced", "damaged", "error", "held"), max_size=4))
 def test_whatever_a_lease_script_prints_is_an_answer(lines: list[str]) -> None:
-    answer = holder.read(lines)
+    answer = holder.parse_result(lines)
     for name, found in answer.busy:
         assert holder.refusal(name, found)
 
@@ -61,7 +61,7 @@ def test_whatever_a_lease_script_prints_is_an_answer(lines: list[str]) -> None:
 def test_whatever_lies_in_the_files_of_a_lease_has_a_holder_or_none(
     file: list[str], renewed: list[str], up: float
 ) -> None:
-    found = holder.seen(file, renewed, up)
+    found = holder.parse_holder(file, renewed, up)
     assert found is None or holder.refusal("hello", found)
 
 
@@ -107,7 +107,7 @@ def test_an_archive_that_was_cut_or_changed_is_one_line() -> None:
 
 def test_an_archive_that_would_fill_the_memory_is_refused() -> None:
     bomb = answer({f"{RECORD}{n}": bytes(1 << 20) for n in range(70)})
-    with pytest.raises(StateError, match="larger than anything of ours"):
+    with pytest.raises(StateError, match="larger than 64 MiB"):
         parse(bomb, [HELLO])
 
 
@@ -117,7 +117,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused() -> None:
 )
 def test_a_record_that_is_none_is_no_record(content: bytes) -> None:
     found = parse(answer({RECORD: content}), [HELLO]).services[HELLO.name]
-    assert not found.outcome and found.unsettled is None
+    assert not found.outcome and found.unconfirmed_run is None
 
 
 OLD = "#!/bin/sh\necho 'gofallback-agent: expected one of: activate, check, follow, recover, version' >&2; exit 2\n"

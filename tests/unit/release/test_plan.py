@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from gofallback.lease.holder import Holder
 from gofallback.release import templates, upload_script
 from gofallback.release.agent_config import AGENT
-from gofallback.release.archive import archive, verifiable
-from gofallback.release.drift import changed_by_hand, drift, live_units
-from gofallback.release.plan import diff, unified
-from gofallback.release.prerequisites import preconditions
+from gofallback.release.archive import archive, units_to_verify
+from gofallback.release.contents import unified_diff
+from gofallback.release.drift import live_units, manual_changes, unit_drift
+from gofallback.release.plan import plan_steps
+from gofallback.release.prerequisites import upload_problems
 from gofallback.release.render import ReleaseFiles, Rendered, render
-from gofallback.release.state import FileFound, HealthFound, Holder, ReleaseFound, ServiceState, TargetState, UnitFound
+from gofallback.release.state import HealthResult, ReleaseState, ServiceState, TargetFile, TargetState, UnitState
 from gofallback.release.upload import Upload
 from gofallback.release.upload_plan import LocalProgram, upload_for
 from tests.unit.services import service
@@ -33,7 +35,7 @@ def files(version: str = "v2", **changes: Any) -> ReleaseFiles:
 
 def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
     """A target on which a release is live, healthy and as it should be."""
-    active = UnitFound(load="loaded", active="active", sub="running", enabled="enabled", pid=7, since=60.0)
+    active = UnitState(active="active", sub="running", enabled="enabled", since=60.0)
     base = "/opt/hello/current"
     paths = [base, f"{base}/bin", f"{base}/lib", f"{base}/conf", f"{base}/bin/hello", f"{base}/{AGENT}"]
     state = ServiceState(
@@ -41,20 +43,20 @@ def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
         home="/opt/hello",
         user_exists=True,
         current=of.id,
-        releases={of.id: ReleaseFound(of.id, b"{}", SHA, of.version)},
-        files={path: FileFound(file.content, file.mode) for path, file in of.files.items()},
-        installed={name: FileFound(file.content, 0o644) for name, file in of.units.items()},
+        releases={of.id: ReleaseState(of.id, b"{}", SHA, of.version)},
+        files={path: TargetFile(file.content, file.mode) for path, file in of.files.items()},
+        installed={name: TargetFile(file.content, 0o644) for name, file in of.units.items()},
         hashes={"bin/hello": SHA, AGENT: AGENT_SHA},
         modes=dict.fromkeys(paths, "755 root:root") | {"/var/log/hello": "750 hello:hello"},
         units={name: active for name in of.units if name != "hello-health.service"},
         last_good=of.id,
-        health=HealthFound(True, "healthy"),
+        health=HealthResult(True, "healthy"),
     )
     return dataclasses.replace(state, **changes)
 
 
 def texts(state: ServiceState, of: ReleaseFiles, sha256: str | None = SHA) -> list[str]:
-    return [step.text for step in diff(state, of, SERVICE, sha256)]
+    return [step.text for step in plan_steps(state, of, SERVICE, sha256)]
 
 
 def target(state: ServiceState, **changes: Any) -> TargetState:
@@ -86,16 +88,16 @@ def test_a_new_version_is_uploaded_and_switched_to() -> None:
 
 def test_a_release_that_is_there_with_another_binary_is_uploaded_again() -> None:
     wanted = files("v1.1.0")
-    state = live(files(), releases={wanted.id: ReleaseFound(wanted.id, sha256="f" * 64)})
-    kinds = {step.kind: step.text for step in diff(state, wanted, SERVICE, SHA)}
+    state = live(files(), releases={wanted.id: ReleaseState(wanted.id, sha256="f" * 64)})
+    kinds = {step.kind: step.text for step in plan_steps(state, wanted, SERVICE, SHA)}
     assert "its binary has sha256 ffffffffffff" in kinds["repair"] and "switch" in kinds
-    same = live(files(), releases={wanted.id: ReleaseFound(wanted.id, sha256=SHA)})
-    assert "repair" not in {step.kind for step in diff(same, wanted, SERVICE, SHA)}
+    same = live(files(), releases={wanted.id: ReleaseState(wanted.id, sha256=SHA)})
+    assert "repair" not in {step.kind for step in plan_steps(same, wanted, SERVICE, SHA)}
 
 
 def test_other_unit_data_with_the_same_binary_sends_no_binary_and_shows_the_difference() -> None:
     old, new = files(), files(unit={"memory_max": "64M"})
-    steps = diff(live(old), new, SERVICE, SHA)
+    steps = plan_steps(live(old), new, SERVICE, SHA)
     assert [step.kind for step in steps] == ["upload", "switch"]
     assert "the binary is there already" in steps[0].text
     for step in steps:
@@ -115,7 +117,7 @@ def test_other_unit_data_with_the_same_binary_sends_no_binary_and_shows_the_diff
     ],
 )
 def test_a_damaged_live_release_is_uploaded_again_and_activated(changes: dict[str, Any], expected: str) -> None:
-    steps = diff(live(files(), **changes), files(), SERVICE, SHA)
+    steps = plan_steps(live(files(), **changes), files(), SERVICE, SHA)
     assert [step.kind for step in steps] == ["repair", "restart"]
     assert expected in steps[0].text
 
@@ -124,13 +126,13 @@ def test_a_damaged_live_release_is_uploaded_again_and_activated(changes: dict[st
     ("changes", "expected"),
     [
         ({"installed": {}}, "hello.service is not installed"),
-        ({"health": HealthFound(False, "status 500")}, "unhealthy: status 500"),
-        ({"units": {"hello.service": UnitFound(active="failed")}}, "hello.service is failed"),
+        ({"health": HealthResult(False, "status 500")}, "unhealthy: status 500"),
+        ({"units": {"hello.service": UnitState(active="failed")}}, "hello.service is failed"),
         ({"units": {}}, "hello-health.timer is not there"),
     ],
 )
 def test_what_does_not_run_as_it_should_is_activated_again(changes: dict[str, Any], expected: str) -> None:
-    steps = diff(live(files(), **changes), files(), SERVICE, SHA)
+    steps = plan_steps(live(files(), **changes), files(), SERVICE, SHA)
     assert [step.kind for step in steps] == ["restart"]
     assert expected in steps[0].text
 
@@ -148,19 +150,19 @@ def test_a_live_release_that_a_dead_run_never_confirmed_is_activated_again(how: 
 
 def test_a_unit_file_changed_by_hand_is_drift_with_its_lines() -> None:
     state = live(files())
-    changed = FileFound(state.installed["hello.service"].content + b"Nice=5\n", 0o644)
+    changed = TargetFile(state.installed["hello.service"].content + b"Nice=5\n", 0o644)
     state = dataclasses.replace(state, installed={**state.installed, "hello.service": changed})
-    (step,) = diff(state, files(), SERVICE, SHA)
+    (step,) = plan_steps(state, files(), SERVICE, SHA)
     assert "hello.service was changed on the host" in step.text and "-Nice=5" in step.diff.splitlines()
-    assert changed_by_hand(state) == ["hello.service was changed on the host"]
+    assert manual_changes(state) == ["hello.service was changed on the host"]
 
 
 def test_what_somebody_changed_on_the_host_is_told_from_what_the_data_changed() -> None:
     state = live(files())
-    assert changed_by_hand(state) == []
-    assert drift(state, files(unit={"tasks_max": 5}).units) == ["hello.service was changed on the host"]
+    assert manual_changes(state) == []
+    assert unit_drift(state, files(unit={"tasks_max": 5}).units) == ["hello.service was changed on the host"]
     damaged = dataclasses.replace(state, hashes={"bin/hello": "9" * 64})
-    assert changed_by_hand(damaged) == ["the binary has sha256 999999999999, its manifest says 555555555555"]
+    assert manual_changes(damaged) == ["the binary has sha256 999999999999, its manifest says 555555555555"]
 
 
 def test_the_units_of_the_live_release_are_those_that_were_rendered() -> None:
@@ -184,7 +186,7 @@ def test_the_units_of_the_live_release_are_those_that_were_rendered() -> None:
 def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
     state: dict[str, Any], changes: dict[str, Any], expected: str
 ) -> None:
-    (problem,) = preconditions(target(live(files(), **state), **changes), SERVICE, 10 << 20, 64)
+    (problem,) = upload_problems(target(live(files(), **state), **changes), SERVICE, 10 << 20, 64)
     assert problem.startswith(expected)
 
 
@@ -192,17 +194,17 @@ def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
     ("held", "run_id", "takeover", "free"),
     [
         (Holder("20261122T031244Z-9f3a"), "20261122T031244Z-9f3a", None, True),
-        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3a-r1", None, False),
-        (Holder("20261122T031244Z-9f3a", silent=8.0), "20261122T031244Z-9f3a-r1", None, True),
-        (Holder("20261122T031244Z-9f3a", silent=8.0), "20261122T031244Z-9f3b", None, False),
-        (Holder("20261122T031244Z-9f3a", lapsed=True), "20261122T031244Z-9f3b", None, True),
-        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3a", True),
-        (Holder("20261122T031244Z-9f3a", silent=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3c", False),
+        (Holder("20261122T031244Z-9f3a", age=1.0), "20261122T031244Z-9f3a-r1", None, False),
+        (Holder("20261122T031244Z-9f3a", age=8.0), "20261122T031244Z-9f3a-r1", None, True),
+        (Holder("20261122T031244Z-9f3a", age=8.0), "20261122T031244Z-9f3b", None, False),
+        (Holder("20261122T031244Z-9f3a", expired=True), "20261122T031244Z-9f3b", None, True),
+        (Holder("20261122T031244Z-9f3a", age=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3a", True),
+        (Holder("20261122T031244Z-9f3a", age=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3c", False),
     ],
     ids=["own", "living predecessor", "dead one", "silent stranger", "lapsed", "taken over", "another one named"],
 )
 def test_whose_lease_is_no_obstacle(held: Holder, run_id: str, takeover: str | None, free: bool) -> None:
-    found = preconditions(target(live(files(), lease=held)), SERVICE, 0, 64, run_id, takeover)
+    found = upload_problems(target(live(files(), lease=held)), SERVICE, 0, 64, run_id, takeover)
     assert (found == []) is free
 
 
@@ -226,7 +228,7 @@ def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]
         agent=local["agent"],
         run_id="r1",
         minimum_free_mb=64,
-        beside={"provenance.json": b"{}", "sbom.json": b"[]"},
+        metadata={"provenance.json": b"{}", "sbom.json": b"[]"},
     )
 
 
@@ -260,7 +262,7 @@ def test_a_program_that_the_target_has_is_not_sent_again(local: dict[str, LocalP
     upload = planned(target(old, agents=frozenset({AGENT_SHA})), files("v2"), local)
     assert upload is not None
     assert {"bin/hello", AGENT}.isdisjoint(sent(upload))
-    script = upload_script.receive(upload)
+    script = upload_script.receive_script(upload)
     assert f"{old.home}/releases/{old.current}/bin/hello" in script and f"/opt/gofallback/agent/{AGENT_SHA}" in script
     assert f'[ "$sum" = {SHA} ]' in script, "what is linked is hashed as well"
 
@@ -276,7 +278,7 @@ def test_a_release_that_is_there_is_not_sent_unless_it_is_damaged(local: dict[st
 def test_units_are_verified_with_programs_that_exist_while_they_are_verified(local: dict[str, LocalProgram]) -> None:
     upload = planned(target(ServiceState("hello", "/opt/hello")), files(), local)
     assert upload is not None
-    unit = verifiable(upload)["hello.service"].decode()
+    unit = units_to_verify(upload)["hello.service"].decode()
     assert f"ExecStart={upload.temporary}/bin/hello" in unit and "/current/" not in unit
 
 
@@ -309,5 +311,5 @@ def test_what_is_about_others_or_about_the_profile_on_an_old_systemd_is_not(line
 
 
 def test_a_diff_of_a_new_file_starts_from_nothing() -> None:
-    assert unified({}, {"a": b"1\n"}, "/etc/") == "--- /dev/null\n+++ /etc/a\n@@ -0,0 +1 @@\n+1"
-    assert unified({"a": b"1\n"}, {"a": b"1\n"}) == ""
+    assert unified_diff({}, {"a": b"1\n"}, "/etc/") == "--- /dev/null\n+++ /etc/a\n@@ -0,0 +1 @@\n+1"
+    assert unified_diff({"a": b"1\n"}, {"a": b"1\n"}) == ""

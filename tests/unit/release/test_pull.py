@@ -20,22 +20,22 @@ from gofallback.publish.files import Item
 from gofallback.release import upload_script
 from gofallback.release.agent_config import AGENT
 from gofallback.release.archive import archive
-from gofallback.release.pull import STORES, Source, explain, request_line
+from gofallback.release.pull import STORE_FAILURES, PullSource, failure_message, request_line
 from gofallback.release.state import ServiceState
 from gofallback.release.upload import Upload
 from tests.unit.release.test_plan import files, local, planned, target
 
 __all__ = ["local"]
 
-SOURCE = Source(
+SOURCE = PullSource(
     "depot", "files.example.com", "https://files.example.com/x?sig=canary", {"Authorization": "Bearer canary"}
 )
 
 
-def pulled(local: dict[str, Any], have: tuple[str, ...] = ()) -> Upload:
+def pulled(local: dict[str, Any], copies: tuple[str, ...] = ()) -> Upload:
     upload = planned(target(ServiceState("hello", "/opt/hello")), files(), local)
     assert upload is not None
-    programs = [replace(one, source=None if one.path == AGENT else SOURCE, have=have) for one in upload.programs]
+    programs = [replace(one, source=None if one.path == AGENT else SOURCE, copies=copies) for one in upload.programs]
     return replace(upload, programs=tuple(programs))
 
 
@@ -44,8 +44,8 @@ def test_only_the_agent_is_sent_and_it_is_hashed_before_it_runs(local: dict[str,
     content = b"".join(archive(upload))
     with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         assert AGENT in tar.getnames() and "bin/hello" not in tar.getnames()
-    assert f"head -c {len(content)} | tar" in upload_script.receive(upload)
-    script = upload_script.receive(upload).splitlines()
+    assert f"head -c {len(content)} | tar" in upload_script.receive_script(upload)
+    script = upload_script.receive_script(upload).splitlines()
     at = {word: next(number for number, line in enumerate(script) if word in line) for word in ("fetch ||", "received")}
     sums = [number for number, line in enumerate(script) if '[ "$sum" = ' in line]
     assert len(sums) == 2 and sums[0] < at["fetch ||"] < sums[1] < at["received"]
@@ -54,20 +54,20 @@ def test_only_the_agent_is_sent_and_it_is_hashed_before_it_runs(local: dict[str,
 
 def test_nothing_secret_stands_in_the_script_or_in_what_is_printed(local: dict[str, Any]) -> None:
     upload = pulled(local)
-    assert "canary" not in upload_script.receive(upload) + repr(upload) + upload_script.finish(upload)
-    told = json.loads(request_line(upload.fetched))
-    assert told["files"][0]["headers"] == {"Authorization": "Bearer canary"} and told["files"][0]["size"] == 6000
+    assert "canary" not in upload_script.receive_script(upload) + repr(upload) + upload_script.install_script(upload)
+    request = json.loads(request_line(upload.fetched))
+    assert request["files"][0]["headers"] == {"Authorization": "Bearer canary"} and request["files"][0]["size"] == 6000
     assert request_line(upload.fetched).count(b"\n") == 1
 
 
 def test_what_the_target_has_is_linked_and_not_fetched(local: dict[str, Any]) -> None:
-    upload = pulled(local, have=("/opt/hello/releases/v0/bin/hello",))
-    assert upload.fetched == () and " fetch ||" not in upload_script.receive(upload)
+    upload = pulled(local, copies=("/opt/hello/releases/v0/bin/hello",))
+    assert upload.fetched == () and " fetch ||" not in upload_script.receive_script(upload)
 
 
-@pytest.mark.parametrize("kind", sorted(STORES))
+@pytest.mark.parametrize("kind", sorted(STORE_FAILURES))
 def test_every_failure_names_the_store_in_one_line(kind: str) -> None:
-    line = explain(kind, "files.example.com: 401 Unauthorized", SOURCE)
+    line = failure_message(kind, "files.example.com: 401 Unauthorized", SOURCE)
     assert (
         line.startswith("cannot be pulled from depot: files.example.com") and "\n" not in line and "canary" not in line
     )
@@ -81,7 +81,7 @@ STORE = {"url": "https://files.example.com/x"}
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         ({"target": {"delivery": "pull"}}, "target.delivery: pull needs a store"),
         (
@@ -104,10 +104,10 @@ STORE = {"url": "https://files.example.com/x"}
         ),
     ],
 )
-def test_data_that_cannot_be_pulled_with_is_refused(data: dict[str, Any], said: str) -> None:
+def test_data_that_cannot_be_pulled_with_is_refused(data: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as error:
         fleet(**data)
-    assert said in str(error.value) and "secret@" not in str(error.value)
+    assert message in str(error.value) and "secret@" not in str(error.value)
 
 
 def test_pulling_is_allowed_from_a_store_that_targets_reach() -> None:
@@ -120,7 +120,7 @@ def item(tmp_path: Path) -> Item:
     return Item.of(tmp_path / "hello", "hello-linux-amd64")
 
 
-def source(tmp_path: Path, **more: Any) -> Source:
+def source(tmp_path: Path, **more: Any) -> PullSource:
     given = {"url": "https://files.example.com/x", "token": {"env": "WRITE"}, **more}
     data = PublishStore.model_validate(given)
     return publishing.source("depot", data, "hello", "v1", item(tmp_path), Target(pull_deadline=30))
@@ -139,7 +139,7 @@ def source(tmp_path: Path, **more: Any) -> Source:
         ),
     ],
 )
-def test_targets_ask_with_the_token_for_reading_and_never_with_the_one_for_writing(
+def test_targets_authenticate_with_the_token_for_reading_and_never_with_the_one_for_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], headers: dict[str, str]
 ) -> None:
     monkeypatch.setenv("WRITE", "w-secret")
@@ -147,7 +147,7 @@ def test_targets_ask_with_the_token_for_reading_and_never_with_the_one_for_writi
     assert source(tmp_path, **more).headers == headers
 
 
-def test_a_token_does_not_go_over_http_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_does_not_go_over_http_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("READ", "r-secret")
     plain = {"url": "http://files.example.com/x", "token": None, "read_token": {"env": "READ"}}
     with pytest.raises(PublishError, match="for everybody to read"):
@@ -176,17 +176,17 @@ def test_an_s3_address_is_signed_and_holds_no_key(tmp_path: Path, monkeypatch: p
     assert "X-Amz-Expires=930" in found.url and "s3cret" not in found.url and found.headers == {} and found.signed
 
 
-def test_a_signed_address_does_not_go_over_http_unless_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signed_address_does_not_go_over_http_unless_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret-key-of-the-test")
     plain = {"url": "s3://bucket/pre?endpoint=http://s3.example.com:9000", "token": None}
-    told = r"^http://s3\.example\.com:9000: the signed address would go .* or say plain_http: true$"
-    with pytest.raises(PublishError, match=told):
+    message = r"^http://s3\.example\.com:9000: the signed address would go .* or say plain_http: true$"
+    with pytest.raises(PublishError, match=message):
         source(tmp_path, **plain)
-    with pytest.raises(PublishError, match=told):  # while planning, too
+    with pytest.raises(PublishError, match=message):  # while planning, too
         publishing.check(PublishStore.model_validate({"url": plain["url"]}), "hello", "v1")
     assert source(tmp_path, **plain, plain_http=True).signed
     assert source(tmp_path, url="s3://bucket?endpoint=http://127.0.0.1:9000", token=None).signed
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.com:9000")  # group data names no endpoint
-    with pytest.raises(PublishError, match=told):
+    with pytest.raises(PublishError, match=message):
         source(tmp_path, url="s3://bucket", token=None)

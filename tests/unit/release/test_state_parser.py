@@ -42,7 +42,6 @@ ANSWER = f"""kernel\t6.1.0-28-amd64
 machine\taarch64
 libc\tglibc 2.36
 systemd\t252
-boot\tb-1
 clock\t1700000000\t5000.5
 missing\tflock
 agent\t{SHA}
@@ -57,10 +56,8 @@ lease\thello\t5000.50\t3\tr7\talice@ctl\t2026-11-22T10:00:00Z\t30
 renewed\thello\t3\t4998.00
 health\thello\t1\tGET http://127.0.0.1/: status 500, expected 200
 unit\tId=hello.service
-unit\tLoadState=loaded
 unit\tActiveState=active
 unit\tSubState=running
-unit\tMainPID=4711
 unit\tNRestarts=2
 unit\tUnitFileState=enabled
 unit\tActiveEnterTimestampMonotonic=4000500000
@@ -105,7 +102,7 @@ def test_the_password_for_sudo_stays_out_of_the_command_that_asks(monkeypatch: p
     assert asked[0]["_sudo"] and "canary" not in str(asked)
 
 
-def test_everything_that_a_target_tells_is_read() -> None:
+def test_everything_that_a_target_sends_is_parsed() -> None:
     state = parse(answer(), [service()])
     assert (state.kernel, state.platform, state.libc, state.libc_version) == (
         "6.1.0-28-amd64",
@@ -113,23 +110,22 @@ def test_everything_that_a_target_tells_is_read() -> None:
         "glibc",
         "2.36",
     )
-    assert (state.systemd, state.boot_id, state.missing, state.agents) == (252, "b-1", ("flock",), frozenset({SHA}))
+    assert (state.systemd, state.missing, state.agents) == (252, ("flock",), frozenset({SHA}))
     assert state.free == {"/tmp": 100 * 1024, "/opt/hello": 2048 * 1024}
     hello = state.services["hello"]
     assert (hello.user_exists, hello.current, hello.last_good) == (True, "v1-aaaaaaaa", "v1-aaaaaaaa")
-    assert set(hello.releases) == {"v1-aaaaaaaa", "v2-bbbbbbbb"} and hello.leftovers == (".tmp-v3-cccccccc-r1",)
+    assert set(hello.releases) == {"v1-aaaaaaaa", "v2-bbbbbbbb"}
     assert (hello.releases["v1-aaaaaaaa"].sha256, hello.releases["v1-aaaaaaaa"].version) == (SHA, "v1")
     assert hello.bad == {"v2-bbbbbbbb": "crashed"}
-    assert (hello.unit.active, hello.unit.pid, hello.unit.restarts, hello.unit.enabled) == (
+    assert (hello.unit.active, hello.unit.restarts, hello.unit.enabled) == (
         "active",
-        4711,
         2,
         "enabled",
     )
     assert hello.unit.since == pytest.approx(1000.0)
     assert str(hello.lease) == "run r7 of alice@ctl since 2026-11-22T10:00:00Z"
     assert hello.lease is not None
-    assert (hello.lease.number, hello.lease.silent, hello.lease.expires_in, hello.lease.lapsed) == (3, 2.5, 27.5, False)
+    assert (hello.lease.number, hello.lease.age, hello.lease.expires_in, hello.lease.expired) == (3, 2.5, 27.5, False)
     assert hello.activating == "v2-bbbbbbbb"
     assert hello.health is not None and not hello.health.healthy and "status 500" in hello.health.reason
     assert hello.outcome == {"state": "confirmed"}
@@ -160,7 +156,7 @@ def test_a_service_that_was_never_there_has_nothing() -> None:
         None,
         None,
     )
-    assert hello.unit.load == "not-found" and hello.unit.active == "inactive"
+    assert hello.unit.active == "inactive"
 
 
 def run(services: list[Service], shell: str) -> TargetState:
@@ -194,10 +190,10 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
 
     state = run(services, shell)
 
-    assert state.kernel and state.machine and state.boot_id and state.free[str(home)] > 0 and state.free["/tmp"] > 0
+    assert state.kernel and state.machine and state.free[str(home)] > 0 and state.free["/tmp"] > 0
     hello, shop = state.services["hello"], state.services["shop"]
     assert hello.current == "v1-aaaaaaaa" and hello.bad == {"v1-aaaaaaaa": "it broke"}
-    assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and hello.leftovers == (".tmp-v2-x-run",)
+    assert hello.releases["v1-aaaaaaaa"].sha256 == SHA and set(hello.releases) == {"v1-aaaaaaaa"}
     page = "lib/web/the [id] page.html"
     assert set(hello.files) == {"conf/environment", "conf/health.json", "manifest.json", page}
     programs = {"bin/hello", "lib/gofallback-agent", "conf/environment", "conf/health.json"}

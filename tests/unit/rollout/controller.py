@@ -124,7 +124,7 @@ class Controller:
 
     def _needed(self, state: ServiceState) -> str:
         """As `release.plan.diff` says."""
-        live = state.unwell(self.release) is None and state.unsettled is None
+        live = state.health_problem(self.release) is None and state.unconfirmed_run is None
         return "nothing" if live else "activate"
 
     def _outcome(self, state: ServiceState, how: str, name: str | None, run_id: str) -> Outcome:
@@ -197,7 +197,7 @@ class Controller:
             else:
                 record = state.outcome or {}
                 begun = record.get("run_id") == outcome.run_id
-                if begun and not (record["state"] == "intended" or (outcome.how == "revert" and state.unsettled)):
+                if begun and not (record["state"] == "intended" or (outcome.how == "revert" and state.unconfirmed_run)):
                     self._keep(outcome, str(record["state"]))
                     return
                 silent += not begun
@@ -219,7 +219,7 @@ class Controller:
             except LostError:
                 outcome.phase = TargetPhase.LOST
                 continue
-            if state.unwell(outcome.release) is not None:
+            if state.health_problem(outcome.release) is not None:
                 yield from self._put_back(host, outcome)
 
     # -- the end ------------------------------------------------------------------------------------------------

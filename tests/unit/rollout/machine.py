@@ -258,7 +258,7 @@ class RolloutMachine(RuleBasedStateMachine):
             said = f"{controller.kind} {controller.id} ({controller.verdict}): {host} {outcome}, in truth {target}"
             if outcome.phase in GOOD:
                 assert target.current == outcome.release, said
-                assert target.state().unsettled is None, said
+                assert target.state().unconfirmed_run is None, said
             had = (outcome.then, target.last["previous"])
             if outcome.phase is TargetPhase.REVERTED and outcome.release not in had:
                 assert target.current != outcome.release, said
@@ -279,7 +279,7 @@ class RolloutMachine(RuleBasedStateMachine):
             self._tick()
         for target in self.targets.values():
             assert target.free(), f"a lease is left: {target}"
-            assert target.state().unsettled is None, f"undecided: {target}"
+            assert target.state().unconfirmed_run is None, f"undecided: {target}"
             assert target.current not in target.sick, f"a bad release runs: {target}"
             good = {one["release"] for one in target.ran if one["state"] == "confirmed"}
             assert target.current in good, f"what was never confirmed runs: {target}"

@@ -42,7 +42,7 @@ def _never_goes_back_by_itself(world: pytest.MonkeyPatch) -> None:
 
 
 def _calls_unchanged_what_nobody_confirmed(world: pytest.MonkeyPatch) -> None:
-    world.setattr(ServiceState, "unsettled", None)
+    world.setattr(ServiceState, "unconfirmed_run", None)
 
 
 def _confirms_past_the_budget(world: pytest.MonkeyPatch) -> None:

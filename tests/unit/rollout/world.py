@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.release.state import ReleaseState, ServiceState
 from gofallback.runid import same_run
 from tests.unit.targets import record, release, target
 
@@ -36,7 +36,7 @@ class Target:
 
     name: str
     current: str = FIRST
-    releases: dict[str, ReleaseFound] = field(default_factory=lambda: {FIRST: release(FIRST)})
+    releases: dict[str, ReleaseState] = field(default_factory=lambda: {FIRST: release(FIRST)})
     sick: set[str] = field(default_factory=set)
     """Releases that are not healthy on this target."""
     ran: list[dict[str, Any]] = field(default_factory=lambda: [record("20260101T000000Z-0000", FIRST)])

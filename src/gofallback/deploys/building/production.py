@@ -21,7 +21,7 @@ from gofallback.errors import GofallbackError, RefusedError
 from gofallback.model import Service
 from gofallback.operations.target.channel import BrokenError, run
 from gofallback.provenance import PROVENANCE
-from gofallback.release.extra_file import contents_of
+from gofallback.release.extra_file import manifest_contents
 from gofallback.report.model import version_of
 from gofallback.source.model import ResolvedSource
 
@@ -149,7 +149,7 @@ def _of_host(ctx: RunContext, host: Host) -> list[LiveBinary]:
             )
             continue
         found.append(_live_binary(host, service, state.current, folder, main))
-        for path in sorted({*contents_of(raw), *state.hashes}):  # also what nothing speaks of may run
+        for path in sorted({*manifest_contents(raw), *state.hashes}):  # also what nothing speaks of may run
             name = path.removeprefix("bin/")
             if not path.startswith("bin/") or name == main.spec.binary:
                 continue

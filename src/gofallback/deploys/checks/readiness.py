@@ -20,15 +20,14 @@ from gofallback.deploys.run.journal import journal_problem
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.facts.builder import builder_state
-from gofallback.lease.holder import in_the_way
+from gofallback.lease.holder import Holder, blocks
 from gofallback.lease.script import HEARTBEAT
 from gofallback.model import Service
 from gofallback.model.platform import GO_PLATFORMS
 from gofallback.pyinfra_patches.empty_run import GIVEN, misspelt_limit
 from gofallback.pyinfra_patches.failures import forgive
 from gofallback.pyinfra_patches.flags import cli_parameters
-from gofallback.release.prerequisites import preconditions, requirements
-from gofallback.release.state import Holder
+from gofallback.release.prerequisites import requirement_problems, upload_problems
 
 
 def check_run(ctx: RunContext) -> None:
@@ -155,7 +154,7 @@ def check_target(ctx: RunContext, host: Host) -> None:
     if ctx.run.command.read_only:
         return
     state = state_of(ctx, host)
-    _refuse(host, requirements(state))
+    _refuse(host, requirement_problems(state))
     if state.platform not in GO_PLATFORMS:
         raise RefusedError(f"{host.name}: Go has no port for {state.kernel} on {state.machine}")
     if not ctx.run.command.changes_targets:
@@ -164,7 +163,7 @@ def check_target(ctx: RunContext, host: Host) -> None:
     minimum = ctx.fleet(host).target.minimum_free_mb if uploads else 0
     for service in ctx.services(host):
         _wait_for_lost_run(ctx, host, service)
-        _refuse(host, preconditions(state_of(ctx, host), service, 0, minimum, ctx.run.id, ctx.run.options.takeover))
+        _refuse(host, upload_problems(state_of(ctx, host), service, 0, minimum, ctx.run.id, ctx.run.options.takeover))
 
 
 def _refuse(host: Host, problems: list[str]) -> None:
@@ -173,14 +172,14 @@ def _refuse(host: Host, problems: list[str]) -> None:
 
 
 def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
-    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `preconditions`.
+    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `upload_problems`.
 
     A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
     lease ends by itself. Which of the two it is shows within a heartbeat.
     """
     began, told = time.monotonic(), False
     held = state_of(ctx, host).services[service.name].lease
-    while held is not None and in_the_way(held, ctx.run.id, ctx.run.options.takeover):
+    while held is not None and blocks(held, ctx.run.id, ctx.run.options.takeover):
         before, waited = held, time.monotonic() - began
         if waited > HEARTBEAT and not told:
             host.log(f"{service.name}: {held} is not heard of any more; waiting for its lease to end")
@@ -195,7 +194,7 @@ def _is_renewed(before: Holder, now: Holder) -> bool:
     """Whether the lease was renewed, or taken anew, between two looks."""
     if before.run_id != now.run_id or before.number != now.number:
         return True
-    return now.silent is not None and (before.silent is None or now.silent < before.silent)
+    return now.age is not None and (before.age is None or now.age < before.age)
 
 
 def check_builder(ctx: RunContext, host: Host) -> None:

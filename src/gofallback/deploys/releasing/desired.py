@@ -17,7 +17,7 @@ from gofallback.git import resolve
 from gofallback.git.commit_files import commit_files
 from gofallback.model import Service
 from gofallback.release import templates
-from gofallback.release.extra_file import Extra
+from gofallback.release.extra_file import ExtraFile
 from gofallback.release.render import ReleaseFiles, render
 from gofallback.source.model import Repository
 
@@ -88,8 +88,8 @@ def _desired(
         artifact_key=binary.key,
         agent_key=agent.key,
         templates=templates.load(ctx.project),
-        further={spec.binary: spec.key for spec in further},
-        extras=_extra_files(ctx, service, binary, ctx.fleet(host).environment),
+        extra_binaries={spec.binary: spec.key for spec in further},
+        extra_files=_extra_files(ctx, service, binary, ctx.fleet(host).environment),
     )
     return DesiredRelease(service=service, files=files, binary=binary, agent=agent, extra_binaries=tuple(further))
 
@@ -106,10 +106,10 @@ def check_files(ctx: RunContext) -> None:
             _extra_files(ctx, service, specs_for(ctx, service, [platform])[platform], ctx.fleet(host).environment)
 
 
-_FILES: Key[dict[str, Extra]] = Key("files of a release")
+_FILES: Key[dict[str, ExtraFile]] = Key("files of a release")
 
 
-def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environment: str) -> dict[str, Extra]:
+def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environment: str) -> dict[str, ExtraFile]:
     """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
 
     Raises:
@@ -119,7 +119,7 @@ def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environme
         return {}
     context = {"version": binary.version, "commit": binary.commit, "environment": environment}
 
-    def collect() -> dict[str, Extra]:
+    def collect() -> dict[str, ExtraFile]:
         source: Repository | None = ctx.run.sources.get(service.name)
         if source is None and any(file.repository is not None for file in service.files.values()):
             source = resolve.at_commit(service, binary.commit, ctx.run.home.mirrors)

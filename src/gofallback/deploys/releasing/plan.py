@@ -17,7 +17,7 @@ from gofallback.deploys.run.target_state import state_of
 from gofallback.provenance.attest import beside
 from gofallback.redact import names_secret, redact
 from gofallback.release.contents import contents
-from gofallback.release.plan import Step, diff
+from gofallback.release.plan import Step, plan_steps
 from gofallback.release.upload import Upload
 from gofallback.release.upload_plan import LocalProgram, upload_for
 from gofallback.rollout.phases import TargetPhase
@@ -67,7 +67,7 @@ def changes(ctx: RunContext, host: Host, want: DesiredRelease) -> list[Step]:
     found = state_of(ctx, host).services[want.service.name]
     artifacts = ((spec.binary, ctx.run.artifacts.get(spec.key)) for spec in want.extra_binaries)
     further = {name: one.manifest.sha256 for name, one in artifacts if one is not None}
-    return diff(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
+    return plan_steps(found, want.files, want.service, stored.manifest.sha256 if stored else None, further)
 
 
 def show_changes(ctx: RunContext, host: Host, want: DesiredRelease) -> None:
@@ -106,9 +106,9 @@ def upload(ctx: RunContext, host: Host, want: DesiredRelease, programs: Sequence
         want.service,
         want.files,
         manifest=_manifest(want, binary, further, agent),
-        beside=beside(binary.path.parent) | _beside_further(further),
+        metadata=beside(binary.path.parent) | _beside_further(further),
         binary=_program(binary),
-        further={one.manifest.spec.binary: _program(one) for one in further},
+        extra_binaries={one.manifest.spec.binary: _program(one) for one in further},
         agent=_program(agent),
         run_id=ctx.run.id,
         minimum_free_mb=ctx.fleet(host).target.minimum_free_mb,

@@ -76,7 +76,7 @@ def with_pull_sources(
         PublishError: the store does not take one, and `target.pull_fallback` is none.
     """
     target = ctx.fleet(host).target
-    lacking = {one.local for one in upload.programs if not one.have}
+    lacking = {one.local for one in upload.programs if not one.copies}
     mine = [stored for stored in binaries if stored.path in lacking]
     if target.delivery == "push" or not mine:
         return upload

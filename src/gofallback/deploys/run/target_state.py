@@ -37,7 +37,7 @@ def health_problem(found: TargetState, service: Service, release: str | None) ->
 
     A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.
     """
-    reason = found.services[service.name].unwell(release)
+    reason = found.services[service.name].health_problem(release)
     free = found.free.get(service.home)
     if reason is None and free is not None and free < _LEAST_FREE:
         reason = f"disk full: {free >> 10} KiB free below {service.home}, it cannot write down how this run ends"

@@ -19,7 +19,7 @@ from pyinfra.api.state import State
 from gofallback.errors import GofallbackError
 from gofallback.journal.events import Event, LeaseTaken, LeaseTakenOver
 from gofallback.lease import holder
-from gofallback.lease.script import HEARTBEAT, Terms, hold
+from gofallback.lease.script import HEARTBEAT, LeaseRequest, hold
 from gofallback.operations.target.channel import BrokenError, TargetCommand, alive, reconnect
 
 
@@ -33,7 +33,7 @@ class _Held:
 
     command: TargetCommand
     numbers: dict[str, int]
-    terms: Terms
+    terms: LeaseRequest
     sudo: bool
     renewed: float
     """When the last heartbeat was sent that the target answered; `time.monotonic`."""
@@ -85,7 +85,7 @@ def acquire(
     if held is not None and held.lost() is None and names <= held.numbers.keys():
         return
     since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    terms = Terms(run_id, who, since, ttl, takeover) if held is None else held.terms
+    terms = LeaseRequest(run_id, who, since, ttl, takeover) if held is None else held.terms
     numbers = held.numbers if held is not None else {}
     if held is not None:
         _give_back(held)
@@ -142,7 +142,7 @@ def _take(
     state: State,
     host: Host,
     numbers: dict[str, int],
-    terms: Terms,
+    terms: LeaseRequest,
     sudo: bool,
     emit: Callable[[Event], None] | None,
 ) -> None:
@@ -166,7 +166,7 @@ def _take(
     threading.Thread(target=_send_heartbeats, args=(held,), daemon=True, name=f"lease {host.name}").start()
 
 
-def _answer(command: TargetCommand) -> holder.Answer:
+def _answer(command: TargetCommand) -> holder.LeaseResult:
     lines = []
     for line in command.lines():
         if line is None:
@@ -174,10 +174,10 @@ def _answer(command: TargetCommand) -> holder.Answer:
         lines.append(line)
         if line == "held":
             break
-    return holder.read(lines)
+    return holder.parse_result(lines)
 
 
-def _refusal(host: Host, answer: holder.Answer, terms: Terms) -> str:
+def _refusal(host: Host, answer: holder.LeaseResult, terms: LeaseRequest) -> str:
     if answer.fenced:
         fences = "; ".join(map(str, answer.fenced))
         if host in _HELD:
@@ -188,7 +188,9 @@ def _refusal(host: Host, answer: holder.Answer, terms: Terms) -> str:
     return f"{answer.error}; nothing was changed"
 
 
-def _emit_events(host: Host, answer: holder.Answer, terms: Terms, again: bool, emit: Callable[[Event], None]) -> None:
+def _emit_events(
+    host: Host, answer: holder.LeaseResult, terms: LeaseRequest, again: bool, emit: Callable[[Event], None]
+) -> None:
     for taken in answer.takeovers:
         emit(
             LeaseTakenOver(
@@ -232,7 +234,7 @@ def _send_heartbeats(held: _Held) -> None:
             for line in lines:
                 if line is None:
                     break
-                fence = holder.fenced([line])
+                fence = holder.parse_fenced([line])
                 if fence is not None:
                     held.fenced = held.ended = str(fence)
                     return

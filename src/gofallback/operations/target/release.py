@@ -11,14 +11,20 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.facts.target import forget
-from gofallback.lease.holder import fenced
+from gofallback.lease.holder import parse_fenced
 from gofallback.model.unit import HARDENING
 from gofallback.operations.target import lease
 from gofallback.operations.target.channel import BrokenError, TargetCommand, run
 from gofallback.release import pull
 from gofallback.release.archive import archive
 from gofallback.release.upload import Upload
-from gofallback.release.upload_script import abandon, failure, finish, receive, unit_problems
+from gofallback.release.upload_script import (
+    discard_script,
+    install_script,
+    parse_failure,
+    receive_script,
+    unit_problems,
+)
 
 _MB = 1_000_000
 #: Seconds between two lines about an upload's progress.
@@ -87,9 +93,9 @@ class _Uploader:
     def put(self, upload: Upload) -> None:
         began = time.monotonic()
         upload, lines = self._send(upload)
-        if late := fenced(lines):
+        if late := parse_fenced(lines):
             raise _UploadError(f"{late}; nothing was changed")
-        if failed := failure(lines):
+        if failed := parse_failure(lines):
             raise _UploadError(self._explain(upload, *failed))
         if "received" not in lines:
             raise _UploadError(f"the target's answer was not understood: {(lines or ['nothing'])[-1]}; run again")
@@ -105,7 +111,7 @@ class _Uploader:
         verified = [line.partition("\t")[2] for line in lines if line.startswith("verify\t")]
         problems = unit_problems(verified, upload.files.units, HARDENING)
         if problems:
-            self._run(abandon(upload))
+            self._run(discard_script(upload))
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise _UploadError(
                 f"systemd-analyze verify refuses {problems[0]}{more}; "
@@ -113,9 +119,9 @@ class _Uploader:
             )
 
     def _finish(self, upload: Upload) -> None:
-        code, lines = self._run(finish(upload))
-        if late := fenced(lines):
-            self._run(abandon(upload))
+        code, lines = self._run(install_script(upload))
+        if late := parse_fenced(lines):
+            self._run(discard_script(upload))
             raise _UploadError(f"{late}; nothing was changed")
         if code:
             raise _UploadError(f"could not be renamed into place: {(lines or ['no reason given'])[-1]}")
@@ -129,16 +135,22 @@ class _Uploader:
         Everything is sent where the target's own files are damaged; what cannot be pulled is pushed.
         """
         lines = self._transfer(upload)
-        failed = None if fenced(lines) else failure(lines)
-        if failed and failed[0] == "hash" and any(program.have for program in (*upload.programs, *upload.extras)):
+        failed = None if parse_fenced(lines) else parse_failure(lines)
+        if (
+            failed
+            and failed[0] == "hash"
+            and any(program.copies for program in (*upload.programs, *upload.extra_files))
+        ):
             self.host.log(
                 f"release {upload.files.id}: what the target had is not what it should be; everything is sent"
             )
-            programs, extras = (tuple(replace(one, have=()) for one in of) for of in (upload.programs, upload.extras))
-            upload = replace(upload, programs=programs, extras=extras)
+            programs, extras = (
+                tuple(replace(one, copies=()) for one in of) for of in (upload.programs, upload.extra_files)
+            )
+            upload = replace(upload, programs=programs, extra_files=extras)
             lines = self._transfer(upload)
-            failed = failure(lines)
-        if failed and failed[0] in pull.STORES and self.on_push:
+            failed = parse_failure(lines)
+        if failed and failed[0] in pull.STORE_FAILURES and self.on_push:
             why = self._explain(upload, *failed)
             self.host.log_styled(f"release {upload.files.id}: {why}; it is pushed instead", fg="yellow")
             self.on_push(why)
@@ -147,7 +159,7 @@ class _Uploader:
         return upload, lines
 
     def _transfer(self, upload: Upload) -> list[str]:
-        with closing(TargetCommand(self.state, self.host, receive(upload), sudo=self.sudo)) as command:
+        with closing(TargetCommand(self.state, self.host, receive_script(upload), sudo=self.sudo)) as command:
             if command.send(self._with_progress(upload)):
                 if upload.fetched:
                     # The input stays open: its end would cancel the agent's download.
@@ -183,13 +195,13 @@ class _Uploader:
                 self.host.log(f"release {upload.files.id}: {int(done) / _MB:.1f} of {int(of) / _MB:.1f} MB pulled")
 
     def _explain(self, upload: Upload, kind: str, text: str) -> str:
-        if kind in pull.STORES and upload.fetched:
-            return pull.explain(kind, text, upload.fetched[0].source)
+        if kind in pull.STORE_FAILURES and upload.fetched:
+            return pull.failure_message(kind, text, upload.fetched[0].source)
         if kind == "disk":
             return f"the disk is full: {text}; free space on {self.host.name} and run the same command again"
         if kind == "hash":
             path, _, found = text.rpartition(" ")
-            every = (*upload.programs, *upload.extras)
+            every = (*upload.programs, *upload.extra_files)
             expected = next((program.sha256 for program in every if program.path == path), "?")
             sums = f"sha256 {found or 'of nothing'} there, {expected} here"
             return f"{path} changed on the way: {sums}; nothing was changed, run again"

@@ -21,7 +21,7 @@ from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.report import to_report
 from gofallback.errors import RefusedError
 from gofallback.model import DataError, Service
-from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.release.state import ReleaseState, ServiceState
 from gofallback.report import comparisons
 from gofallback.report.model import Report
 from tests.unit.attested import SPEC, artifact, manifest
@@ -37,7 +37,7 @@ def told(content: bytes | None, *, current: str | None = RELEASE, sha256: str = 
         "hello",
         "/opt/hello",
         current=current,
-        releases={RELEASE: ReleaseFound(RELEASE, manifest=content)},
+        releases={RELEASE: ReleaseState(RELEASE, manifest=content)},
         hashes={"bin/hello": sha256},
     )
     return SimpleNamespace(services={"hello": state}, platform="linux/amd64")

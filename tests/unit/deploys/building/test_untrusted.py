@@ -18,7 +18,7 @@ from gofallback.deploys.building import production, untrusted
 from gofallback.deploys.run.context import RunContext
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
-from gofallback.release.state import ReleaseFound, ServiceState
+from gofallback.release.state import ReleaseState, ServiceState
 from tests.unit.attested import MATERIALS, PROGRAM, SPEC, manifest
 from tests.unit.sites import site
 
@@ -39,7 +39,7 @@ def compared(
         "hello",
         "/opt/hello",
         current=RELEASE,
-        releases={RELEASE: ReleaseFound(RELEASE, manifest=manifest_text(told))},
+        releases={RELEASE: ReleaseState(RELEASE, manifest=manifest_text(told))},
         hashes={"bin/hello": told.sha256, **(more or {})},
     )
     ctx = site(tmp_path, "t1", builder="w1", command="faithful")
