@@ -259,7 +259,7 @@ class Run:
             except JournalError as error:
                 self.note(str(error))
                 self.veto(str(error))
-        for listener in self.listeners:
+        for listener in self.listeners if self.executed else ():  # a plan alone is no news
             try:
                 listener(event)
             except Exception as error:
