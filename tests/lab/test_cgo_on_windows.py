@@ -17,7 +17,7 @@ from gofallback.controller import sysroot as sysroots
 from gofallback.controller.sysroot import Sysroot
 from gofallback.model import ToolchainPin
 from gofallback.operations import build as build_operation
-from gofallback.operations.archive import Job, deliver
+from gofallback.operations.archive import ToolchainJob, deliver
 from gofallback.operations.cgo import sysroot_ready
 from gofallback.operations.toolchain import unpack
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
@@ -39,7 +39,7 @@ def zig(bench: Bench) -> str:
     """Zig, brought as provisioning brings it: its folder on the host."""
     archive = bench.lab.file.toolchains["zig"][ZIG]
     pin = ToolchainPin(tool="zig", version=ZIG, url=Path(archive["file"]).as_uri(), sha256=archive["sha256"])
-    job = Job(pin, ROOT, bench.home / "downloads")
+    job = ToolchainJob(pin, ROOT, bench.home / "downloads")
     assert deliver(bench.state, bench.host, job), bench.messages.text
     assert unpack(bench.state, bench.host, job), bench.messages.text
     return job.final

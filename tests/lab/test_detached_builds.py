@@ -155,9 +155,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
 
 
 def listed(bench: Bench) -> list[ListedJob]:
-    found = detached_helper.list_jobs(bench.state, bench.host, ROOT)
-    assert not isinstance(found, str), found
-    return found
+    return detached_helper.list_jobs(bench.state, bench.host, ROOT)
 
 
 def test_neither_log_nor_status_nor_any_file_holds_the_environment(bench: Bench, tmp_path: Path) -> None:
@@ -183,7 +181,7 @@ def test_a_builder_that_cannot_keep_builds_builds_all_the_same_and_says_so_once(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The helper cannot get its place: a file has the name of its folder."""
-    monkeypatch.setattr(detached, "_BUILDERS", type(detached._BUILDERS)())
+    monkeypatch.setattr(detached, "_KEEPERS", type(detached._KEEPERS)())
     tools, aside = bench.drive / "tools", bench.drive / "tools.aside"
     tools.rename(aside)
     tools.write_bytes(b"")

@@ -13,8 +13,8 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
-from gofallback.gobuild.detached import DetachedJob, Ended
-from gofallback.operations.detached import Work, run_detached
+from gofallback.gobuild.detached import DetachedJob, DetachedResult
+from gofallback.operations.detached import DetachedCommand, run_detached
 from gofallback.operations.detached_helper import cancel
 from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
@@ -154,9 +154,10 @@ def noisy(fleet: Fleet) -> Iterator[Path]:
     (profile.parent / ".once").unlink(missing_ok=True)
 
 
-def sleeper(fleet: Fleet, folder: Path, state: State, host: Host) -> Ended | None:
-    kept = DetachedJob("hello-noise-1", ROOT, "go")
-    return run_detached(state, host, Work(kept, "hello noise", "sleep 60; true", {}, 100, scratch=folder))
+def sleeper(fleet: Fleet, folder: Path, state: State, host: Host) -> DetachedResult | None:
+    job = DetachedJob("hello-noise-1", ROOT, "go")
+    command = DetachedCommand(job, "hello noise", "sleep 60; true", {}, 100, scratch=folder)
+    return run_detached(state, host, command)
 
 
 def test_what_began_is_ended_before_it_is_done_again_while_the_connection_lasts(
@@ -173,10 +174,10 @@ def test_what_began_and_cannot_be_ended_is_not_begun_a_second_time(fleet: Fleet,
     noisy.write_text("echo Welcome; [ -e .once ] && exit 1; touch .once\n")
     with connected(fleet.lab, machine(fleet)) as (state, (host,), _):
         ended = sleeper(fleet, tmp_path, state, host)
-        assert ended is not None and ended.standing is None
+        assert ended is not None and ended.state is None
         assert "what was begun may go on there and cannot be ended" in ended.lost
         noisy.write_text("")
-        assert isinstance(cancel(state, host, ROOT, "all"), list)
+        cancel(state, host, ROOT, "all")
 
 
 def test_code_is_generated_on_a_linux_builder_and_its_tree_is_the_commits_again(fleet: Fleet, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ import gevent
 import pytest
 
 from bench.linux_build import built_on_linux
-from gofallback.operations.source import Checkout, _make_tree, deliver
-from gofallback.source.commands import GitOnBuilder, places
+from gofallback.operations.source import Checkout, _Transfer, deliver
 from tests.lab.git_servers import served
 from tests.lab.linux_bench import ROOT, LinuxBench, linux_bench
 from tests.lab.windows_builder import commit, git, repository
@@ -119,11 +118,10 @@ def test_a_tree_that_another_run_builds_in_stays_when_one_like_it_comes(bench: L
     repo = repository(tmp_path / "inuse")
     work = Checkout(bench.resolve(bench.service(repo)), ROOT, bench.git, bench.home / "bundles")
     assert deliver(bench.state, bench.host, work)
-    tree, lines = bench.local(work.tree), GitOnBuilder(bench.git, ROOT)
+    tree = bench.local(work.tree)
     inode = tree.stat().st_ino
-    where = places(work.source, ROOT)
     # what a run does that looked before the other one had put its tree in place
-    assert _make_tree(bench.state, bench.host, work, lines, where), bench.messages.text
+    _Transfer(bench.state, bench.host, work).make_tree()
     assert tree.stat().st_ino == inode and not bench.local(work.temporary).exists()
     assert "another run has brought the tree meanwhile" in bench.messages.text
 

@@ -11,6 +11,8 @@ from io import BytesIO, IOBase, StringIO
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
 
+from gofallback.errors import GofallbackError
+
 PART = ".gofallback-part"
 """End of the name of an unfinished file, here and on the hosts."""
 FileOrName: TypeAlias = "str | Path | IO[Any] | IOBase"
@@ -18,7 +20,7 @@ FileOrName: TypeAlias = "str | Path | IO[Any] | IOBase"
 _SPOOL_BYTES = 4 * 1024 * 1024
 
 
-class TransferError(Exception):
+class TransferError(GofallbackError):
     """A file could not be carried; the message is one line for a person."""
 
 

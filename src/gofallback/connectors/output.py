@@ -17,12 +17,14 @@ class RemoteOutput(CommandOutput):
         timed_out: the command took longer than `_timeout`; it was ended if the host can do that (the last line says).
         lost: the connection broke while it ran; it may or may not have gone on.
         seconds: how long it took.
+        reason: why there is no exit code; one line.
     """
 
     exit_code: int | None = None
     timed_out: bool = False
     lost: bool = False
     seconds: float = 0.0
+    reason: str = ""
 
 
 class CommandTimeoutError(TimeoutError):

@@ -57,12 +57,13 @@ class LineConnector(OneConnection):
             )
         except LostConnectionError as error:
             take("stderr", [str(error)])
-            return RemoteOutput(lines, lost=True, seconds=time.monotonic() - started)
+            return RemoteOutput(lines, lost=True, seconds=time.monotonic() - started, reason=str(error))
         stdout.end()
         stderr.end()
-        if end.exit_code is None:
-            take("stderr", [self._why_no_status(end, timeout)])
-        output = RemoteOutput(lines, end.exit_code, end.timed_out, end.lost, time.monotonic() - started)
+        reason = "" if end.exit_code is not None else self._why_no_exit_code(end, timeout)
+        if reason:
+            take("stderr", [f"{reason}; whether it finished there is not known" if end.lost else reason])
+        output = RemoteOutput(lines, end.exit_code, end.timed_out, end.lost, time.monotonic() - started, reason)
         if end.timed_out:
             raise CommandTimeoutError(lines[-1].line, output)
         return output
@@ -94,15 +95,12 @@ class LineConnector(OneConnection):
         """Show a line of output of a command on the screen, as `print_output` does; `name` is the stream's."""
         self._show(name, line)
 
-    def _why_no_status(self, end: End, timeout: float | None) -> str:
+    def _why_no_exit_code(self, end: End, timeout: float | None) -> str:
         if end.timed_out:
-            fate = "was ended" if end.gone else "did not end when told to (OpenSSH 7.9 can do it): it may still run"
-            return f"the command took longer than {timeout:g} s and {fate}"
+            what = "was ended" if end.gone else "did not end on its signal (OpenSSH 7.9 can send it): it may still run"
+            return f"the command took longer than {timeout:g} s and {what}"
         if end.lost:
-            return (
-                f"the connection to {self.host.name} broke while the command ran ({self._last_words()});"
-                " whether it finished there is not known"
-            )
+            return f"the connection to {self.host.name} broke while the command ran ({self._last_words()})"
         return f"the command on {self.host.name} was killed: it ended without an exit status"
 
     def _decode(self, line: bytes) -> str:

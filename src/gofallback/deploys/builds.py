@@ -13,41 +13,49 @@ from pyinfra.api.host import Host
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.gobuild.detached import ListedJob
-from gofallback.operations.detached_helper import cancel, list_jobs
+from gofallback.operations.detached_helper import KeeperError, cancel, list_jobs
 from gofallback.pyinfra_patches.flags import cli_parameters
 from gofallback.report import screen
 
-_ROWS: Key[dict[str, list[ListedJob] | str]] = Key("jobs of the builders")
+_ROWS: Key[dict[str, list[ListedJob]]] = Key("jobs of the builders")
+_PROBLEMS: Key[dict[str, str]] = Key("builders without an answer")
 _ENDED: Key[list[str]] = Key("jobs that were ended")
 
 
 @stage("builds", "builders")
 def builds(ctx: RunContext, host: Host) -> None:
     """Ask one builder; the last one tells all."""
-    rows = ctx.once(_ROWS, dict)
-    rows[host.name] = _jobs(ctx, host)
-    if len(rows) == len(ctx.builders):
-        _show(ctx, {builder.name: rows[builder.name] for builder in ctx.builders})
+    rows, problems = ctx.once(_ROWS, dict), ctx.once(_PROBLEMS, dict)
+    try:
+        rows[host.name] = _jobs(ctx, host)
+    except KeeperError as error:
+        problems[host.name] = str(error)
+    if len(rows) + len(problems) == len(ctx.builders):
+        _show(ctx, {builder.name: rows[builder.name] for builder in ctx.builders if builder.name in rows}, problems)
 
 
-def _jobs(ctx: RunContext, host: Host) -> list[ListedJob] | str:
+def _jobs(ctx: RunContext, host: Host) -> list[ListedJob]:
+    """The jobs of one builder, after those that are to be ended are.
+
+    Raises:
+        KeeperError: no answer, or a job would not end.
+    """
     root, wanted = ctx.fleet(host).builder.root, ctx.run.options.cancel
     before = list_jobs(ctx.state, host, root)
-    if isinstance(before, str) or not wanted or cli_parameters().get("dry"):
+    if not wanted or cli_parameters().get("dry"):
         return before
     ids = [job.id for job in before if job.state == "running" and wanted in ("all", job.id)]
     for job in ids:
-        ended = cancel(ctx.state, host, root, job)
-        if isinstance(ended, str):
-            return f"{job}: {ended}"
+        try:
+            cancel(ctx.state, host, root, job)
+        except KeeperError as error:
+            raise KeeperError(f"{job}: {error}") from None
         ctx.once(_ENDED, list).append(job)
     return list_jobs(ctx.state, host, root) if ids else before
 
 
-def _show(ctx: RunContext, rows: dict[str, list[ListedJob] | str]) -> None:
-    lost = dict.fromkeys(ctx.unreachable_builders, "cannot be reached")
-    troubles = {name: found for name, found in {**rows, **lost}.items() if isinstance(found, str)}
-    known = {name: found for name, found in rows.items() if not isinstance(found, str)}
+def _show(ctx: RunContext, known: dict[str, list[ListedJob]], problems: dict[str, str]) -> None:
+    troubles = problems | dict.fromkeys(ctx.unreachable_builders, "cannot be reached")
     if cli_parameters().get("json_output"):
         jobs = [_row(name, job) for name, found in known.items() for job in found]
         print(json.dumps({"builds": jobs, "troubles": troubles}, indent=2))
@@ -83,8 +91,8 @@ def _lines(known: dict[str, list[ListedJob]]) -> Iterator[str]:
 
 def _stands(job: ListedJob) -> str:
     if job.ended <= job.started:
-        return f"{job.words()}, begun {_time(job.started)}"
-    return f"{job.words()} after {job.ended - job.started:.0f} s, begun {_time(job.started)}"
+        return f"{job.state_text()}, begun {_time(job.started)}"
+    return f"{job.state_text()} after {job.ended - job.started:.0f} s, begun {_time(job.started)}"
 
 
 def _row(name: str, job: ListedJob) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.operation import operation
 from pyinfra.api.state import State
 
-from gofallback.builder.wipe import anything
+from gofallback.builder.wipe import needs_wipe
 from gofallback.deploys.building.cleanup import wipe_builder
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
@@ -33,7 +33,7 @@ def builder(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
     """
     host = ctx.host
     settings = ctx.fleet(host).builder
-    if not anything(builder_state(host, settings.root).folders, settings.wipe.keep):
+    if not needs_wipe(builder_state(host, settings.root).folders, settings.wipe.keep):
         host.noop(f"nothing to do: {settings.root} has nothing that should go")
         return
     yield FunctionCommand(_wipe, (ctx,), {})

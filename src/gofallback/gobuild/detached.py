@@ -1,7 +1,7 @@
-"""What the helper on a builder (``src/gofallback/keeper``) is asked, and what it answers. Pure.
+"""The protocol of the keeper on a builder (``src/gofallback/keeper``): requests to it and its answers. Pure.
 
-A build that is kept runs detached on its builder: it outlives the connection, and whoever asks for the same job again
-follows the one that is alive. See docs/detached-builds.md.
+A detached command outlives its connection, and whoever requests the same job again follows the one that runs. See
+docs/detached-builds.md.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 KEEPER = "gofallback-keeper"
-"""Name of the helper: of its sources' folder on a builder, and of its program."""
-#: Exit statuses of the helper and of the line that starts it (src/gofallback/keeper/main.go).
-TROUBLE, ATTACHED, MISSING = 70, 71, 72
+"""Name of the keeper: of its sources' folder on a builder, and of its program."""
+#: Exit codes of the keeper and of the line that starts it (src/gofallback/keeper/main.go).
+ATTACHED, MISSING = 71, 72
 _HEAD = re.compile(rb"([hoex]) (?:(\d+) )?(\d+)\n")
 _LONGEST_HEAD = 64
 _ID = re.compile(r"[^A-Za-z0-9_-]+")
@@ -24,16 +24,16 @@ How = Literal["exit", "timeout", "cancelled", "failed", "dead"]
 
 @dataclass(frozen=True)
 class DetachedJob:
-    """What makes a command one that is kept."""
+    """What identifies a detached command, and what its keeper needs."""
 
     id: str
-    """Equal for equal work, whoever asks: a second controller finds the first one's job by it. See `job_id`."""
+    """Equal for equal work: a second controller finds the first one's job by it. See `job_id`."""
     root: str
     """Of the builder."""
     go: str
-    """Path of the Go program there, which compiles the helper."""
+    """Path of the Go program there, which compiles the keeper."""
     product: str = ""
-    """File that the command leaves: a job that ended well and was not told to anybody is run again without it."""
+    """File that the command makes: without it, a job that ended well but was reported to nobody is run again."""
 
 
 def job_id(service: str, step: str, key: str) -> str:
@@ -42,7 +42,7 @@ def job_id(service: str, step: str, key: str) -> str:
 
 
 def keeper_name(digest: str) -> str:
-    """Folder of the compiled helper below ``tools``: one for each version of its sources."""
+    """Folder of the compiled keeper below ``tools``: one for each version of its sources."""
     return f"keeper-{digest[:16]}"
 
 
@@ -56,14 +56,14 @@ def request(
     stdin: bytes = b"",
     secrets: Iterable[str] = (),
 ) -> bytes:
-    """A job, for the helper's standard input; no part of it is written to the builder's disk.
+    """A job, for the keeper's standard input; no part of it is written to the builder's disk.
 
     Args:
         line: command line for cmd.exe or sh.
-        environment: laid over the session's own; an empty value takes a variable away.
-        timeout: seconds; the helper ends the whole process tree then, connected or not.
+        environment: laid over the login's own; an empty value removes a variable.
+        timeout: seconds; the keeper ends the whole process tree then, connected or not.
         label: for lists.
-        product: see `Kept.product`.
+        product: see `DetachedJob.product`.
         stdin: the command's standard input.
         secrets: masked where the command prints them.
     """
@@ -78,30 +78,30 @@ def request(
 
 @dataclass(frozen=True)
 class JobState:
-    """How a job stands, as its builder tells it."""
+    """The state of a job, as its builder reports it."""
 
     instance: str
     """Which start of the job: process id and creation time of its watcher."""
     how: str
     """How it ended; empty while it runs."""
     code: int
-    """Exit status of the command, unsigned."""
+    """Exit code of the command, unsigned."""
     seconds: float
     """How long the command ran, by the builder's clock; 0 while it runs."""
     reason: str = ""
     way: str = ""
-    """What the helper did when it was asked: ``started``, ``joined`` one that runs, ``taken`` one that had ended."""
-    first: bool = True
-    """False: somebody else who follows the job was told of its end before."""
+    """What the keeper did: ``started`` the job, ``joined`` one that runs, ``taken`` the result of an ended one."""
+    first_report: bool = True
+    """False: another follower of the job got the report of its end before."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a kept command ended."""
+class DetachedResult:
+    """How a detached command ended."""
 
     lines: tuple[tuple[str, str], ...]
     """Stream (``stdout``, ``stderr``) and line."""
-    standing: JobState | None
+    state: JobState | None
     """None: it is not known; `lost` says why."""
     lost: str = ""
     """Why the builder was given up; the command may go on there."""
@@ -118,11 +118,11 @@ class Ended:
 
 
 class ProtocolError(ValueError):
-    """The answer is none of this helper; one line."""
+    """The answer is not one of this keeper; one line."""
 
 
-class Answer:
-    """Reads the helper's answer as it comes; one object for one job, over as many connections as it takes.
+class AnswerReader:
+    """Reads the keeper's answer in pieces of any size; one object for one job, over all of its connections.
 
     Args:
         take: gets each piece of output: ``stdout`` or ``stderr``, and its bytes.
@@ -132,19 +132,19 @@ class Answer:
         self._take = take
         self._rest = b""
         self.offset = 0
-        """Bytes of the job's log that have been read: where to go on."""
-        self.begun: JobState | None = None
+        """Bytes of the job's log that have been read: where to continue."""
+        self.started: JobState | None = None
         self.ended: JobState | None = None
 
-    def again(self) -> None:
-        """A new connection begins: half a frame of the old one comes once more."""
+    def reconnect(self) -> None:
+        """Begin a new connection: it repeats the frame of which the old one brought a part."""
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what came.
+        """Read a piece of the answer.
 
         Raises:
-            ProtocolError: it is not what the helper says.
+            ProtocolError: the keeper does not answer so.
         """
         self._rest += data
         while self._rest:
@@ -161,7 +161,7 @@ class Answer:
 
     def _frame(self, kind: str, body: bytes, size: int) -> None:
         if kind == "h":
-            self.begun = read_job_state(body.decode(errors="replace"))
+            self.started = read_job_state(body.decode(errors="replace"))
         elif kind == "x":
             self.ended = read_job_state(body.decode(errors="replace"))
         else:
@@ -170,10 +170,10 @@ class Answer:
 
 
 def read_job_state(text: str) -> JobState:
-    """Read the status of a job.
+    """Read the state of a job.
 
     Raises:
-        ProtocolError: it is none.
+        ProtocolError: it is not one.
     """
     fields = dict(line.partition(" ")[::2] for line in text.splitlines())
     try:
@@ -185,7 +185,7 @@ def read_job_state(text: str) -> JobState:
             seconds=(ended - started) / 1000 if ended > started else 0.0,
             reason=fields.get("reason", ""),
             way=fields.get("way", ""),
-            first=fields.get("told", "first") == "first",
+            first_report=fields.get("told", "first") == "first",
         )
     except (KeyError, ValueError) as error:
         raise ProtocolError(f"a job's status cannot be read: {error}") from None
@@ -206,16 +206,16 @@ class ListedJob:
     """0 while it runs."""
     label: str
 
-    def words(self) -> str:
-        """How it stands, for a person."""
+    def state_text(self) -> str:
+        """Its state, for a line."""
         if self.state == "running":
             return "running"
-        told = {"exit": f"exit status {self.code}", "dead": "ended without a word (restarted, or killed)"}
-        return told.get(self.how, self.how or "unknown")
+        texts = {"exit": f"exit status {self.code}", "dead": "ended without a status (restarted, or killed)"}
+        return texts.get(self.how, self.how or "unknown")
 
 
 def read_list(lines: Iterable[str]) -> list[ListedJob]:
-    """Read what ``list`` and ``cancel`` print; other lines are left out."""
+    """Read the output of ``list`` and ``cancel``; other lines are skipped."""
     found = []
     for line in lines:
         fields = line.rstrip("\r\n").split("\t")

@@ -12,7 +12,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 
 RECORD = "artifact.txt"
-"""Its first line is what a builder's state shows of an output (`gofallback.builder.state_parser`)."""
+"""One line with hash, size and name. It is there exactly when the output is complete."""
 MANIFEST = "manifest.json"
 
 

@@ -19,6 +19,7 @@ from gofallback.builder.messages import downloader, hasher
 from gofallback.builder.paths import Layout, join, toolchain_name
 from gofallback.builder.shell import Shell, shell_of
 from gofallback.builder.state_parser import read_free, read_hash
+from gofallback.connectors.local import TransferError
 from gofallback.controller.downloads import DownloadError, fetch
 from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin
@@ -26,7 +27,7 @@ from gofallback.operations.remote import fail, run_command, send
 
 Delivery = Literal["push", "pull"]
 LONG = 1800.0
-"""Seconds for what may take long: a download, unpacking, an installer."""
+"""Seconds for a download, unpacking, an installer."""
 _UNPACKED_RATIO = 3
 """An unpacked Go or Git has two and a half times to three times the size of its archive."""
 _NEARLY_FULL = 32 << 20
@@ -34,7 +35,7 @@ _NEARLY_FULL = 32 << 20
 
 
 @dataclass(frozen=True)
-class Job:
+class ToolchainJob:
     """One toolchain to bring to one builder."""
 
     pin: ToolchainPin
@@ -67,7 +68,7 @@ class Job:
 
     @property
     def prefix(self) -> str:
-        """Begin of the names of this toolchain's folders in ``tmp``."""
+        """Prefix of the names of this toolchain's folders in ``tmp``."""
         return f"unpack-{toolchain_name(self.pin.tool, self.pin.version)}-"
 
     @property
@@ -77,9 +78,10 @@ class Job:
 
     @property
     def home(self) -> str:
-        """The toolchain's folder within `unpacked`: Go's archive has one top folder ``go``, Git's has none.
+        """The toolchain's folder within `unpacked`.
 
-        Zig's has one of the archive's own name; in a wheel of PyPI's ``ziglang`` it is ``ziglang``.
+        Go's archive has one top folder ``go``, Git's has none, Zig's has one with the archive's own name; a wheel of
+        PyPI's ``ziglang`` has ``ziglang``.
         """
         if self.pin.tool == "git":
             return self.unpacked
@@ -88,7 +90,7 @@ class Job:
         return join(self.unpacked, top)
 
 
-def deliver(state: State, host: Host, job: Job) -> bool:
+def deliver(state: State, host: Host, job: ToolchainJob) -> bool:
     """Step: the archive is in the builder's ``downloads``, with the pinned SHA-256 as computed there."""
     try:
         known = builder_state(host, job.root)
@@ -98,52 +100,52 @@ def deliver(state: State, host: Host, job: Job) -> bool:
     found = _hash(state, host, job) if job.pin.file_name in known.downloads else None
     if found == job.pin.sha256:
         host.log(f"{job.label}: the archive is there already")
-        return _room(host, job, known.free_bytes, known.downloads[job.pin.file_name] * _UNPACKED_RATIO)
+        return _has_room(host, job, known.free_bytes, known.downloads[job.pin.file_name] * _UNPACKED_RATIO)
     if found is not None:
         host.log(f"{job.label}: the archive there is damaged (sha256 {found}); replacing it")
     return _pull(state, host, job) if job.delivery == "pull" else _push(state, host, job, known.free_bytes)
 
 
-def _push(state: State, host: Host, job: Job, free: int | None) -> bool:
+def _push(state: State, host: Host, job: ToolchainJob, free: int | None) -> bool:
     try:
         local = fetch(job.pin, job.cache, host.log)
     except DownloadError as error:
         return fail(host, f"{job.label}: {error}")
-    if not _room(host, job, free, _space_needed(local)):
+    if not _has_room(host, job, free, _space_needed(local)):
         return False
     began = time.monotonic()
-    trouble = send(state, host, local, job.archive)
-    if trouble:
-        return fail(host, f"{job.label}: {job.archive}: {trouble}{disk_hint(state, host, job)}")
+    try:
+        send(state, host, local, job.archive)
+    except TransferError as error:
+        return fail(host, f"{job.label}: {job.archive}: {error}{disk_hint(state, host, job)}")
     host.log(f"{job.label}: sent {_megabytes(local.stat().st_size)} in {time.monotonic() - began:.1f} s")
     return _verify(state, host, job)
 
 
-def _pull(state: State, host: Host, job: Job) -> bool:
+def _pull(state: State, host: Host, job: ToolchainJob) -> bool:
     began = time.monotonic()
     part = f"{job.archive}.{job.attempt}.part"
-    shell = job.shell
-    sweep = shell.delete_parts(job.archive)
-    line = shell.script([sweep, shell.download(job.pin.url, part, job.archive)])
-    answer = run_command(state, host, line, timeout=LONG, env=job.environment)
-    if not answer.ok:
+    sweep = job.shell.delete_parts(job.archive)
+    line = job.shell.script([sweep, job.shell.download(job.pin.url, part, job.archive)])
+    result = run_command(state, host, line, timeout=LONG, env=job.environment)
+    if not result.ok:
         run_command(state, host, sweep)
-        trouble = f"{downloader(job.root)} on the builder: {answer.last()}{disk_hint(state, host, job)}"
+        cause = f"{downloader(job.root)} on the builder: {result.last()}{disk_hint(state, host, job)}"
         return fail(
             host,
-            f"{job.label}: {job.pin.url}: {trouble}; "
+            f"{job.label}: {job.pin.url}: {cause}; "
             "check proxy and firewall (builder.environment), or set builder.delivery: push",
         )
     host.log(f"{job.label}: downloaded by the builder in {time.monotonic() - began:.1f} s")
     return _verify(state, host, job)
 
 
-def _verify(state: State, host: Host, job: Job) -> bool:
+def _verify(state: State, host: Host, job: ToolchainJob) -> bool:
     found = _hash(state, host, job)
     if found == job.pin.sha256:
         return True
     if found is None:
-        return fail(host, f"{job.label}: {hasher(job.root)} tells no SHA-256 of {job.archive}; nothing was unpacked")
+        return fail(host, f"{job.label}: {hasher(job.root)} prints no SHA-256 of {job.archive}; nothing was unpacked")
     run_command(state, host, job.shell.delete(job.archive))
     return fail(
         host,
@@ -152,17 +154,17 @@ def _verify(state: State, host: Host, job: Job) -> bool:
     )
 
 
-def _hash(state: State, host: Host, job: Job) -> str | None:
+def _hash(state: State, host: Host, job: ToolchainJob) -> str | None:
     line = job.shell.script([job.shell.hash(job.archive)], always=True)
     return read_hash(run_command(state, host, line, timeout=600).out)
 
 
-def forget_archive(job: Job) -> str:
+def remove_archive(job: ToolchainJob) -> str:
     """The command that removes the archive, and what interrupted uploads and downloads of it have left."""
     return job.shell.script([job.shell.delete(job.archive), job.shell.delete_parts(job.archive)])
 
 
-def _room(host: Host, job: Job, free: int | None, needed: int) -> bool:
+def _has_room(host: Host, job: ToolchainJob, free: int | None, needed: int) -> bool:
     if free is None or free >= needed:
         return True
     return fail(host, f"{job.label}: {_megabytes(needed)} needed, {job.root} has {_megabytes(free)} free; make room")
@@ -178,8 +180,8 @@ def _space_needed(local: Path) -> int:
         return size * (1 + _UNPACKED_RATIO)
 
 
-def disk_hint(state: State, host: Host, job: Job) -> str:
-    """How to go on when the disk is what is wrong; else nothing."""
+def disk_hint(state: State, host: Host, job: ToolchainJob) -> str:
+    """What to do when the disk is full; else empty."""
     free = read_free(run_command(state, host, job.shell.free(job.root)).out)
     if free is None or free > _NEARLY_FULL:
         return ""

@@ -1,7 +1,7 @@
-"""The operation that builds on a builder: one output per platform, made beside and renamed into place.
+"""Builds on a builder: one output for each platform, made beside and renamed into place.
 
-An output that is there with the right manifest and the right bytes is not built again; what a killed run left is
-overwritten; go's cache makes the second attempt a short one.
+An output that is there with the right manifest and the right bytes is not built again. What a killed run left is
+overwritten; with go's cache the second attempt is short.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.messages import hasher, not_renamed
 from gofallback.builder.paths import join
+from gofallback.connectors.local import TransferError
 from gofallback.facts.builder import forget
 from gofallback.gobuild import plan
 from gofallback.gobuild.build_failure import Step
@@ -27,63 +28,62 @@ from gofallback.operations.cgo import c_ready
 from gofallback.operations.generate import generated_code
 from gofallback.operations.gocmd import Command, explain
 from gofallback.operations.job import Job, run_with_modules
-from gofallback.operations.remote import fail, run_command, send
+from gofallback.operations.remote import fail, run_command, send_content
 
 _HASH_TIMEOUT = 600.0
 _MOVE_ATTEMPTS = 4
-_OTHERS_PLACE = 15.0
-"""Seconds another run has to put in place what both have followed: two uploads of a few hundred bytes and a rename."""
+_OTHER_RUN_TIMEOUT = 15.0
+"""Seconds for another run to put the output of a build that both followed in place: two small uploads and a rename."""
 _OUTPUTS = 40
 """Outputs of one service that a builder keeps, newest first; the controller's store has them all."""
 
+Report = Callable[[Built], None]
 
-Keep = Callable[[Built], None]
 
-
-def build(state: State, host: Host, job: Job, keep: Keep) -> bool:
-    """Step: every output of the job is on the builder, hashed there, and was given to ``keep``."""
+def build(state: State, host: Host, job: Job, report: Report) -> bool:
+    """Step: every output of the job is on the builder, hashed there, and was given to ``report``."""
     present = {} if job.fresh else _present(state, host, job)
     for built in present.values():
         host.log(built.line())
-        keep(built)
+        report(built)
     missing = [spec for spec in job.specs if spec.key not in present]
     if not missing:
         return True
     forget(host)
     first = missing[0]
-    if not c_ready(state, host, job, missing) or not _modules(state, host, job, first):
+    if not c_ready(state, host, job, missing) or not _download_modules(state, host, job, first):
         return False
     with generated_code(state, host, job, plan.generator(first)) as with_code:
         if with_code is None or not _gates(state, host, with_code, first):
             return False
-        return _all(state, host, with_code, missing, keep)
+        return _build_all(state, host, with_code, missing, report)
 
 
-def _all(state: State, host: Host, job: Job, missing: Sequence[BuildSpec], keep: Keep) -> bool:
-    """Every output: of each platform one binary first, then the others, whose shared packages go's cache has by then.
+def _build_all(state: State, host: Host, job: Job, missing: Sequence[BuildSpec], report: Report) -> bool:
+    """Build one binary of each platform first, then the others, whose shared packages go's cache has by then.
 
     Measured with three programs that have net/http and encoding/xml in common, two cores, empty cache: one after the
     other, or the first alone and then the others: 24 s of processor time; all at once: 68 s, as each compiles
-    everything. One `go build` for all of them saves 2% more and could give them neither own tags nor own stamps.
+    everything. One `go build` for all of them saves 2% more, and allows neither tags nor stamps of their own.
     Two platforms at once took 14% less time than one after the other: each lets a core idle while it links.
     """
     failed: list[BuildSpec] = []
 
-    def one(spec: BuildSpec, at_once: int) -> bool:
+    def build_one(spec: BuildSpec, at_once: int) -> bool:
         if failed:
-            return False  # the next would most likely fail alike
+            return False  # the next would most likely fail in the same way
         built = _build(state, host, job, spec, at_once)
         if built is None:
             failed.append(spec)
             return False
         host.log(built.line())
-        keep(built)
+        report(built)
         return True
 
     for batch in batches(missing):
         width = min(job.at_once, len(batch))
         share = max(1, job.cores // width) if width > 1 else 0
-        if not all(Pool(width).map(lambda spec, share=share: one(spec, share), batch)):
+        if not all(Pool(width).map(lambda spec, share=share: build_one(spec, share), batch)):
             return False
     return True
 
@@ -98,7 +98,7 @@ def batches(missing: Sequence[BuildSpec]) -> list[list[BuildSpec]]:
 
 
 def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
-    """Key to output, for those that are there and whole: one round trip for all."""
+    """Key to output, for the outputs that are there and whole: one round trip for all."""
     shell, steps = job.shell, []
     for spec in job.specs:
         out = job.out(spec)
@@ -107,8 +107,8 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
             shell.show(join(out, MANIFEST)),
             shell.measure(join(out, spec.file_name)),
         ]
-    answer = run_command(state, host, shell.script(steps, always=True), timeout=_HASH_TIMEOUT)
-    manifests, measured = read_manifests(answer.out), read_measured(answer.out)
+    result = run_command(state, host, shell.script(steps, always=True), timeout=_HASH_TIMEOUT)
+    manifests, measured = read_manifests(result.out), read_measured(result.out)
     return {
         spec.key: Built(manifests[spec.key], join(job.out(spec), spec.file_name), reused=True)
         for spec in job.specs
@@ -116,8 +116,8 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
     }
 
 
-def _modules(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
-    """Modules come first, so that a missing one is told as such."""
+def _download_modules(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
+    """Modules come first, so that the failure of a missing module is explained as one."""
     if plan.is_agent(spec) or spec.vendored is True or job.modules.source not in (None, "download"):
         return True
     unless = join(job.folder(spec), "vendor", "modules.txt") if spec.vendored is None else None
@@ -125,7 +125,7 @@ def _modules(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
 
 
 def _gates(state: State, host: Host, job: Job, spec: BuildSpec) -> bool:
-    """What group data asks for before the build."""
+    """The checks before the build that group data has: vet, test."""
     if plan.is_agent(spec):
         return True
     steps: list[tuple[Step, list[str]]] = []
@@ -171,17 +171,17 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
         return None
     measured = read_measured(result.out).get(spec.key)
     if measured is None:
-        fail(host, f"{command.label}: go built it, but {hasher(file)} tells no SHA-256 of {file}; run again with -vvv")
+        fail(host, f"{command.label}: go built it, but {hasher(file)} prints no SHA-256 of {file}; run again with -vvv")
         return None
-    if not result.first and (placed := _placed(state, host, job, spec)):
+    if not result.first_report and (placed := _placed_by_other_run(state, host, job, spec)):
         return placed
     manifest = _manifest(host, job, spec, measured, result.seconds)
     return _place(state, host, job, spec, manifest)
 
 
-def _placed(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
-    """What another run, which was told of the end before, puts into place; None when it does not: it may be dead."""
-    deadline = time.monotonic() + _OTHERS_PLACE
+def _placed_by_other_run(state: State, host: Host, job: Job, spec: BuildSpec) -> Built | None:
+    """The output that another run, which got the report of the end before, puts in place; None: it may be dead."""
+    deadline = time.monotonic() + _OTHER_RUN_TIMEOUT
     while time.monotonic() < deadline:
         found = _present(state, host, job).get(spec.key)
         if found is not None:
@@ -203,38 +203,26 @@ def _manifest(host: Host, job: Job, spec: BuildSpec, measured: Measured, seconds
 
 
 def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manifest) -> Built | None:
-    """Manifest beside the binary, then one rename; an output is whole or not there."""
+    """Send the manifest beside the binary, then rename once: an output is whole or not there."""
     temporary, out = job.temporary(spec), job.out(spec)
-    if not _write(state, host, job, spec, manifest):
+    label = f"{spec.what} {spec.version} {spec.platform}"
+    try:
+        for name, text in {MANIFEST: manifest.model_dump_json(), RECORD: record(manifest)}.items():
+            local = job.records / f"{spec.key[:16]}-{name}"
+            send_content(state, host, f"{text}\n".encode(), local, join(temporary, name))
+    except TransferError as error:
+        fail(host, f"{label}: {name}: {error}")
         return None
     shell = job.shell
     line = shell.script([shell.settle(temporary, out, [RECORD]), shell.prune(out, max(_OUTPUTS, 2 * len(job.specs)))])
     for attempt in range(_MOVE_ATTEMPTS):
         if attempt:
             gevent.sleep(float(attempt))
-        answer = run_command(state, host, line)
-        if "@done" in (one.strip() for one in answer.out):
+        result = run_command(state, host, line)
+        if result.has("@done"):
             return Built(manifest, join(out, spec.file_name), reused=False)
     fail(
         host,
-        f"{spec.what} {spec.version} {spec.platform}: {temporary} cannot be renamed to {out}: {answer.last()}; "
-        f"{not_renamed(job.builder.root)}",
+        f"{label}: {temporary} cannot be renamed to {out}: {result.last()}; {not_renamed(job.builder.root)}",
     )
     return None
-
-
-def _write(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manifest) -> bool:
-    texts = {MANIFEST: manifest.model_dump_json() + "\n", RECORD: record(manifest) + "\n"}
-    for name, text in texts.items():
-        local = job.records / f"{spec.key[:16]}-{name}"
-        try:
-            job.records.mkdir(parents=True, exist_ok=True)
-            local.write_bytes(text.encode())
-            trouble = send(state, host, local, join(job.temporary(spec), name))
-        except OSError as error:
-            trouble = f"{local}: {error.strerror}"
-        finally:
-            local.unlink(missing_ok=True)
-        if trouble:
-            return fail(host, f"{spec.what} {spec.version} {spec.platform}: {name}: {trouble}")
-    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.host import Host
@@ -42,14 +42,14 @@ def ready(root: str, minimum_free_mb: int, tools: Sequence[Sequence[str]]) -> St
     Refuse a builder that cannot build; costs no round trip.
 
     + root: the builder's root folder
-    + minimum_free_mb: free space its drive has to have, in MB
-    + tools: groups of programs; of each group provisioning needs one
+    + minimum_free_mb: free space that its drive must have, in MB
+    + tools: groups of programs; provisioning needs one of each group
     """
     known = builder_state(host, root)
     problems = []
     missing = sorted({" or ".join(group) for group in tools if not known.tools & set(group)})
     if missing:
-        problems.append(_lacking(missing, known))
+        problems.append(_missing_tools(missing, known))
     if known.free_bytes is not None and known.free_bytes < minimum_free_mb * 1_000_000:
         free = known.free_bytes // 1_000_000
         problems.append(f"{root}: {free} MB free, builder.minimum_free_mb is {minimum_free_mb}; {MAKE_ROOM}")
@@ -60,38 +60,35 @@ def ready(root: str, minimum_free_mb: int, tools: Sequence[Sequence[str]]) -> St
 
 
 def system(known: BuilderState) -> str:
-    """What the builder is, in words."""
+    """System and version of the builder, for a line."""
     return f"Windows {known.version}" if known.os == "windows" else f"{known.version or 'Linux'}, {known.arch}"
 
 
-def _lacking(missing: list[str], known: BuilderState) -> str:
+def _missing_tools(missing: list[str], known: BuilderState) -> str:
     if known.os == "windows":
         return f"{', '.join(missing)} missing in System32: Windows 10 1803, Server 2019 or later is needed"
     return f"{', '.join(missing)} missing in the login's PATH; install it there (docs/linux-builder.md)"
 
 
 def refuse(state: State, host: Host, problems: list[str]) -> bool:
-    """Step: say why this host is not used."""
+    """Step: log why this host is not used."""
     for problem in problems:
         fail(host, problem)
-    # The next attempt of this process has to look again.
+    # The next attempt of this process must read the state again.
     forget(host)
     return False
 
 
 def make_folders(state: State, host: Host, paths: list[str]) -> bool:
-    """Step: make folders, and look whether they are there."""
+    """Step: make folders, and check that they are there."""
     forget(host)
     shell = shell_of(paths[0])
     steps = [*(shell.make(path) for path in paths), shell.check_folders(paths)]
-    answer = run_command(state, host, shell.script(steps, always=True))
-    missing = [paths[int(line.split()[1])] for line in answer.out if line.startswith("@missing ")]
-    if not answer.ok or missing:
+    result = run_command(state, host, shell.script(steps, always=True))
+    missing = [paths[int(line.split()[1])] for line in result.out if line.startswith("@missing ")]
+    if not result.ok or missing:
         others = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        reason = next((line.strip() for line in result.err if line.strip()), "it gave no reason")
         what = f"{(missing or paths)[0]}{others}"
-        return fail(host, f"{what} cannot be made: {_why(answer.err)}; the login needs write permission above it")
+        return fail(host, f"{what} cannot be made: {reason}; the login needs write permission above it")
     return True
-
-
-def _why(lines: Collection[str]) -> str:
-    return next((line.strip() for line in lines if line.strip()), "it gave no reason")

@@ -1,14 +1,15 @@
-"""A command that its builder keeps: it runs detached, is followed live, and taken up again after a broken connection.
+"""A detached command on a builder: followed live, and followed again after a broken connection.
 
-The helper that does it there (``src/gofallback/keeper``) is compiled by the builder's own Go, once for each version of
-its sources. Whatever is in the way of that, the command is run attached, as it would be without: never is it a reason
-to fail. See docs/detached-builds.md.
+The builder's own Go compiles the keeper that runs it there (``src/gofallback/keeper``), once for each version of its
+sources. Where that is impossible, the command runs attached to its connection: it never fails for want of a keeper.
+See docs/detached-builds.md.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -25,51 +26,58 @@ from gofallback.builder.paths import Layout
 from gofallback.connectors.connection import LostConnectionError
 from gofallback.connectors.output import RemoteOutput
 from gofallback.connectors.ssh import LineConnector
-from gofallback.gobuild.detached import ATTACHED, MISSING, Answer, DetachedJob, Ended, JobState, ProtocolError, request
-from gofallback.operations.detached_helper import cancel, guarded, install, last_words
+from gofallback.gobuild.detached import (
+    ATTACHED,
+    MISSING,
+    AnswerReader,
+    DetachedJob,
+    DetachedResult,
+    JobState,
+    ProtocolError,
+    request,
+)
+from gofallback.operations.detached_helper import KeeperError, cancel, end_reason, install, keeper_line
 from gofallback.windows.quoting import COMMAND_LIMIT
 
-_LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
+RECONNECT_PAUSES = (2.0, 5.0, 10.0, 20.0, 30.0)
 """Seconds before each further attempt after the connection broke: sshd is back soon, a restarted builder later."""
 _GRACE = 60.0
-"""Seconds after which a job whose time is over and that its builder has not ended is given up here."""
+"""Seconds beyond a job's timeout after which the controller gives it up, if its builder has not ended it."""
 _STARTS = 3
 """How often a job is started that dies with its builder."""
 
 
 @dataclass
-class _Builder:
-    """What is known of one builder's helper during a run."""
+class _Keeper:
+    """The keeper of one builder, during a run."""
 
     lock: RLock = field(default_factory=RLock)
-    there: bool = False
-    refused: str | None = None
-    """Why commands are run attached there."""
+    installed: bool = False
+    unusable: str | None = None
+    """Why commands run attached there."""
 
 
-_BUILDERS: WeakKeyDictionary[Host, _Builder] = WeakKeyDictionary()
+_KEEPERS: WeakKeyDictionary[Host, _Keeper] = WeakKeyDictionary()
 _RUNNING: dict[tuple[Host, str], tuple[DetachedJob, str]] = {}
 """Jobs that this program has started and follows: host and id to job and label. See `end_running`."""
-
-
-_LEAVING = Event()
+_STOPPING = Event()
 
 
 def stop_following() -> None:
-    """The program was told to stop: that its connections end now is no news."""
-    _LEAVING.set()
+    """Log no lost connection from now on: the program ends."""
+    _STOPPING.set()
 
 
-def fits(host: Host, line: str) -> bool:
-    """Whether the helper can run a line on this host: cmd.exe takes a long one only as a batch file."""
+def can_detach(host: Host, line: str) -> bool:
+    """Whether the keeper can run a line on this host: cmd.exe takes a long one only as a batch file."""
     return isinstance(host.connector, LineConnector) and "\n" not in line and len(line) < COMMAND_LIMIT - 200
 
 
 @dataclass(frozen=True)
-class Work:
-    """One command to keep."""
+class DetachedCommand:
+    """One command to run detached."""
 
-    kept: DetachedJob
+    job: DetachedJob
     label: str
     line: str
     environment: Mapping[str, str]
@@ -81,211 +89,216 @@ class Work:
     secrets: tuple[str, ...] = ()
 
 
-def run_detached(state: State, host: Host, work: Work) -> Ended | None:
-    """Run a command through the helper and follow it to its end, over as many connections as that takes.
+def run_detached(state: State, host: Host, command: DetachedCommand) -> DetachedResult | None:
+    """Run a command through the keeper and follow it to its end, over as many connections as that takes.
 
     Returns:
-        None when the builder cannot keep commands: run it attached. One line has said why, once for each builder, and
+        None when the builder cannot run it detached: run it attached. One line has said why, once for each builder, and
         nothing of the command runs there: two of it would write into one output.
     """
-    known = _BUILDERS.setdefault(host, _Builder())
-    if known.refused is not None or not fits(host, work.line):
+    keeper = _KEEPERS.setdefault(host, _Keeper())
+    if keeper.unusable is not None or not can_detach(host, command.line):
         return None
     try:
-        return _Follower(state, host, work, known).follow()
-    except _CannotError as error:
-        if error.begun and (left := _take_back(state, host, work)):
-            return Ended((), None, lost=f"{error}; {left}")
-        with known.lock:
-            if known.refused is None:
-                known.refused = str(error)
+        return _Follower(state, host, command, keeper).follow()
+    except _AttachedError as error:
+        if error.started and (problem := _end_started(state, host, command)):
+            return DetachedResult((), None, lost=f"{error}; {problem}")
+        with keeper.lock:
+            if keeper.unusable is None:
+                keeper.unusable = str(error)
                 _warn(host, f"builds on this builder end with their connection: {error}")
         return None
 
 
-class _CannotError(Exception):
-    """The builder cannot keep commands; one line."""
+class _AttachedError(Exception):
+    """The builder cannot run commands detached; one line."""
 
-    def __init__(self, why: str, *, begun: bool = False) -> None:
+    def __init__(self, why: str, *, started: bool = False) -> None:
         super().__init__(why)
-        self.begun = begun
+        self.started = started
         """The command may run there all the same."""
 
 
-def _take_back(state: State, host: Host, work: Work) -> str:
-    """End what may have been begun; why it may go on there, or nothing."""
-    ended = cancel(state, host, work.kept.root, work.kept.id)
-    _RUNNING.pop((host, work.kept.id), None)
-    if isinstance(ended, str):
-        return f"what was begun may go on there and cannot be ended ({ended})"
+def _end_started(state: State, host: Host, command: DetachedCommand) -> str:
+    """End a command that may have started; why it may go on there, or nothing."""
+    try:
+        ended = cancel(state, host, command.job.root, command.job.id)
+    except KeeperError as error:
+        return f"what was begun may go on there and cannot be ended ({error})"
+    finally:
+        _RUNNING.pop((host, command.job.id), None)
     if ended:
-        _warn(host, f"{work.label}: what was begun there has been ended, to do it while the connection lasts")
+        _warn(host, f"{command.label}: what was begun there has been ended, to do it while the connection lasts")
     return ""
 
 
 class _Follower:
     """One command, from its start to its end."""
 
-    def __init__(self, state: State, host: Host, work: Work, known: _Builder) -> None:
-        self.state, self.host, self.work, self.known = state, host, work, known
+    def __init__(self, state: State, host: Host, command: DetachedCommand, keeper: _Keeper) -> None:
+        self.state, self.host, self.command, self.keeper = state, host, command, keeper
         assert isinstance(host.connector, LineConnector)
         self.connector: LineConnector = host.connector
         self.collected: list[tuple[str, str]] = []
-        self.asked = 0
-        """How often the job was asked for; the second time it may be our own that is joined."""
-        self.installed = False
-        self.began = False
-        self.who = secrets.token_hex(4)
-        """Over all of its connections one who follows: what an old one was told counts as told to this one."""
-        self._fresh()
+        self.install_tried = False
+        self.has_started = False
+        self.id = secrets.token_hex(4)
+        """The same over all connections of this follower: for its keeper they are one."""
+        self._reset()
 
-    def _fresh(self) -> None:
+    def _reset(self) -> None:
+        """Prepare for a new start of the job."""
         self.collected.clear()
-        streams = {name: self.connector.lines(name, self._lines) for name in ("stdout", "stderr")}
+        streams = {name: self.connector.lines(name, self._take) for name in ("stdout", "stderr")}
         self.streams = streams
-        self.answer = Answer(lambda name, data: streams[name].feed(data))
-        self.greeted, self.asked = False, 0
+        self.answer = AnswerReader(lambda name, data: streams[name].feed(data))
+        self.start_logged = False
+        self.requests = 0
+        """How often the job was requested; the second time it may be our own that is joined."""
 
-    def _lines(self, name: str, lines: list[str]) -> None:
+    def _take(self, name: str, lines: list[str]) -> None:
         self.collected.extend((name, line) for line in lines)
         if self.state.print_output:
             for line in lines:
                 self.connector.show(name, line)
 
-    def follow(self) -> Ended:
-        pauses, starts = list(_LOST), 1
+    def follow(self) -> DetachedResult:
+        pauses, starts = list(RECONNECT_PAUSES), 1
         while True:
-            output = self._talk()
+            output = self._connect()
             ended = self.answer.ended
             if ended is not None and ended.how == "dead" and starts < _STARTS:
                 starts += 1
-                _warn(self.host, f"{self.work.label}: the build died with its builder ({ended.reason}); building again")
-                self._forget()
-                self._fresh()
+                self._restart(f"the build died with its builder ({ended.reason})")
             elif ended is not None:
                 return self._end(ended)
             elif output.timed_out:
-                return self._overdue()
+                return self._give_up()
             elif output.lost or output.exit_code is None:
-                why = last_words(output, "the connection broke")
+                why = end_reason(output, "the connection broke")
                 if not pauses:
                     return self._end(None, lost=why)
-                self._wait(why, pauses.pop(0))
-            elif output.exit_code == MISSING and not self.installed:
-                self.installed = True
+                self._pause(why, pauses.pop(0))
+            elif output.exit_code == MISSING and not self.install_tried:
+                self.install_tried = True
                 self._install()
-            elif self.answer.begun is not None and starts < _STARTS:
-                starts += 1  # it began, and the builder knows nothing of it any more
-                _warn(self.host, f"{self.work.label}: {last_words(output, 'the build is gone')}; building again")
-                self._forget()
-                self._fresh()
+            elif self.answer.started is not None and starts < _STARTS:
+                starts += 1  # it had started, and the builder does not know it any more
+                self._restart(end_reason(output, "the build is gone"))
+            elif output.exit_code == ATTACHED:
+                raise _AttachedError(end_reason(output, "the host lets no process outlive its connection"))
             else:
-                code = output.exit_code
-                if code == ATTACHED:
-                    raise _CannotError(last_words(output, "the host lets no process outlive its connection"))
-                raise _CannotError(last_words(output, f"its helper ended with {code}"), begun=self.began)
+                why = end_reason(output, f"its keeper ended with {output.exit_code}")
+                raise _AttachedError(why, started=self.has_started)
 
-    def _talk(self) -> RemoteOutput:
+    def _restart(self, why: str) -> None:
+        _warn(self.host, f"{self.command.label}: {why}; building again")
+        _RUNNING.pop((self.host, self.command.job.id), None)
+        self._reset()
+
+    def _connect(self) -> RemoteOutput:
         """One connection: from the start of the job, or from where the last one broke."""
-        kept, stdin = self.work.kept, b""
-        words = [Layout(kept.root).jobs, kept.id, self.who]
-        self.answer.again()
-        if self.answer.begun is None:
-            self.asked += 1
-            words = ["run", *words]
+        command, job, stdin = self.command, self.command.job, b""
+        arguments = [Layout(job.root).jobs, job.id, self.id]
+        self.answer.reconnect()
+        if self.answer.started is None:
+            self.requests += 1
+            arguments = ["run", *arguments]
             stdin = request(
-                self.work.line,
-                self.work.environment,
-                self.work.timeout,
-                label=self.work.label,
-                product=kept.product,
-                stdin=self.work.stdin,
-                secrets=self.work.secrets,
+                command.line,
+                command.environment,
+                command.timeout,
+                label=command.label,
+                product=job.product,
+                stdin=command.stdin,
+                secrets=command.secrets,
             )
         else:
-            words = ["follow", *words, self.answer.begun.instance, str(self.answer.offset)]
+            arguments = ["follow", *arguments, self.answer.started.instance, str(self.answer.offset)]
         if self.state.print_input:
-            echo(f"{self.host.print_prefix}>>> {self.work.line}", err=True)
-        timeout = self.work.timeout + _GRACE
+            echo(f"{self.host.print_prefix}>>> {command.line}", err=True)
         try:
-            return self.connector.stream(guarded(kept.root, words), stdin=stdin, timeout=timeout, on_stdout=self._hear)
-        except ProtocolError as error:
-            raise _CannotError(str(error), begun=True) from None
-
-    def _hear(self, data: bytes) -> None:
-        self.answer.feed(data)
-        begun = self.answer.begun
-        if begun is None or self.greeted:
-            return
-        self.greeted = self.began = True
-        if begun.way == "started" or self.asked > 1:
-            _RUNNING[(self.host, self.work.kept.id)] = (self.work.kept, self.work.label)
-        elif begun.way == "joined":
-            self.host.log(
-                f"{self.work.label}: another run began it; following that one, which a Ctrl-C here does not end"
+            return self.connector.stream(
+                keeper_line(job.root, arguments),
+                stdin=stdin,
+                timeout=command.timeout + _GRACE,
+                on_stdout=self._feed,
             )
-        else:
-            self.host.log(f"{self.work.label}: an earlier run left it finished; nothing is built twice")
+        except ProtocolError as error:
+            raise _AttachedError(str(error), started=True) from None
 
-    def _wait(self, why: str, seconds: float) -> None:
-        if _LEAVING.is_set():  # we hung up ourselves; what becomes of the build is said by end_running
-            gevent.sleep(seconds)
+    def _feed(self, data: bytes) -> None:
+        self.answer.feed(data)
+        started = self.answer.started
+        if started is None or self.start_logged:
             return
-        why = why.replace("; whether it finished there is not known", "")
-        goes_on = "it goes on there; " if self.answer.begun else ""
-        _warn(self.host, f"{self.work.label}: connection lost: {why}; {goes_on}trying again in {seconds:g} s")
+        self.start_logged = self.has_started = True
+        label, job = self.command.label, self.command.job
+        if started.way == "started" or self.requests > 1:
+            _RUNNING[(self.host, job.id)] = (job, label)
+        elif started.way == "joined":
+            self.host.log(f"{label}: another run began it; following that one, which a Ctrl-C here does not end")
+        else:
+            self.host.log(f"{label}: an earlier run left it finished; nothing is built twice")
+
+    def _pause(self, why: str, seconds: float) -> None:
+        if not _STOPPING.is_set():  # else the program itself disconnects, and `end_running` reports the build
+            goes_on = "it goes on there; " if self.answer.started else ""
+            label = self.command.label
+            _warn(self.host, f"{label}: connection lost: {why}; {goes_on}trying again in {seconds:g} s")
         gevent.sleep(seconds)
 
-    def _overdue(self) -> Ended:
-        """The builder should have ended it long ago: its helper hangs, or another run gave the job more time."""
-        if (self.host, self.work.kept.id) in _RUNNING:
-            cancel(self.state, self.host, self.work.kept.root, self.work.kept.id)
-        instance = self.answer.begun.instance if self.answer.begun else ""
-        return self._end(JobState(instance=instance, how="timeout", code=1, seconds=self.work.timeout))
+    def _give_up(self) -> DetachedResult:
+        """The builder should have ended it long ago: its keeper hangs, or another run gave the job more time."""
+        job = self.command.job
+        if (self.host, job.id) in _RUNNING:
+            with suppress(KeeperError):
+                cancel(self.state, self.host, job.root, job.id)
+        instance = self.answer.started.instance if self.answer.started else ""
+        return self._end(JobState(instance=instance, how="timeout", code=1, seconds=self.command.timeout))
 
     def _install(self) -> None:
-        pauses = list(_LOST)
-        with self.known.lock:
-            while not self.known.there:
+        pauses, command = list(RECONNECT_PAUSES), self.command
+        with self.keeper.lock:
+            while not self.keeper.installed:
                 try:
-                    trouble = install(self.state, self.host, self.work.kept, self.work.environment, self.work.scratch)
+                    install(self.state, self.host, command.job, command.environment, command.scratch)
                 except LostConnectionError as error:
                     if not pauses:
-                        raise _CannotError(str(error)) from None
-                    self._wait(str(error), pauses.pop(0))
-                    continue
-                if trouble:
-                    raise _CannotError(trouble)
-                self.known.there = True
+                        raise _AttachedError(str(error)) from None
+                    self._pause(str(error), pauses.pop(0))
+                except KeeperError as error:
+                    raise _AttachedError(str(error)) from None
+                else:
+                    self.keeper.installed = True
 
-    def _forget(self) -> None:
-        _RUNNING.pop((self.host, self.work.kept.id), None)
-
-    def _end(self, standing: JobState | None, lost: str = "") -> Ended:
-        self._forget()
+    def _end(self, state: JobState | None, lost: str = "") -> DetachedResult:
+        _RUNNING.pop((self.host, self.command.job.id), None)
         for stream in self.streams.values():
             stream.end()
-        return Ended(tuple(self.collected), standing, lost)
+        return DetachedResult(tuple(self.collected), state, lost)
 
 
-def end_running(say: Callable[[str, bool], None], *, leave: bool) -> None:
-    """At the end of a program that was told to stop: end what it has started and still follows.
+def end_running(report: Callable[[str, bool], None], *, keep: bool) -> None:
+    """When the program is stopped: end the jobs that it has started and still follows.
 
     Args:
-        say: gets a line and whether it is bad news.
-        leave: let it go on there, and say how to take it up.
+        report: gets a line, and whether it is bad news.
+        keep: let them go on there, and report how to follow them again.
     """
-    for (host, job), (kept, label) in list(_RUNNING.items()):
-        _RUNNING.pop((host, job), None)
+    for (host, id), (job, label) in list(_RUNNING.items()):
+        _RUNNING.pop((host, id), None)
         hint = "the same command takes it up, deploys/builds.py --data cancel=all ends it"
-        if leave:
-            say(f"[{host.name}] {label}: goes on there; {hint}", False)
+        if keep:
+            report(f"[{host.name}] {label}: goes on there; {hint}", False)
             continue
-        ended = cancel(host.state, host, kept.root, job)
-        if isinstance(ended, str):
-            say(f"[{host.name}] {label}: cannot be ended ({ended}); it goes on there: {hint}", True)
+        try:
+            cancel(host.state, host, job.root, id)
+        except KeeperError as error:
+            report(f"[{host.name}] {label}: cannot be ended ({error}); it goes on there: {hint}", True)
         else:
-            say(f"[{host.name}] {label}: ended on the builder, no process of it is left", False)
+            report(f"[{host.name}] {label}: ended on the builder, no process of it is left", False)
 
 
 def _warn(host: Host, text: str) -> None:

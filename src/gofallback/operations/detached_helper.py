@@ -1,4 +1,4 @@
-"""The helper that keeps builds, on a builder: compiled there, asked what runs, and told to end it.
+"""The keeper on a builder: compiled there, and requested to list or cancel jobs.
 
 Its sources are in ``src/gofallback/keeper``; see docs/detached-builds.md.
 """
@@ -15,11 +15,13 @@ from pyinfra.api.state import State
 from gofallback.builder.paths import Layout, join, name, os_of, parent
 from gofallback.builder.shell import shell_of
 from gofallback.connectors.connection import LostConnectionError
+from gofallback.connectors.local import TransferError
 from gofallback.connectors.output import RemoteOutput
+from gofallback.errors import GofallbackError
 from gofallback.gobuild import agent_source
 from gofallback.gobuild.detached import KEEPER, MISSING, DetachedJob, ListedJob, keeper_name, read_list
-from gofallback.operations.agent import send_sources
-from gofallback.operations.remote import run_command
+from gofallback.operations.agent import pack
+from gofallback.operations.remote import run_command, send_content
 
 _COMPILE_TIMEOUT = 300.0
 _OURS = frozenset(
@@ -28,34 +30,38 @@ _OURS = frozenset(
         *("PATH", "TEMP", "TMP", "TMPDIR", "LC_ALL"),
     ]
 )
-"""Of `gofallback.build.environment.go_environment`."""
+"""Of `gofallback.gobuild.environment.go_environment`."""
 _LIST_TIMEOUT = 40.0
 """Seconds; a job that does not listen is ended by force after 10 of them (src/gofallback/keeper/cancel.go)."""
 
 
+class KeeperError(GofallbackError):
+    """The keeper cannot be compiled, or did not do what was requested; one line."""
+
+
 def keeper_program(root: str) -> str:
-    """Path of the helper on a builder."""
+    """Path of the keeper on a builder."""
     folder = join(Layout(root).tools, keeper_name(agent_source.agent_digest(agent_source.keeper_files())))
     return join(folder, "keeper.exe" if os_of(root) == "windows" else "keeper")
 
 
-def guarded(root: str, words: list[str]) -> str:
-    """The command line of the helper with its words; status `MISSING` when it is not there."""
+def keeper_line(root: str, arguments: list[str]) -> str:
+    """The command line of the keeper with its arguments; exit code `MISSING` when it is not there."""
     shell, program = shell_of(root), keeper_program(root)
-    return shell.script([shell.unless_there(program, f"exit {MISSING}"), shell.command([program, *words])])
+    return shell.script([shell.unless_there(program, f"exit {MISSING}"), shell.command([program, *arguments])])
 
 
-def last_words(output: RemoteOutput, default: str) -> str:
-    """Why the helper, or the connection to it, ended: the last line of its standard error."""
+def end_reason(output: RemoteOutput, default: str) -> str:
+    """Why the keeper, or the connection to it, ended: the reason of the connector, or the last line of stderr."""
     lines = [line.strip() for line in output.stderr_lines if line.strip()]
-    return lines[-1].removeprefix(f"{KEEPER}: ") if lines else default
+    return output.reason or (lines[-1].removeprefix(f"{KEEPER}: ") if lines else default)
 
 
-def compiling(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables under which the helper is compiled: our own ones, and what is not to be set.
+def compile_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables under which the keeper is compiled: gofallback's own, and those that are not to be set.
 
-    This command's variables stand in a command line there, where others may read them: what data says of a proxy
-    (``builder.environment``) is nobody's business, and nothing is downloaded.
+    This command's variables stand in a command line there, where others may read them. Group data's
+    (``builder.environment``, such as a proxy) are left out: nothing is downloaded.
     """
     ours = {name: value for name, value in environment.items() if not value or name in _OURS}
     return {
@@ -69,75 +75,75 @@ def compiling(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def install(state: State, host: Host, kept: DetachedJob, environment: Mapping[str, str], scratch: Path) -> str | None:
-    """Bring the helper's sources and let the builder's Go compile them, beside; one rename puts the program in place.
+def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str, str], scratch: Path) -> None:
+    """Send the keeper's sources and let the builder's Go compile them, beside; one rename puts the program in place.
 
     Args:
         state: pyinfra's.
         host: the builder.
-        kept: says where its root and its Go are.
+        job: has its root and its Go.
         environment: of a go command there.
-        scratch: folder on the controller for the archive; it is removed again.
-
-    Returns:
-        One line that says why it is not there; None when it is.
+        scratch: folder on the controller for the archive, which is removed afterwards.
 
     Raises:
-        LostConnectionError: the connection broke on the way; the helper may be there.
+        KeeperError: it is not there.
+        LostConnectionError: the connection broke on the way; the keeper may be there.
     """
-    sources, shell = agent_source.keeper_files(), shell_of(kept.root)
-    program = keeper_program(kept.root)
+    sources, shell = agent_source.keeper_files(), shell_of(job.root)
+    program = keeper_program(job.root)
     final, file = parent(program), name(program)
-    temporary = join(Layout(kept.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
-    local = scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar"
+    temporary = join(Layout(job.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
     host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
-    trouble = send_sources(state, host, sources, local, f"{temporary}.tar")
-    if trouble:
+    try:
+        send_content(state, host, pack(sources), scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar", f"{temporary}.tar")
+    except TransferError as error:
         if run_command(state, host, shell.say("@up")).lost:
-            raise LostConnectionError(trouble)
-        return f"{KEEPER}: {trouble}"
+            raise LostConnectionError(str(error)) from None
+        raise KeeperError(f"{KEEPER}: {error}") from None
     flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
-    line = shell.script(
-        [
-            shell.make(temporary),
-            shell.or_end(shell.unpack(f"{temporary}.tar", temporary), "tar"),
-            shell.delete(f"{temporary}.tar"),
-            shell.enter(temporary),
-            shell.or_end(shell.command([kept.go, "build", *flags, "-o", file, "."]), "go build"),
-            shell.enter(kept.root),  # no folder in use can be renamed on Windows
-            shell.unless_there(program, shell.settle(temporary, final, [file])),
-            shell.remove(temporary),
-            shell.if_there(program, shell.say("@done")),
-        ]
-    )
-    line, variables = shell.prepared(line, compiling(environment))
-    answer = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
-    if "@done" in (one.strip() for one in answer.out):
-        return None
-    if answer.lost:
-        raise LostConnectionError(answer.last())
-    return f"{KEEPER} cannot be compiled there: {answer.last()}"
+    steps = [
+        shell.make(temporary),
+        shell.or_end(shell.unpack(f"{temporary}.tar", temporary), "tar"),
+        shell.delete(f"{temporary}.tar"),
+        shell.enter(temporary),
+        shell.or_end(shell.command([job.go, "build", *flags, "-o", file, "."]), "go build"),
+        shell.enter(job.root),  # no folder in use can be renamed on Windows
+        shell.unless_there(program, shell.settle(temporary, final, [file])),
+        shell.remove(temporary),
+        shell.if_there(program, shell.say("@done")),
+    ]
+    line, variables = shell.prepared(shell.script(steps), compile_environment(environment))
+    result = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
+    if result.has("@done"):
+        return
+    if result.lost:
+        raise LostConnectionError(result.last())
+    raise KeeperError(f"{KEEPER} cannot be compiled there: {result.last()}")
 
 
-def list_jobs(state: State, host: Host, root: str) -> list[ListedJob] | str:
-    """The jobs that a builder knows; one line when it cannot be asked. A builder without the helper has none."""
-    return _listed(state, host, root, ["list"])
+def list_jobs(state: State, host: Host, root: str) -> list[ListedJob]:
+    """The jobs that a builder knows; a builder without the keeper has none.
 
-
-def cancel(state: State, host: Host, root: str, job: str) -> list[ListedJob] | str:
-    """End a job, or ``all``, with every process of theirs.
-
-    Returns:
-        Those that were ended; one line when the builder cannot be asked, or when one would not end.
+    Raises:
+        KeeperError: no answer.
     """
-    return _listed(state, host, root, ["cancel"], job)
+    return _list(state, host, root, "list")
 
 
-def _listed(state: State, host: Host, root: str, words: list[str], *more: str) -> list[ListedJob] | str:
+def cancel(state: State, host: Host, root: str, job: str) -> list[ListedJob]:
+    """End a job, or ``all``, with all of its processes; the jobs that were ended.
+
+    Raises:
+        KeeperError: no answer, or a job would not end.
+    """
+    return _list(state, host, root, "cancel", job)
+
+
+def _list(state: State, host: Host, root: str, command: str, *more: str) -> list[ListedJob]:
     program = keeper_program(root)
     shell, jobs = shell_of(root), Layout(root).jobs
-    line = shell.script([shell.unless_there(program, "exit 0"), shell.command([program, *words, jobs, *more])])
-    answer = run_command(state, host, line, timeout=_LIST_TIMEOUT)
-    if not answer.ok:
-        return answer.first()
-    return read_list(answer.out)
+    line = shell.script([shell.unless_there(program, "exit 0"), shell.command([program, command, jobs, *more])])
+    result = run_command(state, host, line, timeout=_LIST_TIMEOUT)
+    if not result.ok:
+        raise KeeperError(result.first())
+    return read_list(result.out)

@@ -1,6 +1,6 @@
-"""One go command on a builder: run, retried while a file is locked, its output kept, its failure explained.
+"""One go command on a builder: run, retried while a file is locked, its output logged, its failure explained.
 
-A command that says how (`Command.kept`) outlives its connection: see `gofallback.operations.kept`.
+A command with a job (`Command.job`) outlives its connection: see `gofallback.operations.detached`.
 """
 
 from __future__ import annotations
@@ -19,21 +19,19 @@ from pyinfra.api.state import State
 
 from gofallback.builder.shell import shell_of
 from gofallback.gobuild.build_failure import Step, classify
-from gofallback.gobuild.detached import DetachedJob, Ended
+from gofallback.gobuild.detached import DetachedJob, DetachedResult
 from gofallback.gobuild.failure import Failure
-from gofallback.operations.detached import Work, run_detached
+from gofallback.operations.detached import RECONNECT_PAUSES, DetachedCommand, run_detached
 from gofallback.operations.remote import CONNECTION_ERRORS, heartbeat
 from gofallback.redact import redact
 
-_LOCKED = (1.0, 3.0, 8.0)
+_LOCKED_PAUSES = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
-_LOST = (2.0, 5.0, 10.0, 20.0, 30.0)
-"""Seconds before each further attempt after the connection broke: sshd is back soon, a restarted Windows later."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to run and where to keep what it says."""
+    """What to run, and where to log its output."""
 
     label: str
     """Beginning of every line about it, such as ``hello v1.2.0 linux/arm64``."""
@@ -48,10 +46,10 @@ class Command:
     root: str
     """The builder's root; its shape tells the shell."""
     step: Step = "build"
-    kept: DetachedJob | None = None
-    """How the builder keeps it; None: it ends with its connection."""
+    job: DetachedJob | None = None
+    """Run it detached; None: it ends with its connection."""
     stdin: bytes = b""
-    """What it reads; never written to a disk, nor are its variables when it is kept."""
+    """Its standard input. Of a detached command, neither this nor the environment is written to a disk."""
     secrets: tuple[str, ...] = ()
     """What is masked in its output."""
 
@@ -63,30 +61,30 @@ class Result:
     out: tuple[str, ...]
     failure: Failure | None
     seconds: float
-    """Of the last attempt; of a kept command as its builder tells it, whoever began it."""
-    first: bool = True
-    """False: another run that followed the same command was told of its end before, and sees to what it made."""
-    attached: bool = True
-    """The command ended with its connection, if that broke."""
+    """Of the last attempt; of a detached command by its builder's clock, whichever run started it."""
+    first_report: bool = True
+    """False: another run that followed the same command got the report of its end before, and handles its product."""
+    detached: bool = False
+    """The command outlived its connection, if that broke."""
 
 
 def run(state: State, host: Host, command: Command) -> Result:
-    """Run it; again while something else has a file open, and again when the connection broke and came back.
+    """Run it; again while another program has a file open, and again when the connection broke and came back.
 
-    A kept command goes on without its connection and is taken up again. One that is not kept ends with it (sshd ends
-    its tree on Windows; elsewhere at the next line that it cannot print, and what it writes until then has the same
-    bytes), and go's cache has what was done.
+    A detached command goes on without its connection and is followed again. An attached one ends with it (sshd ends its
+    tree on Windows; elsewhere at the next line that it cannot print, and what it writes until then has the same
+    bytes), and go's cache keeps what was compiled.
     """
     with heartbeat(state, host, command.label):
-        return _until_it_ends(state, host, command)
+        return _run_with_retries(state, host, command)
 
 
-def _until_it_ends(state: State, host: Host, command: Command) -> Result:
-    pauses = {"permission": list(_LOCKED), "connection": list(_LOST)}
+def _run_with_retries(state: State, host: Host, command: Command) -> Result:
+    pauses = {"permission": list(_LOCKED_PAUSES), "connection": list(RECONNECT_PAUSES)}
     while True:
-        result = _kept(state, host, command) or _once(state, host, command)
-        if result.failure and result.failure.kind == "connection" and command.kept and not result.attached:
-            return result  # it was tried again and again, and may go on there
+        result = _run_detached(state, host, command) or _run_attached(state, host, command)
+        if result.failure and result.failure.kind == "connection" and result.detached:
+            return result  # it was retried by the follower, and may go on there
         left = pauses.get(result.failure.kind) if result.failure else None
         if result.failure is None or not left:
             return result
@@ -99,12 +97,12 @@ def _until_it_ends(state: State, host: Host, command: Command) -> Result:
         gevent.sleep(pause)
 
 
-def _kept(state: State, host: Host, command: Command) -> Result | None:
-    """The command as its builder keeps it; None when it does not."""
-    if command.kept is None:
+def _run_detached(state: State, host: Host, command: Command) -> Result | None:
+    """None when the command cannot run detached."""
+    if command.job is None:
         return None
-    work = Work(
-        kept=command.kept,
+    detached = DetachedCommand(
+        job=command.job,
         label=command.label,
         line=command.line,
         environment=command.environment,
@@ -114,33 +112,33 @@ def _kept(state: State, host: Host, command: Command) -> Result | None:
         secrets=command.secrets,
     )
     began = time.monotonic()
-    ended = run_detached(state, host, work)
-    if ended is None:
+    result = run_detached(state, host, detached)
+    if result is None:
         return None
-    failure = _failure(command, ended)
-    seconds = ended.standing.seconds if ended.standing else time.monotonic() - began
-    keep(command, ended.text or ended.lost, seconds, failure)
-    return Result(ended.out, failure, seconds, ended.standing is None or ended.standing.first, attached=False)
+    failure = _detached_failure(command, result)
+    seconds = result.state.seconds if result.state else time.monotonic() - began
+    append_log(command, result.text or result.lost, seconds, failure)
+    first_report = result.state is None or result.state.first_report
+    return Result(result.out, failure, seconds, first_report, detached=True)
 
 
-def _failure(command: Command, ended: Ended) -> Failure | None:
-    standing = ended.standing
-    if standing is None:
+def _detached_failure(command: Command, result: DetachedResult) -> Failure | None:
+    state = result.state
+    if state is None:
         remedy = "run the same command again: it takes up what goes on there; what is compiled is in the build cache"
-        return Failure("connection", ended.lost, remedy)
-    if standing.how == "exit":
-        code = standing.code
-        return None if code == 0 else classify(ended.text, code, False, step=command.step)
-    if standing.how == "timeout":
+        return Failure("connection", result.lost, remedy)
+    if state.how == "exit":
+        return None if state.code == 0 else classify(result.text, state.code, False, step=command.step)
+    if state.how == "timeout":
         return classify("", 1, True, step=command.step, seconds=command.timeout)
-    if standing.how == "cancelled":
+    if state.how == "cancelled":
         return Failure("cancelled", "somebody ended it on the builder", "run the same command again to build it")
-    if standing.how == "dead":
-        return Failure("connection", standing.reason, "look after the builder, then run the same command again")
-    return classify(standing.reason, 1, False, step=command.step)
+    if state.how == "dead":
+        return Failure("connection", state.reason, "look after the builder, then run the same command again")
+    return classify(state.reason, 1, False, step=command.step)
 
 
-def _once(state: State, host: Host, command: Command) -> Result:
+def _run_attached(state: State, host: Host, command: Command) -> Result:
     began = time.monotonic()
     failure: Failure | None = None
     output: Any = None
@@ -156,33 +154,33 @@ def _once(state: State, host: Host, command: Command) -> Result:
             **({"_stdin": command.stdin} if command.stdin else {}),
         )
     except TimeoutError as error:
-        output = getattr(error, "output", None)  # our connectors keep what was said until then
+        output = getattr(error, "output", None)  # our connectors keep what was printed until then
         failure = classify("", 1, True, step=command.step, seconds=command.timeout)
     except CONNECTION_ERRORS as error:
         text = str(error) or type(error).__name__
-        failure = _lost(text)
+        failure = _connection_lost(text)
     else:
         code = getattr(output, "exit_code", None)
         if getattr(output, "lost", False):
-            failure = _lost((output.stderr_lines or ["the connection broke"])[-1])
+            failure = _connection_lost((output.stderr_lines or ["the connection broke"])[-1])
         elif not ok:
             failure = classify(output.output, 1 if code is None else code, False, step=command.step)
     seconds = time.monotonic() - began
-    keep(command, text or (output.output if output else ""), seconds, failure)
+    append_log(command, text or (output.output if output else ""), seconds, failure)
     return Result(tuple(output.stdout_lines) if output else (), failure, seconds)
 
 
-def _lost(text: str) -> Failure:
+def _connection_lost(text: str) -> Failure:
     return Failure("connection", text, "run the same command again: what is compiled is in the build cache already")
 
 
-def keep(command: Command, text: str, seconds: float, failure: Failure | None) -> None:
-    """Append the output to the command's file; a controller that cannot write it does not stop a build."""
+def append_log(command: Command, text: str, seconds: float, failure: Failure | None) -> None:
+    """Append the output to the command's log; a controller that cannot write it does not stop a build."""
     try:
         command.log.parent.mkdir(parents=True, exist_ok=True)
         with command.log.open("a", encoding="utf-8", errors="replace") as file:
-            said = redact(_masked(f"$ {command.line}\n{text}\n", command.secrets))
-            file.write(f"{said}# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
+            entry = redact(_masked(f"$ {command.line}\n{text}\n", command.secrets))
+            file.write(f"{entry}# {failure.title if failure else 'ok'}, {seconds:.1f} s\n\n")
     except OSError:
         return
 
@@ -194,7 +192,7 @@ def _masked(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def explain(host: Host, command: Command, failure: Failure) -> bool:
-    """Say in at most three lines what went wrong, what to do, and where all of it is; returns False for the step."""
+    """Log in at most three lines what went wrong, what to do, and where the output is; returns False for the step."""
     host.log_styled(f"{command.label}: {failure.title}: {redact(failure.cause)}", fg="red", log_func=logger.error)
     host.log_styled(f"  to do: {failure.remedy}", fg="red", log_func=logger.error)
     host.log(f"  whole output: {command.log}", log_func=logger.error)

@@ -1,4 +1,4 @@
-"""What to build: all platforms of one service at one commit, with where and with what; and its commands."""
+"""A build job: all platforms of one service at one commit, the toolchains for it, and its commands."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class Job:
     vet: bool = False
     test: bool = False
     fresh: bool = False
-    """Build what is there already too: an output of another day says nothing of the builder today."""
+    """Build again what is there already: an output of another day proves nothing about the builder today."""
     system_root: str = "C:\\Windows"
     modules: Modules = field(default_factory=Modules)
-    again: Callable[[State, Host], bool] | None = None
-    """Sends the modules once more, where the controller brings them; see `gofallback.operations.modules.Again`."""
+    resend_modules: Callable[[State, Host], bool] | None = None
+    """Where the controller brings the modules; see `gofallback.operations.modules.ModuleResend`."""
     cores: int = 1
     """Of the builder."""
     overlay: str | None = None
@@ -88,11 +88,11 @@ class Job:
         return self.layout.out(spec.service, spec.key)
 
     def temporary(self, spec: BuildSpec) -> str:
-        """Folder the output is made in; of its own for what is this run's own, as its job is (`Job.kept`)."""
+        """Folder in which the output is made; belongs to this run alone where its job does (`detached_job`)."""
         return join(self.layout.tmp, f"build-{self._identity(spec)[:16]}")
 
     def _identity(self, spec: BuildSpec) -> str:
-        """64 hex digits: equal for what two runs share."""
+        """64 hex digits: equal for two runs that share the build."""
         return hashlib.sha256(f"{spec.key} {self.records}".encode()).hexdigest() if self.fresh else spec.key
 
     def command(
@@ -108,12 +108,12 @@ class Job:
         """One go command in the module's folder.
 
         Args:
-            spec: what it is about.
+            spec: the output it is for.
             argv: the command.
             step: what kind of command.
             before: steps in front of it.
             after: steps that follow when it succeeds.
-            unless: a path; when something is there the command is left out.
+            unless: a path; when something is there the command is skipped.
         """
         shell = self.shell
         line = shell.command(argv)
@@ -131,14 +131,15 @@ class Job:
             log=self.records / f"{'-'.join(name)}-{step if step != 'build' else spec.platform.replace('/', '-')}.log",
             root=self.builder.root,
             step=step,
-            kept=self.kept(spec, step),
+            job=self.detached_job(spec, step),
         )
 
-    def kept(self, spec: BuildSpec, step: Step) -> DetachedJob | None:
-        """How the builder keeps a command of this job: one for each output and step, whoever asks.
+    def detached_job(self, spec: BuildSpec, step: Step) -> DetachedJob | None:
+        """The job of a detached command: one for each output and step, the same for every run; None: attached.
 
-        None of a service with generated code: that is made in the commit's tree, which every run makes anew. What is
-        built to be compared is this run's own: what another one began says nothing of the builder's settings today.
+        A service with generated code has none: the code is made in the commit's tree, which every run makes anew. A
+        build for a comparison has one of this run alone: another run's build does not show the builder's settings of
+        today.
         """
         if not self.builder.detached or spec.generate:
             return None
@@ -146,7 +147,7 @@ class Job:
         return DetachedJob(job_id(spec.service, step, self._identity(spec)), self.builder.root, self.go, product)
 
     def environment(self, spec: BuildSpec, *, native: bool = False) -> dict[str, str]:
-        """Every variable of a go command; see `gofallback.build.environment.go_environment`."""
+        """Every variable of a go command; see `gofallback.gobuild.environment.go_environment`."""
         sysroot = self.sysroots.get(spec.cgo.sysroot) if spec.cgo else None
         own = go_environment(
             spec,
@@ -163,9 +164,9 @@ class Job:
 
 
 def run_with_modules(state: State, host: Host, job: Job, command: Command) -> Result:
-    """Run a command of a job; where the modules that were sent are damaged on the builder, send them again, once."""
+    """Run a command of a job. Where the modules that were sent are damaged on the builder, send them again, once."""
     result = run(state, host, command)
-    if result.failure is None or job.again is None or not job.modules.suspects_sent_files(result.failure):
+    if result.failure is None or job.resend_modules is None or not job.modules.suspects_sent_files(result.failure):
         return result
     host.log_styled(f"{command.label}: {redact(result.failure.cause)}", fg="yellow", log_func=logger.warning)
-    return run(state, host, command) if job.again(state, host) else result
+    return run(state, host, command) if job.resend_modules(state, host) else result

@@ -19,18 +19,18 @@ _CODES = {
     1925: "the login is no administrator; pin the zip instead",
 }
 _DONE = (0, 1641, 3010)
-"""Done; the latter two ask for a restart, which Go and Git do not need."""
+"""Done; the latter two ask for a restart, which neither Go nor Git needs."""
 
 
 def msi_line(package: str, folder: str, log: str) -> str:
-    r"""The command line that installs a package and then says ``@exit <code>``.
+    r"""The command line that installs a package and then prints ``@exit <code>``.
 
     Args:
         package: the .msi on the host.
         folder: where to install (the Go package's INSTALLDIR).
         log: file for msiexec's own log.
     """
-    # msiexec is a program with windows: cmd.exe waits for it only by `start /wait`. It parses PROPERTY="value" by
+    # msiexec is a program with windows: only with `start /wait` does cmd.exe wait for it. It parses PROPERTY="value" by
     # itself, so that the usual quoting of a whole argument would be wrong.
     install = (
         f'start "" /wait "%SystemRoot%\\System32\\msiexec.exe" /i {literal(package)} /qn /norestart '
@@ -40,11 +40,11 @@ def msi_line(package: str, folder: str, log: str) -> str:
     return f"{install}& call echo @exit %^errorlevel%"
 
 
-def read_msi(lines: Iterable[str]) -> str | None:
-    """What went wrong, or None."""
+def msi_problem(lines: Iterable[str]) -> str | None:
+    """Why the installation failed, from the output of `msi_line`, or None."""
     for line in lines:
         match = re.fullmatch(r"@exit (-?\d+)", line.strip())
         if match:
             code = int(match.group(1))
             return None if code in _DONE else f"{code}: {_CODES.get(code, 'see its log')}"
-    return "told no exit code"
+    return "printed no exit code"

@@ -1,4 +1,4 @@
-"""How a step talks to a host: one command, one answer, never an exception."""
+"""How a step works on a host: run a command, send or fetch a file, log while it takes long."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from pyinfra.api.command import StringCommand
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.context import ctx_host
 
+from gofallback.connectors.local import TransferError
 from gofallback.errors import GofallbackError
 from gofallback.report.style import seconds_text
 
-#: What a connector may raise when a command ends without an exit status.
+#: What a connector may raise when a command ends without an exit code.
 CONNECTION_ERRORS = (OSError, EOFError, SSHException, PyinfraError, GofallbackError)
 
 HEARTBEAT = 60.0
-"""Seconds between two lines about a command that takes long: go, and a removal, say nothing meanwhile."""
+"""Seconds between two lines about a command that takes long: go, and a removal, print nothing meanwhile."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command gave back."""
+    """How a command ended, and what it printed."""
 
     ok: bool
     out: tuple[str, ...] = ()
@@ -36,20 +38,24 @@ class CommandResult:
     lost: bool = False
     """The connection broke: whether the command ended is not known."""
 
-    def last(self, default: str = "it said nothing") -> str:
-        """The last line that says something, of standard error before standard output."""
+    def last(self, default: str = "it printed nothing") -> str:
+        """The last line that is not empty, of standard error before standard output."""
         lines = [line.strip() for line in (*self.out, *self.err) if line.strip()]
         return lines[-1] if lines else default
 
-    def first(self, default: str = "it said nothing") -> str:
+    def first(self, default: str = "it printed nothing") -> str:
         """The first line of standard error, else of standard output: where the trouble began."""
         return next((line.strip() for line in (*self.err, *self.out) if line.strip()), default)
+
+    def has(self, line: str) -> bool:
+        """Whether standard output has this line."""
+        return line in (one.strip() for one in self.out)
 
 
 def run_command(
     state: State, host: Host, text: str, *, timeout: float = 120, env: Mapping[str, str] | None = None
 ) -> CommandResult:
-    """Run one command line on a host.
+    """Run one command line on a host. Never raises for what the host does.
 
     Args:
         state: pyinfra's.
@@ -74,26 +80,69 @@ def run_command(
     return CommandResult(bool(ok), tuple(output.stdout_lines), tuple(output.stderr_lines), lost)
 
 
-def send(state: State, host: Host, local: Path, remote: str) -> str | None:
-    """Upload a file; None when it is there, else one line that says why not."""
+def send(state: State, host: Host, local: Path, remote: str) -> None:
+    """Upload a file.
+
+    Raises:
+        TransferError: it is not there; one line.
+    """
     try:
         done = host.put_file(str(local), remote, print_output=state.print_output, print_input=state.print_input)
     except TimeoutError as error:
-        return f"timed out: {error}"
+        raise TransferError(f"timed out: {error}") from None
     except CONNECTION_ERRORS as error:
-        return str(error) or type(error).__name__
-    return None if done else "the upload failed; see the line above"
+        raise TransferError(str(error) or type(error).__name__) from None
+    if not done:
+        raise TransferError("the upload failed; see the line above")
+
+
+def send_content(state: State, host: Host, content: bytes, local: Path, remote: str) -> None:
+    """Upload a file that the controller has only for that time.
+
+    Args:
+        state: pyinfra's.
+        host: the host.
+        content: of the file.
+        local: where the controller has it meanwhile.
+        remote: where it goes.
+
+    Raises:
+        TransferError: it is not there; one line.
+    """
+    try:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        local.write_bytes(content)
+        send(state, host, local, remote)
+    except OSError as error:
+        raise TransferError(f"{local}: {error.strerror}") from None
+    finally:
+        local.unlink(missing_ok=True)
+
+
+def fetch_file(host: Host, path: str, local: Path) -> None:
+    """Copy a file from a host.
+
+    Raises:
+        TransferError: it is not here; one line that names file and host.
+    """
+    try:
+        with ctx_host.use(host):
+            done = host.get_file(path, str(local), print_output=False, print_input=False)
+    except CONNECTION_ERRORS as error:
+        raise TransferError(f"{path} cannot be fetched from {host.name}: {error}") from None
+    if not done:
+        raise TransferError(f"{path} cannot be fetched from {host.name} (see above)")
 
 
 def fail(host: Host, text: str) -> bool:
-    """Say in red why a step failed; the step returns what this returns."""
+    """Log in red why a step failed; the step returns what this returns."""
     host.log_styled(text, fg="red", log_func=logger.error)
     return False
 
 
 @contextlib.contextmanager
 def heartbeat(state: State, host: Host, label: str) -> Iterator[None]:
-    """Say from time to time that a command is at work; with -vvv its own output says it."""
+    """Log from time to time that a command is at work; with -vvv its own output shows it."""
     began = time.monotonic()
 
     def beat() -> None:
@@ -101,9 +150,9 @@ def heartbeat(state: State, host: Host, label: str) -> Iterator[None]:
             gevent.sleep(HEARTBEAT)
             host.log(f"{label}: at work, {seconds_text(time.monotonic() - began)} so far")
 
-    teller = None if state.print_output else gevent.spawn(beat)
+    beating = None if state.print_output else gevent.spawn(beat)
     try:
         yield
     finally:
-        if teller is not None:
-            teller.kill(block=False)
+        if beating is not None:
+            beating.kill(block=False)

@@ -1,8 +1,8 @@
-"""The operation that puts the exact commit on a builder, as a clean tree with every tag, submodules included.
+r"""Brings the exact commit to a builder, as a clean tree with every tag, submodules included.
 
-Killed anywhere, the next run takes it up: a mirror's refs change by one rename after all objects are there, and a tree
-gets its name only when git has called it clean. Two runs may bring the same commit at the same time: what each makes
-has names of its own (`Checkout.mark`) until the first one gives it the name that both want.
+After a kill at any moment the next run resumes: a mirror's refs change by one rename after all objects are there, and a
+tree gets its name only when git has called it clean. Two runs may bring the same commit at the same time: what each
+makes has names of its own (`Checkout.mark`) until the first run gives it the name that both need.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -23,12 +22,13 @@ from pyinfra.api.state import State
 from gofallback.builder.git_config import GIT_CONFIG
 from gofallback.builder.messages import not_renamed
 from gofallback.builder.paths import Layout, join, name, os_of
-from gofallback.builder.shell import shell_of
+from gofallback.connectors.local import TransferError
+from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state, forget
 from gofallback.git.fetch import SourceError
 from gofallback.git.resolve import bundle, refs_file
 from gofallback.gobuild.environment import git_environment, git_programs
-from gofallback.operations.remote import CommandResult, fail, run_command, send
+from gofallback.operations.remote import CommandResult, fail, run_command, send, send_content
 from gofallback.operations.stale_files import new_mark, sweep
 from gofallback.report.style import size_text
 from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
@@ -71,222 +71,211 @@ class Checkout:
 
 
 def deliver(state: State, host: Host, work: Checkout) -> bool:
-    """Step: ``work\\<service>\\<commit>`` is there, clean, and every name in it is today's."""
-    began = time.monotonic()
-    lines, where = GitOnBuilder(work.git, work.root), places(work.source, work.root)
+    r"""Step: ``work\<service>\<commit>`` is there, clean, and its refs are today's."""
+    transfer = _Transfer(state, host, work)
     try:
-        refs = _refs(work, where)
-        answer = _git(state, host, work, lines.look(where, work.tree))
-        look = read_look(answer.out)
-        if not look.complete:
-            return fail(host, f"{_label(work)}: the builder cannot be asked what it has ({answer.last()}); run again")
-        present = _is_clean(look, where) and len(look.mirrors) == len(where)
-        same = bool(refs) and all(look.mirrors.get(n) == look.refs.get(n) == refs[n][1] for n in refs)
-        if present and same:
-            host.log(f"{_label(work)}: the tree is there")
-            return True
-        if look.heads and not _is_clean(look, where):
-            # At once, before another run that saw the same can have put a good one in its place.
-            shell = shell_of(work.root)
-            run_command(
-                state, host, shell.script([shell.remove_aside(work.tree, work.beside("changed", ""))]), timeout=600
-            )
-        if not look.configured and not _put(state, host, GIT_CONFIG, lines.configuration, work):
-            return False
-        sweep(state, host, work.root)
-        forget(host)
-        if not _fill_mirrors(state, host, work, lines, where, look, refs):
-            return False
-        refreshed = present and _refresh(state, host, work, lines, where)
-        if not refreshed and not _make_tree(state, host, work, lines, where):
-            run_command(state, host, shell_of(work.root).remove(work.temporary))
-            return False
+        transfer.run()
     except SourceError as error:
         return fail(host, str(error))
-    host.log(f"{_label(work)}: checked out in {time.monotonic() - began:.1f} s: {work.tree}")
+    except _TransferFailedError as error:
+        return fail(host, f"{transfer.label}: {error}")
     return True
 
 
-def _refs(work: Checkout, where: list[Place]) -> dict[int, tuple[str, str]]:
-    """Number of the place to the content its ``packed-refs`` must have, and the content's SHA-256."""
-    repositories: list[Repository] = [work.source, *work.source.below()]
-    texts = [refs_file(repository) for repository in repositories]
-    if work.delivery == "clone":
-        return {}  # the builder's own fetch decides
-    return {number: (text, hashlib.sha256(text.encode()).hexdigest()) for number, text in enumerate(texts)}
+class _TransferFailedError(GofallbackError):
+    """Why the tree is not there; one line."""
 
 
-def _is_clean(look: Look, where: list[Place]) -> bool:
-    return not look.changes and all(look.heads.get(number) == place.commit for number, place in enumerate(where))
+class _Transfer:
+    """One checkout on its way to one builder."""
 
+    def __init__(self, state: State, host: Host, work: Checkout) -> None:
+        self.state, self.host, self.work = state, host, work
+        self.lines, self.places = GitOnBuilder(work.git, work.root), places(work.source, work.root)
+        self.shell = self.lines.shell
+        self.label = f"{work.source.service} {work.source.commit[:12]}"
+        self.repositories: list[Repository] = [work.source, *work.source.below()]
 
-def _fill_mirrors(
-    state: State,
-    host: Host,
-    work: Checkout,
-    lines: GitOnBuilder,
-    where: list[Place],
-    look: Look,
-    refs: Mapping[int, tuple[str, str]],
-) -> bool:
-    if work.delivery == "clone":
-        return all(_clone(state, host, work, lines, place) for place in where)
-    repositories: list[Repository] = [work.source, *work.source.below()]
-    for number, place in enumerate(where):
-        if look.mirrors.get(number) == refs[number][1]:
-            continue
-        have = _have(host, work.root, place) if number in look.mirrors else ()
-        bring = partial(_receive, state, host, work, lines, place, repositories[number], refs[number][0])
-        answer = bring(have)
-        if answer is not None and _damaged(answer):
-            host.log(f"{_label(work)}: the mirror {place.mirror} is damaged ({answer.last()}); sending all of it again")
-            answer = bring((), anew=True)
-        if answer is None:
+    def run(self) -> None:
+        """Bring it.
+
+        Raises:
+            SourceError: git on the controller fails.
+            _TransferFailedError: the builder fails.
+        """
+        began, work = time.monotonic(), self.work
+        refs = self._refs()
+        result = self._git(self.lines.look(self.places, work.tree))
+        found = read_look(result.out)
+        if not found.complete:
+            raise _TransferFailedError(f"the builder cannot be asked what it has ({result.last()}); run again")
+        present = self._is_clean(found) and len(found.mirrors) == len(self.places)
+        if present and refs and all(found.mirrors.get(n) == found.refs.get(n) == refs[n][1] for n in refs):
+            self.host.log(f"{self.label}: the tree is there")
+            return
+        if found.heads and not self._is_clean(found):
+            # At once, before another run that found the same can have put a good tree in its place.
+            aside = self.shell.remove_aside(work.tree, work.beside("changed", ""))
+            run_command(self.state, self.host, self.shell.script([aside]), timeout=600)
+        if not found.configured:
+            self._put(GIT_CONFIG, self.lines.configuration)
+        sweep(self.state, self.host, work.root)
+        forget(self.host)
+        self._fill_mirrors(found, refs)
+        if not (present and self._refresh()):
+            try:
+                self.make_tree()
+            except _TransferFailedError:
+                run_command(self.state, self.host, self.shell.remove(work.temporary))
+                raise
+        self.host.log(f"{self.label}: checked out in {time.monotonic() - began:.1f} s: {work.tree}")
+
+    def _refs(self) -> dict[int, tuple[str, str]]:
+        """Number of the place to the content its ``packed-refs`` must have, and the content's SHA-256."""
+        texts = [refs_file(repository) for repository in self.repositories]
+        if self.work.delivery == "clone":
+            return {}  # the builder's own fetch decides
+        return {number: (text, hashlib.sha256(text.encode()).hexdigest()) for number, text in enumerate(texts)}
+
+    def _is_clean(self, found: Look) -> bool:
+        commits = ((found.heads.get(number), place.commit) for number, place in enumerate(self.places))
+        return not found.changes and all(head == commit for head, commit in commits)
+
+    def _fill_mirrors(self, found: Look, refs: Mapping[int, tuple[str, str]]) -> None:
+        for number, place in enumerate(self.places):
+            if self.work.delivery == "clone":
+                self._clone(place)
+                continue
+            text, digest = refs[number]
+            if found.mirrors.get(number) == digest:
+                continue
+            have = self._have(place) if number in found.mirrors else ()
+            result = self._receive(place, self.repositories[number], text, have)
+            if _is_damaged(result):
+                self.host.log(
+                    f"{self.label}: the mirror {place.mirror} is damaged ({result.last()}); sending all of it again"
+                )
+                result = self._receive(place, self.repositories[number], text, (), anew=True)
+            if not result.ok:
+                raise _TransferFailedError(f"{place.mirror}: {self._git_problem(result)}")
+
+    def _have(self, place: Place) -> tuple[str, ...]:
+        try:
+            return builder_state(self.host, self.work.root).mirrors.get(place.name, ())
+        except PyinfraError:
+            return ()  # a full bundle works as well
+
+    def _receive(
+        self, place: Place, repository: Repository, refs: str, have: tuple[str, ...], *, anew: bool = False
+    ) -> CommandResult:
+        """Upload what the mirror lacks, and let the builder's git take it in."""
+        remote = self.work.beside(place.name, ".bundle")
+        local = self.work.scratch / name(remote)
+        try:
+            made = bundle(repository, have, local)
+            if made:
+                send(self.state, self.host, made, remote)
+                self.host.log(f"{self.label}: sent {size_text(made.stat().st_size)} of {place.url}")
+        except TransferError as error:
+            raise _TransferFailedError(f"{remote}: {error}") from None
+        finally:
+            local.unlink(missing_ok=True)
+        try:
+            self._put(refs, f"{remote}.refs")
+        except _TransferFailedError:
+            run_command(self.state, self.host, self.shell.delete(remote))
+            raise
+        beside = self.work.beside("mirror", ".git")
+        line = self.lines.receive(place, remote if made else None, f"{remote}.refs", beside, anew=anew)
+        result = self._git(line, _TIMEOUT)
+        if not result.ok:
+            clean = self.shell.script([self.shell.delete(remote), self.shell.delete(f"{remote}.refs")])
+            run_command(self.state, self.host, clean)
+        return result
+
+    def _clone(self, place: Place) -> None:
+        environment = {**REMOTE_ENVIRONMENT, **git_programs(self.work.root, self.work.git)}
+        line = self.lines.fetch(place, self.work.beside("mirror", ".git"))
+        line, environment = self.shell.prepared(line, environment)
+        result = run_command(self.state, self.host, line, timeout=_TIMEOUT, env=environment)
+        if not result.ok:
+            cause, remedy = explain("\n".join(result.err))
+            raise _TransferFailedError(
+                f"source.delivery: clone: the builder cannot fetch {place.url}: {cause}; "
+                f"{remedy} on the builder, or set source.delivery: bundle, which needs neither"
+            )
+
+    def _refresh(self) -> bool:
+        return read_look(self._git(self.lines.refresh(self.places, self.work.tree)).out).done
+
+    def make_tree(self) -> None:
+        """Check the commit out beside, and rename it into place.
+
+        Raises:
+            _TransferFailedError: it is not there.
+        """
+        work = self.work
+        result = self._git(self.lines.tree(self.places, work.tree, work.temporary), _TIMEOUT)
+        found = read_look(result.out)
+        if found.failed or not found.complete:
+            raise _TransferFailedError(f"{found.failed or 'checkout'}: {self._git_problem(result)}")
+        if not self._is_clean(found):
+            raise _TransferFailedError(f"the checkout differs from the commit: {self._difference(found)}")
+        if found.done or self._other_run_has_made_it():
+            return
+        for pause in range(_MOVE_ATTEMPTS):
+            gevent.sleep(float(pause))
+            if read_look(run_command(self.state, self.host, self.lines.settle(work.tree, work.temporary)).out).done:
+                return
+        raise _TransferFailedError(f"{work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}")
+
+    def _other_run_has_made_it(self) -> bool:
+        """Whether another run has put the same tree in place meanwhile; it may be building there, so it stays."""
+        found = read_look(self._git(self.lines.look(self.places, self.work.tree)).out)
+        if not found.complete or not self._is_clean(found) or not self._refresh():
             return False
-        if not answer.ok:
-            return fail(host, f"{_label(work)}: {place.mirror}: {_git_words(answer, work.root)}")
-    return True
-
-
-def _damaged(answer: CommandResult) -> bool:
-    """Whether git itself refused a mirror; a broken connection or a full disk says nothing of it."""
-    return not answer.ok and any(line.startswith("@failed mirror") for line in answer.out) and not _full(answer)
-
-
-def _have(host: Host, root: str, place: Place) -> tuple[str, ...]:
-    try:
-        return builder_state(host, root).mirrors.get(place.name, ())
-    except PyinfraError:
-        return ()  # a full bundle does as well
-
-
-def _receive(
-    state: State,
-    host: Host,
-    work: Checkout,
-    lines: GitOnBuilder,
-    place: Place,
-    repository: Repository,
-    refs: str,
-    have: tuple[str, ...],
-    *,
-    anew: bool = False,
-) -> CommandResult | None:
-    """Upload and take in; None: an upload failed and was reported."""
-    remote = work.beside(place.name, ".bundle")
-    local = work.scratch / name(remote)
-    try:
-        made = bundle(repository, have, local)
-        if made:
-            trouble = send(state, host, made, remote)
-            if trouble:
-                fail(host, f"{_label(work)}: {remote}: {trouble}")
-                return None
-            host.log(f"{_label(work)}: sent {size_text(made.stat().st_size)} of {place.url}")
-    finally:
-        local.unlink(missing_ok=True)
-    shell = shell_of(work.root)
-    if not _put(state, host, refs, f"{remote}.refs", work):
-        run_command(state, host, shell.delete(remote))
-        return None
-    steps = lines.receive(place, remote if made else None, f"{remote}.refs", work.beside("mirror", ".git"), anew=anew)
-    answer = _git(state, host, work, steps, _TIMEOUT)
-    if not answer.ok:
-        run_command(state, host, shell.script([shell.delete(remote), shell.delete(f"{remote}.refs")]))
-    return answer
-
-
-def _clone(state: State, host: Host, work: Checkout, lines: GitOnBuilder, place: Place) -> bool:
-    environment = {**REMOTE_ENVIRONMENT, **git_programs(work.root, work.git)}
-    line, environment = lines.shell.prepared(lines.fetch(place, work.beside("mirror", ".git")), environment)
-    answer = run_command(state, host, line, timeout=_TIMEOUT, env=environment)
-    if answer.ok:
+        run_command(self.state, self.host, self.shell.remove(self.work.temporary))
+        self.host.log(f"{self.label}: another run has brought the tree meanwhile")
         return True
-    cause, remedy = explain("\n".join(answer.err))
-    return fail(
-        host,
-        f"{_label(work)}: source.delivery: clone: the builder cannot fetch {place.url}: {cause}; "
-        f"{remedy} on the builder, or set source.delivery: bundle, which needs neither",
-    )
+
+    def _difference(self, found: Look) -> str:
+        for number, place in enumerate(self.places):
+            if found.heads.get(number) != place.commit:
+                return f"{place.tree or 'HEAD'} is {found.heads.get(number)}, should be {place.commit}"
+        more = f" and {len(found.changes) - 1} more" if len(found.changes) > 1 else ""
+        return f"{found.changes[0].strip()}{more}"
+
+    def _put(self, text: str, remote: str) -> None:
+        try:
+            send_content(self.state, self.host, text.encode(), self.work.scratch / name(remote), remote)
+        except TransferError as error:
+            raise _TransferFailedError(f"{remote}: {error}") from None
+
+    def _git(self, line: str, timeout: float = 120) -> CommandResult:
+        """Run a line with git in it under our settings, whatever the login has."""
+        line, environment = self.shell.prepared(line, git_environment(self.work.root, self.work.git))
+        return run_command(self.state, self.host, line, timeout=timeout, env=environment)
+
+    def _git_problem(self, result: CommandResult) -> str:
+        text = "\n".join(result.err)
+        if (
+            os_of(self.work.root) == "windows"
+            and "unable to create file" in text
+            and ("Filename too long" in text or "Invalid argument" in text)
+        ):
+            return f"{result.last()}; Windows cannot hold that name: shorten builder.root or rename in the repository"
+        if _disk_is_full(result):
+            return "the disk of the builder is full; free space there and run again"
+        lines = [line.strip() for line in result.err if line.startswith(("fatal:", "error:"))]
+        return f"{lines[-1] if lines else result.last()}; run again, with -vvv for all of git's output"
 
 
-def _refresh(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
-    return read_look(_git(state, host, work, lines.refresh(where, work.tree)).out).done
+def _is_damaged(result: CommandResult) -> bool:
+    """Whether git itself refused a mirror; a broken connection or a full disk proves nothing about it."""
+    refused = any(line.startswith("@failed mirror") for line in result.out)
+    return not result.ok and refused and not _disk_is_full(result)
 
 
-def _make_tree(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
-    answer = _git(state, host, work, lines.tree(where, work.tree, work.temporary), _TIMEOUT)
-    look = read_look(answer.out)
-    if look.failed or not look.complete:
-        return fail(host, f"{_label(work)}: {look.failed or 'checkout'}: {_git_words(answer, work.root)}")
-    if not _is_clean(look, where):
-        return fail(host, f"{_label(work)}: the checkout differs from the commit: {_difference(look, where)}")
-    if look.done or _others(state, host, work, lines, where):
-        return True
-    for pause in range(_MOVE_ATTEMPTS):
-        gevent.sleep(float(pause))
-        if read_look(run_command(state, host, lines.settle(work.tree, work.temporary)).out).done:
-            return True
-    return fail(
-        host,
-        f"{_label(work)}: {work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}",
-    )
-
-
-def _others(state: State, host: Host, work: Checkout, lines: GitOnBuilder, where: list[Place]) -> bool:
-    """Whether another run has meanwhile put the same tree in place; it may be building there, so it stays."""
-    look = read_look(_git(state, host, work, lines.look(where, work.tree)).out)
-    if not look.complete or not _is_clean(look, where) or not _refresh(state, host, work, lines, where):
-        return False
-    run_command(state, host, lines.shell.remove(work.temporary))
-    host.log(f"{_label(work)}: another run has brought the tree meanwhile")
-    return True
-
-
-def _difference(look: Look, where: list[Place]) -> str:
-    for number, place in enumerate(where):
-        if look.heads.get(number) != place.commit:
-            return f"{place.tree or 'HEAD'} is {look.heads.get(number)}, should be {place.commit}"
-    return f"{look.changes[0].strip()}" + (f" and {len(look.changes) - 1} more" if len(look.changes) > 1 else "")
-
-
-def _put(state: State, host: Host, text: str, remote: str, work: Checkout) -> bool:
-    local = work.scratch / name(remote)
-    try:
-        work.scratch.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(text.encode())
-        trouble = send(state, host, local, remote)
-    except OSError as error:
-        trouble = f"{local}: {error.strerror}"
-    finally:
-        local.unlink(missing_ok=True)
-    return trouble is None or fail(host, f"{_label(work)}: {remote}: {trouble}")
-
-
-def _git(state: State, host: Host, work: Checkout, line: str, timeout: float = 120) -> CommandResult:
-    """A line with git in it: under our settings, whatever the login has."""
-    line, environment = shell_of(work.root).prepared(line, git_environment(work.root, work.git))
-    return run_command(state, host, line, timeout=timeout, env=environment)
-
-
-def _git_words(answer: CommandResult, root: str) -> str:
-    text = "\n".join(answer.err)
-    if (
-        os_of(root) == "windows"
-        and "unable to create file" in text
-        and ("Filename too long" in text or "Invalid argument" in text)
-    ):
-        return f"{answer.last()}; Windows cannot hold that name: shorten builder.root or rename in the repository"
-    if _full(answer):
-        return "the disk of the builder is full; free space there and run again"
-    lines = [line.strip() for line in answer.err if line.startswith(("fatal:", "error:"))]
-    return f"{lines[-1] if lines else answer.last()}; run again, with -vvv for all of git's output"
-
-
-def _full(answer: CommandResult) -> bool:
-    text = "\n".join(answer.err)
+def _disk_is_full(result: CommandResult) -> bool:
+    text = "\n".join(result.err)
     return "not enough space" in text.lower() or "No space left" in text
-
-
-def _label(work: Checkout) -> str:
-    return f"{work.source.service} {work.source.commit[:12]}"

@@ -1,8 +1,8 @@
 """The operation that gives a builder one pinned Go, Git or Zig, side by side with other versions.
 
-Nothing has its final name before it is complete: the archive is verified on the host itself, unpacked under
-``tmp``, asked for its version, marked, and renamed into ``toolchains``. Killed anywhere,
-the next run takes it up: a good archive is not sent again, everything else that was half done is removed.
+Nothing has its final name before it is complete: the archive is verified on the host itself and unpacked under
+``tmp``; its program prints the right version; it is marked and renamed into ``toolchains``. After a kill at any
+moment the next run resumes: a good archive is not sent again, everything else that was half done is removed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from gofallback.builder.state import marker, same_version
 from gofallback.builder.state_parser import read_version
 from gofallback.facts.builder import builder_state, forget
 from gofallback.model import ToolchainPin
-from gofallback.operations.archive import LONG, Delivery, Job, deliver, disk_hint, forget_archive
-from gofallback.operations.msi import msi_line, read_msi
+from gofallback.operations.archive import LONG, Delivery, ToolchainJob, deliver, disk_hint, remove_archive
+from gofallback.operations.msi import msi_line, msi_problem
 from gofallback.operations.remote import fail, run_command
 
 _MOVE_ATTEMPTS = 6
@@ -49,15 +49,15 @@ def toolchain(
     + root: the builder's root folder
     + cache: folder of archives on the controller
     + delivery: ``push``: the controller fetches and uploads; ``pull``: the builder downloads it
-    + use_installed: be content with a machine-wide install of the same version
+    + use_installed: accept a machine-wide install of the same version
     + environment: environment of the download on the builder
     """
     known = builder_state(host, root)
     found = known.find(pin.tool, pin.version, use_installed=use_installed)
-    job = Job(pin, root, Path(cache), delivery, dict(environment or {}))
+    job = ToolchainJob(pin, root, Path(cache), delivery, dict(environment or {}))
     if found is not None and found.sha256 in (None, pin.sha256):
-        if pin.file_name in known.downloads or any(one.startswith(job.prefix) for one in known.leftovers):
-            yield FunctionCommand(tidy, (job,), {})
+        if pin.file_name in known.downloads or any(name.startswith(job.prefix) for name in known.leftovers):
+            yield FunctionCommand(clean_up, (job,), {})
         else:
             host.noop(f"{pin.tool} {pin.version} is there ({found.origin}): {found.path}")
         return
@@ -65,29 +65,28 @@ def toolchain(
     yield FunctionCommand(install if pin.kind == "msi" else unpack, (job,), {})
 
 
-def tidy(state: State, host: Host, job: Job) -> bool:
-    """Step: remove the archive and what attempts at this toolchain have left; what is in use stays."""
+def clean_up(state: State, host: Host, job: ToolchainJob) -> bool:
+    """Step: remove the archive and what earlier attempts have left; the toolchain in use stays."""
     forget(host)
-    run_command(state, host, job.shell.script([_sweep(job), forget_archive(job)], always=True), timeout=600)
+    run_command(state, host, job.shell.script([_sweep(job), remove_archive(job)], always=True), timeout=600)
     return True
 
 
-def _sweep(job: Job) -> str:
+def _sweep(job: ToolchainJob) -> str:
     return job.shell.sweep(Layout(job.root).tmp, job.prefix)
 
 
-def unpack(state: State, host: Host, job: Job) -> bool:
-    """Step: unpack beside, ask the program for its version, mark, rename into place."""
+def unpack(state: State, host: Host, job: ToolchainJob) -> bool:
+    """Step: unpack beside, check the program's version, mark, rename into place."""
     began = time.monotonic()
     forget(host)
     run_command(state, host, _sweep(job), timeout=600)
     shell = job.shell
-    answer = run_command(
-        state, host, shell.then(shell.make(job.unpacked), shell.unpack(job.archive, job.unpacked)), timeout=LONG
-    )
-    if not answer.ok:
-        # tar goes on after an error and ends with "Error exit delayed": the first line tells what happened.
-        reason = f"{answer.first()}{disk_hint(state, host, job)}"
+    steps = shell.then(shell.make(job.unpacked), shell.unpack(job.archive, job.unpacked))
+    result = run_command(state, host, steps, timeout=LONG)
+    if not result.ok:
+        # tar goes on after an error and ends with "Error exit delayed": the first line has the cause.
+        reason = f"{result.first()}{disk_hint(state, host, job)}"
         run_command(state, host, _sweep(job), timeout=600)
         return fail(host, f"{job.label}: unpacking {job.archive} failed: {reason}; nothing was installed")
     if not _right_version(state, host, job, job.home) or not _settle(state, host, job):
@@ -97,59 +96,59 @@ def unpack(state: State, host: Host, job: Job) -> bool:
     return True
 
 
-def _right_version(state: State, host: Host, job: Job, home: str) -> bool:
+def _right_version(state: State, host: Host, job: ToolchainJob, home: str) -> bool:
     path = program(job.pin.tool, home)
     line = job.shell.command([path, "--version" if job.pin.tool == "git" else "version"])
     # GOTOOLCHAIN=local: a go.work above the folder must not make go fetch another Go.
-    answer = run_command(state, host, line, env={"GOTOOLCHAIN": "local"})
-    version = read_version(job.pin.tool, "\n".join(answer.out))
+    result = run_command(state, host, line, env={"GOTOOLCHAIN": "local"})
+    version = read_version(job.pin.tool, "\n".join(result.out))
     if version is not None and same_version(job.pin.tool, version, job.pin.version):
         return True
-    said = f"says version {version}" if version else f"does not answer ({answer.last()})"
-    return fail(host, f"{job.label}: {path} {said}; it should say {job.pin.version}: is it the vendor's archive?")
+    found = f"says version {version}" if version else f"does not answer ({result.last()})"
+    return fail(host, f"{job.label}: {path} {found}; it should say {job.pin.version}: is it the vendor's archive?")
 
 
-def _settle(state: State, host: Host, job: Job) -> bool:
+def _settle(state: State, host: Host, job: ToolchainJob) -> bool:
     pin, shell = job.pin, job.shell
     mark = shell.write(join(job.home, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
     old = join(Layout(job.root).tmp, f"{job.prefix}old-{job.attempt}")
     proofs = [program(pin.tool, job.final).removeprefix(job.final)[1:], MARKER]
     move = shell.script([shell.settle(job.home, job.final, proofs, mark=mark, aside=old)], always=True)
     for attempt in range(_MOVE_ATTEMPTS):
-        answer = run_command(state, host, move)
-        if "@done" in (line.strip() for line in answer.out):
-            tidy(state, host, job)
-            return _confirmed(host, job)
+        result = run_command(state, host, move)
+        if result.has("@done"):
+            clean_up(state, host, job)
+            return _is_complete(host, job)
         if attempt + 1 < _MOVE_ATTEMPTS:
             gevent.sleep(1.0)
     return fail(
         host,
-        f"{job.label}: {job.home} cannot be renamed to {job.final}: {answer.last()}; {not_renamed(job.root)}",
+        f"{job.label}: {job.home} cannot be renamed to {job.final}: {result.last()}; {not_renamed(job.root)}",
     )
 
 
-def install(state: State, host: Host, job: Job) -> bool:
-    """Step: install an MSI silently into the toolchain's folder; by its effect, not by what msiexec says."""
+def install(state: State, host: Host, job: ToolchainJob) -> bool:
+    """Step: install an MSI silently into the toolchain's folder, check its program, mark it."""
     began = time.monotonic()
     forget(host)
     log = join(Layout(job.root).tmp, f"msi-{toolchain_name(job.pin.tool, job.pin.version)}.log")
-    answer = run_command(state, host, msi_line(job.archive, job.final, log), timeout=LONG)
-    trouble = read_msi(answer.out) or (None if answer.ok else answer.last())
-    if trouble:
-        return fail(host, f"{job.label}: msiexec: {trouble}{disk_hint(state, host, job)}; its log there: {log}")
+    result = run_command(state, host, msi_line(job.archive, job.final, log), timeout=LONG)
+    problem = msi_problem(result.out) or (None if result.ok else result.last())
+    if problem:
+        return fail(host, f"{job.label}: msiexec: {problem}{disk_hint(state, host, job)}; its log there: {log}")
     if not _right_version(state, host, job, job.final):
         return False
     pin = job.pin
     mark = job.shell.write(join(job.final, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
-    run_command(state, host, job.shell.script([mark, forget_archive(job), job.shell.delete(log)]))
-    if not _confirmed(host, job):
+    run_command(state, host, job.shell.script([mark, remove_archive(job), job.shell.delete(log)]))
+    if not _is_complete(host, job):
         return False
     host.log(f"{job.label}: installed and checked in {time.monotonic() - began:.1f} s: {job.final}")
     return True
 
 
-def _confirmed(host: Host, job: Job) -> bool:
-    """Whether the builder itself counts the toolchain as there: a full disk can leave a marker without its text."""
+def _is_complete(host: Host, job: ToolchainJob) -> bool:
+    """Whether the builder's state has the toolchain: a full disk can leave a marker without its text."""
     try:
         found = builder_state(host, job.root, refresh=True).find(job.pin.tool, job.pin.version, use_installed=False)
     except PyinfraError as error:

@@ -1,4 +1,4 @@
-"""Taking everything of ours off a builder, with a listing before and after: three round trips, one for nothing."""
+"""Removes everything of gofallback from a builder, and lists its files before and after: three round trips at most."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ import gevent
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
-from gofallback.builder.wipe import Contents, doomed, left, look, read, removal
-from gofallback.operations.detached_helper import list_jobs
+from gofallback.builder.wipe import Contents, contents_line, names_to_remove, parse_contents, remains, removal_line
+from gofallback.errors import GofallbackError
+from gofallback.operations.detached_helper import KeeperError, list_jobs
 from gofallback.operations.remote import heartbeat, run_command
 
-_LOOK, _REMOVE = 300.0, 1800.0
+_LIST_TIMEOUT, _REMOVE_TIMEOUT = 300.0, 1800.0
 """Seconds: some 100,000 files are listed in half a minute, and removed in some minutes of a busy disk."""
-_ENDING = (1.0, 2.0, 4.0)
-"""Seconds before each further look at a builder that is busy: a run's own build may just be ending."""
+_BUSY_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before each further look at a busy builder: a run's own build may just be ending."""
 _NAMED = 3
 
 
+class _ListError(GofallbackError):
+    """The builder's files cannot be listed; one line."""
+
+
 @dataclass(frozen=True)
-class Wiped:
-    """What a wipe found and what it left."""
+class WipeResult:
+    """What a wipe found, and what it left."""
 
     before: Contents | None = None
     after: Contents | None = None
@@ -41,19 +46,20 @@ class Wiped:
     """There was nothing to remove."""
 
     def line(self) -> str:
-        """What became of the builder, in one line."""
+        """The result, for a person."""
         if self.problem:
             return f"not wiped: {self.problem}"
         assert self.before is not None and self.after is not None
-        stays = ", ".join([*self.kept, *([f"{_some(self.foreign)} (not ours)"] if self.foreign else [])]) or "nothing"
+        foreign = [f"{_some(self.foreign)} (not ours)"] if self.foreign else []
+        stays = ", ".join([*self.kept, *foreign]) or "nothing"
         if self.idle:
             return f"nothing to wipe; left: {stays}"
         (was, bytes_was), (now, bytes_now) = self.before.count(), self.after.count()
         return f"wiped, {(bytes_was - bytes_now) / 1e6:,.0f} MB in {was - now:,} files removed; left: {stays}"
 
 
-def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
-    """Remove what is ours below the root, but for what is kept; look what is left. Tells nothing on the screen.
+def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> WipeResult:
+    """Remove what is gofallback's below the root, but for what is kept; list what is left. Logs nothing.
 
     Args:
         state: pyinfra's.
@@ -61,47 +67,57 @@ def wipe(state: State, host: Host, root: str, keep: Collection[str]) -> Wiped:
         root: its `builder.root`.
         keep: `builder.wipe.keep`.
     """
-    before, trouble = _look(state, host, root)
-    for pause in _ENDING:
-        if before is None or not before.busy:
+    before: Contents | None = None
+    try:
+        before = _list_when_idle(state, host, root)
+        if before.home:
+            return WipeResult(
+                before,
+                problem=f"builder.root {root} is the home folder of the login, whose work, tmp and tools may be "
+                "somebody's own; give a folder of its own below it, and remove by hand what gofallback has made",
+            )
+        at_work = [*before.busy, *_running_jobs(state, host, root)]
+        if at_work:
+            return WipeResult(before, problem=_busy(at_work), busy=True)
+        names = names_to_remove(before, keep)
+        if not names:
+            return _judge(before, before, keep, idle=True)
+        with heartbeat(state, host, f"wipe of {root}"):
+            line = removal_line(root, names, secrets.token_hex(4))
+            removed = run_command(state, host, line, timeout=_REMOVE_TIMEOUT)
+        after = _list(state, host, root)
+    except _ListError as error:
+        return WipeResult(before, problem=str(error))
+    result = _judge(before, after, keep)
+    if result.problem and not removed.ok:
+        return WipeResult(before, after, stuck=result.stuck, problem=f"{result.problem} ({removed.first()})")
+    return result
+
+
+def _list(state: State, host: Host, root: str) -> Contents:
+    result = run_command(state, host, contents_line(root), timeout=_LIST_TIMEOUT)
+    found = parse_contents(root, result.out) if result.ok else None
+    if found is None:
+        raise _ListError(f"what lies below {root} cannot be listed: {result.last()}; run deploys/wipe.py again")
+    return found
+
+
+def _list_when_idle(state: State, host: Host, root: str) -> Contents:
+    found = _list(state, host, root)
+    for pause in _BUSY_PAUSES:
+        if not found.busy:
             break
         gevent.sleep(pause)
-        before, trouble = _look(state, host, root)
-    if before is None:
-        return Wiped(problem=trouble)
-    if before.home:
-        return Wiped(
-            before,
-            problem=f"builder.root {root} is the home folder of the login, whose work, tmp and tools may be somebody's "
-            "own; give a folder of its own below it, and remove by hand what gofallback has made",
-        )
-    at_work = [*before.busy, *_jobs(state, host, root)]
-    if at_work:
-        return Wiped(before, problem=_busy(at_work), busy=True)
-    names = doomed(before, keep)
-    if not names:
-        return _judged(before, before, keep, idle=True)
-    with heartbeat(state, host, f"wipe of {root}"):
-        answer = run_command(state, host, removal(root, names, secrets.token_hex(4)), timeout=_REMOVE)
-    after, trouble = _look(state, host, root)
-    if after is None:
-        return Wiped(before, problem=trouble)
-    done = _judged(before, after, keep)
-    if done.problem and not answer.ok:
-        return Wiped(before, after, stuck=done.stuck, problem=f"{done.problem} ({answer.first()})")
-    return done
+        found = _list(state, host, root)
+    return found
 
 
-def _look(state: State, host: Host, root: str) -> tuple[Contents | None, str]:
-    answer = run_command(state, host, look(root), timeout=_LOOK)
-    found = read(root, answer.out) if answer.ok else None
-    return found, f"what lies below {root} cannot be listed: {answer.last()}; run deploys/wipe.py again"
-
-
-def _jobs(state: State, host: Host, root: str) -> list[str]:
-    """Detached builds that run there; who cannot be asked has none that its processes would not show."""
-    found = list_jobs(state, host, root)
-    return [] if isinstance(found, str) else [one.label or one.id for one in found if one.state == "running"]
+def _running_jobs(state: State, host: Host, root: str) -> list[str]:
+    """Detached builds that run there; without an answer none: the processes of a build would show."""
+    try:
+        return [job.label or job.id for job in list_jobs(state, host, root) if job.state == "running"]
+    except KeeperError:
+        return []
 
 
 def _busy(at_work: Collection[str]) -> str:
@@ -109,15 +125,15 @@ def _busy(at_work: Collection[str]) -> str:
     return f"{names} is at work there: another run may be building; wait for its end, then run deploys/wipe.py"
 
 
-def _judged(before: Contents, after: Contents, keep: Collection[str], *, idle: bool = False) -> Wiped:
-    kept, stuck, foreign = left(after, keep)
+def _judge(before: Contents, after: Contents, keep: Collection[str], *, idle: bool = False) -> WipeResult:
+    left = remains(after, keep)
     problem = ""
-    if stuck:
+    if left.stuck:
         problem = (
-            f"{_some(stuck)} below {after.root} cannot be removed; a program on the host has it open: end it, then run "
-            "deploys/wipe.py again"
+            f"{_some(left.stuck)} below {after.root} cannot be removed; a program on the host has it open: end it, "
+            "then run deploys/wipe.py again"
         )
-    return Wiped(before, after, tuple(kept), tuple(foreign), tuple(stuck), problem, idle=idle)
+    return WipeResult(before, after, tuple(left.kept), tuple(left.foreign), tuple(left.stuck), problem, idle=idle)
 
 
 def _some(paths: Collection[str]) -> str:

@@ -23,7 +23,12 @@ KEY = paramiko.ECDSAKey.generate()
 
 
 class Server(paramiko.ServerInterface):
-    """Lets everybody in and runs every command with sh."""
+    """Lets everybody in and runs a command with sh, once the client has the reply to its request."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self.replied = threading.Event()
+        send = transport._send_user_message  # type: ignore[attr-defined]
+        transport._send_user_message = lambda message: (send(message), self.replied.set())  # type: ignore[attr-defined]
 
     def check_auth_none(self, username: str) -> int:
         return paramiko.AUTH_SUCCESSFUL
@@ -32,11 +37,13 @@ class Server(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=serve, args=(channel, command.decode()), daemon=True).start()
+        self.replied.clear()
+        threading.Thread(target=serve, args=(channel, command.decode(), self.replied), daemon=True).start()
         return True
 
 
-def serve(served: paramiko.Channel, command: str) -> None:
+def serve(served: paramiko.Channel, command: str, replied: threading.Event) -> None:
+    replied.wait(5)
     with subprocess.Popen(["sh", "-c", command], stdin=-1, stdout=-1, stderr=-1, bufsize=0) as process:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
 
@@ -65,7 +72,7 @@ def transport() -> Iterator[paramiko.Transport]:
     ours, theirs = socket.socketpair()
     server, client = paramiko.Transport(theirs), paramiko.Transport(ours)
     server.add_server_key(KEY)
-    server.start_server(threading.Event(), Server())
+    server.start_server(threading.Event(), Server(server))
     client.connect(username="me")
     client.auth_none("me")
     yield client
@@ -109,14 +116,19 @@ def test_a_command_that_takes_too_long_is_timed_out_with_what_it_wrote(
 ) -> None:
     monkeypatch.setattr(channel, "END_SECONDS", 0.1)
     began = time.monotonic()
-    end, out, _ = run(transport, "echo begun; exec sleep 5", timeout=0.3)
-    assert (end.timed_out, out) == (True, b"begun\n") and time.monotonic() - began < 4
+    end, out, _ = run(transport, "echo begun; exec sleep 9", timeout=1)
+    assert (end.timed_out, out) == (True, b"begun\n") and time.monotonic() - began < 8
 
 
 def test_a_connection_that_breaks_is_lost(transport: paramiko.Transport) -> None:
-    threading.Timer(0.3, transport.sock.close).start()
-    end, out, _ = run(transport, "echo begun; exec sleep 5")
-    assert (end.lost, end.exit_code, out) == (True, None, b"begun\n")
+    pieces: list[bytes] = []
+
+    def cut(data: bytes) -> None:
+        pieces.append(data)
+        transport.sock.close()
+
+    end = run_to_end(transport.open_session(), "echo begun; exec sleep 5", on_stdout=cut, on_stderr=pieces.append)
+    assert (end.lost, end.exit_code, pieces) == (True, None, [b"begun\n"])
 
 
 def test_a_command_that_ends_early_stops_the_writing(transport: paramiko.Transport) -> None:

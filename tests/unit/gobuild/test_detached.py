@@ -1,14 +1,14 @@
-"""Talk with the helper that keeps builds: what it is asked, and answers in pieces over broken connections."""
+"""The protocol of the keeper: requests, and answers in pieces over broken connections."""
 
 from __future__ import annotations
 
 import pytest
 
 from gofallback.gobuild.agent_source import agent_digest, keeper_files
-from gofallback.gobuild.detached import Answer, ProtocolError, job_id, read_list, request
+from gofallback.gobuild.detached import AnswerReader, ProtocolError, job_id, read_list, request
 from gofallback.gobuild.environment import go_environment
 from gofallback.model.builder import Builder
-from gofallback.operations.detached_helper import compiling
+from gofallback.operations.detached_helper import compile_environment
 from tests.unit.gobuild.test_plan import spec
 
 STATUS = (
@@ -28,13 +28,13 @@ LOG = frame("o 1001", "eins\n") + frame("e 1002", "zwei x 3\nh 1\n") + frame("o 
 LAST = frame("x", ENDED)
 
 
-def heard(*pieces: bytes) -> tuple[Answer, dict[str, bytes]]:
+def read_pieces(*pieces: bytes) -> tuple[AnswerReader, dict[str, bytes]]:
     got = {"stdout": b"", "stderr": b""}
 
     def take(stream: str, data: bytes) -> None:
         got[stream] += data
 
-    answer = Answer(take)
+    answer = AnswerReader(take)
     for piece in pieces:
         answer.feed(piece)
     return answer, got
@@ -43,9 +43,9 @@ def heard(*pieces: bytes) -> tuple[Answer, dict[str, bytes]]:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 10_000])
 def test_an_answer_may_come_in_pieces_of_any_size(size: int) -> None:
     whole = FIRST + LOG + LAST
-    answer, got = heard(*(whole[at : at + size] for at in range(0, len(whole), size)))
+    answer, got = read_pieces(*(whole[at : at + size] for at in range(0, len(whole), size)))
     assert got == {"stdout": "eins\ndréi\n".encode(), "stderr": b"zwei x 3\nh 1\n"}
-    assert answer.begun is not None and answer.begun.way == "started" and answer.begun.how == ""
+    assert answer.started is not None and answer.started.way == "started" and answer.started.how == ""
     assert answer.ended is not None
     assert (answer.ended.how, answer.ended.code, answer.ended.seconds) == ("exit", 3221225477, 2.5)
     assert answer.offset == len(LOG)
@@ -58,23 +58,23 @@ def test_wherever_the_connection_breaks_no_byte_is_lost_or_doubled(cut: int) -> 
     def take(stream: str, data: bytes) -> None:
         got[stream] += data
 
-    answer = Answer(take)
+    answer = AnswerReader(take)
     answer.feed(FIRST + LOG[:cut])
-    answer.again()
+    answer.reconnect()
     answer.feed(LOG[answer.offset :] + LAST)
     assert got == {"stdout": "eins\ndréi\n".encode(), "stderr": b"zwei x 3\nh 1\n"}
     assert answer.ended is not None
 
 
 @pytest.mark.parametrize("text", [b"cmd: not found\n", b"o x 3\nabc", b"z 3\nabc", b"A" * 80])
-def test_words_of_another_program_are_no_answer(text: bytes) -> None:
+def test_the_output_of_another_program_is_no_answer(text: bytes) -> None:
     with pytest.raises(ProtocolError):
-        heard(text)
+        read_pieces(text)
 
 
 def test_a_status_without_its_figures_is_no_status() -> None:
     with pytest.raises(ProtocolError):
-        heard(frame("x", "gofallback-job 1\ninstance 1-1\n"))
+        read_pieces(frame("x", "gofallback-job 1\ninstance 1-1\n"))
 
 
 def test_a_job_has_every_part_with_its_length_so_that_no_value_can_pass_for_another() -> None:
@@ -100,13 +100,13 @@ def test_a_list_of_jobs_is_read_and_other_lines_are_left_out() -> None:
         "@job\tcut off",
     ]
     first, second, third = read_list(lines)
-    assert (first.id, first.words(), first.started, first.ended) == ("hello-build-1", "running", 1.5, 0)
+    assert (first.id, first.state_text(), first.started, first.ended) == ("hello-build-1", "running", 1.5, 0)
     assert first.label == "hello v1 linux/amd64"
-    assert (second.words(), second.ended) == ("exit status 1", 2.5)
-    assert "without a word" in third.words()
+    assert (second.state_text(), second.ended) == ("exit status 1", 2.5)
+    assert third.state_text() == "ended without a status (restarted, or killed)"
 
 
-def test_the_helpers_sources_come_with_the_package_without_its_tests() -> None:
+def test_the_keepers_sources_come_with_the_package_without_its_tests() -> None:
     sources = keeper_files()
     assert sources["go.mod"].startswith(b"module gofallback.local/keeper\n")
     assert {"main.go", "host_windows.go", "host_linux.go"} < set(sources)
@@ -117,11 +117,11 @@ def test_the_helpers_sources_come_with_the_package_without_its_tests() -> None:
         assert heavy not in imports
 
 
-def test_the_helper_is_compiled_without_what_others_on_the_builder_must_not_read() -> None:
+def test_the_keeper_is_compiled_without_what_others_on_the_builder_must_not_read() -> None:
     builder = Builder(environment={"HTTPS_PROXY": "http://inside.example.com:3128", "GOPROXY": "x"})
     every = go_environment(spec(), "C:\\gofallback", "C:\\go", "C:\\git\\cmd", builder=builder)
     assert "inside.example" in str(every)
-    given = compiling(every)
+    given = compile_environment(every)
     assert "inside.example" not in str(given) and given["GOPROXY"] == "off"
     needed = ("GOROOT", "GOCACHE", "GOMODCACHE", "GOTMPDIR", "GOPATH", "PATH", "TEMP", "TMP", "GOTOOLCHAIN", "GOENV")
     assert {name: given[name] for name in needed} == {name: every[name] for name in needed}

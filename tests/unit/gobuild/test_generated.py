@@ -136,8 +136,8 @@ def test_what_two_runs_build_to_compare_is_made_in_two_folders_and_what_they_sha
     folders = [job(fresh=True, run=run).temporary(spec()) for run in ("one", "two")]
     shared = [job(run=run).temporary(spec()) for run in ("one", "two")]
     assert len({*folders, *shared}) == 3 and shared[0] == shared[1]
-    kept = job(fresh=True).kept(spec(), "build")
-    assert kept is not None and kept.product.startswith(folders[0])
+    detached = job(fresh=True).detached_job(spec(), "build")
+    assert detached is not None and detached.product.startswith(folders[0])
 
 
 def further(main_tags: list[str], tags: list[str] | None, *, generate: bool = True) -> BuildSpec:

@@ -10,7 +10,7 @@ import pytest
 
 from gofallback import redact as module
 from gofallback.deploys.run.options import parse_options
-from gofallback.operations.gocmd import Command, keep
+from gofallback.operations.gocmd import Command, append_log
 from gofallback.redact import hide, names_secret, redact, redacted, secrets_in
 from tests.unit.services import service
 
@@ -129,7 +129,7 @@ def test_a_password_for_go_is_sent_where_no_manifest_holds_it(environment: dict[
 def test_what_a_build_says_is_kept_without_its_secrets(tmp_path: Path) -> None:
     hide(secrets_in({"builder": {"environment": {"GOPROXY": "https://bob:canary-1@proxy.example.com"}}}))
     command = Command("hello", "go build .", {}, 60, tmp_path / "build.log", "/home/b/g")
-    keep(command, "GET https://proxy.example.com: 403 for bob canary-1", 1.0, None)
+    append_log(command, "GET https://proxy.example.com: 403 for bob canary-1", 1.0, None)
     assert command.log.read_text() == ("$ go build .\nGET https://proxy.example.com: 403 for bob ***\n# ok, 1.0 s\n\n")
 
 

@@ -12,7 +12,7 @@ from gofallback.deploys.run.context import RunContext
 from gofallback.facts.builder import forget
 from gofallback.journal.events import BuilderWiped
 from gofallback.operations.remote import CONNECTION_ERRORS
-from gofallback.operations.wipe import Wiped, wipe
+from gofallback.operations.wipe import WipeResult, wipe
 from gofallback.pyinfra_patches.disconnect import before_disconnect
 
 
@@ -56,7 +56,7 @@ def wipe_after_run(ctx: RunContext, host: Host) -> None:
     before_disconnect(host, wipe_if_used)
 
 
-def _record_listings(ctx: RunContext, host: Host, done: Wiped) -> None:
+def _record_listings(ctx: RunContext, host: Host, done: WipeResult) -> None:
     """The listings as a file of the run, and their sums in the journal."""
     text = f"before, below {ctx.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
     path = ctx.run.home.run(ctx.run.id) / f"wiped-{host.name}.txt"

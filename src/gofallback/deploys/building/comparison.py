@@ -9,13 +9,15 @@ from pyinfra.api.host import Host
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.compare import compare_files
 from gofallback.artifact.manifest import Manifest
+from gofallback.connectors.local import TransferError
 from gofallback.controller.store import Stored
 from gofallback.deploys.building import plan
 from gofallback.deploys.building.attest import sign_twin_attestation
-from gofallback.deploys.run.comparisons import fetch_file, label, record_folder, record_row, save_comparison
+from gofallback.deploys.run.comparisons import label, record_folder, record_row, save_comparison
 from gofallback.deploys.run.context import RunContext
 from gofallback.errors import GofallbackError
 from gofallback.gobuild.result import Built
+from gofallback.operations.remote import fetch_file
 from gofallback.provenance import CHECKSUMS, TWIN, checksums
 
 
@@ -56,9 +58,10 @@ def _explanation(ctx: RunContext, host: Host, theirs: Built, manifest: Manifest,
     stem = f"{spec.binary}-{spec.goos}-{spec.goarch}"
     fetched = folder / f"{stem}.{host.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    problem = fetch_file(host, theirs.path, fetched)
-    if problem:
-        return f"{manifest.builder} and {host.name} built other bytes; why is not known: {problem}"
+    try:
+        fetch_file(host, theirs.path, fetched)
+    except TransferError as error:
+        return f"{manifest.builder} and {host.name} built other bytes; why is not known: {error}"
     found = compare_files(local, fetched, (manifest.builder, host.name))
     save_comparison(ctx.run, spec, found, stem)
     for line in found.lines():

@@ -7,19 +7,20 @@ from functools import partial
 from pathlib import Path
 
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_host
 
 from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.errors import ArtifactError
 from gofallback.artifact.spec import BuildSpec
+from gofallback.connectors.local import TransferError
 from gofallback.deploys.building.untrusted import SAFE_SETTINGS, invalid_fields, is_safe_setting
-from gofallback.deploys.run.comparisons import fetch_file, record_folder
+from gofallback.deploys.run.comparisons import record_folder
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import RefusedError
 from gofallback.git import resolve
 from gofallback.gobuild import plan
 from gofallback.model import Service
+from gofallback.operations.remote import fetch_file
 from gofallback.operations.target.channel import BrokenError, run
 from gofallback.source.model import ResolvedSource
 from gofallback.source.refs import FULL_SHA
@@ -53,12 +54,11 @@ def _hash(ctx: RunContext, host: Host, path: str) -> str | None:
 def _fetched(ctx: RunContext, host: Host, path: str, digest: str) -> BinaryInfo:
     local = record_folder(ctx.run) / f"{Path(path).name}-{digest[:12]}.{host.name}"
     local.parent.mkdir(parents=True, exist_ok=True)
-    with ctx_host.use(host):
-        problem = fetch_file(host, path, local)
-    if problem:
-        raise RefusedError(f"{problem}; nothing was changed")
     try:
+        fetch_file(host, path, local)
         return inspect(local)
+    except TransferError as error:
+        raise RefusedError(f"{error}; nothing was changed") from None
     except ArtifactError as error:
         raise RefusedError(f"{host.name}: {path}: {error}; --data binary=... names the program itself") from None
 

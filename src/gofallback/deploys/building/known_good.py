@@ -12,12 +12,14 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.artifact.compare import compare_files
+from gofallback.connectors.local import TransferError
 from gofallback.deploys.building import plan, production
 from gofallback.deploys.building.production import LiveBinary
-from gofallback.deploys.run.comparisons import fetch_file, label, record_folder, record_row, save_comparison
+from gofallback.deploys.run.comparisons import label, record_folder, record_row, save_comparison
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.disk import file_sha256
 from gofallback.errors import GofallbackError
+from gofallback.operations.remote import fetch_file
 from gofallback.operations.target.channel import BrokenError, run
 
 _EXPLANATION: Key[str] = Key("why two binaries differ")
@@ -62,8 +64,11 @@ def _fetch_built(ctx: RunContext, host: Host, key: str, folder: Path) -> _Side:
     if built is None:
         return _Side(problem=f"{host.name} did not build it (see above)")
     local = folder / key[:16]
-    problem = fetch_file(host, built.path, local)
-    return _Side(problem=problem) if problem else _Side(str(local))
+    try:
+        fetch_file(host, built.path, local)
+    except TransferError as error:
+        return _Side(problem=str(error))
+    return _Side(str(local))
 
 
 def _hash(ctx: RunContext, live: LiveBinary) -> _Side:
@@ -107,14 +112,13 @@ def _explanation(ctx: RunContext, host: Host, live: LiveBinary, built: Path, the
     stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{there[:12]}"
     names, fetched = (host.name, live.host.name), record_folder(ctx.run) / f"{stem}.{live.host.name}"
     fetched.parent.mkdir(parents=True, exist_ok=True)
-    problem = fetch_file(live.host, live.path, fetched)
     try:
-        if problem is None:
-            found = compare_files(built, fetched, names)
-            save_comparison(ctx.run, live.spec, found, stem)
-            for line in found.lines():
-                live.host.log_styled(f"{label(live.spec)}: {line}", fg="red")
-            return found.brief() or "they are the same now: it changed meanwhile; run again"
+        fetch_file(live.host, live.path, fetched)
+        found = compare_files(built, fetched, names)
+        save_comparison(ctx.run, live.spec, found, stem)
+        for line in found.lines():
+            live.host.log_styled(f"{label(live.spec)}: {line}", fg="red")
+        return found.brief() or "they are the same now: it changed meanwhile; run again"
     except (GofallbackError, OSError) as error:
         problem = str(error)
     record_row(ctx.run, live.spec, names, (file_sha256(built), there), [problem])

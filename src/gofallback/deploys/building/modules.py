@@ -71,7 +71,7 @@ def delivery(ctx: RunContext, host: Host, service: Service, source: ResolvedSour
     """
     return Delivery(
         label=f"{service.name} {source.version}",
-        found=downloaded_modules(ctx, host, service, source),
+        modules=downloaded_modules(ctx, host, service, source),
         root=ctx.fleet(host).builder.root,
         scratch=ctx.run.home.run(ctx.run.id) / f"bundles-{host.name}",
     )

@@ -150,7 +150,7 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
                 test=service.build.test if service and first else False,
                 system_root=state.environment.get("SYSTEMROOT", "C:\\Windows"),
                 modules=modules_of(ctx, host, service, source) if service and source else Modules(),
-                again=resend_modules(ctx, host, service, source) if service and source else None,
+                resend_modules=resend_modules(ctx, host, service, source) if service and source else None,
                 cores=state.cores,
                 sysroots=cgo.sysroots_for(ctx, service, specs),
                 packed=cgo.sysroot_cache(ctx),

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pyinfra.api.host import Host
-from pyinfra.context import ctx_host
-
 from gofallback.artifact.compare import Comparison
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.run.state import Run
 from gofallback.journal.events import BuildsCompared
-from gofallback.operations.remote import CONNECTION_ERRORS
 from gofallback.report.rows import ComparisonRow
 
 
@@ -76,13 +72,3 @@ def record_row(
             service=spec.service, platform=spec.platform, builders=names, same=same, reason="; ".join(reasons)
         )
     )
-
-
-def fetch_file(host: Host, path: str, local: Path) -> str | None:
-    """Copy a file from a host; the problem in one line, or None."""
-    try:
-        with ctx_host.use(host):
-            done = host.get_file(path, str(local), print_output=False, print_input=False)
-    except CONNECTION_ERRORS as error:
-        return f"{path} cannot be fetched from {host.name}: {error}"
-    return None if done else f"{path} cannot be fetched from {host.name} (see above)"

@@ -74,7 +74,7 @@ def _end_running_builds(run: Run, *, hung_up: bool) -> None:
         with contextlib.suppress(OSError):
             click.secho(line, fg="red" if bad else "yellow", err=True)
 
-    end_running(report, leave=hung_up or run.options.leave_builds)
+    end_running(report, keep=hung_up or run.options.leave_builds)
 
 
 def finish(ctx: RunContext, json_mode: bool) -> Report | None:
