@@ -1,4 +1,4 @@
-"""The timeline in a terminal: one bar for each wave, and for each host and stage."""
+"""The timeline in a terminal: a bar for each wave, and for each host and stage."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from gofallback.report.model import STAGES, Report, Span, Stage, StageName
 from gofallback.report.rows import Hold, WaveRow
 from gofallback.report.style import HOLD_COLOUR, STAGE_COLOURS, STATUS_COLOURS, WAVE_COLOURS, seconds_text
 
-#: Bars of one stage that are drawn at most; failures first, then the slowest.
+#: Most bars of one stage; failures first, then the slowest hosts.
 MOST_BARS = 12
 _LABEL = 28
 _SECONDS = 13
 _MARKS = {"ok": "", "failed": " failed", "reverted": " reverted", "skipped": " skipped"}
-#: Seconds; a stage that was over sooner had nothing to do on that host.
-MOMENT = 0.005
+#: Seconds; a stage that was shorter had nothing to do on that host.
+_SHORTEST = 0.005
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ _ASCII = _Glyphs("#", "=", ".", "|")
 
 @dataclass(frozen=True)
 class Timeline:
-    """A rich renderable of one report's waves, stages and hosts."""
+    """A rich renderable of a report's waves, stages and hosts."""
 
     report: Report
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One line a bar, as wide as the console."""
+        """A line for each bar, as wide as the console."""
         width = max(10, options.max_width - _LABEL - _SECONDS - 10)
         signs = _ASCII if options.ascii_only else _UNICODE
-        reached = begun(self.report)
+        reached = started_waves(self.report)
         marks = frozenset(int(wave.start / _total(self.report) * width) for wave in reached if wave.start)
         for index, wave in enumerate(reached[:MOST_BARS]):
             yield self._wave(wave, width, signs, marks, first=index == 0)
@@ -64,7 +64,7 @@ class Timeline:
         return line
 
     def _stage(self, stage: Stage, width: int, signs: _Glyphs, marks: frozenset[int]) -> Iterator[Text]:
-        shown, hidden = chosen(stage)
+        shown, hidden = select_spans(stage)
         for index, span in enumerate(shown):
             yield self._bar(stage.name, span, width, signs, marks, first=index == 0)
         if hidden:
@@ -76,7 +76,7 @@ class Timeline:
     ) -> Text:
         line = self._begin(name if first else "", span.host)
         held = hold_of(self.report, name, span)
-        span = switched(span, held)
+        span = before_hold(span, held)
         start, length = scaled(span, self.report.seconds, width)
         colour = STATUS_COLOURS.get(span.status, STAGE_COLOURS[name])
         bars = [(start, length, signs.full, colour)]
@@ -101,7 +101,7 @@ class Timeline:
 def _cells(
     line: Text, bars: list[tuple[int, int, str, str]], width: int, signs: _Glyphs, marks: frozenset[int]
 ) -> None:
-    """Draw bars (start, length, sign, colour) in order of start; a wave's begin shows where no bar is."""
+    """Draw bars (start, length, sign, colour) in order of start; begins of waves show between the bars."""
     place = 0
     for start, length, sign, colour in bars:
         _rest(line, place, start, signs, marks)
@@ -114,13 +114,13 @@ def _rest(line: Text, start: int, end: int, signs: _Glyphs, marks: frozenset[int
     line.append("".join(signs.mark if cell in marks else signs.rest for cell in range(start, end)), style="dim")
 
 
-def begun(report: Report) -> list[WaveRow]:
-    """The waves that began, where there are several: one wave is the whole rollout."""
+def started_waves(report: Report) -> list[WaveRow]:
+    """The waves that began, if there are several: a single wave is the whole rollout."""
     return [wave for wave in report.waves if wave.start is not None] if len(report.waves) > 1 else []
 
 
 def hold_of(report: Report, stage: StageName, span: Span) -> Hold | None:
-    """How long what this stage switched on this host was provisional: from the end of its first service on."""
+    """The time in which a host was provisional in this stage: from its first service to its last."""
     found = [hold for hold in report.holds if hold.host == span.host] if stage == "activate" else []
     if not found:
         return None
@@ -128,15 +128,15 @@ def hold_of(report: Report, stage: StageName, span: Span) -> Hold | None:
     return worst.model_copy(update={"start": min(hold.start for hold in found), "end": max(hold.end for hold in found)})
 
 
-def switched(span: Span, held: Hold | None) -> Span:
-    """The part of a bar before its release was provisional; gates and pauses of later waves count in its stage too."""
+def before_hold(span: Span, held: Hold | None) -> Span:
+    """The part of a bar before its release was provisional: the stage includes gates and pauses of later waves."""
     if held is None or not span.start <= held.start < span.end:
         return span
     return span.model_copy(update={"end": held.start})
 
 
 def hold_colour(held: Hold) -> str:
-    """Pale where it was confirmed, loud where it was not."""
+    """Pale if the release was confirmed, loud if not."""
     if held.ended == "confirmed":
         return HOLD_COLOUR
     return STATUS_COLOURS["failed" if held.ended == "failed" else "reverted"]
@@ -155,25 +155,25 @@ def render(report: Report) -> Timeline:
 
 
 def ordered(report: Report) -> list[Stage]:
-    """The stages that have anything to draw, in the order of the flow; hosts with nothing to do are left out."""
+    """The stages with something to draw, in the order of the flow, without hosts that had nothing to do."""
     drawn = [
         stage.model_copy(
-            update={"spans": [span for span in stage.spans if span.status != "ok" or span.seconds >= MOMENT]}
+            update={"spans": [span for span in stage.spans if span.status != "ok" or span.seconds >= _SHORTEST]}
         )
         for stage in report.stages
     ]
     return sorted((stage for stage in drawn if stage.spans), key=lambda stage: STAGES.index(stage.name))
 
 
-def chosen(stage: Stage) -> tuple[list[Span], list[Span]]:
-    """The spans to draw (in order of start) and those there is no room for."""
+def select_spans(stage: Stage) -> tuple[list[Span], list[Span]]:
+    """The spans to draw (in order of start), and those without room."""
     ranked = sorted(stage.spans, key=lambda span: (span.status == "ok", -span.seconds))
     shown = ranked[:MOST_BARS]
     return sorted(shown, key=lambda span: span.start), ranked[MOST_BARS:]
 
 
 def scaled(span: Span, total: float, width: int) -> tuple[int, int]:
-    """Start and length of a bar in cells; every bar is at least one cell long and inside the width."""
+    """Start and length of a bar in cells: at least one cell, inside the width."""
     total = max(total, span.end, 0.001)
     start = min(int(span.start / total * width), width - 1)
     length = max(1, round(span.end / total * width) - start)
@@ -181,5 +181,5 @@ def scaled(span: Span, total: float, width: int) -> tuple[int, int]:
 
 
 def fit(text: str, cells: int) -> str:
-    """A text cut or filled to so many cells; a cut one ends in ``~``."""
+    """A text cut or filled to a number of cells; a cut text ends in ``~``."""
     return set_cell_size(text, cells - 1) + "~" if cell_len(text) > cells else set_cell_size(text, cells)
