@@ -47,7 +47,7 @@ def register(commands: Commands) -> None:
     approve.add_argument("--reason", default="", metavar="TEXT", help="kept in the approval, the journal, the report")
     approve.add_argument("--signers", default=_RULES.signers, metavar="FILE", help="default: %(default)s")
     approve.add_argument("--folder", default=_RULES.folder, metavar="DIR", help="default: %(default)s")
-    approve.add_argument("--yes", action="store_true", help="do not ask")
+    approve.add_argument("--yes", action="store_true", help="approve without a question")
 
 
 def _hours(text: str) -> int:
@@ -121,7 +121,9 @@ def _details(statement: Statement, release: Release, key: str) -> Table:
 
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        raise ApprovalError("standard input is no terminal, so nobody can confirm; use --yes to approve all the same")
+        raise ApprovalError(
+            "standard input is no terminal, so nobody can confirm; use --yes to approve without a question"
+        )
     try:
         return input("Approve this release? Type yes: ").strip().lower() == "yes"
     except (EOFError, KeyboardInterrupt):

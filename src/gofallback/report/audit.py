@@ -9,7 +9,7 @@ _OVERRIDDEN = {
     "freeze": "rolled out in a freeze",
     "break-glass": "rolled out without the approvals it needs",
     "takeover": "took over another run's lease",
-    "twin": "shipped what no second builder confirmed",
+    "twin": "shipped binaries that no second builder confirmed",
 }
 
 

@@ -43,75 +43,87 @@ class Timeline:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """A line for each bar, as wide as the console."""
         width = max(10, options.max_width - _LABEL - _SECONDS - 10)
-        signs = _ASCII if options.ascii_only else _UNICODE
-        reached = started_waves(self.report)
-        marks = frozenset(int(wave.start / _total(self.report) * width) for wave in reached if wave.start)
-        for index, wave in enumerate(reached[:MOST_BARS]):
-            yield self._wave(wave, width, signs, marks, first=index == 0)
-        if len(reached) > MOST_BARS:
-            yield Text(f"{'':10} and {len(reached) - MOST_BARS} more waves", style="dim")
+        total = max(self.report.seconds, 0.001)
+        waves = started_waves(self.report)
+        marks = frozenset(int(wave.start / total * width) for wave in waves if wave.start)
+        canvas = _Canvas(self.report, width, _ASCII if options.ascii_only else _UNICODE, marks)
+        for index, wave in enumerate(waves[:MOST_BARS]):
+            yield canvas.wave(wave, first=index == 0)
+        if len(waves) > MOST_BARS:
+            yield Text(f"{'':10} and {len(waves) - MOST_BARS} more waves", style="dim")
         for stage in ordered(self.report):
-            yield from self._stage(stage, width, signs, marks)
+            yield from canvas.stage(stage)
 
-    def _wave(self, wave: WaveRow, width: int, signs: _Glyphs, marks: frozenset[int], *, first: bool) -> Text:
+
+@dataclass(frozen=True)
+class _Canvas:
+    """Draws the lines of one timeline."""
+
+    report: Report
+    width: int
+    """Cells of a line's bars."""
+    glyphs: _Glyphs
+    marks: frozenset[int]
+    """Cells in which a wave begins."""
+
+    def wave(self, wave: WaveRow, *, first: bool) -> Text:
         start, end = wave.start or 0.0, wave.end or wave.start or 0.0
-        line = self._begin("waves" if first else "", wave.name)
-        at, length = scaled(Span(host="", start=start, end=end), self.report.seconds, width)
-        _cells(line, [(at, length, signs.full, WAVE_COLOURS[wave.state])], width, signs, marks)
+        line = _label("waves" if first else "", wave.name)
+        at, length = self._scaled(start, end)
+        self._bars(line, [(at, length, self.glyphs.full, WAVE_COLOURS[wave.state])])
         line.append(f"{seconds_text(end - start):>{_SECONDS - 1}}")
         if wave.state != "passed":
             line.append(f" {wave.state}", style=WAVE_COLOURS[wave.state])
         return line
 
-    def _stage(self, stage: Stage, width: int, signs: _Glyphs, marks: frozenset[int]) -> Iterator[Text]:
+    def stage(self, stage: Stage) -> Iterator[Text]:
         shown, hidden = select_spans(stage)
         for index, span in enumerate(shown):
-            yield self._bar(stage.name, span, width, signs, marks, first=index == 0)
+            yield self._host(stage.name, span, first=index == 0)
         if hidden:
             slowest = max(span.seconds for span in hidden)
             yield Text(f"{'':10} and {len(hidden)} more hosts, up to {seconds_text(slowest)}", style="dim")
 
-    def _bar(
-        self, name: StageName, span: Span, width: int, signs: _Glyphs, marks: frozenset[int], *, first: bool
-    ) -> Text:
-        line = self._begin(name if first else "", span.host)
+    def _host(self, name: StageName, span: Span, *, first: bool) -> Text:
+        line = _label(name if first else "", span.host)
         held = hold_of(self.report, name, span)
         span = before_hold(span, held)
-        start, length = scaled(span, self.report.seconds, width)
-        colour = STATUS_COLOURS.get(span.status, STAGE_COLOURS[name])
-        bars = [(start, length, signs.full, colour)]
+        start, length = self._scaled(span.start, span.end)
+        bars = [(start, length, self.glyphs.full, STATUS_COLOURS.get(span.status, STAGE_COLOURS[name]))]
         if held is not None:
-            at, to = scaled(Span(host="", start=held.start, end=held.end), self.report.seconds, width)
-            at, end = max(at, start + length), at + to
-            bars += [(at, end - at, signs.hold, hold_colour(held))] if end > at else []
-        _cells(line, bars, width, signs, marks)
+            at, held_length = self._scaled(held.start, held.end)
+            end = at + held_length
+            at = max(at, start + length)
+            bars += [(at, end - at, self.glyphs.hold, hold_colour(held))] if end > at else []
+        self._bars(line, bars)
         line.append(f"{seconds_text(span.seconds):>{_SECONDS - 1}}")
         line.append(_MARKS[span.status], style=STATUS_COLOURS.get(span.status, ""))
         if held is not None and held.ended == "open":
             line.append(" open", style=STATUS_COLOURS["reverted"])
         return line
 
-    def _begin(self, name: str, label: str) -> Text:
-        line = Text(no_wrap=True, overflow="ellipsis")
-        line.append(f"{name:10} ", style="bold")
-        line.append(fit(label, _LABEL - 12) + " ")
-        return line
+    def _scaled(self, start: float, end: float) -> tuple[int, int]:
+        return scaled(Span(host="", start=start, end=end), self.report.seconds, self.width)
+
+    def _bars(self, line: Text, bars: list[tuple[int, int, str, str]]) -> None:
+        """Append bars (start, length, glyph, colour) in order of start; begins of waves show between the bars."""
+        end = 0
+        for start, length, glyph, colour in bars:
+            self._gap(line, end, start)
+            line.append(glyph * length, style=colour)
+            end = start + length
+        self._gap(line, end, self.width)
+
+    def _gap(self, line: Text, start: int, end: int) -> None:
+        glyphs = (self.glyphs.mark if cell in self.marks else self.glyphs.rest for cell in range(start, end))
+        line.append("".join(glyphs), style="dim")
 
 
-def _cells(
-    line: Text, bars: list[tuple[int, int, str, str]], width: int, signs: _Glyphs, marks: frozenset[int]
-) -> None:
-    """Draw bars (start, length, sign, colour) in order of start; begins of waves show between the bars."""
-    place = 0
-    for start, length, sign, colour in bars:
-        _rest(line, place, start, signs, marks)
-        line.append(sign * length, style=colour)
-        place = start + length
-    _rest(line, place, width, signs, marks)
-
-
-def _rest(line: Text, start: int, end: int, signs: _Glyphs, marks: frozenset[int]) -> None:
-    line.append("".join(signs.mark if cell in marks else signs.rest for cell in range(start, end)), style="dim")
+def _label(name: str, label: str) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{name:10} ", style="bold")
+    line.append(fit(label, _LABEL - 12) + " ")
+    return line
 
 
 def started_waves(report: Report) -> list[WaveRow]:
@@ -143,10 +155,6 @@ def hold_colour(held: Hold) -> str:
 
 
 _ENDS = ("failed", "reverted", "open", "confirmed")
-
-
-def _total(report: Report) -> float:
-    return max(report.seconds, 0.001)
 
 
 def render(report: Report) -> Timeline:
