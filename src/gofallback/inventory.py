@@ -1,4 +1,4 @@
-"""For inventories and group data: load the services' YAML files, with errors that pyinfra prints as one line."""
+"""Loads the services' YAML files for inventories and group data; pyinfra prints its errors as one line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gofallback.pyinfra_patches.refusal import refusal
 
 
 def services(folder: Path | str) -> list[dict[str, Any]]:
-    """Plain data of every ``*.yml`` in a folder: one file, one service.
+    """Plain data of every YAML file in a folder: one file, one service.
 
     Raises:
-        InventoryError: a file that is no YAML, or two that say the same; one line with file and line.
+        InventoryError: a file is no YAML, or two have the same service; one line with file and line number.
     """
     try:
         return load_services(Path(folder))

@@ -71,7 +71,7 @@ def release_of(
     if len(commits) > 1:
         both = " and ".join(sorted(commit[:12] for commit in commits))
         raise ApprovalError(
-            f"{service} {version}: its artifacts are of several commits ({both}), a tag was moved; build it anew"
+            f"{service} {version}: its artifacts are of several commits ({both}), a tag was moved; build it again"
         )
     newest: dict[tuple[str, str], Manifest] = {}
     for one in by_key.values():

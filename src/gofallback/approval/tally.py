@@ -95,7 +95,7 @@ class ApprovalPolicy:
                 "approvals; list in it who may approve there (docs/approvals.md)"
             ) from None
         if not found:
-            raise ApprovalError(f"{self.rules.signers}: names nobody who may approve; see docs/approvals.md")
+            raise ApprovalError(f"{self.rules.signers}: has no one who may approve; see docs/approvals.md")
         return found
 
     def folder(self, service: str, version: str) -> Path:

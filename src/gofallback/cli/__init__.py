@@ -1,4 +1,4 @@
-"""The ``gofallback`` command: what there is to do without pyinfra.
+"""The ``gofallback`` command: everything but the deploys, which pyinfra runs.
 
 One module a command, with a ``register`` function that `main` calls; `command` has what the commands share. May import
 everything but ``deploys`` and ``operations``. A new command: one module here, one name in ``main._COMMANDS``; a test

@@ -15,7 +15,7 @@ from gofallback.approval.digest import ApprovalError, Release, release_of
 from gofallback.approval.sign import choose_key, sign, write_approval
 from gofallback.approval.statement import LONGEST_REASON, Statement, path_part, time_text
 from gofallback.approval.tally import ApprovalPolicy
-from gofallback.cli.command import SERVICE_HELP, VERSION_HELP, add_command, artifact_store, facts, newest_versions
+from gofallback.cli.command import add_command, add_version, artifact_store, facts, newest_versions
 from gofallback.controller.store import ArtifactStore
 from gofallback.gobuild.plan import AGENT
 from gofallback.model.approval import Approval
@@ -38,16 +38,15 @@ def register(commands: Commands) -> None:
         "Shows the release, asks for a yes, signs with your SSH key, and writes the approval into the project, to be "
         "committed. Run it in the project's folder. See docs/approvals.md.",
     )
-    approve.add_argument("version", metavar="VERSION", help=VERSION_HELP)
+    add_version(approve)
     approve.add_argument("--environment", required=True, metavar="NAME", help="`environment` of the group data")
-    approve.add_argument("--service", metavar="NAME", help=SERVICE_HELP)
     approve.add_argument("--key", type=Path, metavar="FILE", help="default: yours in allowed_signers (agent, ~/.ssh)")
     approve.add_argument("--as", dest="principal", metavar="PRINCIPAL", help="default: the key's in allowed_signers")
     approve.add_argument("--valid", type=_hours, default=_RULES.validity, metavar="HOURS", help="default: %(default)s")
     approve.add_argument("--reason", default="", metavar="TEXT", help="kept in the approval, the journal, the report")
     approve.add_argument("--signers", default=_RULES.signers, metavar="FILE", help="default: %(default)s")
     approve.add_argument("--folder", default=_RULES.folder, metavar="DIR", help="default: %(default)s")
-    approve.add_argument("--yes", action="store_true", help="do not ask")
+    approve.add_argument("--yes", action="store_true", help="approve without a question")
 
 
 def _hours(text: str) -> int:
@@ -121,7 +120,9 @@ def _details(statement: Statement, release: Release, key: str) -> Table:
 
 def _confirmed() -> bool:
     if not sys.stdin.isatty():
-        raise ApprovalError("standard input is no terminal, so nobody can confirm; use --yes to approve all the same")
+        raise ApprovalError(
+            "standard input is no terminal, so nobody can confirm; use --yes to approve without a question"
+        )
     try:
         return input("Approve this release? Type yes: ").strip().lower() == "yes"
     except (EOFError, KeyboardInterrupt):

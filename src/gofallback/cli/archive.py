@@ -10,14 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.cli.command import (
-    SERVICE_HELP,
-    VERSION_HELP,
-    add_command,
-    artifact_store,
-    exit_statuses,
-    print_json,
-)
+from gofallback.cli.command import add_command, add_version, artifact_store, exit_statuses, print_json
 from gofallback.controller.paths import Home
 from gofallback.model import Service, parse_fleet
 from gofallback.model.load import load_services
@@ -44,9 +37,8 @@ def register(commands: Commands) -> None:
         "group_data/services/ says. Equal artifacts give equal bytes. See docs/binaries-and-files.md.",
         exit_statuses("everything is in the folder", "it is not (one line says why)"),
     )
-    command.add_argument("version", metavar="VERSION", help=VERSION_HELP)
+    add_version(command)
     command.add_argument("--to", required=True, type=Path, metavar="DIR", help="the folder; made when missing")
-    command.add_argument("--service", metavar="NAME", help=SERVICE_HELP)
     command.add_argument("--json", action="store_true", help="print JSON")
 
 

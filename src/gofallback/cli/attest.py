@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems
-from gofallback.cli.command import VERSION_HELP, CliError, add_command, artifact_store, newest_versions
+from gofallback.cli.command import CliError, add_command, add_version, artifact_store, newest_versions
 from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST, ArtifactStore, Stored
 from gofallback.provenance import CHECKSUMS, PROVENANCE, TWIN, ProvenanceError, checksums, twin
@@ -33,8 +33,7 @@ def register(commands: Commands) -> None:
         "sbom.json and checksums.txt beside it. Such provenance has `attestedAfterwards`, but no run and no "
         "repository. See docs/provenance.md.",
     )
-    attest.add_argument("version", metavar="VERSION", help=VERSION_HELP)
-    attest.add_argument("--service", metavar="NAME", help="default: every one that has this version")
+    add_version(attest, "default: every one that has this version")
     attest.add_argument("--again", action="store_true", help="also artifacts with provenance, with the current key")
 
 

@@ -18,10 +18,6 @@ from gofallback.errors import GofallbackError
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-#: The first argument of most commands.
-VERSION_HELP = "a version of the artifact store, such as v1.2.3"
-SERVICE_HELP = "default: the only one that has this version"
-
 
 class CliError(GofallbackError):
     """A command that cannot be carried out; one line."""
@@ -40,22 +36,27 @@ def add_command(
     description: str | None = None,
     epilog: str | None = None,
 ) -> argparse.ArgumentParser:
-    """Add a command.
+    """Add a command; returns its parser, for its arguments.
 
     Args:
-        commands: the commands of a parser.
-        name: the word on the command line.
-        run: carries it out; returns the exit status.
+        commands: the commands of the parser above.
+        name: of the command.
+        run: returns the exit status.
         summary: its line in the list of commands.
         description: the text of its help.
-        epilog: exit statuses; default: those of `exit_statuses`.
-
-    Returns:
-        The command's parser, for its arguments.
+        epilog: default: `exit_statuses`.
     """
     command = commands.add_parser(name, help=summary, description=description, epilog=epilog or exit_statuses())
     command.set_defaults(run=run)
     return command
+
+
+def add_version(
+    command: argparse.ArgumentParser, services: str = "default: the only one that has this version"
+) -> None:
+    """Add the arguments that name a version of the artifact store."""
+    command.add_argument("version", metavar="VERSION", help="a version of the artifact store, such as v1.2.3")
+    command.add_argument("--service", metavar="NAME", help=services)
 
 
 def print_error(text: str) -> None:

@@ -1,4 +1,4 @@
-"""``gofallback``: what there is to do without pyinfra.
+"""``gofallback``: everything but the deploys.
 
 Exit status: 0 all is well; 1 a problem was found or something cannot be read (a line on standard error says which);
 2 the command line is wrong.
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="gofallback", description="What there is to do without pyinfra.", epilog=exit_statuses()
+        prog="gofallback", description="Everything but the deploys, which pyinfra runs.", epilog=exit_statuses()
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version() or 'of an unknown version'}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -34,5 +34,5 @@ def _stop(given: argparse.Namespace) -> int:
 
 def _answer(run: str | None, answer: Answer) -> int:
     question = answer_gate(Home.default().runs, run, answer, user_at_host())
-    print(f"{question.run}: {answer} (it asked at {question.since}: {question.question})")
+    print(f"{question.run}: {answer} (question of {question.since}: {question.question})")
     return 0

@@ -27,8 +27,8 @@ def register(commands: Commands) -> None:
 def _pins(given: argparse.Namespace) -> int:
     """One pin a version, system and architecture.
 
-    Git for Windows publishes no file beside its archives: its figures stand in the notes of each release, and are
-    copied from there by hand.
+    Git for Windows publishes no file beside its archives: its figures are in the notes of each release; copy
+    them from there.
     """
     pins: list[ToolchainPin] = []
     failed = False

@@ -16,15 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 from rich.text import Text
 
-from gofallback.cli.command import (
-    SERVICE_HELP,
-    VERSION_HELP,
-    add_command,
-    artifact_store,
-    exit_statuses,
-    print_error,
-    print_json,
-)
+from gofallback.cli.command import add_command, add_version, artifact_store, exit_statuses, print_error, print_json
 from gofallback.model.fleet import parse_publish
 from gofallback.model.publish import Publish, PublishStore
 from gofallback.publish.errors import PublishError, one_line
@@ -52,8 +44,7 @@ def register(commands: Commands) -> None:
         "docs/publishing.md.",
         exit_statuses("everything is in the store", "it is not (one line says why)"),
     )
-    command.add_argument("version", metavar="VERSION", help=VERSION_HELP)
-    command.add_argument("--service", metavar="NAME", help=SERVICE_HELP)
+    add_version(command)
     command.add_argument(
         "--to",
         metavar="URL|NAME",

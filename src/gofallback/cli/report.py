@@ -1,4 +1,4 @@
-"""``gofallback report``: what a run did."""
+"""``gofallback report``: the table and the timeline of a run."""
 
 from __future__ import annotations
 

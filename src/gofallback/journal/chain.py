@@ -21,27 +21,30 @@ _TAIL = len(_MARK) + 64 + len(b'"}')
 RESERVED = frozenset({"prev", "seq", "at", "run", "event", "hash"})
 
 
-def seal(
-    prev: str,
-    seq: int,
-    at: datetime,
-    run: str,
-    event: str,
-    host: str | None,
-    service: str | None,
-    data: Mapping[str, Any],
-) -> tuple[bytes, str]:
+@dataclass(frozen=True)
+class Draft:
+    """The content of a line."""
+
+    at: datetime
+    """Aware."""
+    event: str
+    """Its name in docs/journal.md."""
+    host: str | None
+    """The host it is about, or None."""
+    service: str | None
+    """The service it is about, or None."""
+    data: Mapping[str, Any]
+    """The event's own keys, none of ``RESERVED``; values that JSON has no type for become text."""
+
+
+def seal(prev: str, seq: int, run: str, draft: Draft) -> tuple[bytes, str]:
     """One line of a journal.
 
     Args:
         prev: hash of the line before; ``ZERO`` for the first.
         seq: its number, from 1.
-        at: its time, aware.
         run: id of the run that writes it.
-        event: one of the events of docs/journal.md.
-        host: the host it is about, or None.
-        service: the service it is about, or None.
-        data: the event's own keys, none of ``RESERVED``; values that JSON has no type for become text.
+        draft: its content.
 
     Returns:
         The line with its newline, and its hash.
@@ -49,12 +52,12 @@ def seal(
     Raises:
         ValueError: data with a key of ``RESERVED``.
     """
-    if taken := RESERVED & data.keys():
+    if taken := RESERVED & draft.data.keys():
         raise ValueError(f"{', '.join(sorted(taken))}: is a key of the chain itself; an event cannot use it")
-    head = {"prev": prev, "seq": seq, "at": stamp(at), "run": run, "event": event}
-    about = {key: value for key, value in (("host", host), ("service", service)) if value is not None}
+    head = {"prev": prev, "seq": seq, "at": stamp(draft.at), "run": run, "event": draft.event}
+    about = {key: value for key, value in (("host", draft.host), ("service", draft.service)) if value is not None}
     # A lone surrogate (a file name that is not UTF-8) has no UTF-8 form: it becomes "?".
-    text = json.dumps({**head, **about, **data}, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = json.dumps({**head, **about, **draft.data}, ensure_ascii=False, separators=(",", ":"), default=str)
     content = text[:-1].encode("utf-8", "replace")
     digest = hashlib.sha256(content).hexdigest()
     return content + _MARK + digest.encode() + b'"}\n', digest

@@ -6,14 +6,14 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gofallback.errors import GofallbackError
-from gofallback.journal.chain import ZERO, parse, seal, split
+from gofallback.journal.chain import ZERO, Draft, parse, seal, split
 from gofallback.redact import redacted
 
 #: Events written through to the disk, to survive a power cut. The others follow with the next of these.
@@ -33,15 +33,6 @@ class Head:
     run: str
     lines: int
     hash: str
-
-
-@dataclass(frozen=True)
-class _Draft:
-    at: datetime
-    event: str
-    host: str | None
-    service: str | None
-    data: Mapping[str, Any]
 
 
 def _now() -> datetime:
@@ -75,7 +66,7 @@ class Journal:
         self._log = log
         self._now = now
         self._lock = threading.RLock()
-        self._waiting: list[_Draft] = []
+        self._waiting: list[Draft] = []
         self._size = self._seq = self._count = 0
         self._head = ZERO
         self._started = self._warned = False
@@ -118,7 +109,7 @@ class Journal:
         if not self._started and self._previous is not None:
             data = {**data, "previous_run": self._previous.run, "previous_head": self._previous.hash}
         with self._lock:
-            self._waiting.append(_Draft(self._now(), event, host, service, redacted(data)))
+            self._waiting.append(Draft(self._now(), event, host, service, redacted(data)))
             problem = self._flush(self.path, durable=event in DURABLE)
             warned, self._warned = self._warned, self._warned or problem is not None
         if problem and self._log and not warned:
@@ -158,13 +149,13 @@ class Journal:
             content = b"\n"  # a crash cut the last line: it stays as it is, and verify names it
         for draft in self._waiting:
             seq += 1
-            line, head = seal(head, seq, draft.at, self.run_id, draft.event, draft.host, draft.service, draft.data)
+            line, head = seal(head, seq, self.run_id, draft)
             content += line
         written = 0
         try:
             written = os.write(descriptor, content)
             if written < len(content):
-                raise OSError(28, "No space left on device")  # ENOSPC: a short write is what a full disk does
+                raise OSError(28, "No space left on device")  # ENOSPC: a full disk ends in a short write
         except OSError:
             if written:
                 os.ftruncate(descriptor, self._size)  # our own half line, which no one has read: the lock is held

@@ -110,7 +110,7 @@ class Builder(Strict):
         description="a build survives a lost connection and is followed again (docs/detached-builds.md); false: it "
         "ends with the connection",
     )
-    wipe: Wipe = Field(default=Wipe(), description="what stays on it after the work (docs/wipe.md)")
+    wipe: Wipe = Field(default=Wipe(), description="the data that stays on it after its work (docs/wipe.md)")
 
     @field_validator("environment")
     @classmethod

@@ -33,7 +33,7 @@ class Fleet(Strict):
 
     environment: str = Field(default="default", description="name of the environment, for leases and reports")
     services: dict[str, Service]
-    toolchain: Toolchain | None = Field(default=None, description="what builders get; needed where something is built")
+    toolchain: Toolchain | None = Field(default=None, description="toolchains of builders; required to build")
     builder: Builder = Field(default=Builder(), description="this host as a builder")
     target: Target = Field(default=Target(), description="this host as a target")
     rollout: Rollout = Field(default=Rollout(), description="how a release goes over the targets")
@@ -46,7 +46,7 @@ class Fleet(Strict):
     publish: Publish | None = Field(
         default=None, description="where `gofallback publish` sends artifacts (docs/publishing.md); default: nowhere"
     )
-    trust: Trust = Field(default=Trust(), description="what has to be proven about a binary before it is shipped")
+    trust: Trust = Field(default=Trust(), description="the proof a binary needs before it is shipped")
     vulnerabilities: Vulnerabilities | None = Field(
         default=None,
         description="the scan for known vulnerabilities before a binary is released (docs/vulnerabilities.md); "
@@ -86,7 +86,7 @@ class FleetParser:
             service = self._service(name, merge(values, overrides.get(name, {})), overrides, lines)
             if service:
                 services[name] = service
-        # A part that is null is left out; an environment without a name is an error.
+        # A part that is null counts as missing; an environment that is null is an error.
         rest = {key: data[key] for key in _REST if key in data and (data[key] is not None or key == "environment")}
         fleet = _validate(Fleet, {"services": services, **rest}, [], lines)
         if lines or fleet is None:
@@ -96,7 +96,7 @@ class FleetParser:
         return fleet
 
     def _service(self, name: str, raw: Any, overrides: Mapping[str, Any], lines: list[str]) -> Service | None:
-        key = repr(raw)  # tells 1, True and "1" apart, as the models do
+        key = repr(raw)  # distinguishes 1, True and "1", as the models do
         found = self._services.get(key) or _validate(Service, raw, ["services", name], lines, overrides)
         if found:
             self._services[key] = found

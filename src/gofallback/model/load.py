@@ -16,7 +16,7 @@ LARGEST = 1_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, but a key given twice is an error (YAML 1.2, 3.2.1.3); PyYAML silently keeps the last one."""
+    """The safe loader, but a key given twice is an error (YAML 1.2, 3.2.1.3); PyYAML keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[Hashable, int] = {}

@@ -1,25 +1,28 @@
-"""Who ran it, why, who approved it, and which rules were set aside: the same lines in every form of the report."""
+"""Person, reason, approvals and overridden rules of a run: the same lines in every form of the report."""
 
 from __future__ import annotations
 
 from gofallback.report.model import Report
 from gofallback.report.rows import ApprovalRow, Identity
 
-_SET_ASIDE = {
+_OVERRIDDEN = {
     "freeze": "rolled out in a freeze",
     "break-glass": "rolled out without the approvals it needs",
     "takeover": "took over another run's lease",
-    "twin": "shipped what no second builder confirmed",
+    "twin": "shipped binaries that no second builder confirmed",
 }
 
 
+_MOST_KEYS = 4
+
+
 def lines(report: Report) -> list[tuple[str, str]]:
-    """Pairs of a label and a text, for a list."""
-    found = [("by", _who(report.identity) if report.identity else report.who)]
+    """Pairs of label and text, for a list."""
+    found = [("by", _person(report.identity) if report.identity else report.who)]
     if report.identity:
-        found += [("key", key) for key in report.identity.keys[:_MOST]]
-        if len(report.identity.keys) > _MOST:
-            found.append(("key", f"and {len(report.identity.keys) - _MOST} more, see report.json"))
+        found += [("key", key) for key in report.identity.keys[:_MOST_KEYS]]
+        if len(report.identity.keys) > _MOST_KEYS:
+            found.append(("key", f"and {len(report.identity.keys) - _MOST_KEYS} more, see report.json"))
         found += [("data", _data(report.identity))] if report.identity.commit else []
     if report.why:
         found.append(("because", report.why))
@@ -29,20 +32,17 @@ def lines(report: Report) -> list[tuple[str, str]]:
     return found
 
 
-_MOST = 4
-
-
 def overrides(report: Report) -> list[str]:
-    """One loud line for each rule that was set aside."""
+    """One loud line for each overridden rule."""
     return [
-        f"OVERRIDE: {_SET_ASIDE.get(row.kind, row.kind)}"
+        f"OVERRIDE: {_OVERRIDDEN.get(row.kind, row.kind)}"
         + (f" ({row.what})" if row.what else "")
         + f", because: {row.why or 'no reason was given'}"
         for row in report.overrides
     ]
 
 
-def _who(one: Identity) -> str:
+def _person(one: Identity) -> str:
     sudo = f" by sudo from {one.sudo_user}" if one.sudo_user and one.sudo_user != one.user else ""
     return f"{one.user} (uid {one.uid}){sudo} on {one.host}, process {one.pid}"
 

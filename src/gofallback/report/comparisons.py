@@ -1,4 +1,4 @@
-"""Builds that were compared, the same rows and words in every form of the report."""
+"""Compared builds: the same rows and lines in every form of the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEAD = ("service", "version", "platform", "built on", "compared with", "sha256",
 
 
 def rows(report: Report) -> list[tuple[str, ...]]:
-    """Cells of a table; those that a builder's build is compared with alike are one row."""
+    """Cells of a table; equal comparisons of one build with several others are one row."""
     alike: dict[tuple[str, ...], list[ComparisonRow]] = {}
     for row in report.comparisons:
         key = (row.service, row.version, row.platform, row.names[0], *row.sha256)
@@ -27,7 +27,7 @@ def rows(report: Report) -> list[tuple[str, ...]]:
 
 
 def reasons(report: Report) -> list[str]:
-    """Why bytes differ: one line a reason, said once for all it holds for."""
+    """Reasons for other bytes: one line each, with all the builds it is true for."""
     alike: dict[tuple[str, ...], list[ComparisonRow]] = {}
     for row in report.comparisons:
         if not row.same:
@@ -38,17 +38,17 @@ def reasons(report: Report) -> list[str]:
         whole = f" (all of it: {first.file} in the run's folder)" if first.file else ""
         what = f"{first.service} {first.platform}, {first.names[0]} and {some([one.names[1] for one in found])}"
         lines += [f"{what}: {why}" for why in first.why[:-1]]
-        lines.append(f"{what}: {first.why[-1] if first.why else 'other bytes, and nobody could tell why'}{whole}")
+        lines.append(f"{what}: {first.why[-1] if first.why else 'other bytes, for an unknown reason'}{whole}")
     return lines
 
 
 def verdict(report: Report) -> str | None:
-    """Whether the builder can replace the one that built what runs in production; None: nobody asked."""
+    """Whether the builder can replace the one that built the programs in production; None: not requested."""
     if report.faithful is None:
         return None
     builder = report.comparisons[0].names[0] if report.comparisons else "this builder"
-    said = "yes" if report.faithful else "no"
+    answer = "yes" if report.faithful else "no"
     if report.faithful and report.uncompared:
-        said = f"yes for {report.compared} of {report.compared + len(report.uncompared)}"
-    left = f"; not compared: {some(report.uncompared)}" if report.uncompared else ""
-    return f"{builder} is a faithful replacement: {said}{left}"
+        answer = f"yes for {report.compared} of {report.compared + len(report.uncompared)}"
+    rest = f"; not compared: {some(report.uncompared)}" if report.uncompared else ""
+    return f"{builder} is a faithful replacement: {answer}{rest}"

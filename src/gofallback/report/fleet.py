@@ -1,4 +1,4 @@
-"""What runs where: the rows of ``status``, and their table. Pure."""
+"""The rows of ``status``: releases on targets, freezes, approvals; and their table. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COLOURS: dict[Condition, str] = {
 
 
 class StatusRow(Strict):
-    """One service on one target, as the target says it is."""
+    """One service on one target, as the target reports it."""
 
     host: str
     service: str
@@ -31,27 +31,27 @@ class StatusRow(Strict):
     version: str | None = None
     commit: str | None = None
     sha256: str | None = None
-    """Of the program that is live, computed from its bytes."""
+    """Of the live binary, computed from its bytes."""
     further: dict[str, str] = Field(default_factory=dict)
-    """SHA-256 of the live release's further binaries by name, computed from their bytes."""
+    """SHA-256 of the live release's other binaries by name, computed from their bytes."""
     since: str | None = None
     """When the unit became active; RFC 3339, UTC."""
     restarts: int = 0
-    """Restarts by systemd since then."""
+    """Restarts by systemd since `since`."""
     reason: str = ""
-    """What the health check says, or why there is none."""
+    """The result of the health check, or why there is none."""
     drift: list[str] = Field(default_factory=list)
-    """How the unit files on the host differ from the live release's, and from what group data would render now."""
+    """Differences of the unit files on the host from those of the live release, and from group data."""
     last_good: str | None = None
     bad: list[str] = Field(default_factory=list)
-    """Releases that failed here."""
+    """Releases that failed on this target."""
     leased_to: str | None = None
     unfinished: str | None = None
-    """Id of the run that switched this target and has not confirmed it."""
+    """Id of the run that switched this target and has not confirmed the release."""
     standing: str = ""
-    """What the target itself keeps of the last run: intended, provisional, confirmed, reverted or failed."""
+    """State in the target's record of the last run: intended, provisional, confirmed, reverted or failed."""
     goes_back_at: str | None = None
-    """When a provisional release goes back unless its run is heard of; the target's clock, RFC 3339."""
+    """When a provisional release goes back unless the run renews its lease; the target's clock, RFC 3339."""
 
 
 class FreezeRow(Strict):
@@ -66,41 +66,40 @@ class FreezeRow(Strict):
 
 
 class ApprovalRow(Strict):
-    """How one version stands in one environment that demands approvals."""
+    """The approvals of one version in one environment that requires them."""
 
     environment: str
     service: str
     version: str
     digest: str | None = None
-    """Of what would be approved; None: that cannot be told."""
+    """Of the release to approve; None: not known."""
     required: int
     by: list[str] = Field(default_factory=list)
-    """Whose approvals count."""
+    """Principals whose approvals count."""
     expires: str | None = None
-    """When the first of them ends; RFC 3339, UTC."""
+    """When the first of these approvals ends; RFC 3339, UTC."""
     could_sign: list[str] = Field(default_factory=list)
     refused: list[str] = Field(default_factory=list)
     """A line for each approval that does not count."""
     trouble: str = ""
-    """Why they cannot be counted."""
+    """Why the approvals cannot be counted."""
     text: str = ""
 
 
 def rules_lines(freezes: Sequence[FreezeRow], approvals: Sequence[ApprovalRow]) -> list[Text]:
-    """What freeze windows and approvals let through now, below the table."""
+    """Lines below the table: active freezes, and approvals."""
     lines = [Text(f"{row.environment} is frozen: {row.text}", style="yellow") for row in freezes]
     for row in approvals:
         enough = not row.trouble and len(row.by) >= row.required
-        said = row.trouble or row.text
         until = f", until {row.expires}" if enough else ""
         head = f"{row.service} {row.version} for {row.environment}: "
-        lines.append(Text(f"{head}{said}{until}", style="green" if enough else "yellow"))
+        lines.append(Text(f"{head}{row.trouble or row.text}{until}", style="green" if enough else "yellow"))
         lines += [Text(f"    does not count: {line}") for line in row.refused]
     return lines
 
 
 def version_lines(rows: Sequence[StatusRow]) -> list[Text]:
-    """Which targets run what, for every service that has more than one version on the fleet; and how runs are ended."""
+    """A line for every service with several versions on the fleet, and one for every unfinished run."""
     lines = []
     for service in dict.fromkeys(row.service for row in rows if row.version or row.release):
         on: dict[str, list[str]] = {}
@@ -108,8 +107,8 @@ def version_lines(rows: Sequence[StatusRow]) -> list[Text]:
             if row.service == service:
                 on.setdefault(row.version or row.release or "nothing", []).append(row.host)
         if len(on) > 1:
-            said = "; ".join(f"{version} on {', '.join(hosts)}" for version, hosts in on.items())
-            lines.append(Text(f"{service} is not on one version: {said}", style="yellow"))
+            versions = "; ".join(f"{version} on {', '.join(hosts)}" for version, hosts in on.items())
+            lines.append(Text(f"{service} is not on one version: {versions}", style="yellow"))
     for run in dict.fromkeys(row.unfinished for row in rows if row.unfinished):
         lines.append(
             Text(
@@ -120,7 +119,7 @@ def version_lines(rows: Sequence[StatusRow]) -> list[Text]:
 
 
 def status_table(rows: list[StatusRow]) -> Table:
-    """One line a target and service; what is wrong stands below its line."""
+    """One row for each target and service."""
     table = Table(header_style="bold")
     for column in ("target", "service", "release", "since (UTC)", "condition", "notes"):
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: no network, no script."""
+"""The report as one self-contained HTML file: no network, no script."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from gofallback.report.style import (
     verdict_words,
 )
 from gofallback.report.table import runs_now
-from gofallback.report.timeline import begun, hold_colour, hold_of, ordered, switched
+from gofallback.report.timeline import before_hold, hold_colour, hold_of, ordered, started_waves
 
 # Pixels of the drawing.
 _STAGE = 84
 _CHARACTER = 7
-_LONGEST_HOST = 28  # characters; the whole name is in what a pointer shows
+_LONGEST_HOST = 28  # characters; the tooltip has the whole name
 _PLOT = 760
 _RIGHT = 210
 _GAP = 10
 _AXIS = 26
-#: Height of a row and of its bar, and of its letters; the smaller for a fleet that would fill many screens.
-_ROOMY, _TIGHT = (20, 14, 12), (13, 9, 9)
-_MANY = 60
-_PAUSE = 0.05  # seconds
-_ENDED = {"confirmed": "confirmed", "reverted": "reverted", "failed": "failed", "open": "not confirmed"}
+#: Heights of a row, its bar and its letters; the small ones for a fleet that would fill many screens.
+_LARGE, _SMALL = (20, 14, 12), (13, 9, 9)
+_MOST_LARGE_ROWS = 60
+_SHORTEST_PAUSE = 0.05  # seconds
+_HOLD_ENDS = {"confirmed": "confirmed", "reverted": "reverted", "failed": "failed", "open": "not confirmed"}
 
 
 @dataclass(frozen=True)
 class Hold:
-    """A release that was live and not confirmed yet."""
+    """The bar of a release that was live and not yet confirmed."""
 
     x: float
     width: float
@@ -51,7 +51,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Bar:
-    """One host in one stage."""
+    """The bar of one host in one stage."""
 
     y: float
     x: float
@@ -60,11 +60,11 @@ class Bar:
     status: str
     host: str
     label: str
-    """Seconds, and what is not well."""
+    """Seconds, and the problem if there is one."""
     title: str
-    """What a pointer shows."""
+    """Tooltip."""
     hold: Hold | None = None
-    """While the release was provisional."""
+    """The time in which the release was provisional."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Drawing:
-    """The SVG's geometry; the template only prints it."""
+    """The geometry of the SVG; the template only prints it."""
 
     width: float
     height: float
@@ -96,7 +96,7 @@ class Drawing:
     bands: list[Band]
     ticks: list[Tick]
     waves: list[Tick]
-    """Where each wave began, and its name."""
+    """Begin and name of each wave."""
     bar: float
     """Height of a bar."""
     letters: float
@@ -114,7 +114,7 @@ def render(report: Report) -> str:
         colour=VERDICT_COLOURS[report.verdict],
         verdict_words=verdict_words(report),
         legend=[(stage.name, STAGE_COLOURS[stage.name]) for stage in ordered(report)],
-        status_legend=_statuses(report),
+        status_legend=_status_legend(report),
         audit=audit.lines(report),
         overrides=audit.overrides(report),
         compared_head=comparisons.HEAD,
@@ -128,10 +128,10 @@ def render(report: Report) -> str:
 
 
 def draw(report: Report) -> Drawing:
-    """Where every bar of the timeline is."""
-    stages, waves = ordered(report), begun(report)
+    """The position of every bar of the timeline."""
+    stages, waves = ordered(report), started_waves(report)
     total = max([report.seconds, 0.001, *(stage.end for stage in stages)])
-    row, bar, letters = _TIGHT if sum(len(stage.spans) for stage in stages) > _MANY else _ROOMY
+    row, bar, letters = _SMALL if sum(len(stage.spans) for stage in stages) > _MOST_LARGE_ROWS else _LARGE
     names = [_host(span.host) for stage in stages for span in stage.spans] + [_host(wave.name) for wave in waves]
     left = float(_STAGE + max([8, *map(len, names)]) * _CHARACTER + 8)
     bands: list[Band] = []
@@ -157,7 +157,7 @@ def _wave_bars(waves: list[WaveRow], left: float, total: float) -> list[Bar]:
     for wave in waves:
         start, end = wave.start or 0.0, wave.end or wave.start or 0.0
         hosts = f"{len(wave.hosts)} host{'s' if len(wave.hosts) != 1 else ''}"
-        pause = f", then a pause of {seconds_text(wave.pause)}" if wave.pause >= _PAUSE else ""
+        pause = f", then a pause of {seconds_text(wave.pause)}" if wave.pause >= _SHORTEST_PAUSE else ""
         bars.append(
             Bar(
                 y=0,
@@ -174,7 +174,7 @@ def _wave_bars(waves: list[WaveRow], left: float, total: float) -> list[Bar]:
 
 
 def _host(name: str) -> str:
-    """A name cut in its middle: begin and end are what tells hosts and waves apart."""
+    """A name cut in its middle: begin and end distinguish hosts and waves."""
     if len(name) <= _LONGEST_HOST:
         return name
     tail = _LONGEST_HOST // 3
@@ -185,18 +185,16 @@ def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
     bars = []
     for whole in sorted(stage.spans, key=lambda span: span.start):
         held = hold_of(report, stage.name, whole)
-        span = switched(whole, held)
+        span = before_hold(whole, held)
         x = _x(span.start, left, total)
         width = max(2.0, span.seconds / total * _PLOT)
-        word = _host(span.detail) if span.status == "ok" else span.status
-        times = f"{seconds_text(span.seconds)}, from {span.start:.1f} s to {span.end:.1f} s"
-        told = (
-            f"\nprovisional for {seconds_text(max(0.0, held.end - span.end))}, then {_ENDED[held.ended]}"
-            if held
-            else ""
-        )
-        if held and held.ended != "confirmed":
-            word = _ENDED[held.ended]
+        note = _host(span.detail) if span.status == "ok" else span.status
+        title = f"{stage.name} on {span.host}: {span.status}, {seconds_text(span.seconds)}"
+        title += f", from {span.start:.1f} s to {span.end:.1f} s"
+        if held:
+            provisional = seconds_text(max(0.0, held.end - span.end))
+            title += f"\nprovisional for {provisional}, then {_HOLD_ENDS[held.ended]}"
+            note = note if held.ended == "confirmed" else _HOLD_ENDS[held.ended]
         bars.append(
             Bar(
                 y=0,
@@ -205,9 +203,8 @@ def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
                 colour=STATUS_COLOURS.get(span.status, STAGE_COLOURS[stage.name]),
                 status=span.status,
                 host=_host(span.host),
-                label=seconds_text(span.seconds) + (f" {word}" if word else ""),
-                title=f"{stage.name} on {span.host}: {span.status}, {times}{told}"
-                + (f"\n{span.detail}" if span.detail else ""),
+                label=seconds_text(span.seconds) + (f" {note}" if note else ""),
+                title=title + (f"\n{span.detail}" if span.detail else ""),
                 hold=_hold(held, x + width, left, total) if held else None,
             )
         )
@@ -215,7 +212,7 @@ def _bars(report: Report, stage: Stage, left: float, total: float) -> list[Bar]:
 
 
 def _hold(held: rows.Hold, after: float, left: float, total: float) -> Hold | None:
-    """From the end of the stage's bar to the confirmation."""
+    """The bar from the end of the stage to the confirmation."""
     end = _x(min(held.end, total), left, total)
     return Hold(round(after, 1), round(end - after, 1), hold_colour(held), held.ended) if end > after else None
 
@@ -236,7 +233,7 @@ def _axis(seconds: float) -> str:
     return f"{seconds:g} s"
 
 
-def _statuses(report: Report) -> list[tuple[str, str]]:
+def _status_legend(report: Report) -> list[tuple[str, str]]:
     found: dict[str, str] = {}
     if any(hold.ended == "confirmed" for hold in report.holds):
         found["provisional"] = HOLD_COLOUR

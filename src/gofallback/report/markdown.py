@@ -122,14 +122,14 @@ def _compared(report: Report) -> list[str]:
     if not report.comparisons:
         return []
     faithful = comparisons.verdict(report)
-    told = [f"- **{faithful}**"] if faithful else []
-    told += [f"- {_cell(line)}" for line in comparisons.reasons(report)]
+    notes = [f"- **{faithful}**"] if faithful else []
+    notes += [f"- {_cell(line)}" for line in comparisons.reasons(report)]
     return [
         "",
         "### Compared builds",
         "",
         *_table(comparisons.HEAD, comparisons.rows(report)),
-        *(["", *told] if told else []),
+        *(["", *notes] if notes else []),
     ]
 
 
@@ -163,7 +163,7 @@ def _evidence(report: Report) -> list[str]:
     lines = []
     for row in report.targets:
         if row.evidence:
-            # indented, not fenced: nothing in the text can end it
+            # indented, not fenced: no text can end the block
             lines += ["", f"### Journal of {_cell(row.service)} on {_cell(row.host)}", ""]
             lines += ["    " + " ".join(line.split()) for line in row.evidence]
     return lines
@@ -183,7 +183,7 @@ def _line(cells: tuple[str, ...]) -> str:
 
 
 def _cell(text: str) -> str:
-    """One line without anything that Markdown or the HTML inside it gives a meaning."""
+    """One line, with everything escaped that is special in Markdown or its HTML."""
     text = " ".join(text.split())
     for char in "\\`*_[]|#~!":
         text = text.replace(char, "\\" + char)

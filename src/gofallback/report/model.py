@@ -1,4 +1,4 @@
-"""What one run did: kept as ``runs/<run id>/report.json``; tables, timelines and pages are made of it alone."""
+"""The record of one run: ``runs/<run id>/report.json``. Tables, timelines and pages are made of it alone."""
 
 from __future__ import annotations
 
@@ -101,19 +101,19 @@ class Report(Strict):
     """Why the verdict is not `done` or `unchanged`; one line."""
     notes: list[Clean] = Field(default_factory=list)
     round_trips: dict[str, int] = Field(default_factory=dict)
-    """Commands and file transfers each host was asked for, after connecting."""
+    """Commands and file transfers of each host, after connecting."""
     identity: Identity | None = None
     why: Clean = ""
-    """What the person who ran it gave as the reason."""
+    """The reason that the person gave (`--data reason`)."""
     approvals: list[ApprovalRow] = Field(default_factory=list)
     overrides: list[OverrideRow] = Field(default_factory=list)
     comparisons: list[ComparisonRow] = Field(default_factory=list)
     faithful: bool | None = None
-    """Whether the builder makes the bytes that run in production (docs/known-good.md); None: nobody asked."""
+    """Whether the builder makes the bytes that run in production (docs/known-good.md); None: not requested."""
     compared: int = 0
-    """Programs on targets that were compared for that."""
+    """Number of programs on targets that were compared for `faithful`."""
     uncompared: list[Clean] = Field(default_factory=list)
-    """Programs on targets that were left out of it."""
+    """Programs on targets that were not compared."""
     waves: list[WaveRow] = Field(default_factory=list)
     holds: list[Hold] = Field(default_factory=list)
     scans: list[ScanRow] = Field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Rows of a run's report: its commits, binaries, targets and waves, who ran it, and what was found on the way."""
+"""Rows of a run's report: commits, binaries, targets, waves, identity, approvals, comparisons, scans."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SourceRow(Strict):
     commit: str
     version: str
     note: Clean = ""
-    """Such as the age of the mirror that was used offline."""
+    """Such as the age of the mirror that an offline run used."""
 
 
 class ArtifactRow(Strict):
@@ -49,47 +49,47 @@ class ArtifactRow(Strict):
     """Seconds the build took."""
     origin: Literal["built", "stored"] = "built"
     libc: str = ""
-    """What a dynamic binary needs of the C library, and beside it what each target has; empty: it is static."""
+    """The C library that a dynamic binary needs, and those of the targets; empty: the binary is static."""
 
     @property
     def what(self) -> str:
-        """For a person: the service, and which of its binaries where that has another name."""
+        """For a person: the service, and the binary if its name differs."""
         return self.service if self.binary in ("", self.service) else f"{self.service} {self.binary}"
 
 
 class ComparisonRow(Strict):
-    """One build compared with another of the same."""
+    """Two compared builds of one program."""
 
     service: str
-    """And the binary, where it is a further one."""
+    """With the name of the binary, if it is not the main one."""
     platform: str
     version: str = ""
     names: tuple[str, str]
-    """Who built it, and whose it was compared with: a second builder, or a target."""
+    """The builder, and the owner of the other build: a second builder, or a target."""
     sha256: tuple[str, str]
     same: bool
     why: list[Clean] = Field(default_factory=list)
-    """Why the bytes differ, from the cause to the symptom, a line each."""
+    """Reasons for other bytes, from the cause to the symptom, a line each."""
     file: str = ""
-    """The whole comparison, as JSON in the run's folder."""
+    """Name of the complete comparison, a JSON file in the run's folder."""
 
 
 class TargetRow(Strict):
-    """What happened to one service on one target."""
+    """The outcome of one service on one target."""
 
     host: str
     service: str
     outcome: Annotated[TargetPhase, Field(strict=False)]
-    """What became of it: a phase of `gofallback.rollout.phases`."""
+    """The last phase (`gofallback.rollout.phases`)."""
     release: str = ""
-    """The release this run was to bring."""
+    """The release that this run was to bring."""
     commit: str = ""
     sha256: str = ""
     health: Health = "unknown"
     seconds: float = 0.0
     """From the switch to the outcome."""
     reason: Clean = ""
-    """Why the outcome is not a good one; one line."""
+    """Why the outcome is not good; one line."""
     evidence: list[Clean] = Field(default_factory=list)
     """The last journal lines of an activation that failed."""
     previous: str = ""
@@ -105,7 +105,7 @@ class TargetRow(Strict):
 
 
 class Hold(Strict):
-    """The time a release was provisional on a target: from its gate to the confirmation, or to the way back."""
+    """The time a release was provisional on a target: from its gate to its confirmation or revert."""
 
     host: str
     service: str
@@ -114,7 +114,7 @@ class Hold(Strict):
     end: Offset
     """Seconds since the run started."""
     ended: Literal["confirmed", "reverted", "failed", "open"] = "open"
-    """``open``: the run ended before it was decided."""
+    """``open``: the run ended before the decision."""
 
 
 class WaveRow(Strict):
@@ -123,30 +123,30 @@ class WaveRow(Strict):
     name: str
     hosts: list[str]
     start: Offset | None = None
-    """Seconds since the run started; None: it was not reached."""
+    """Seconds since the run started; None: the wave was not reached."""
     end: Offset | None = None
     state: Literal["passed", "failed", "not reached", "cut off"] = "not reached"
-    """``cut off``: the run ended in its middle."""
+    """``cut off``: the run ended during the wave."""
     pause: Offset = 0.0
-    """Seconds between it and the next one."""
+    """Seconds before the next wave."""
 
 
 class Identity(Strict):
-    """Who runs, and with what."""
+    """The person and the machine of a run, and the version of its data."""
 
     user: str
     """Name of the OS user."""
     uid: int
     sudo_user: str = ""
-    """Who became that user by sudo."""
+    """The user who started sudo."""
     host: str
     pid: int
     keys: list[Clean] = Field(default_factory=list)
-    """SSH keys at hand for connecting: SHA-256 fingerprint, comment, kind."""
+    """SSH keys for connections: SHA-256 fingerprint, comment, kind."""
     commit: str = ""
     """Commit of the project's checkout: the version of group data and deploy files."""
     dirty: bool | None = None
-    """Whether that checkout holds changes that are not in the commit; None: not known."""
+    """Whether the checkout has changes that are not in the commit; None: not known."""
     gofallback: str = ""
     """Version of this program."""
 
@@ -163,7 +163,7 @@ class ApprovalRow(Strict):
 
 
 class OverrideRow(Strict):
-    """One rule that somebody set aside."""
+    """One rule that a person overrode."""
 
     kind: str
     """``freeze``, ``break-glass``, ``takeover``, ``twin``."""
@@ -177,22 +177,22 @@ class VulnerabilityRow(Strict):
     id: str
     module: str
     version: str = ""
-    """The one in the binary."""
+    """Version in the binary."""
     fixed: str = ""
-    """The first version without it; empty: there is none yet."""
+    """First version without the vulnerability; empty: none yet."""
     level: Literal["symbol", "package", "module"]
-    """The most precise that is known of it."""
+    """The most precise level that is known."""
     symbols: list[str] = Field(default_factory=list)
     """Vulnerable functions that are in the binary."""
     aliases: list[str] = Field(default_factory=list)
     summary: Clean = ""
     state: Literal["counts", "ignored", "expired", "lesser"]
-    """``expired``: it was ignored and counts again; ``lesser``: less precise than `vulnerabilities.level` asks for."""
+    """``expired``: was ignored and counts again; ``lesser``: below `vulnerabilities.level`."""
     note: Clean = ""
 
 
 class ScanRow(Strict):
-    """What is known to be vulnerable in one binary, by the database of that day."""
+    """The known vulnerabilities of one binary, by the database of that day."""
 
     service: str
     platform: str
@@ -200,17 +200,17 @@ class ScanRow(Strict):
     sha256: str
     database: str
     modified: str = ""
-    """When the database was changed last, RFC 3339."""
+    """Last change of the database, RFC 3339."""
     scanner: str = ""
     stripped: bool = False
-    """Without a symbol table only modules can be told."""
+    """Without a symbol table only modules are known."""
     problem: Clean = ""
-    """Why nothing is known, or what is wrong with the database."""
+    """Why nothing is known, or the problem of the database."""
     findings: list[VulnerabilityRow] = Field(default_factory=list)
 
 
 class JournalRow(Strict):
-    """How the run's journal stood when the report was written: finds lines that are removed later."""
+    """The end of the run's journal when the report was written: reveals lines that are removed later."""
 
     lines: int
     head: str

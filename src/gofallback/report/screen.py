@@ -1,4 +1,4 @@
-"""Puts the renderables of a report on a terminal, or into plain text."""
+"""Consoles for terminals and files, and the end of a run on the screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 100
 
 
 def console(file: TextIO | None = None) -> Console:
-    """A console of at most 100 columns; plain when it is no terminal or NO_COLOR is set (no-color.org)."""
+    """A console of at most 100 columns; plain without a terminal or with NO_COLOR (no-color.org)."""
     out = file or sys.stdout
     terminal = out.isatty() and "NO_COLOR" not in os.environ
     found = Console(file=out, highlight=False, force_terminal=terminal, no_color=not terminal, soft_wrap=False)
@@ -26,7 +26,7 @@ def console(file: TextIO | None = None) -> Console:
 
 
 def text(renderable: RenderableType, width: int = WIDTH) -> str:
-    """The same as plain text, trailing blanks removed."""
+    """A renderable as plain text, without trailing blanks."""
     buffer = io.StringIO()
     plain = Console(file=buffer, width=width, highlight=False, force_terminal=False, no_color=True)
     plain.print(renderable)

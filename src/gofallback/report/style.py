@@ -1,4 +1,4 @@
-"""Colours and words that every form of the report shares."""
+"""Colours and texts that every form of the report shares."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gofallback.report.model import Report, StageName, Status
 from gofallback.report.rows import Health
 from gofallback.rollout.phases import GOOD, TargetPhase, Verdict
 
-#: One colour a stage; chosen to stay apart for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
+#: A colour for each stage; distinct for colour-blind eyes too (after Paul Tol's "muted" scheme), light and dark.
 STAGE_COLOURS: dict[StageName, str] = {
     "inventory": "#7f8896",
     "preflight": "#5b7fa6",
@@ -21,7 +21,7 @@ STAGE_COLOURS: dict[StageName, str] = {
     "confirm": "#2f9fc4",
     "report": "#7f8896",
 }
-#: These win over the stage's colour.
+#: These override the colour of the stage.
 STATUS_COLOURS: dict[Status, str] = {"failed": "#cc3344", "reverted": "#dd7711", "skipped": "#a8adb5"}
 
 VERDICT_COLOURS: dict[Verdict, str] = {
@@ -35,7 +35,7 @@ VERDICT_COLOURS: dict[Verdict, str] = {
 VERDICT_WORDS: dict[Verdict, str] = {
     "done": "every target runs the wanted release and is healthy",
     "unchanged": "every target ran the wanted release; nothing was changed",
-    "reverted": "put back: the targets run what they ran before",
+    "reverted": "the targets run what they ran before",
     "failed": "not every target runs what it should, see above",
     "refused": "refused before anything was changed",
     "partly": "some targets run the wanted release, some do not",
@@ -54,7 +54,7 @@ OUTCOME_STYLES: dict[TargetPhase, str] = {
 }
 HEALTH_STYLES: dict[Health, str] = {"healthy": "green", "unhealthy": "bold red", "unknown": "dim"}
 
-#: The time in which a release is provisional; a paler kin of the stage that made it so.
+#: For the time in which a release is provisional: a paler colour of the stage `activate`.
 HOLD_COLOUR = "#d9a8cd"
 WAVE_COLOURS = {"passed": "#66707d", "failed": "#cc3344", "cut off": "#dd7711", "not reached": "#a8adb5"}
 
@@ -79,7 +79,7 @@ def size_text(size: int) -> str:
 
 
 def some(names: Sequence[str], characters: int = 90) -> str:
-    """As many names as fit into so many characters, the first in any case, and how many more there are."""
+    """The first name, more names as long as they fit into so many characters, and the number of the others."""
     shown = list(names[:1])
     for name in names[1:]:
         if len(", ".join([*shown, name])) > characters:
@@ -95,11 +95,11 @@ _WIPED = {
 
 
 def verdict_words(report: Report) -> str:
-    """The verdict in words; a run that was about builders only does not speak of targets."""
+    """The verdict as a sentence; that of a run without targets does not mention them."""
     if report.targets and report.verdict == "failed" and not {row.outcome for row in report.targets} - _AS_BEFORE:
         return "no target was switched"
     if report.targets and report.verdict == "failed" and all(row.outcome in GOOD for row in report.targets):
-        return "it did not come to its end; every target runs the wanted release"
+        return "the run did not finish; every target runs the wanted release"
     if report.targets:
         return VERDICT_WORDS[report.verdict]
     if report.command == "wipe" and report.verdict in _WIPED:
@@ -108,4 +108,4 @@ def verdict_words(report: Report) -> str:
         return "everything was in place; nothing was changed"
     if report.verdict == "done":
         return "everything is in place; no target was touched"
-    return "it did not come to its end; no target was touched"
+    return "the run did not finish; no target was touched"

@@ -105,7 +105,7 @@ def _reason(rows: list[TargetRow], several: bool) -> Text:
 
 
 def runs_now(row: TargetRow) -> str:
-    """The release on the target now, in words."""
+    """The release on the target now, as a sentence."""
     if not row.running and row.outcome in (*OPEN, TargetPhase.FAILED) and row.health == "unknown":
         return "what runs there now is not known"
     if not row.running:

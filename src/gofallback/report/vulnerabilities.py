@@ -13,7 +13,7 @@ HEAD = ("id", "module", "has", "fixed in", "in the binary", "counts", "what", "b
 
 
 def rows(scans: Iterable[ScanRow]) -> list[tuple[str, ...]]:
-    """Cells for `HEAD`: one row a vulnerability and module, with all binaries it is in; the lesser are left out."""
+    """Cells for `HEAD`: a row for each vulnerability and module with all its binaries, but none below the level."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for scan in scans:
         for one in scan.findings:
@@ -38,7 +38,7 @@ def _cells(one: VulnerabilityRow, stripped: bool) -> tuple[str, ...]:
 
 
 def lines(scans: Iterable[ScanRow]) -> list[str]:
-    """One line a binary: by what it was looked at, and what came out."""
+    """A line for each binary: scanner, database, result."""
     return [_line(scan) for scan in scans]
 
 
@@ -47,21 +47,21 @@ def _line(scan: ScanRow) -> str:
     if scan.problem and not scan.scanner:
         return f"{name}: {scan.problem}"
     states = [one.state for one in scan.findings]
-    told = f"{states.count('counts') + states.count('expired')} count"
-    told += f", {states.count('ignored')} ignored" if "ignored" in states else ""
-    told += f", {states.count('lesser')} in modules whose vulnerable code is not in it" if "lesser" in states else ""
+    result = f"{states.count('counts') + states.count('expired')} count"
+    result += f", {states.count('ignored')} ignored" if "ignored" in states else ""
+    result += f", {states.count('lesser')} in modules whose vulnerable code is not in it" if "lesser" in states else ""
     about = f"{scan.scanner}, database of {scan.modified[:10] or 'unknown age'}"
-    return f"{name}: {told} ({about})" + (f"; {scan.problem}" if scan.problem else "")
+    return f"{name}: {result} ({about})" + (f"; {scan.problem}" if scan.problem else "")
 
 
 def table(scans: Iterable[ScanRow]) -> Table:
-    """The same for the screen."""
+    """The rows as a table for the screen."""
     made = Table(title="known vulnerabilities", title_justify="left", header_style="bold")
     for name in HEAD:
         made.add_column(name, overflow="fold", min_width=len("CVE-2026-12345") if name == "id" else None)
     for row in rows(scans):
-        word = row[HEAD.index("counts")]
+        counts = HEAD.index("counts")
         cells = [Text(cell) for cell in row]
-        cells[HEAD.index("counts")] = Text(word, style="red" if word.startswith("yes") else "yellow")
+        cells[counts] = Text(row[counts], style="red" if row[counts].startswith("yes") else "yellow")
         made.add_row(*cells)
     return made

@@ -292,7 +292,7 @@ def test_without_allowed_signers_one_line_says_so(project: Project) -> None:
 
 def test_allowed_signers_that_name_nobody_are_refused(project: Project) -> None:
     (project.root / "allowed_signers").write_text("# nobody yet\n")
-    with pytest.raises(ApprovalError, match=r"^allowed_signers: names nobody"):
+    with pytest.raises(ApprovalError, match=r"^allowed_signers: has no one who may approve"):
         project.count()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gofallback.journal.chain import ZERO, seal
+from gofallback.journal.chain import ZERO, Draft, seal
 from lab.linux.clock import patched
 from lab.model import LabError
 from tests.faults import show
@@ -22,7 +22,7 @@ from tests.faults.moments import Follower, has_come
 def journal(path: Path, count: int = 3) -> Path:
     lines, prev = [], ZERO
     for seq in range(1, count + 1):
-        line, prev = seal(prev, seq, datetime(2026, 1, 1, tzinfo=UTC), "run", "note", None, None, {"n": seq})
+        line, prev = seal(prev, seq, "run", Draft(datetime(2026, 1, 1, tzinfo=UTC), "note", None, None, {"n": seq}))
         lines.append(line)
     path.write_bytes(b"".join(lines))
     return path

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gofallback.journal.chain import ZERO, parse, seal, split, stamp
+from gofallback.journal.chain import ZERO, Draft, parse, seal, split, stamp
 from gofallback.journal.verify import Anchor, Problem, verify
 
 AT = datetime(2026, 11, 22, 3, 12, 44, 5000, tzinfo=UTC)
@@ -23,7 +23,8 @@ def journal(count: int = 12, *, prev: str = ZERO, first: int = 1, word: str = "s
     lines = []
     for seq in range(first, count + 1):
         event = "ended" if seq == count else "note"
-        line, prev = seal(prev, seq, AT, RUN, event, f"t{seq % 3}", "hello", {"text": f'{word} "{seq}", ünï', "n": seq})
+        draft = Draft(AT, event, f"t{seq % 3}", "hello", {"text": f'{word} "{seq}", ünï', "n": seq})
+        line, prev = seal(prev, seq, RUN, draft)
         lines.append(line.rstrip(b"\n"))
     return lines
 
@@ -60,7 +61,7 @@ def test_times_are_utc_with_milliseconds() -> None:
 
 def test_an_event_cannot_bring_a_key_of_the_chain() -> None:
     with pytest.raises(ValueError, match="hash, seq"):
-        seal(ZERO, 1, AT, RUN, "note", None, None, {"seq": 5, "hash": "x", "text": "y"})
+        seal(ZERO, 1, RUN, Draft(AT, "note", None, None, {"seq": 5, "hash": "x", "text": "y"}))
 
 
 def test_a_journal_whose_last_line_is_not_the_end_is_open() -> None:
@@ -146,7 +147,7 @@ def test_an_inserted_line_is_named_also_with_a_right_hash(claims: int) -> None:
     lines = journal()
     before = parse(lines[4])
     assert before
-    forged, _ = seal(before.stated, claims, AT, RUN, "note", None, None, {"text": "all is well"})
+    forged, _ = seal(before.stated, claims, RUN, Draft(AT, "note", None, None, {"text": "all is well"}))
     lines.insert(5, forged.rstrip(b"\n"))
     assert found(lines) == [(6, "inserted")]
 

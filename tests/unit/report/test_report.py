@@ -35,7 +35,7 @@ def test_the_table_of_a_bad_day_says_why_and_what_runs_now() -> None:
     assert f"t1: reverted, put back because t2 failed; {OLD} runs there now (as before)" in shown
     assert f"t2: failed, GET /healthz answered 503; {OLD} runs there now (as before)" in shown
     assert "t3: untouched; nothing was changed there" in shown
-    assert "reverted: put back: the targets run what they ran before" in shown
+    assert "reverted: the targets run what they ran before" in shown
     assert "t2: not healthy within 20 s" in shown
     assert "note: the mirror of hello is 3 h old" in shown
 
@@ -271,7 +271,7 @@ def test_what_looks_like_a_secret_never_gets_into_a_report(written: str, kept: s
 
 def test_the_summary_for_an_incident_says_it_all() -> None:
     shown = markdown.render(bad())
-    assert shown.startswith("## reverted: put back: the targets run what they ran before\n")
+    assert shown.startswith("## reverted: the targets run what they ran before\n")
     assert "- **why**: t2: not healthy within 20 s" in shown
     assert f"commit `{COMMIT}`" in shown
     assert f"| t2 | hello | failed | {OLD} | {OLD} | {COMMIT[:12]} | {SHA[:12]} | unhealthy | 4.2 |" in shown
