@@ -24,8 +24,8 @@ _WAVES: Key[tuple[Wave, ...]] = Key("waves")
 class Step:
     """One entry of the schedule that every target goes through in the same order."""
 
-    kind: Literal["switch", "gate", "pause", "look"]
-    """`look`: the gate once more after a pause, as a pause is there to let problems show."""
+    kind: Literal["switch", "gate", "pause", "recheck"]
+    """`recheck`: the gate once more after a pause, as a pause is there to let problems show."""
     wave: Wave
     service: str = ""
 
@@ -98,7 +98,7 @@ def _member(ctx: RunContext, host: Host) -> Member:
 
 
 def schedule(ctx: RunContext, services: tuple[str, ...]) -> list[Step]:
-    """Every wave's switches, its gate, the pause after it and a look then: the same list for every target.
+    """Every wave's switches, its gate, the pause after it and a recheck: the same list for every target.
 
     Args:
         ctx: the run and its hosts.
@@ -111,7 +111,7 @@ def schedule(ctx: RunContext, services: tuple[str, ...]) -> list[Step]:
         if wave is not order[-1]:
             steps.append(Step("gate", wave))
             if strategy(ctx).pause:
-                steps += [Step("pause", wave), Step("look", wave)]
+                steps += [Step("pause", wave), Step("recheck", wave)]
     return steps
 
 
