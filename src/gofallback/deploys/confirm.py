@@ -1,4 +1,4 @@
-"""Stage `confirm`: the verdict over the whole fleet, sent over new connections. Past the budget every target goes back."""
+"""Stage `confirm`: the verdict over the whole fleet, over new connections. Past the budget every target goes back."""
 
 from __future__ import annotations
 
