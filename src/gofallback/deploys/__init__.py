@@ -1,4 +1,10 @@
-"""The stages, by the names they have in the picture of the flow; `deploys/*.py` put them in order."""
+"""The stages, in the order of the flow: preflight provision source build verify release activate confirm report; and
+status, builds, wipe and faithful, which stand alone.
+
+A stage is a file here with one `@stage` function, and a line in the project's `deploys/*.py`, which put the stages in
+order. A stage imports the rooms below it (checks, rollout, releasing, building, run) and never another stage. Code that
+two stages need, or that is long, goes into the room whose question it answers: see each room's docstring.
+"""
 
 from gofallback.deploys.activate import activate
 from gofallback.deploys.build import build

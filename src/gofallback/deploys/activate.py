@@ -1,4 +1,4 @@
-"""Activate: each target switches, restarts, checks and, if it must, goes back, all by itself; wave after wave."""
+"""Stage `activate`, wave after wave: each target switches, restarts, checks and, if it must, goes back by itself."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from gofallback.rollout.phases import TargetPhase
 @stage("activate", "targets")
 def activate(ctx: RunContext, host: Host) -> None:
     """Switch wave after wave; between two waves, every target that was switched is checked again."""
-    mine = {switch.service.name: switch for switch in switches(ctx, host)}
+    planned = {switch.service.name: switch for switch in switches(ctx, host)}
     names = tuple(service.name for service in services_in_use(ctx))
     reached: set[str] = set()
-    # One call site: pyinfra orders operations by their line first, and by the place in the loop then.
+    # One call site: pyinfra orders operations by their line first, then by the place in the loop.
     for step in host.loop(waves.schedule(ctx, names)):
         reached |= set(step.wave.hosts)
         if host.name not in (step.wave.hosts if step.kind == "switch" else reached):
             continue
-        if step.kind == "switch" and step.service not in mine:
+        if step.kind == "switch" and step.service not in planned:
             continue
         # pyinfra wants one figure for an operation on all hosts (add_op: "Cannot have different values").
         parallel = waves.strategy(ctx).parallel
-        advance(name=_name(ctx, step), ctx=ctx, step=step, switch=mine.get(step.service), _parallel=parallel)
+        advance(name=_name(ctx, step), ctx=ctx, step=step, switch=planned.get(step.service), _parallel=parallel)
 
 
 def _name(ctx: RunContext, step: Step) -> str:
     several = len(waves.planned_waves(ctx)) > 1
-    what = {"switch": step.service, "gate": "gate", "pause": "pause", "look": "look again"}[step.kind]
+    what = {"switch": step.service, "gate": "gate", "pause": "pause", "recheck": "check again"}[step.kind]
     return f"{step.wave.name}: {what}" if several else what
 
 
@@ -56,7 +56,7 @@ def advance(ctx: RunContext, step: Step, switch: Switch | None) -> Generator[Fun
     """Take one step of the schedule on one target.
 
     + ctx: the run and its hosts
-    + step: a switch, a gate, a pause or a look
+    + step: a switch, a gate, a pause or a recheck
     + switch: what becomes live
     """
     if step.kind == "switch" and switch is not None:
@@ -83,49 +83,46 @@ def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Swit
         ctx.skip(host, name, f"{failed.service} {failed.phase} here before its turn")
         return True
     waves.begin_wave(ctx, step.wave)
-    if not ensure_held(state, host, ctx):
-        return _lost_with_its_lease(ctx, host)
+    if not ensure_held(ctx, host):
+        return _without_lease(ctx, host)
     # The artifact's hash, known by now: the target compares the bytes with it, not with the release's own manifest.
     sha256 = switch.sha256 or ctx.run.outcome(host.name, name).sha256
-    if start(state, host, ctx, replace(switch, sha256=sha256)):
+    if start(ctx, host, replace(switch, sha256=sha256)):
         return True
     # One service failed: the others that this run switched here go back, as later operations leave this host out.
-    roll_back(state, host, ctx, ctx.services(host), f"{name} on {host.name}")
-    return _any_lost(ctx, host)
+    roll_back(ctx, host, f"{name} on {host.name}")
+    return bool(ctx.services_in(host, TargetPhase.LOST))
 
 
-def _lost_with_its_lease(ctx: RunContext, host: Host) -> bool:
-    """What was switched here before cannot be confirmed; unless another run took over, it is waited for at the end."""
+def _without_lease(ctx: RunContext, host: Host) -> bool:
+    """A provisional release here cannot be confirmed without the lease. It is lost, unless another run took over.
+
+    Returns:
+        Whether anything here is lost. A failed target is left out of what follows, and would not be waited for.
+    """
     if lease.fenced(host) is None:
-        for service in ctx.services(host):
-            if ctx.run.outcome(host.name, service.name).phase is TargetPhase.PROVISIONAL:
-                ctx.mark_lost(host, service.name, "its lease was lost, and could not be taken again")
-    return _any_lost(ctx, host)
-
-
-def _any_lost(ctx: RunContext, host: Host) -> bool:
-    """A target that failed is left out of what follows, and would not be waited for either."""
-    return any(ctx.run.outcome(host.name, service.name).lost for service in ctx.services(host))
+        for service in ctx.services_in(host, TargetPhase.PROVISIONAL):
+            ctx.mark_lost(host, service.name, "its lease was lost, and could not be taken again")
+    return bool(ctx.services_in(host, TargetPhase.LOST))
 
 
 def _gate(state: State, host: Host, ctx: RunContext, step: Step) -> bool:
-    """Check that the release is still well on a target that has it: later waves may have changed that."""
+    """Check that the release is still healthy on a target that has it: later waves may have changed that."""
     if waves.stop_reason(ctx) is not None or waves.failed_outcome(ctx, host) is not None:
         return True
-    provisional = TargetPhase.PROVISIONAL
-    mine = [one for one in ctx.services(host) if ctx.run.outcome(host.name, one.name).phase is provisional]
-    if not mine:
+    provisional = ctx.services_in(host, TargetPhase.PROVISIONAL)
+    if not provisional:
         return True
     try:
-        found = read_state(state, host, ctx)
+        found = read_state(ctx, host)
     except (BrokenError, StateError) as error:
-        for service in mine:
+        for service in provisional:
             ctx.mark_lost(host, service.name, str(error))
         return True
-    for service in mine:
+    for service in provisional:
         reason = health_problem(found, service, ctx.run.outcome(host.name, service.name).release)
         if reason is not None:
-            ctx.run.blame(host.name, service.name, reason)
+            ctx.run.set_first_cause(reason, host=host.name, service=service.name)
             host.log_styled(f"{service.name}: gate of {step.wave.name}: {reason}", fg="red")
-            return roll_back(state, host, ctx, ctx.services(host), reason)
+            return roll_back(ctx, host, reason)
     return True

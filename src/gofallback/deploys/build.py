@@ -1,4 +1,4 @@
-"""Build: every platform of every service, on the builder, with the pinned toolchain."""
+"""Stage `build`: every platform of every service, on the builder, with the pinned toolchain."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ def build(ctx: RunContext, host: Host) -> None:
     """Build what the store does not have."""
     if not ctx.builds(host):
         return
-    lacking = plan.to_build(ctx, host)
-    if not lacking:
+    specs = plan.to_build(ctx, host)
+    if not specs:
         host.log("every artifact is in the store; nothing to build")
-    for spec in lacking:
+    for spec in specs:
         twin = ", to be compared with what another builder built" if plan.second_builder(ctx, spec) == host.name else ""
         host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
-    for line in _without_effect(ctx, host, lacking):
+    for line in _ineffective_stamps(ctx, host, specs):
         host.log_styled(line, fg="yellow", log_func=logger.warning)
     binaries(name="binaries", ctx=ctx)
 
 
-def _without_effect(ctx: RunContext, host: Host, lacking: Sequence[BuildSpec]) -> list[str]:
-    programs = {(spec.service, spec.commit, spec.binary): spec for spec in lacking}  # alike on every platform
+def _ineffective_stamps(ctx: RunContext, host: Host, specs: Sequence[BuildSpec]) -> list[str]:
+    """A line for each stamped variable that no Go file declares."""
+    programs = {(spec.service, spec.commit, spec.binary): spec for spec in specs}  # alike on every platform
     return [
         f"{spec.what}: no Go file of {spec.package} names {variable.removeprefix('main.')}, so {variable} is stamped "
         "with nothing; check build.version_variable and build.stamp"
@@ -52,7 +53,7 @@ def _without_effect(ctx: RunContext, host: Host, lacking: Sequence[BuildSpec]) -
 
 @operation()
 def binaries(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
-    """All binaries that the store does not have, and those that a twin builds as well; on all builders at once.
+    """All binaries that the store does not have, and those that a twin builds too; on all builders at once.
 
     + ctx: the run and its hosts
     """
@@ -65,12 +66,12 @@ def binaries(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
 def _binaries(state: State, host: Host, ctx: RunContext) -> bool:
     if skip_if_stopped(ctx, host):
         return False
-    away = [name for name in ctx.run.twins if name not in {one.name for one in ctx.active(ctx.twins)}]
-    if away and host is ctx.builder:
-        host.log_styled(f"nothing is built: its twin {', '.join(away)} failed (see above)", fg="red")
+    failed = [name for name in ctx.run.twins if name not in {one.name for one in ctx.active(ctx.twins)}]
+    if failed and host is ctx.builder:
+        host.log_styled(f"nothing is built: its twin {', '.join(failed)} failed (see above)", fg="red")
         return False
     built = plan.built_by(ctx, host.name)
     try:
         return all(build_job(state, host, job, built.append) for job in plan.jobs(ctx, host))
-    except (GofallbackError, PyinfraError) as error:  # it did not tell its state, or no command line can carry a path
+    except (GofallbackError, PyinfraError) as error:  # its state cannot be read, or a path fits no command line
         return fail(host, str(error))

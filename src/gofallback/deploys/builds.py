@@ -1,4 +1,4 @@
-"""Builds: what runs on the builders, detached, and what ran there; ends it when asked (docs/detached-builds.md)."""
+"""Stage `builds`: lists detached builds on the builders, and ends them on request (docs/detached-builds.md)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ENDED: Key[list[str]] = Key("jobs that were ended")
 
 @stage("builds", "builders")
 def builds(ctx: RunContext, host: Host) -> None:
-    """Ask one builder; the last one tells all."""
+    """List the jobs of one builder; the last builder prints all."""
     rows, problems = ctx.once(_ROWS, dict), ctx.once(_PROBLEMS, dict)
     try:
         rows[host.name] = _jobs(ctx, host)
@@ -40,11 +40,11 @@ def _jobs(ctx: RunContext, host: Host) -> list[ListedJob]:
     Raises:
         KeeperError: no answer, or a job would not end.
     """
-    root, wanted = ctx.fleet(host).builder.root, ctx.run.options.cancel
+    root, selected = ctx.fleet(host).builder.root, ctx.run.options.cancel
     before = list_jobs(ctx.state, host, root)
-    if not wanted or cli_parameters().get("dry"):
+    if not selected or cli_parameters().get("dry"):
         return before
-    ids = [job.id for job in before if job.state == "running" and wanted in ("all", job.id)]
+    ids = [job.id for job in before if job.state == "running" and selected in ("all", job.id)]
     for job in ids:
         try:
             cancel(ctx.state, host, root, job)
@@ -67,21 +67,21 @@ def _show(ctx: RunContext, known: dict[str, list[ListedJob]], problems: dict[str
             console.print(f"{name}: {trouble}", soft_wrap=True, markup=False)
         if ctx.run.options.cancel:
             console.print(_cancel_summary(ctx, known), soft_wrap=True, markup=False)
-    # Nothing is left to execute: as in `status`, pyinfra's question whether to go on is spared.
+    # Nothing is left to execute: as in `status`, the run ends before pyinfra asks whether to go on.
     sys.exit(1 if troubles else 0)
 
 
 def _cancel_summary(ctx: RunContext, known: dict[str, list[ListedJob]]) -> str:
     running = [job for found in known.values() for job in found if job.state == "running"]
     if cli_parameters().get("dry"):
-        wanted = [job for job in running if ctx.run.options.cancel in ("all", job.id)]
-        return f"would end {len(wanted)} build(s)"
+        selected = [job for job in running if ctx.run.options.cancel in ("all", job.id)]
+        return f"would end {len(selected)} build(s)"
     ended = len(ctx.once(_ENDED, list))
     return f"ended {ended} build(s), no process of theirs is left" if ended else "nothing to end: no such build runs"
 
 
 def _lines(known: dict[str, list[ListedJob]]) -> Iterator[str]:
-    """A line for each job, what runs first; lines of one job are not broken, so that they can be searched."""
+    """A line for each job, running ones first. A line is not wrapped, so that it can be searched."""
     for name, found in known.items():
         for job in sorted(found, key=lambda one: (one.state != "running", -one.started)):
             yield f"[{name}] {job.label}: {_stands(job)} (id {job.id})"

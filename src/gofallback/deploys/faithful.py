@@ -1,5 +1,5 @@
-"""Faithful: is the standby builder a faithful replacement? What runs in production is built again and compared with
-the bytes on the targets. Nothing is changed there."""
+"""Stage `verify` of deploys/faithful.py: is the standby builder a faithful replacement? It rebuilds the releases in
+production, and the result is compared with the bytes on the targets. Nothing is changed there."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from gofallback.deploys.run.stage import stage
 
 @stage("verify", "builders")
 def faithful(ctx: RunContext, host: Host) -> None:
-    """Compare what the builder made of the releases in production with what runs there."""
+    """Compare the builder's rebuilds of the releases in production with the bytes on the targets."""
     if host is ctx.builder and comparison_requested(ctx):
         comparison(name="known good", ctx=ctx)
 
 
 @operation()
 def comparison(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
-    """The builder's builds of what runs in production, compared with the targets' bytes.
+    """The builder's rebuilds of the releases in production, compared with the targets' bytes.
 
     + ctx: the run and its hosts
     """

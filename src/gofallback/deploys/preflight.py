@@ -1,4 +1,4 @@
-"""Preflight: is every part there and well, and is nobody else at work? What refuses, refuses here, before a change."""
+"""Stage `preflight`: checks every part, and that no other run is at work. A refusal comes here, before any change."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CHECKED: Key[Exception | None] = Key("the whole run is checked")
 
 @deploy("preflight")
 def preflight(command: CommandName) -> None:
-    """Parse the data, check every part, and say what the run will do.
+    """Parse group data and options, check every part, and take the leases.
 
     Args:
-        command: name of the deploy file; `commands.COMMANDS` has what it needs.
+        command: name of the deploy file, a row of `commands.COMMANDS`.
     """
     host = current_host()
     ctx: RunContext | None = None
@@ -44,9 +44,9 @@ def preflight(command: CommandName) -> None:
 
 
 def _check_run(ctx: RunContext) -> None:
-    """The first host's plan checks the whole run; the others wait for the result, good or bad."""
+    """Check the whole run once, in the first host's plan; the other hosts wait for the result."""
 
-    def problem() -> Exception | None:
+    def check() -> Exception | None:
         try:
             if not ctx.run.command.read_only:
                 identify(ctx)
@@ -55,9 +55,9 @@ def _check_run(ctx: RunContext) -> None:
             return error
         return None
 
-    found = ctx.once(_CHECKED, problem)
-    if found is not None:
-        raise found
+    problem = ctx.once(_CHECKED, check)
+    if problem is not None:
+        raise problem
 
 
 def _check_host(ctx: RunContext, host: Host) -> None:

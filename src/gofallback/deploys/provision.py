@@ -1,4 +1,4 @@
-"""Stage `provision`: a builder gets its folders, Go and Git. Nothing to do costs the one round trip of its state."""
+"""Stage `provision`: a builder gets its folders, Go and Git. A builder that has all costs one round trip."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gofallback.operations import toolchain as toolchains
 
 
 class ProvisionError(GofallbackError):
-    """Group data that does not say how to provision a builder."""
+    """Group data from which a builder cannot be provisioned."""
 
 
 @stage("provision", "builders")
 def provision(ctx: RunContext, host: Host) -> None:
-    """Provision the builder of this run; every builder when the run has chosen none."""
+    """Provision the builders of this run; every builder when the run has chosen none."""
     if ctx.run.builder is not None and not ctx.builds(host):
         return
     older = production.toolchains(ctx) if host is ctx.builder else []
@@ -34,7 +34,7 @@ def provision(ctx: RunContext, host: Host) -> None:
 
 
 def only(fleet: Fleet, services: Collection[str]) -> Fleet:
-    """The fleet with what ``--data service=...`` names: nobody waits for the Zig of a service that is not built."""
+    """The fleet with the services that ``--data service=...`` names: a service that is not built needs no Zig."""
     chosen = {name: service for name, service in fleet.services.items() if name in services}
     return fleet.model_copy(update={"services": chosen}) if services else fleet
 
@@ -42,22 +42,22 @@ def only(fleet: Fleet, services: Collection[str]) -> Fleet:
 def provision_builder(
     fleet: Fleet, host: Host, cache: str, older: Sequence[tuple[str, str]] = (), *, idle: bool = False
 ) -> None:
-    """Plan what one builder needs.
+    """Plan the provisioning of one builder.
 
     Args:
         fleet: the host's parsed group data.
         host: the builder.
         cache: folder of archives on the controller.
-        older: further (tool, version): the Go and Zig that built what runs in production, where it is built again.
-        idle: it has nothing to build in this run, and needs no room for it.
+        older: more (tool, version): the Go and Zig that built the releases in production, where those are rebuilt.
+        idle: the builder has nothing to build in this run, and needs no disk space for it.
 
     Raises:
         ProvisionError: a version without a pin for the builder's processor.
     """
     builder = fleet.builder
     known = builder_state(host, builder.root)
-    pins = list(wanted_pins(fleet, known.arch, known.os, older))
-    _tell(host, known, pins, use_installed=builder.use_installed)
+    pins = list(required_pins(fleet, known.arch, known.os, older))
+    _log_pins(host, known, pins, use_installed=builder.use_installed)
     operations.ready(
         name="The builder can build",
         root=builder.root,
@@ -78,12 +78,12 @@ def provision_builder(
 
 
 def _tools(known: BuilderState, builder: Builder, pins: list[ToolchainPin]) -> list[list[str]]:
-    """Programs that provisioning calls there, as groups of which one does."""
+    """Programs that provisioning calls on the builder, in groups: one program of each group is enough."""
     if known.os == "windows":
         return [["tar.exe"], ["certutil.exe"], *([["curl.exe"]] if builder.delivery == "pull" else [])]
-    lacking = [pin for pin in pins if not _in_place(known, pin, use_installed=builder.use_installed)]
-    unpack = [list(group) for pin in lacking for group in shell_of(known.root).unpack_tools(pin.file_name)]
-    return [["sha256sum"], ["tar"], *unpack, *([["curl", "wget"]] if lacking and builder.delivery == "pull" else [])]
+    missing = [pin for pin in pins if not _in_place(known, pin, use_installed=builder.use_installed)]
+    unpack = [list(group) for pin in missing for group in shell_of(known.root).unpack_tools(pin.file_name)]
+    return [["sha256sum"], ["tar"], *unpack, *([["curl", "wget"]] if missing and builder.delivery == "pull" else [])]
 
 
 def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) -> bool:
@@ -91,12 +91,16 @@ def _in_place(known: BuilderState, pin: ToolchainPin, *, use_installed: bool) ->
     return found is not None and found.sha256 in (None, pin.sha256)
 
 
-def wanted_pins(
+def required_pins(
     fleet: Fleet, arch: str, os: str = "windows", older: Sequence[tuple[str, str]] = ()
 ) -> Iterator[ToolchainPin]:
-    """Git, the fleet's Go, every other Go that a service asks for, and Zig where a service has C; each once.
+    """Pins of Git, the fleet's Go, every other Go of a service, and Zig where a service has C; each once.
 
-    ``older`` are further (tool, version): what built what runs in production.
+    Args:
+        fleet: the builder's parsed group data.
+        arch: the builder's processor.
+        os: the builder's system.
+        older: more (tool, version): what built the releases in production.
 
     Raises:
         ProvisionError: a version without a pin.
@@ -106,22 +110,22 @@ def wanted_pins(
         raise ProvisionError(
             "toolchain: missing; a builder needs `toolchain` with go, git and pins (group_data/builders.py)"
         )
-    asked = {service.build.go: f"services.{name}.build.go" for name, service in sorted(fleet.services.items())}
+    of_services = {service.build.go: f"services.{name}.build.go" for name, service in sorted(fleet.services.items())}
     if arch not in ("amd64", "arm64"):
         raise ProvisionError(f"the builder's processor is {arch}; a builder needs x86_64 (amd64) or aarch64 (arm64)")
     git_key = "toolchain.linux_git" if os == "linux" and table.linux_git else "toolchain.git"
     versions = [("go", table.go, "toolchain.go"), ("git", table.git_of(os), git_key)]
-    versions += [("go", version, key) for version, key in asked.items() if version not in (None, table.go)]
+    versions += [("go", version, key) for version, key in of_services.items() if version not in (None, table.go)]
     if any(one.build.cgo and one.build.cgo.compiler == "zig" for one in fleet.services.values()) and table.zig:
         versions.append(("zig", table.zig, "toolchain.zig"))
-    there = {(tool, version) for tool, version, _ in versions}
-    versions += [(*one, "what runs in production") for one in older if one not in there]
+    listed = {(tool, version) for tool, version, _ in versions}
+    versions += [(*one, "what runs in production") for one in older if one not in listed]
     for tool, version, key in versions:
         pin = table.pin(tool, str(version), arch, os)
         if pin is None:
             have = ", ".join(f"{p.version} ({p.os}/{p.arch})" for p in table.pins if p.tool == tool) or "none"
-            own = (tool, key, os) == ("git", "toolchain.git", "linux") and any(p.os == os for p in table.pins)
-            hint = "set toolchain.linux_git where Linux builders have another Git, or " if own else ""
+            needs_own = (tool, key, os) == ("git", "toolchain.git", "linux") and any(p.os == os for p in table.pins)
+            hint = "set toolchain.linux_git where Linux builders have another Git, or " if needs_own else ""
             raise ProvisionError(
                 f"{key}: {tool} {version} has no pin for {os}/{arch}; pinned: {have}; {hint}add version, url and "
                 "sha256 to toolchain.pins (`gofallback pins` prints them)"
@@ -129,11 +133,11 @@ def wanted_pins(
         yield pin
 
 
-def _tell(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_installed: bool) -> None:
+def _log_pins(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_installed: bool) -> None:
     for pin in pins:
         found = known.find(pin.tool, pin.version, use_installed=use_installed)
         if found is None or not _in_place(known, pin, use_installed=use_installed):
             host.log(f"{pin.tool} {pin.version}: will be installed in {known.layout.toolchain(pin.tool, pin.version)}")
         else:
-            whose = "in place" if found.origin == "ours" else "installed on the machine"
-            host.log(f"{pin.tool} {pin.version}: {whose}: {found.path}")
+            origin = "in place" if found.origin == "ours" else "installed on the machine"
+            host.log(f"{pin.tool} {pin.version}: {origin}: {found.path}")

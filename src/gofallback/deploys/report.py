@@ -1,4 +1,4 @@
-"""Report: nothing to do on any host. The records are written when pyinfra ends, whatever happened (see _finish)."""
+"""Stage `report`: nothing to do on any host. `run.finish` writes the records when pyinfra ends, however it ends."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from gofallback.deploys.run.stage import stage
 
 @stage("report")
 def report(ctx: RunContext, host: Host) -> None:
-    """Stands for the end of the flow in a deploy file; `_finish.at_end` does it."""
+    """Marks the end of the flow in a deploy file; the work is in `run.finish.finish`."""

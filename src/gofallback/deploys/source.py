@@ -1,4 +1,4 @@
-"""Source: the exact commit on the builder, as a clean tree with every tag."""
+"""Stage `source`: the exact commit on the builder, as a clean tree with every tag."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gofallback.source.model import ResolvedSource
 
 @stage("source", "builders")
 def source(ctx: RunContext, host: Host) -> None:
-    """Bring what is to be built; nothing when every artifact is in the store."""
+    """Send the sources of what has to be built; nothing when every artifact is in the store."""
     if not ctx.builds(host):
         return
     for service, found in host.loop(plan.checkouts(ctx, host)):
@@ -43,7 +43,7 @@ def checkout(ctx: RunContext, service: Service, found: ResolvedSource) -> Genera
     """The commit of one service on the builder.
 
     + ctx: the run and its hosts
-    + service: which one
+    + service: its group data
     + found: its commit
     """
     yield FunctionCommand(_checkout, (ctx, service, found), {})
@@ -53,7 +53,7 @@ def _checkout(state: State, host: Host, ctx: RunContext, service: Service, found
     if skip_if_stopped(ctx, host):
         return False
     try:
-        # Read now, not when planning: provisioning has just decided where git.exe is.
+        # Read now, not while planning: provisioning has just installed git.
         git = plan.git_program(ctx, host)
     except PyinfraError as error:
         return fail(host, str(error))
@@ -69,11 +69,11 @@ def _checkout(state: State, host: Host, ctx: RunContext, service: Service, found
 
 @operation()
 def module_files(ctx: RunContext, service: Service, found: ResolvedSource) -> Generator[FunctionCommand, None, None]:
-    """The modules of one service on the builder, where the controller brings them.
+    """The modules of one service on the builder, where the controller sends them.
 
     + ctx: the run and its hosts
-    + service: which one
-    + found: the commit
+    + service: its group data
+    + found: its commit
     """
     way = way_of(ctx, ctx.host, service, found)
     if way == "controller":

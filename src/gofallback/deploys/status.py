@@ -1,4 +1,4 @@
-"""Status: what runs where, since when, healthy or not, and where unit files drifted. Changes nothing."""
+"""Stage `status`: what runs where, since when, healthy or not, and where unit files drifted. Changes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ROWS: Key[dict[str, list[StatusRow]]] = Key("rows of status")
 
 @stage("status", "targets")
 def status(ctx: RunContext, host: Host) -> None:
-    """Gather the rows of one target; the last one prints the table."""
+    """Make the rows of one target; the last target prints the table."""
     rows = ctx.once(_ROWS, dict)
     try:
         target = state_of(ctx, host)
@@ -49,16 +49,16 @@ def _show(ctx: RunContext, rows: list[StatusRow]) -> None:
     ]
     freezes, approvals = freeze_rows(ctx), approval_rows(ctx, rows)
     if cli_parameters().get("json_output"):
-        told: dict[str, Sequence[Strict]] = {"status": rows, "freeze": freezes, "approvals": approvals}
-        print(json.dumps({key: [row.model_dump(mode="json") for row in part] for key, part in told.items()}, indent=2))
+        parts: dict[str, Sequence[Strict]] = {"status": rows, "freeze": freezes, "approvals": approvals}
+        print(json.dumps({key: [row.model_dump(mode="json") for row in part] for key, part in parts.items()}, indent=2))
     else:
         screen.console().print(status_table(rows))
         for line in version_lines(rows):
             screen.console().print(line, soft_wrap=True)
         for line in rules_lines(freezes, approvals):
             screen.console().print(line, soft_wrap=True)
-    # There is nothing to execute, so pyinfra's question whether to go on is spared. A SystemExit in a greenlet ends the
-    # program through pyinfra's own way out (gevent throws it into the main greenlet), which disconnects.
+    # Nothing is left to execute, so the run ends before pyinfra asks whether to go on. A SystemExit in a greenlet ends
+    # the program through pyinfra's own way out (gevent throws it into the main greenlet), which disconnects.
     sys.exit(0 if all(row.condition == "healthy" for row in rows) else 1)
 
 
@@ -77,7 +77,7 @@ def _row(ctx: RunContext, host: Host, service: Service, target: TargetState) -> 
         version=spec.get("version"),
         commit=spec.get("commit"),
         sha256=found.hashes.get(f"bin/{service.binary}"),
-        further=_further(found),
+        further=_extra_binaries(found),
         since=since.strftime("%Y-%m-%dT%H:%M:%SZ") if since else None,
         restarts=found.unit.restarts,
         reason=_reason(found),
@@ -85,19 +85,19 @@ def _row(ctx: RunContext, host: Host, service: Service, target: TargetState) -> 
         last_good=found.last_good,
         bad=sorted(found.bad),
         leased_to=_lease(found),
-    ).model_copy(update=_standing(found))
+    ).model_copy(update=_last_run(found))
 
 
-def _further(found: ServiceState) -> dict[str, str]:
-    """The further binaries of the live release, as its manifest names them and as they are now."""
+def _extra_binaries(found: ServiceState) -> dict[str, str]:
+    """The extra binaries of the live release: names by its manifest, hashes by their bytes now."""
     release = found.releases.get(found.current or "")
     main = f"bin/{release.binary}" if release else ""
     named = [path for path in (release.contents if release else {}) if path.startswith("bin/") and path != main]
     return {path.removeprefix("bin/"): found.hashes[path] for path in named if path in found.hashes}
 
 
-def _standing(found: ServiceState) -> dict[str, str | None]:
-    """What the target keeps of the last run there."""
+def _last_run(found: ServiceState) -> dict[str, str | None]:
+    """The target's record of the last run there."""
     record = found.outcome or {}
     state = str(record.get("state", ""))
     if state not in ("intended", "provisional"):
@@ -107,7 +107,7 @@ def _standing(found: ServiceState) -> dict[str, str | None]:
 
 
 def _lease(found: ServiceState) -> str | None:
-    """Who has the lease, with its number; a lapsed one is no obstacle, and says that its run did not end in order."""
+    """The holder of the lease, with its number. A lapsed lease blocks nothing; its run did not end in order."""
     if found.lease is None:
         return None
     left = f"expires in {found.lease.expires_in or 0:.0f} s unless renewed"
@@ -133,8 +133,8 @@ def _reason(found: ServiceState) -> str:
 
 
 def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any], project: Path) -> list[str]:
-    """Against the live release, then against what group data says today."""
-    said = manual_changes(found)
+    """Unit files that differ from the live release, then those that differ from group data today."""
+    drift = manual_changes(found)
     spec = manifest.get("spec") or {}
     try:
         now = render(
@@ -145,14 +145,14 @@ def _drift(found: ServiceState, service: Service, manifest: Mapping[str, Any], p
             templates=templates.load(project),
         )
     except DataError as error:
-        return [*said, str(error)]
+        return [*drift, str(error)]
     live = live_units(found)
     changed = sorted(name for name, file in now.units.items() if name in live and live[name].content != file.content)
-    return said + [f"{name} differs from group data: the next rollout changes it" for name in changed]
+    return drift + [f"{name} differs from group data: the next rollout changes it" for name in changed]
 
 
 def _manifest(content: bytes | None) -> dict[str, Any]:
-    """What a release says of itself; a target may be damaged, so that only texts count."""
+    """The manifest of a release. A target may be damaged, so only text fields of its spec are kept."""
     try:
         found = json.loads(content or b"{}")
     except ValueError:

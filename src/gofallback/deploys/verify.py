@@ -1,4 +1,4 @@
-"""Verify: on the controller, before any target changes. What the builder claims counts for nothing."""
+"""Stage `verify`: on the controller, before any target changes. Claims of the builder count for nothing."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from gofallback.operations.remote import CONNECTION_ERRORS
 
 @stage("verify", "builders")
 def verify(ctx: RunContext, host: Host) -> None:
-    """Fetch what was built, check it, keep it in the store; judge every artifact for every target that gets it."""
+    """Fetch each binary, check and store it; check every artifact against every target that gets it."""
     if host is not ctx.builder:
-        return  # what a twin has built is compared in the builder's part
+        return  # a twin's builds are compared in the builder's part
     if not plan.missing_artifacts(ctx):
         receivers = _receivers(ctx)
         refuse_incompatible(ctx, receivers)
@@ -47,10 +47,10 @@ def verify(ctx: RunContext, host: Host) -> None:
 
 
 def _receivers(ctx: RunContext) -> list[Host]:
-    """Targets that get a binary, or all of them in a rehearsal: their binaries are judged."""
+    """Targets whose binaries are checked: those that get one, or all in a rehearsal."""
     if ctx.run.command.rehearsal:
         return ctx.targets
-    return [host for host in ctx.targets if any(changes(ctx, host, want) for want in desired_releases(ctx, host))]
+    return [host for host in ctx.targets if any(changes(ctx, host, one) for one in desired_releases(ctx, host))]
 
 
 @operation()
@@ -71,8 +71,8 @@ def _artifacts(state: State, host: Host, ctx: RunContext) -> bool:
     missing = {spec.key for spec in plan.missing_artifacts(ctx)}
     built = [one for one in plan.built_by(ctx, host.name) if one.spec.key in missing]
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
-        found = [_keep(host, ctx, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
-    problems = [problem for problem in found if problem is not None] + confirm_stored_artifacts(ctx)
+        results = [_store(host, ctx, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
+    problems = [problem for problem in results if problem is not None] + confirm_stored_artifacts(ctx)
     if not problems:
         problems = [f"will not run there: {reason}" for reason in incompatibilities(ctx)]
     if not problems and (reason := reject_reason(ctx, host, ctx.run.artifacts.values())) is not None:
@@ -83,8 +83,8 @@ def _artifacts(state: State, host: Host, ctx: RunContext) -> bool:
     return not problems
 
 
-def _keep(host: Host, ctx: RunContext, built: Built, local: Path) -> str | None:
-    """Fetch one binary, check it against what the builder reported, store it; the problem in one line, or None."""
+def _store(host: Host, ctx: RunContext, built: Built, local: Path) -> str | None:
+    """Fetch one binary, check it against the builder's report, and store it; the problem in one line, or None."""
     manifest = built.manifest
     name = f"{manifest.spec.what} {manifest.platform}"
     try:

@@ -1,4 +1,5 @@
-"""Wipe: nothing of ours stays on a builder but what group data keeps. `builder.wipe.after` does it by itself."""
+"""Stage `wipe`: removes everything of ours from a builder, except what group data keeps. With `builder.wipe.after:
+run` every run does it at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from gofallback.facts.builder import builder_state
 
 @stage("wipe", "builders")
 def wipe(ctx: RunContext, host: Host) -> None:
-    """Remove everything below `builder.root` that gofallback has made."""
+    """Remove everything that gofallback has made below `builder.root`."""
     settings = ctx.fleet(host).builder
     stays = ", ".join(settings.wipe.keep) or "nothing"
     host.log(f"{settings.root}: to be wiped; stays: {stays}")

@@ -6,7 +6,7 @@ import pytest
 
 from gofallback.artifact.cgo_spec import CgoSpec
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.provision import ProvisionError, only, wanted_pins
+from gofallback.deploys.provision import ProvisionError, only, required_pins
 from gofallback.gobuild import plan
 from gofallback.gobuild.cgo import CgoError, CgoPaths, cgo_spec, join_words, oldest_glibc, variables, zig_target
 from gofallback.gobuild.environment import go_environment
@@ -282,7 +282,8 @@ def test_a_builder_gets_zig_only_where_a_service_needs_it() -> None:
 
     def tools(**build: object) -> list[str]:
         return [
-            pin.tool for pin in wanted_pins(parse_fleet({"services": [service(**build)], "toolchain": table}), "amd64")
+            pin.tool
+            for pin in required_pins(parse_fleet({"services": [service(**build)], "toolchain": table}), "amd64")
         ]
 
     assert tools(cgo={}) == ["go", "git", "zig"]
@@ -295,7 +296,7 @@ def test_a_builder_gets_each_zig_that_built_what_runs_in_production() -> None:
 
     def versions(ran: str, **build: object) -> list[str]:
         fleet = parse_fleet({"services": [service(**build)], "toolchain": table})
-        return [pin.version for pin in wanted_pins(fleet, "amd64", older=[("go", "1.26.6"), ("zig", ran)])]
+        return [pin.version for pin in required_pins(fleet, "amd64", older=[("go", "1.26.6"), ("zig", ran)])]
 
     assert versions("0.14.1", cgo={}) == ["1.26.6", "2.45.2", "0.15.2", "0.14.1"]
     assert versions("0.15.2", cgo={}) == ["1.26.6", "2.45.2", "0.15.2"]
@@ -330,5 +331,5 @@ def test_a_run_for_one_service_waits_for_no_zig_of_another_one() -> None:
     table = {"go": "1.26.6", "git": "2.45.2", "zig": "0.15.2", "pins": PINS}
     plain = service() | {"name": "plain", "port": 8099}
     fleet = parse_fleet({"services": [service(cgo={}), plain], "toolchain": table})
-    assert "zig" in [pin.tool for pin in wanted_pins(only(fleet, []), "amd64")]
-    assert "zig" not in [pin.tool for pin in wanted_pins(only(fleet, ["plain"]), "amd64")]
+    assert "zig" in [pin.tool for pin in required_pins(only(fleet, []), "amd64")]
+    assert "zig" not in [pin.tool for pin in required_pins(only(fleet, ["plain"]), "amd64")]

@@ -30,7 +30,7 @@ def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
     line = f"builder {host.name}: {done.line()}"
     well = not done.problem or (done.busy and patient)
     if not well:
-        ctx.run.set_cause(line)
+        ctx.run.set_first_cause(line)
     if done.problem:
         host.log_styled(line, fg="yellow" if well else "red", log_func=logger.warning if well else logger.error)
     else:

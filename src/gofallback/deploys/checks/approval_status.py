@@ -1,4 +1,4 @@
-"""What status says about freeze windows and approvals: what may go, what waits, and for whom."""
+"""What `status` shows of freeze windows and approvals: the versions that may go out, and whose approval is missing."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def freeze_rows(ctx: RunContext) -> list[FreezeRow]:
 
 
 def approval_rows(ctx: RunContext, rows: Sequence[StatusRow]) -> list[ApprovalRow]:
-    """How the newest versions that are not live everywhere stand, where approvals are demanded."""
-    made = []
+    """The approvals of the newest versions that are not live everywhere, where approvals are required."""
+    result = []
     for environment, rules, service in approval_rules(ctx):
         hosts = {host.name for host in ctx.targets if ctx.fleet(host).environment == environment}
         live = {row.version for row in rows if row.service == service.name and row.host in hosts}
         for version in _newer(ctx, service.name, live):
-            made.append(_row(ctx, environment, rules, service.name, version))
-    return made
+            result.append(_row(ctx, environment, rules, service.name, version))
+    return result
 
 
 def _newer(ctx: RunContext, service: str, live: set[str | None]) -> Iterator[str]:
-    """Versions of the store that were built after the one that is live everywhere."""
+    """Versions of the store that were built after the version that is live everywhere."""
     for version in ctx.run.store.versions(service)[:_MOST_VERSIONS]:
         if live == {version}:
             return
@@ -68,7 +68,7 @@ def _row(ctx: RunContext, environment: str, rules: Approval, service: str, versi
 
 def _tally(ctx: RunContext, environment: str, rules: Approval, service: str, version: str) -> Tally:
     policy = ApprovalPolicy(ctx.project, environment, rules)
-    # Who looks at the status is not who will ask for the rollout, so only a name that is given counts here.
+    # The person who looks at the status need not be the requester of the rollout, so only a given name counts.
     claimed = ctx.run.options.requester
     requester = find_requester(policy.signers(), claimed, (), ()) if claimed else Requester()
     stored = [found.manifest for found in ctx.run.store.by_version(service, version)]

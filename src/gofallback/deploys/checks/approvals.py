@@ -1,4 +1,4 @@
-"""May this run begin? Freeze windows and approvals, judged before any host is touched; see docs/approvals.md."""
+"""Freeze windows and approvals, checked before any host is touched (docs/approvals.md)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from gofallback.model.approval import Approval
 from gofallback.model.freeze import FreezeOnce, FreezeWeekly, Frozen, active
 from gofallback.pyinfra_patches.flags import cli_parameters
 
-#: Characters; a reason that says less explains nothing to whoever reads the journal.
+#: Characters; a shorter reason explains nothing to a reader of the journal.
 SHORTEST_REASON = 10
 
-#: Rules that `--data` may not replace, and the way to set them aside that is kept in journal and report.
+#: Rules that `--data` may not replace, and the audited way to set each aside.
 _PROTECTED = {
     **dict.fromkeys(
         ("approval", "freeze", "environment"),
@@ -42,10 +42,10 @@ _KEYS: Key[frozenset[str]] = Key("keys at hand")
 
 
 def require_permission(ctx: RunContext) -> None:
-    """Refuse a run that must not begin; keep for journal and report what let it begin.
+    """Refuse a run that must not begin; record its approvals and overrides for journal and report.
 
-    Approvals that counted go to ``run.approvals``, rules that were set aside to ``run.overrides``. A ``--dry`` run is
-    told what would be refused, and goes on: it is what approvers look at.
+    Approvals that count go to ``run.approvals``, rules that were set aside to ``run.overrides``. A ``--dry`` run prints
+    what would be refused, and goes on: approvers look at its output.
 
     Raises:
         RefusedError: a freeze, or approvals that are missing; a line each.
@@ -73,7 +73,7 @@ def require_permission(ctx: RunContext) -> None:
 
 
 def _refuse_rule_overrides(ctx: RunContext) -> None:
-    """What protects an environment is changed where changes are reviewed, not by whoever it holds up."""
+    """The rules of an environment are changed in its group data, where changes are reviewed, not in a command."""
     given = ctx.state.inventory.get_override_data()
     rules = any(ctx.fleet(host).approval or ctx.fleet(host).freeze for host in ctx.targets)
     for key, way in _PROTECTED.items():
@@ -84,7 +84,7 @@ def _refuse_rule_overrides(ctx: RunContext) -> None:
 
 
 def active_freezes(ctx: RunContext, now: datetime) -> Iterator[tuple[str, Frozen]]:
-    """The environments of this run's targets in which a freeze is on."""
+    """The environments of this run's targets that are frozen now."""
     every: dict[str, list[FreezeOnce | FreezeWeekly]] = {}
     for host in ctx.targets:
         known = every.setdefault(ctx.fleet(host).environment, [])
@@ -113,7 +113,7 @@ def _freeze_problems(ctx: RunContext) -> Iterator[str]:
 
 def _approval_problems(ctx: RunContext) -> Iterator[str]:
     if ctx.run.options.resume:
-        return  # it ends what was permitted when it began, with what lies on the targets
+        return  # the run was permitted when it began, and its releases are on the targets
     for environment, rules, service in approval_rules(ctx):
         glass = ctx.run.options.break_glass
         try:
@@ -138,7 +138,7 @@ def _approval_problems(ctx: RunContext) -> Iterator[str]:
 
 
 def approval_rules(ctx: RunContext) -> Iterator[tuple[str, Approval, Service]]:
-    """Each service in each environment whose rules ask for approvals; of several rules all count."""
+    """Each service in each environment whose rules require approvals; of several rules all count."""
     seen: list[tuple[str, Approval, str]] = []
     for service in services_in_use(ctx):
         for host in ctx.targets:
@@ -164,25 +164,25 @@ def _tally(ctx: RunContext, environment: str, rules: Approval, service: Service)
 
 
 def _release_to_approve(ctx: RunContext, service: Service, environment: str, rules: Approval) -> Release:
-    """What this run brings, as one release.
+    """What this run ships, as one release.
 
     Raises:
-        ApprovalError: it is not built yet, so nobody can have approved it.
+        ApprovalError: it is not built yet, so it cannot be approved.
     """
     platforms = sorted({state_of(ctx, host).platform for host in ctx.targets_of(service.name)})
     if ctx.run.command.releases_from == "store":
         chosen = [stored.manifest.spec for one in platforms for stored in stored_of(ctx, service, one)]
     else:
-        mains, further = specs_for(ctx, service, platforms), ctx.run.extra_binaries[service.name]
-        chosen = [spec for one in platforms for spec in (mains[one], *further[one])]
+        mains, extra = specs_for(ctx, service, platforms), ctx.run.extra_binaries[service.name]
+        chosen = [spec for one in platforms for spec in (mains[one], *extra[one])]
     version = chosen[0].version
     keys = {(spec.platform, spec.binary): spec.key for spec in chosen}
     if ctx.run.command.needs_builder:
-        lacking = [spec for spec in chosen if ctx.run.store.find(service.name, spec.key) is None]
-        absent = list(dict.fromkeys(spec.platform for spec in lacking))
-        if absent:
+        missing = [spec for spec in chosen if ctx.run.store.find(service.name, spec.key) is None]
+        unbuilt = list(dict.fromkeys(spec.platform for spec in missing))
+        if unbuilt:
             raise ApprovalError(
-                f"{version} is not built yet for {', '.join(absent)}, and needs {rules.required} approvals: build it "
+                f"{version} is not built yet for {', '.join(unbuilt)}, and needs {rules.required} approvals: build it "
                 f"with deploys/drill.py, have it approved (gofallback approve {version} --environment {environment}), "
                 "then run this again; in an emergency --data break_glass='why'"
             )
@@ -205,9 +205,9 @@ def _record_approvals(ctx: RunContext, tally: Tally) -> None:
 
 
 def _record_override(ctx: RunContext, kind: str, what: str, why: str) -> None:
-    """Loud on the screen; the journal, the report and the targets' journals get it from the run."""
+    """Record a rule that was set aside, and print it in red. Journals and report get it from the run."""
     ctx.run.overrides.append({"kind": kind, "what": what, "why": why})
-    word = "GLASS BROKEN" if ctx.run.options.break_glass else "FREEZE OVERRIDDEN"
+    title = "GLASS BROKEN" if ctx.run.options.break_glass else "FREEZE OVERRIDDEN"
     rule = "freeze" if kind == "freeze" else "approvals"
-    for line in (f"{word} by {ctx.run.who}", f"{rule} of {what}", f"why: {why}"):
+    for line in (f"{title} by {ctx.run.who}", f"{rule} of {what}", f"why: {why}"):
         click.secho(f"  !!  {line}", fg="red", bold=True, err=True)

@@ -1,6 +1,6 @@
-"""Reads the state of every host of a run at the same time, once. Sources are resolved meanwhile.
+"""Reads the state of every host of a run in parallel, once. Sources are resolved meanwhile.
 
-Without this the builder's own plan would read one target after the other while all others wait.
+Without this the builder's plan would read one target after the other, while all others wait.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def prefetch(ctx: RunContext, *, sources: bool) -> None:
         sources: resolve each service's commit as well.
 
     Raises:
-        GofallbackError, PyinfraError: the first that failed, by the order of the inventory.
+        GofallbackError, PyinfraError: the first error, in the order of the inventory.
     """
     command = ctx.run.command
     if command.only_builders and command.read_only:
-        return  # its stage reads the builders itself, and no other host
+        return  # its stage reads the builders, and no other host
     work: list[Callable[[], object]] = []
     if not command.only_builders:
         work += [_on(host, partial(state_of, ctx, host)) for host in ctx.targets]
@@ -43,7 +43,7 @@ def prefetch(ctx: RunContext, *, sources: bool) -> None:
         by_repository: dict[str, list[Service]] = {}
         for service in services_in_use(ctx):
             by_repository.setdefault(service.source.repository, []).append(service)
-        # one mirror a repository: its services take turns
+        # one mirror for each repository: its services take turns
         work += [partial(_resolve_all, ctx, services) for services in by_repository.values()]
     jobs = [gevent.spawn(_error_of, one) for one in work]
     gevent.joinall(jobs)

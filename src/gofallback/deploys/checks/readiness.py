@@ -31,7 +31,7 @@ from gofallback.release.prerequisites import requirement_problems, upload_proble
 
 
 def check_run(ctx: RunContext) -> None:
-    """Once per run: pyinfra's options, hosts that answer, which builder builds; then every host is read, all at once.
+    """Once per run: check pyinfra's options, reachable hosts and the builder; then read every host in parallel.
 
     Raises:
         RefusedError: the run must not begin.
@@ -72,8 +72,8 @@ def _pyinfra_options(ctx: RunContext) -> None:
                 f"{flag}: refused; with it pyinfra goes on after a failed host, or ends in the middle; order and "
                 "budget are group data: `rollout: {canary, waves, budget}`"
             )
-    if trouble := misspelt_limit(GIVEN, ctx.state.inventory):
-        raise RefusedError(trouble)
+    if problem := misspelt_limit(GIVEN, ctx.state.inventory):
+        raise RefusedError(problem)
 
 
 def _reachable(ctx: RunContext) -> None:
@@ -96,7 +96,7 @@ def _reachable(ctx: RunContext) -> None:
 
 
 def _connectors(ctx: RunContext) -> None:
-    """A Linux host behind @winssh would get the words of cmd.exe, and answer with its shell's errors."""
+    """A Linux host behind @winssh would get commands for cmd.exe, and answer with errors of its shell."""
     linux = [*ctx.targets, *(host for host in ctx.builders if ctx.fleet(host).builder.os == "linux")]
     for host in linux:
         if isinstance(host.connector, WinSSHConnector):
@@ -107,7 +107,7 @@ def _connectors(ctx: RunContext) -> None:
 
 
 def _platforms(ctx: RunContext) -> None:
-    """A rehearsal without targets builds what group data lists."""
+    """A rehearsal without targets builds for the platforms that group data lists."""
     if not ctx.run.command.rehearsal or ctx.targets:
         return
     for service in services_in_use(ctx):
@@ -133,7 +133,7 @@ def _choose_builder(ctx: RunContext) -> None:
 
 
 def _first_trusted(ctx: RunContext) -> str:
-    """The first that every target lets build (`trust.builders`); the first of all where none is: that is told later."""
+    """The first builder that every target trusts (`trust.builders`); without any, the first: later checks refuse it."""
     allowed = [set(ctx.fleet(host).trust.builders) for host in ctx.targets if ctx.fleet(host).trust.builders]
     names = [host.name for host in ctx.builders]
     return next((name for name in names if all(name in some for some in allowed)), names[0])
@@ -141,7 +141,7 @@ def _first_trusted(ctx: RunContext) -> str:
 
 def _require_stored_artifacts(ctx: RunContext) -> None:
     if production.comparison_requested(ctx):
-        raise RefusedError(f"{_no_hosts_reason('builders', ctx.unreachable_builders)}; there is none to be judged")
+        raise RefusedError(f"{_no_hosts_reason('builders', ctx.unreachable_builders)}; there is no builder to compare")
     missing = [spec for spec in all_specs(ctx) if ctx.run.store.find(spec.service, spec.key) is None]
     if missing:
         what = f"{missing[0].what} {missing[0].version} for {missing[0].platform} is not in the artifact store either"
@@ -150,7 +150,7 @@ def _require_stored_artifacts(ctx: RunContext) -> None:
 
 
 def check_target(ctx: RunContext, host: Host) -> None:
-    """One target: what it is, what it has, who is at work there."""
+    """Check one target: its platform, its disk and programs, and that no other run is at work there."""
     if ctx.run.command.read_only:
         return
     state = state_of(ctx, host)
@@ -174,16 +174,16 @@ def _refuse(host: Host, problems: list[str]) -> None:
 def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
     """Wait for the end of a lease whose controller is gone; one that is renewed is left to `upload_problems`.
 
-    A controller that dies takes its connection and the lease with it. One whose network was cut falls silent, and its
-    lease ends by itself. Which of the two it is shows within a heartbeat.
+    A controller that dies loses its connection and its lease at once. The lease of a controller whose network was cut
+    is not renewed, and expires. Within a heartbeat it shows which of the two happened.
     """
-    began, told = time.monotonic(), False
+    began, logged = time.monotonic(), False
     held = state_of(ctx, host).services[service.name].lease
     while held is not None and blocks(held, ctx.run.id, ctx.run.options.takeover):
         before, waited = held, time.monotonic() - began
-        if waited > HEARTBEAT and not told:
-            host.log(f"{service.name}: {held} is not heard of any more; waiting for its lease to end")
-            told = True
+        if waited > HEARTBEAT and not logged:
+            host.log(f"{service.name}: {held} does not renew its lease any more; waiting until it expires")
+            logged = True
         gevent.sleep(0.5)
         held = state_of(ctx, host, refresh=True).services[service.name].lease
         if held is not None and _is_renewed(before, held):
@@ -191,14 +191,14 @@ def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
 
 
 def _is_renewed(before: Holder, now: Holder) -> bool:
-    """Whether the lease was renewed, or taken anew, between two looks."""
+    """Whether the lease was renewed, or taken anew, between two readings."""
     if before.run_id != now.run_id or before.number != now.number:
         return True
     return now.age is not None and (before.age is None or now.age < before.age)
 
 
 def check_builder(ctx: RunContext, host: Host) -> None:
-    """The builder in use: its disk, if anything is to be built."""
+    """Check the free disk space of a builder that has something to build."""
     if not plan.to_build(ctx, host):
         return
     settings = ctx.fleet(host).builder

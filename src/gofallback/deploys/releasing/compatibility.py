@@ -1,4 +1,4 @@
-"""Does each binary run on the targets that get it? Judged before any target changes."""
+"""Whether each binary runs on the targets that get it. Checked before any target changes."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _INFO: Key[BinaryInfo] = Key("binary info")
 
 def incompatibilities(ctx: RunContext) -> list[str]:
     """Why binaries of this run would not run on their targets; prints the table of all of them."""
-    judged = list(_judge(ctx, ctx.targets))
-    if judged:
-        screen.console(sys.stderr).print(compat_table(judged))
-    return [verdict.reason for _, verdict in judged if not verdict.ok]
+    verdicts = list(_check(ctx, ctx.targets))
+    if verdicts:
+        screen.console(sys.stderr).print(compat_table(verdicts))
+    return [verdict.reason for _, verdict in verdicts if not verdict.ok]
 
 
 def refuse_incompatible(ctx: RunContext, hosts: Iterable[Host]) -> None:
-    """The same for artifacts that exist already, while planning.
+    """Refuse artifacts that exist already and would not run on these hosts, while planning.
 
     Raises:
         RefusedError: a stored artifact would not run on a target.
     """
-    bad = [verdict.reason for _, verdict in _judge(ctx, hosts) if not verdict.ok]
+    bad = [verdict.reason for _, verdict in _check(ctx, hosts) if not verdict.ok]
     if bad:
         raise RefusedError(f"will not run there: {'; '.join(bad)}; nothing was changed")
 
 
-def _judge(ctx: RunContext, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibility]]:
-    """Every artifact of the run for every one of these targets that gets it; a binary is read once."""
+def _check(ctx: RunContext, hosts: Iterable[Host]) -> Iterator[tuple[str, Compatibility]]:
+    """The verdict on every artifact of the run for each of these targets that gets it. A binary is read once."""
     for host in ctx.active(hosts):
         state = state_of(ctx, host)
         facts = TargetFacts(

@@ -1,4 +1,4 @@
-"""What a run wants: the release of each service on each target."""
+"""The release that a run puts on each target, for each service."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class DesiredRelease:
     service: Service
     files: ReleaseFiles
     binary: BuildSpec
-    """The main one, which the unit runs."""
+    """The main binary, which the unit runs."""
     agent: BuildSpec
     extra_binaries: tuple[BuildSpec, ...] = ()
-    """The other binaries, by name."""
+    """The other binaries, sorted by name."""
 
     @property
     def programs(self) -> tuple[BuildSpec, ...]:
-        """Everything of it that is built."""
+        """All of its parts that are built: main binary, extra binaries, agent."""
         return (self.binary, *self.extra_binaries, self.agent)
 
     @property
@@ -48,12 +48,12 @@ class DesiredRelease:
 def desired_from_source(ctx: RunContext, host: Host) -> list[DesiredRelease]:
     """The releases that a build of this run puts on a target."""
     platform = state_of(ctx, host).platform
-    wanted = []
+    releases = []
     for service in ctx.services(host):
         binary = specs_for(ctx, service, [platform])[platform]
         programs = (binary, *ctx.run.extra_binaries[service.name][platform])
-        wanted.append(_desired(ctx, host, service, programs, agent_for(ctx, service, platform)))
-    return wanted
+        releases.append(_desired(ctx, host, service, programs, agent_for(ctx, service, platform)))
+    return releases
 
 
 def desired_from_store(ctx: RunContext, host: Host) -> list[DesiredRelease]:
@@ -63,42 +63,42 @@ def desired_from_store(ctx: RunContext, host: Host) -> list[DesiredRelease]:
         RefusedError: no version was named, or the store has none that fits.
     """
     platform = state_of(ctx, host).platform
-    wanted = []
+    releases = []
     for service in ctx.services(host):
-        binary, *further = stored_of(ctx, service, platform)
+        binary, *extra = stored_of(ctx, service, platform)
         agent = stored_agent(ctx, platform)
-        for stored in (binary, *further, agent):
+        for stored in (binary, *extra, agent):
             ctx.run.artifacts[stored.manifest.key] = stored
         for stored in (binary, agent):
             spec = stored.manifest.spec
             ctx.run.specs.setdefault(spec.service, {})[spec.platform] = spec
-        specs = tuple(stored.manifest.spec for stored in further)
+        specs = tuple(stored.manifest.spec for stored in extra)
         ctx.run.extra_binaries.setdefault(service.name, {})[platform] = specs
-        wanted.append(_desired(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
-    return wanted
+        releases.append(_desired(ctx, host, service, (binary.manifest.spec, *specs), agent.manifest.spec))
+    return releases
 
 
 def _desired(
     ctx: RunContext, host: Host, service: Service, programs: tuple[BuildSpec, ...], agent: BuildSpec
 ) -> DesiredRelease:
-    binary, *further = programs
+    binary, *extra = programs
     files = render(
         service,
         version=binary.version,
         artifact_key=binary.key,
         agent_key=agent.key,
         templates=templates.load(ctx.project),
-        extra_binaries={spec.binary: spec.key for spec in further},
+        extra_binaries={spec.binary: spec.key for spec in extra},
         extra_files=_extra_files(ctx, service, binary, ctx.fleet(host).environment),
     )
-    return DesiredRelease(service=service, files=files, binary=binary, agent=agent, extra_binaries=tuple(further))
+    return DesiredRelease(service=service, files=files, binary=binary, agent=agent, extra_binaries=tuple(extra))
 
 
 def check_files(ctx: RunContext) -> None:
-    """A rehearsal finds a file that cannot be had, though it brings none.
+    """Collect the files of every release, so that a rehearsal reports a missing one although it ships none.
 
     Raises:
-        DataError, SourceError: a file of a release cannot be had.
+        DataError, SourceError: a file cannot be read or rendered.
     """
     for host in ctx.targets:
         platform = state_of(ctx, host).platform
@@ -110,10 +110,10 @@ _FILES: Key[dict[str, ExtraFile]] = Key("files of a release")
 
 
 def _extra_files(ctx: RunContext, service: Service, binary: BuildSpec, environment: str) -> dict[str, ExtraFile]:
-    """What `files` of a service adds to its release; read and rendered once for all targets with the same data.
+    """The files that `files` of a service adds to its release. Rendered once for all targets with the same data.
 
     Raises:
-        DataError, SourceError: a file cannot be had.
+        DataError, SourceError: a file cannot be read or rendered.
     """
     if not service.files:
         return {}

@@ -1,6 +1,6 @@
 """The provenance gate: checked for every target while planning, and again just before the first byte is sent.
 
-The attestation of a second builder is checked here too, where `trust.twin` wants one.
+The attestation of a second builder is checked here too, where `trust.twin` requires one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNPROVEN: Key[str | None] = Key("unproven")
 
 
 def reject_reason(ctx: RunContext, host: Host, stored: Iterable[Stored]) -> str | None:
-    """Why one of these artifacts may not be sent to a target; None: they may, or `trust.provenance` only warns.
+    """The reason one of these artifacts may not be sent to a target, or None: also where `trust.provenance` only warns.
 
     Raises:
         ProvenanceError: a key cannot be read.
@@ -49,7 +49,7 @@ def reject_reason(ctx: RunContext, host: Host, stored: Iterable[Stored]) -> str 
 
 
 def _unproven_reason(ctx: RunContext, trust: Trust, stored: Stored) -> str | None:
-    """Checked once for all targets, as long as no file of the artifact changes."""
+    """Why an artifact is not proven, or None. Cached for all targets as long as no file of the artifact changes."""
     files = sorted(stored.path.parent.iterdir()) if stored.path.parent.is_dir() else []
     stats = ((path.name, path.stat()) for path in files)
     seen = tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)
@@ -58,16 +58,18 @@ def _unproven_reason(ctx: RunContext, trust: Trust, stored: Stored) -> str | Non
 
 
 def refuse_unproven(ctx: RunContext, host: Host, desired: Iterable[DesiredRelease]) -> None:
-    """While planning: what is in the store has to be proven, and what will be built has to be provable.
+    """While planning: check that stored artifacts are proven, and that those to be built can be.
 
     Raises:
-        RefusedError: it is not.
+        RefusedError: one is not, or cannot be.
         ProvenanceError: a key cannot be read.
     """
     specs = [spec for release in desired for spec in release.programs]
     known = [stored for spec in specs if (stored := ctx.run.artifacts.get(spec.key)) is not None]
     to_build = len(known) < len(specs)
-    if ctx.run.command.needs_builder and twin.twin_required(ctx):  # their second builder is at work in this run
+    if ctx.run.command.needs_builder and twin.twin_required(
+        ctx
+    ):  # the others are built again in this run, by their second builder
         known = twin.confirmed_by_twin(ctx, known)
     found = reject_reason(ctx, host, known)
     if found is None and len(known) < len(specs):
@@ -77,16 +79,17 @@ def refuse_unproven(ctx: RunContext, host: Host, desired: Iterable[DesiredReleas
 
 
 def _unprovable_reason(ctx: RunContext, host: Host, *, builds: bool) -> str | None:
-    """Why what this run signs could never be shipped to a target: known before an hour of building.
+    """Why artifacts that this run signs could never be shipped to a target, or None; known before an hour of building.
 
     Args:
         ctx: the run.
         host: the target.
-        builds: an artifact is built; else only the second builder's word is missing, which this controller signs too.
+        builds: an artifact is built. Otherwise only the second builder's attestation is missing, which this controller
+            signs too.
     """
     trust = ctx.fleet(host).trust
-    demanded = twin.twin_required(ctx) and host in twin.hosts_requiring_twin(ctx)
-    if trust.provenance != "required" and not demanded:
+    twin_required = twin.twin_required(ctx) and host in twin.hosts_requiring_twin(ctx)
+    if trust.provenance != "required" and not twin_required:
         return None
     own = ctx.run.builder
     if builds and trust.provenance == "required" and trust.builders and own not in (None, *trust.builders):

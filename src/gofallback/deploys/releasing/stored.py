@@ -1,4 +1,4 @@
-"""What the store has of the version asked for, and of the agent."""
+"""The artifacts of the requested version in the store, and the newest agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _AGENT: Key[Stored] = Key("stored agent")
 
 
 def stored_of(ctx: RunContext, service: Service, platform: str) -> list[Stored]:
-    """The artifacts of the version asked for, the main binary's first; hashed once a run.
+    """The artifacts of the requested version, the main binary's first; hashed once a run.
 
     Raises:
         RefusedError: no version was named, or the store lacks one of the binaries.
@@ -45,33 +45,33 @@ def _of_version(ctx: RunContext, service: Service, platform: str) -> list[Stored
         raise RefusedError(
             f"{service.name} {version}: not built for {platform}; run deploys/fallback.py --data ref={version}"
         )
-    made: list[Stored] = []
+    chosen: list[Stored] = []
     for name in (service.binary, *sorted(service.build.binaries)):
-        ours = [found for found in fitting if found.manifest.spec.binary == name]
-        if not made and not ours and len({found.manifest.spec.binary for found in fitting}) == 1:
-            ours = fitting  # the one binary had another name when it was built
+        named = [found for found in fitting if found.manifest.spec.binary == name]
+        if not chosen and not named and len({found.manifest.spec.binary for found in fitting}) == 1:
+            named = fitting  # the one binary had another name when it was built
         # a tag may have been moved between two builds, and the binaries of a release are of one commit
-        same = [one for one in ours if not made or one.manifest.spec.commit == made[0].manifest.spec.commit]
+        same = [one for one in named if not chosen or one.manifest.spec.commit == chosen[0].manifest.spec.commit]
         if not same:
-            commit = f" from commit {made[0].manifest.spec.commit[:12]}, as {service.binary} was" if ours else ""
+            commit = f" from commit {chosen[0].manifest.spec.commit[:12]}, as {service.binary} was" if named else ""
             raise RefusedError(
                 f"{service.name} {version}: {name} was not built for {platform}{commit}; build every binary with "
                 f"deploys/drill.py --data ref={version}"
             )
-        made.append(same[0])
-    return made
+        chosen.append(same[0])
+    return chosen
 
 
 def stored_agent(ctx: RunContext, platform: str) -> Stored:
-    """The newest agent for a platform, one made of today's sources if there is one; each is hashed once a run."""
+    """The agent for a platform: built from today's sources if there is such, else the newest. Hashed once a run."""
     return ctx.once(_AGENT(platform), lambda: _newest_agent(ctx, platform))
 
 
 def _newest_agent(ctx: RunContext, platform: str) -> Stored:
-    store, today = ctx.run.store, agent_source.agent_digest()
+    store, digest = ctx.run.store, agent_source.agent_digest()
     every = [found for version in store.versions(AGENT) for found in store.by_version(AGENT, version)]
     fitting = [found for found in every if found.manifest.platform == platform]
-    fitting.sort(key=lambda found: (found.manifest.spec.commit == today, found.manifest.built_at), reverse=True)
+    fitting.sort(key=lambda found: (found.manifest.spec.commit == digest, found.manifest.built_at), reverse=True)
     if not fitting:
         raise RefusedError(f"the agent was never built for {platform}; run deploys/fallback.py once")
     return fitting[0]

@@ -1,4 +1,4 @@
-"""The run's lease in etcd, for controllers whose targets differ; with `rollout.lease: targets` there is none."""
+"""The run's lease in etcd, for controllers whose targets differ. With `rollout.lease: targets` there is none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROBLEM: Key[str | None] = Key("problem with the lease in etcd")
 
 
 def check(ctx: RunContext) -> None:
-    """Refuse a run whose lease in etcd a living run has, or whose etcd does not answer.
+    """Refuse a run whose lease in etcd belongs to a living run, or whose etcd does not answer.
 
     Raises:
         LeaseError, EtcdUrlError: one line.
@@ -32,7 +32,7 @@ def check(ctx: RunContext) -> None:
 
 
 def take(ctx: RunContext) -> str | None:
-    """Take the lease, once for all targets; why there is none, or None. It is watched, and given back at the end."""
+    """Take the lease, once for all targets; the problem, or None. It is watched, and given back at the end."""
     return ctx.once(_PROBLEM, lambda: _take(ctx))
 
 
@@ -44,7 +44,7 @@ def _take(ctx: RunContext) -> str | None:
         lease.acquire()
     except GofallbackError as error:
         return str(error)
-    atexit.register(lease.release)  # runs before what was registered earlier: the end of the run, which may take long
+    atexit.register(lease.release)  # runs before the end of the run (registered earlier), which may take long
     ctx.watchers.append(lease.lost)
     for taken in lease.takeovers:
         click.secho(f"    {lease.where}: {taken}", fg="red", err=True)
@@ -67,7 +67,7 @@ def _lease(ctx: RunContext) -> EtcdLease | None:
     if url == "targets":
         return None
 
-    from gofallback.etcd.lease import EtcdLease  # a client that few runs need, and all would load
+    from gofallback.etcd.lease import EtcdLease  # few runs need this client, and all would load it
 
     def say(line: str) -> None:
         click.secho(f"    {line}", fg="yellow", err=True)

@@ -1,5 +1,5 @@
-"""What this run does on each target, whatever the command: a release from an artifact, the way back, or the rest of a
-run that was cut off."""
+"""What this run switches on each target, whatever the command: to a release from an artifact, back to an earlier one,
+or the rest of a run that was cut off."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SWITCHES: Key[dict[str, list[Switch]]] = Key("switches from what is on the targ
 
 
 def changes_anything(ctx: RunContext) -> bool:
-    """Whether this run changes anything on any target, as planned: when it is executed, a target may be gone."""
+    """Whether this run changes anything on any target, as planned: during the run a target may be gone."""
     return ctx.once(_CHANGES, lambda: any(changes(ctx, host) for host in ctx.targets))
 
 
@@ -37,22 +37,22 @@ def changes(ctx: RunContext, host: Host) -> bool:
     """Whether this run changes anything on a target."""
     if ctx.run.needs_no_artifact:
         return any(switch.needed for switch in switches(ctx, host))
-    return any(plan.changes(ctx, host, want) for want in plan.desired_releases(ctx, host))
+    return any(plan.changes(ctx, host, one) for one in plan.desired_releases(ctx, host))
 
 
 def switches(ctx: RunContext, host: Host) -> list[Switch]:
-    """What becomes of each service of a target; worked out once.
+    """The switch of each service of a target; planned once.
 
     Raises:
-        RefusedError: the fleet cannot get there.
+        RefusedError: a target cannot get the release.
     """
     if not ctx.run.needs_no_artifact:
-        return [_from_artifact(ctx, host, want) for want in plan.desired_releases(ctx, host)]
-    return ctx.once(_SWITCHES, lambda: _all(ctx)).get(host.name, [])
+        return [_from_artifact(ctx, host, one) for one in plan.desired_releases(ctx, host)]
+    return ctx.once(_SWITCHES, lambda: _from_targets(ctx)).get(host.name, [])
 
 
-def _all(ctx: RunContext) -> dict[str, list[Switch]]:
-    """By target, over all services. Services that the run is not about are left out, unless that is all of them."""
+def _from_targets(ctx: RunContext) -> dict[str, list[Switch]]:
+    """Target to its switches. Services in which the run has no part are left out, unless it has a part in none."""
     found: dict[str, list[Switch]] = {}
     unknown: dict[str, str] = {}
     services = services_in_use(ctx)
@@ -68,32 +68,32 @@ def _all(ctx: RunContext) -> dict[str, list[Switch]]:
             raise RefusedError(f"{error}{without}") from None
     if len(unknown) == len(services):
         raise RefusedError("; ".join(unknown.values()))
-    for name, why in unknown.items():
-        ctx.run.note(f"{why}; {name} is left as it is")
+    for name, problem in unknown.items():
+        ctx.run.note(f"{problem}; {name} is left as it is")
         _skip_service(ctx, name)
     return found
 
 
 def _skip_service(ctx: RunContext, service: str) -> None:
-    """Leave out a service that the run is not about.
+    """Leave out a service in which the run has no part.
 
-    A resumed run counts its targets as unfinished; a rollback or an abort has nothing to do there, and skips them.
+    A resumed run counts its targets as untouched; a rollback or an abort has nothing to do there, and skips them.
     """
     resumed = ctx.run.options.resume
     if not resumed:
         ctx.excluded_services.add(service)
         return
     for host in ctx.targets_of(service):
-        ctx.skip(host, service, f"nobody knows what run {resumed} was to bring; roll it out anew")
+        ctx.skip(host, service, f"the release of run {resumed} is not known; roll it out anew")
 
 
-def _from_artifact(ctx: RunContext, host: Host, want: DesiredRelease) -> Switch:
-    needed = any(step.kind in _SWITCH_STEPS for step in plan.changes(ctx, host, want))
-    return Switch(want.service, want.files.id, None, "activate" if needed else "nothing")
+def _from_artifact(ctx: RunContext, host: Host, desired: DesiredRelease) -> Switch:
+    needed = any(step.kind in _SWITCH_STEPS for step in plan.changes(ctx, host, desired))
+    return Switch(desired.service, desired.files.id, None, "activate" if needed else "nothing")
 
 
 def _of_service(ctx: RunContext, service: Service) -> list[tuple[Switch, str]]:
-    """One service over all targets, each with its name."""
+    """The switch of one service on each target, with the target's name."""
     hosts = ctx.targets_of(service.name)
     states = {host.name: state_of(ctx, host).services[service.name] for host in hosts}
     planned = _continued(ctx, service, states)
@@ -105,7 +105,7 @@ def _of_service(ctx: RunContext, service: Service) -> list[tuple[Switch, str]]:
             ctx.skip(
                 host,
                 service.name,
-                f"no target of run {continued}" if continued else f"no release of {service.name} was ever brought here",
+                f"no target of run {continued}" if continued else f"{service.name} was never released here",
             )
             continue
         switch = Switch(service, found.release or "", found.sha256, found.how, found.run_id, found.of or "")
@@ -131,8 +131,8 @@ def _continued(ctx: RunContext, service: Service, states: dict[str, ServiceState
 
 
 def _journalled(ctx: RunContext, run_id: str, service: str) -> dict[str, str] | None:
-    """The release each target was to get, as the run's own journal says, if this controller has it."""
-    path = ctx.run.home.journal(base_of(run_id))  # a continuation's own plan may be that of an abort
+    """Target to the release that a run planned for it, from its journal; None: this controller has no such journal."""
+    path = ctx.run.home.journal(base_of(run_id))  # a continuation may be an abort, with another plan
     if not path.is_file():
         return None
     for entry in read.entries(path.read_bytes()):

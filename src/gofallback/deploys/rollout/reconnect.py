@@ -1,4 +1,4 @@
-"""What is done about a connection that broke between two waves: it is made anew, and its leases are taken again."""
+"""A connection that broke between two waves is made anew, and its leases are taken again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 
 import gevent
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 from pyinfra.context import ctx_host
 
 from gofallback.deploys.rollout.leases import acquire
@@ -21,38 +20,45 @@ from gofallback.release import state_parser, state_script
 from gofallback.release.state import TargetState
 from gofallback.rollout.phases import TargetPhase
 
-#: Seconds for which a target that does not answer is tried again.
+#: Seconds for which a target that does not answer is retried.
 RETRY_SECONDS = 10.0
 
 
-def read_state(state: State, host: Host, ctx: RunContext) -> TargetState:
-    """What a target says now. One that can be reached again is not lost because its connection broke.
+def read_state(ctx: RunContext, host: Host) -> TargetState:
+    """The state of a target now. A broken connection is made anew first, so that it alone makes no target lost.
 
-    Not by a fact of pyinfra's: where that has no answer, the host is failed and left out of all that follows, also of
-    being waited for (pyinfra 3.10, api/facts.py).
+    No fact of pyinfra's is used: a host that does not answer a fact is failed, and left out of all that follows, also
+    of being waited for (pyinfra 3.10, api/facts.py).
 
     Raises:
-        BrokenError: no answer, and no other connection within `RETRY_SECONDS` seconds, or none over that either.
-        StateError: an answer that makes no sense.
+        BrokenError: no answer, and no new connection within `RETRY_SECONDS` seconds, or no answer over that either.
+        StateError: the answer cannot be parsed.
     """
-    over = partial(run, state, host)
+    over = partial(run, ctx.state, host)
+    services = ctx.services(host)
     try:
-        return read_state_over(over, host, ctx, ctx.services(host))
+        return read_state_over(over, ctx, host, services)
     except BrokenError:
         if not _connected(host):
             raise
-    _retake_lease(state, host, ctx)
-    return read_state_over(over, host, ctx, ctx.services(host))
+    _retake_lease(ctx, host)
+    return read_state_over(over, ctx, host, services)
 
 
 def read_state_over(
-    over: Callable[..., tuple[int, list[str]]], host: Host, ctx: RunContext, services: list[Service]
+    over: Callable[..., tuple[int, list[str]]], ctx: RunContext, host: Host, services: list[Service]
 ) -> TargetState:
-    """What a target says of services over one connection: `Second.run`, or `channel.run` for the host's own.
+    """The state of services on a target, read over one connection.
+
+    Args:
+        over: `SecondConnection.run`, or `channel.run` for the host's own connection.
+        ctx: the run.
+        host: the target.
+        services: the services to read.
 
     Raises:
         BrokenError: the connection.
-        StateError: an answer that makes no sense.
+        StateError: the answer cannot be parsed.
     """
     forget(host)
     _, lines = over(state_script.script(services), sudo=ctx.fleet(host).target.sudo, timeout=RETRY_SECONDS)
@@ -68,20 +74,19 @@ def _connected(host: Host) -> bool:
     return False
 
 
-def retake_lost_leases(state: State, ctx: RunContext) -> None:
-    """Take leases again that were lost with their connections, where a release waits to be confirmed.
+def retake_lost_leases(ctx: RunContext) -> None:
+    """Take leases again that were lost with their connections, on targets whose release is provisional.
 
-    Without news of the run such a target goes back by itself. One that cannot be reached is asked again next time.
+    Without a renewal such a target goes back by itself. A target that cannot be reached is tried again next time.
     """
-    provisional = TargetPhase.PROVISIONAL
-    waiting = {name for (name, _), outcome in ctx.run.outcomes.items() if outcome.phase is provisional}
-    lost = [host for host in ctx.targets if host.name in waiting and lease.lost(host) and not lease.fenced(host)]
+    provisional = {name for (name, _), outcome in ctx.run.outcomes.items() if outcome.phase is TargetPhase.PROVISIONAL}
+    lost = [host for host in ctx.targets if host.name in provisional and lease.lost(host) and not lease.fenced(host)]
     if lost:
-        gevent.joinall([gevent.spawn(_retake_lease, state, host, ctx) for host in lost])
+        gevent.joinall([gevent.spawn(_retake_lease, ctx, host) for host in lost])
 
 
-def _retake_lease(state: State, host: Host, ctx: RunContext) -> None:
+def _retake_lease(ctx: RunContext, host: Host) -> None:
     if lease.lost(host) is None or lease.fenced(host) is not None:
         return
     with ctx_host.use(host):
-        acquire(state, host, ctx)
+        acquire(ctx, host)

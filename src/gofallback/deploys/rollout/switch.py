@@ -1,14 +1,12 @@
-"""Makes one release live on one target and keeps what became of it; and the way back for a target that was well."""
+"""Makes one release live on one target, records the target's phase, confirms the release or takes it back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
-from pyinfra.api.state import State
 
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.state import Run, TargetOutcome
@@ -20,10 +18,10 @@ from gofallback.operations.target.channel import SecondConnection
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.rollout.phases import GOOD, TargetPhase, after_activation
 
-#: Seconds beyond all that a target does alone, for connecting and for a busy machine.
+#: Seconds on top of all that a target does alone, for connecting and for a busy machine.
 _MARGIN = 30.0
 
-#: Seconds a target is waited for although the deadline is over: what it did is asked, not guessed.
+#: Seconds for which a target is followed although the deadline is over: its own report counts, not a guess.
 _LEAST = 5.0
 
 
@@ -36,11 +34,12 @@ class Switch:
     """Folder name of the release that is to be live at the end."""
     sha256: str | None
     how: Literal["nothing", "activate", "confirm", "revert"]
-    """`confirm`: it is live and provisional already; `revert`: what is provisional there goes back to it."""
+    """`confirm`: the release is live and provisional already; `revert`: another one is provisional, and goes back to
+    it."""
     run_id: str = ""
-    """The run whose release is provisional there, if it is not this one."""
+    """The run that made a release provisional there, if it is not this one."""
     of: str = ""
-    """Folder of that release. Its agent can take it back; the one it goes back to may be older, or not there at all."""
+    """Folder of the provisional release. Its agent takes it back: that of the earlier one may be older, or missing."""
 
     @property
     def needed(self) -> bool:
@@ -48,28 +47,63 @@ class Switch:
         return self.how != "nothing"
 
 
-def start(state: State, host: Host, ctx: RunContext, switch: Switch) -> bool:
-    """Step: start an activation, follow it, and record the target's phase.
+@dataclass(frozen=True)
+class ServiceOnTarget:
+    """One service on one target, as its agent gets orders for it."""
+
+    ctx: RunContext
+    host: Host
+    service: Service
+
+    @property
+    def outcome(self) -> TargetOutcome:
+        """What the run knows of it."""
+        return self.ctx.run.outcome(self.host.name, self.service.name)
+
+    @property
+    def reconnect_window(self) -> float:
+        """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
+        return confirm_window(self.ctx, self.host) + 2 * self.service.health.start_deadline + _MARGIN
+
+    def target(self) -> target.TargetHost:
+        """The target, and how long it is waited for."""
+        sudo = self.ctx.fleet(self.host).target.sudo
+        timeout = activation_timeout(self.ctx, self.host)
+        return target.TargetHost(self.ctx.state, self.host, timeout, sudo, self.reconnect_window)
+
+    def order(self, release: str | None, run_id: str | None = None) -> Order:
+        """An order about a release.
+
+        Args:
+            release: its folder; None: none.
+            run_id: the run whose activation it is; default: this run.
+        """
+        run, number = self.ctx.run, lease.number(self.host, self.service.name)
+        return Order(self.service.name, self.service.home, release or "", run_id or run.id, run.who, number)
+
+
+def start(ctx: RunContext, host: Host, switch: Switch) -> bool:
+    """Start an activation, follow it, and record the target's phase.
 
     Returns:
         False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
         read again at the end.
     """
-    run, name = ctx.run, switch.service.name
-    outcome = run.outcome(host.name, name)
+    run, on = ctx.run, ServiceOnTarget(ctx, host, switch.service)
+    name, outcome = switch.service.name, on.outcome
     outcome.release = switch.release or None
     run.set_phase(outcome, TargetPhase.SWITCHING, _unfollowed(confirm_window(ctx, host)))
     if switch.how == "revert":
-        record_outcome(run, outcome, _take_back(state, host, ctx, switch), taking_back=True)
+        record_outcome(run, outcome, _take_back(on, switch), taking_back=True)
         good = outcome.phase is TargetPhase.TAKEN_BACK
         text = f"back at {outcome.live or 'nothing'}" if good else str(outcome.reason)
         host.log_styled(f"{name}: {text}", fg="green" if good else "red")
     else:
-        found = _activate(state, host, ctx, switch)
+        found = _activate(on, switch)
         record_outcome(run, outcome, found)
         good = target.log_outcome(host, found)
     if not good and not outcome.lost:
-        run.blame(host.name, name, outcome.reason or outcome.phase)
+        run.set_first_cause(outcome.reason or outcome.phase, host=host.name, service=name)
     return good or outcome.lost
 
 
@@ -78,47 +112,27 @@ def _unfollowed(window: float) -> str:
     begun = "its activation was begun and not followed to the end; the target ends it alone"
     if not window:
         return f"{begun}, deploys/status.py says how"
-    return f"{begun}, and goes back {window:g} s after it was well, as nobody confirms it"
+    return f"{begun}, and goes back {window:g} s after it was healthy, as this run cannot confirm it"
 
 
-def _target(state: State, host: Host, ctx: RunContext, service: Service) -> target.TargetHost:
-    return target.TargetHost(
-        state,
-        host,
-        activation_timeout(ctx, host),
-        ctx.fleet(host).target.sudo,
-        reconnect_window(ctx, host, service),
-    )
+def _take_back(on: ServiceOnTarget, switch: Switch) -> ActivationOutcome:
+    run, order = on.ctx.run, on.order(switch.of or switch.release, switch.run_id)
+    return target.revert(on.target(), order, reason=run.why or f"taken back by run {run.id}")
 
 
-def _order(ctx: RunContext, host: Host, service: Service, release: str | None, run_id: str) -> Order:
-    number = lease.number(host, service.name)
-    return Order(service.name, service.home, release or "", run_id, ctx.run.who, number)
-
-
-def _take_back(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
-    service, run = switch.service, ctx.run
-    return target.revert(
-        _target(state, host, ctx, service),
-        _order(ctx, host, service, switch.of or switch.release, switch.run_id),
-        reason=run.why or f"taken back by run {run.id}",
-    )
-
-
-def _activate(state: State, host: Host, ctx: RunContext, switch: Switch) -> ActivationOutcome:
-    service, run = switch.service, ctx.run
+def _activate(on: ServiceOnTarget, switch: Switch) -> ActivationOutcome:
     return target.activate(
-        _target(state, host, ctx, service),
-        _order(ctx, host, service, switch.release, run.id),
+        on.target(),
+        on.order(switch.release),
         sha256=switch.sha256,
-        window=confirm_window(ctx, host),
-        reason=run.why,
-        keep_failed=ctx.fleet(host).rollout.revert == "none",
+        window=confirm_window(on.ctx, on.host),
+        reason=on.ctx.run.why,
+        keep_failed=on.ctx.fleet(on.host).rollout.revert == "none",
     )
 
 
 def activation_timeout(ctx: RunContext, host: Host) -> float:
-    """Seconds one target is waited for: a rollback has one deadline for all of it."""
+    """Seconds for which one target is waited for; a rollback has one deadline for the whole fleet."""
     rollout = ctx.fleet(host).rollout
     if not ctx.run.command.all_at_once:
         return rollout.activate_timeout
@@ -127,23 +141,18 @@ def activation_timeout(ctx: RunContext, host: Host) -> float:
 
 
 def confirm_window(ctx: RunContext, host: Host) -> float:
-    """Seconds a release stays provisional without news; 0 on the way back, where nothing is taken back."""
+    """Seconds a release stays provisional without a confirmation; 0 in a rollback or abort: nothing is provisional."""
     return 0.0 if ctx.run.goes_back else float(ctx.fleet(host).rollout.confirm_window)
 
 
-def reconnect_window(ctx: RunContext, host: Host, service: Service) -> float:
-    """Seconds after which a target that does not answer has decided alone: its gate, its window, the way back."""
-    return confirm_window(ctx, host) + 2 * service.health.start_deadline + _MARGIN
-
-
 def record_outcome(run: Run, outcome: TargetOutcome, found: ActivationOutcome, *, taking_back: bool = False) -> None:
-    """Take over what the target reported. Where it refused, what ran before runs on.
+    """Record what the target reported. A target that refused keeps the release that ran before.
 
     Args:
         run: the run.
         outcome: the service on the target.
         found: the report of the target's agent.
-        taking_back: the run wanted an earlier release back.
+        taking_back: the run takes a release back.
     """
     if found.state not in ("refused", "unknown"):
         outcome.live, outcome.healthy = found.live, found.healthy
@@ -154,7 +163,7 @@ def record_outcome(run: Run, outcome: TargetOutcome, found: ActivationOutcome, *
         outcome.deadline, outcome.deadline_read = found.deadline, run.elapsed
     if phase is TargetPhase.LOST:
         outcome.live = None
-        run.set_lost(outcome, f"{_LOST_BECAUSE[found.state]}: {found.reason}", unheard=found.silent)
+        run.set_lost(outcome, f"{_LOST_BECAUSE[found.state]}: {found.reason}", silent_for=found.silent)
     elif phase in GOOD or phase is TargetPhase.PROVISIONAL:
         run.set_phase(outcome, phase)
     elif taking_back and found.state == "confirmed":
@@ -169,12 +178,13 @@ def record_outcome(run: Run, outcome: TargetOutcome, found: ActivationOutcome, *
 _LOST_BECAUSE = {"unknown": "lost", "interrupted": "interrupted, and ended by its dead-man's switch"}
 
 
-def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: SecondConnection) -> bool:
-    """Step: tell a target, over a new connection, that its release stays."""
-    outcome, reached = ctx.run.outcome(host.name, service.name), _target(state, host, ctx, service)
+def confirm(ctx: RunContext, host: Host, service: Service, via: SecondConnection) -> bool:
+    """Order a target, over a new connection, to keep its release."""
+    on = ServiceOnTarget(ctx, host, service)
+    outcome, reached = on.outcome, on.target()
     found = target.confirm(
-        replace(reached, timeout=min(reached.timeout, reconnect_window(ctx, host, service))),
-        _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
+        replace(reached, timeout=min(reached.timeout, on.reconnect_window)),
+        on.order(outcome.release, outcome.run_id),
         head=ctx.run.journal.head,
         via=via,
     )
@@ -190,60 +200,57 @@ def confirm(state: State, host: Host, ctx: RunContext, service: Service, via: Se
     else:
         ctx.run.set_phase(outcome, phase, found.reason)
     host.log_styled(f"{service.name}: not confirmed: {found.reason}", fg="red")
-    ctx.run.blame(host.name, service.name, outcome.reason or "not confirmed")
+    ctx.run.set_first_cause(outcome.reason or "not confirmed", host=host.name, service=service.name)
     return False
 
 
-def roll_back(state: State, host: Host, ctx: RunContext, services: Iterable[Service], reason: str) -> bool:
-    """Back to what was live before this run, where that is not confirmed yet.
+def roll_back(ctx: RunContext, host: Host, reason: str) -> bool:
+    """Take every provisional release of this run on a target back to the release before.
 
     Args:
-        state: pyinfra's.
+        ctx: the run.
         host: the target.
-        ctx: the run and its hosts.
-        services: which of its services.
         reason: what failed, and where.
 
     Returns:
-        True when there was nothing to take back, or when the target was lost on the way: it is waited for at the end.
+        True when nothing was provisional, or when the target was lost on the way: it is waited for at the end.
     """
-    taken = []
-    for service in services:
-        outcome = ctx.run.outcome(host.name, service.name)
-        if outcome.phase is TargetPhase.PROVISIONAL:
-            _roll_back_service(state, host, ctx, service, reason)
-            taken.append(outcome)
-    return not taken or any(outcome.lost for outcome in taken)
+    switched = [
+        on
+        for service in ctx.services(host)
+        if (on := ServiceOnTarget(ctx, host, service)).outcome.phase is TargetPhase.PROVISIONAL
+    ]
+    for on in switched:
+        _roll_back_service(on, reason)
+    return not switched or any(on.outcome.lost for on in switched)
 
 
-def _roll_back_service(state: State, host: Host, ctx: RunContext, service: Service, reason: str) -> None:
-    outcome = ctx.run.outcome(host.name, service.name)
-    host.log_styled(f"{service.name}: back to {outcome.previous or 'nothing'}, because of {reason}", fg="yellow")
-    found = target.revert(
-        _target(state, host, ctx, service),
-        _order(ctx, host, service, outcome.release, outcome.run_id or ctx.run.id),
-        reason=reason,
-    )
+def _roll_back_service(on: ServiceOnTarget, reason: str) -> None:
+    run, name, outcome = on.ctx.run, on.service.name, on.outcome
+    before = outcome.previous or "nothing"
+    on.host.log_styled(f"{name}: back to {before}, because of {reason}", fg="yellow")
+    found = target.revert(on.target(), on.order(outcome.release, outcome.run_id), reason=reason)
     phase = after_activation(found.state, ends_alone=found.ends_alone)
     if phase is TargetPhase.LOST:
-        ctx.run.set_lost(outcome, f"lost on the way back: {found.reason}", unheard=found.silent)
+        run.set_lost(outcome, f"lost on the way back: {found.reason}", silent_for=found.silent)
         return
-    if found.state == "refused":  # fenced: what runs there now is another run's doing
-        _read_back(ctx, host, outcome)
+    if found.state == "refused":  # fenced: another run decides what runs there now
+        _read_live(on)
     else:
         outcome.live, outcome.healthy = found.live, found.healthy
     if phase is TargetPhase.REVERTED:
-        ctx.run.set_phase(outcome, phase, f"went back, because of {reason}")
+        run.set_phase(outcome, phase, f"went back, because of {reason}")
     else:
-        text = f"could not go back to {outcome.previous or 'nothing'}: {found.reason}"
-        ctx.run.set_phase(outcome, TargetPhase.FAILED, text)
-        host.log_styled(f"{service.name}: {outcome.reason}", fg="red")
+        run.set_phase(outcome, TargetPhase.FAILED, f"could not go back to {before}: {found.reason}")
+        on.host.log_styled(f"{name}: {outcome.reason}", fg="red")
 
 
-def _read_back(ctx: RunContext, host: Host, outcome: TargetOutcome) -> None:
+def _read_live(on: ServiceOnTarget) -> None:
+    """Read from the target what is live there now."""
+    outcome = on.outcome
     outcome.healthy = None
     try:
-        found = state_of(ctx, host, refresh=True).services[outcome.service]
+        found = state_of(on.ctx, on.host, refresh=True).services[on.service.name]
     except PyinfraError:
         return  # the reason says enough
     outcome.live, outcome.healthy = found.current, found.health.healthy if found.health else None

@@ -1,4 +1,4 @@
-"""Which targets go first, when the next may follow, and what stops them: `gofallback.rollout`, applied to this run."""
+"""Which targets go first, when the next may follow, and what stops them: `gofallback.rollout` applied to this run."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _WAVES: Key[tuple[Wave, ...]] = Key("waves")
 class Step:
     """One entry of the schedule that every target goes through in the same order."""
 
-    kind: Literal["switch", "gate", "pause", "look"]
-    """`look`: the gate once more after a pause, as a pause is there to let problems show."""
+    kind: Literal["switch", "gate", "pause", "recheck"]
+    """`recheck`: the gate once more after a pause, as a pause is there to let problems show."""
     wave: Wave
     service: str = ""
 
@@ -39,7 +39,7 @@ def check_strategy(ctx: RunContext) -> None:
     """Refuse waves that cannot be made.
 
     Raises:
-        RefusedError: two targets disagree, or a canary or label nobody has.
+        RefusedError: two targets disagree, or no target has a named canary or label.
     """
     for host in ctx.targets[1:]:
         for key in Rollout.model_fields:
@@ -60,15 +60,15 @@ def _shown(value: object) -> str:
 
 
 def planned_waves(ctx: RunContext) -> tuple[Wave, ...]:
-    """The waves of this run; worked out once."""
+    """The waves of this run; planned once."""
 
     def plan() -> tuple[Wave, ...]:
         found: tuple[Wave, ...]
         if ctx.run.goes_back:
             found = (Wave(0, "all", tuple(host.name for host in _concerned(ctx))),)
         else:
-            everybody = [host.name for host in members(ctx.state, "targets")]
-            found = waves.plan([_member(ctx, host) for host in _concerned(ctx)], _reachable(ctx), everybody)
+            known = [host.name for host in members(ctx.state, "targets")]
+            found = waves.plan([_member(ctx, host) for host in _concerned(ctx)], _reachable_strategy(ctx), known)
         ctx.run.waves = [WaveTiming(wave.name, wave.hosts) for wave in found]
         return found
 
@@ -76,20 +76,20 @@ def planned_waves(ctx: RunContext) -> tuple[Wave, ...]:
 
 
 def _concerned(ctx: RunContext) -> list[Host]:
-    """Targets with a service of this run: one without any is nobody's canary, and no part of a percentage."""
+    """Targets with a service of this run. A target without any is no canary, and no part of a percentage."""
     return [host for host in ctx.targets if ctx.services(host)]
 
 
-def _reachable(ctx: RunContext) -> Rollout:
-    """The strategy; where no named canary can be reached, the first target that can goes first in their place."""
-    wanted, names = strategy(ctx), {host.name for host in ctx.targets}
-    if not isinstance(wanted.canary, list) or names & {*wanted.canary}:
-        return wanted
-    gone = [name for name in wanted.canary if name in ctx.unreachable_targets]
-    if not gone or len(names) < 2:
-        return wanted
-    ctx.run.note(f"{', '.join(gone)}: no canary can be reached; the first target goes first")
-    return wanted.model_copy(update={"canary": 1})
+def _reachable_strategy(ctx: RunContext) -> Rollout:
+    """The strategy. Where no named canary can be reached, the first reachable target is the canary."""
+    rollout, names = strategy(ctx), {host.name for host in ctx.targets}
+    if not isinstance(rollout.canary, list) or names & {*rollout.canary}:
+        return rollout
+    unreachable = [name for name in rollout.canary if name in ctx.unreachable_targets]
+    if not unreachable or len(names) < 2:
+        return rollout
+    ctx.run.note(f"{', '.join(unreachable)}: no canary can be reached; the first target goes first")
+    return rollout.model_copy(update={"canary": 1})
 
 
 def _member(ctx: RunContext, host: Host) -> Member:
@@ -98,7 +98,7 @@ def _member(ctx: RunContext, host: Host) -> Member:
 
 
 def schedule(ctx: RunContext, services: tuple[str, ...]) -> list[Step]:
-    """Every wave's switches, its gate, the pause after it and a look then: the same list for every target.
+    """The switches of every wave, its gate, the pause after it and a recheck: the same list for every target.
 
     Args:
         ctx: the run and its hosts.
@@ -111,7 +111,7 @@ def schedule(ctx: RunContext, services: tuple[str, ...]) -> list[Step]:
         if wave is not order[-1]:
             steps.append(Step("gate", wave))
             if strategy(ctx).pause:
-                steps += [Step("pause", wave), Step("look", wave)]
+                steps += [Step("pause", wave), Step("recheck", wave)]
     return steps
 
 
@@ -126,7 +126,7 @@ def target_phases(ctx: RunContext) -> dict[str, TargetPhase]:
     return {host.name: _phase_of(ctx, host) for host in in_order(ctx)}
 
 
-#: Of several services on one target, the first of these that one of them is in stands for all.
+#: Of several services on one target, the first phase of these lists that any of them is in counts for the target.
 _WORST_FIRST = (TargetPhase.LOST, TargetPhase.FAILED, TargetPhase.REVERTED)
 _THEN = (
     TargetPhase.SWITCHING,
@@ -164,13 +164,13 @@ def stop_reason(ctx: RunContext) -> str | None:
         return ctx.run.cause or f"{ctx.builder.name} failed (see above)"
     if ctx.run.vetoed:
         return ctx.run.vetoed
-    found = None if ctx.run.goes_back and _has_begun(ctx) else _past_budget(ctx)
-    if found is None:
+    over = None if ctx.run.goes_back and _has_begun(ctx) else _past_budget(ctx)
+    if over is None:
         return next((reason for watcher in ctx.watchers if (reason := watcher()) is not None), None)
     allowed = decide.allowance(strategy(ctx).budget, len(target_phases(ctx)))
-    if ctx.run.cause and allowed and ctx.decision is None:  # the decision has made it the cause itself
-        return f"{found}; first: {ctx.run.cause}"
-    return ctx.run.cause or found
+    if ctx.run.cause and allowed and ctx.decision is None:  # the decision makes this reason the cause
+        return f"{over}; first: {ctx.run.cause}"
+    return ctx.run.cause or over
 
 
 def _has_begun(ctx: RunContext) -> bool:
@@ -182,7 +182,7 @@ def _past_budget(ctx: RunContext) -> str | None:
 
 
 def skip_if_stopped(ctx: RunContext, host: Host) -> bool:
-    """Whether the builder need not work, because a target has failed already; prints the reason."""
+    """Whether a builder has nothing to do, because the run is stopped already; prints the reason."""
     reason = stop_reason(ctx)
     if reason is not None:
         host.log_styled(f"nothing is built, because of {reason}", fg="yellow")
@@ -190,7 +190,7 @@ def skip_if_stopped(ctx: RunContext, host: Host) -> bool:
 
 
 def failed_outcome(ctx: RunContext, host: Host) -> TargetOutcome | None:
-    """What went wrong on this target already; the target is left out of what follows."""
+    """The outcome of a service that failed on this target, or None; the target is left out of what follows."""
     for (name, _), outcome in ctx.run.outcomes.items():
         if name == host.name and outcome.phase in USES_BUDGET:
             return outcome
@@ -198,7 +198,7 @@ def failed_outcome(ctx: RunContext, host: Host) -> TargetOutcome | None:
 
 
 def begin_wave(ctx: RunContext, wave: Wave) -> None:
-    """Note when the first target of a wave is switched."""
+    """Record when the first target of a wave is switched; once."""
     timing = ctx.run.waves[wave.number]
     if timing.state == "waiting":
         for earlier in planned_waves(ctx)[: wave.number]:
@@ -208,7 +208,7 @@ def begin_wave(ctx: RunContext, wave: Wave) -> None:
 
 
 def end_wave(ctx: RunContext, wave: Wave) -> None:
-    """Note whether the gate of a wave has passed; once."""
+    """Record whether the gate of a wave has passed; once."""
     timing = ctx.run.waves[wave.number]
     if timing.state != "begun":
         return

@@ -1,4 +1,4 @@
-"""One run on its hosts, as every stage gets it: the record of the run, pyinfra's state, and values worked out once."""
+"""One run on its hosts, as every stage gets it: the run's record, pyinfra's state, and values that are made once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Key(Generic[T]):
-    """Names a value of type ``T`` that a run works out once: ``WAVES: Key[tuple[Wave, ...]] = Key("waves")``."""
+    """Names a value of type ``T`` that a run makes once: ``WAVES: Key[tuple[Wave, ...]] = Key("waves")``."""
 
     name: str
     of: tuple[Hashable, ...] = ()
@@ -51,24 +51,24 @@ class RunContext:
     unreachable_targets: list[str] = field(default_factory=list)
     unreachable_builders: list[str] = field(default_factory=list)
     excluded_services: set[str] = field(default_factory=set)
-    """Services of the targets that this run turned out not to be about."""
+    """Services of the targets in which this run turned out to have no part."""
     watchers: list[Callable[[], str | None]] = field(default_factory=list)
     """Each gives the reason why nothing more may be switched, such as a lost lease, or None."""
     decision: Decision | None = None
-    """What becomes of the provisional targets, once every target was read again (`confirm`)."""
+    """What becomes of the provisional targets; set by `confirm` after every target was read again."""
     target_states: dict[str, TargetState] = field(default_factory=dict)
-    """Target to its state as it was read last (`run.target_state.state_of`)."""
+    """Target to its state as read last (`run.target_state.state_of`)."""
     second_connections: dict[str, SecondConnection] = field(default_factory=dict)
-    """Target to the new connection that it is confirmed over."""
+    """Target to the new connection over which it is confirmed."""
     _values: dict[Key[Any], Any] = field(default_factory=dict)
     _locks: dict[Key[Any], Any] = field(default_factory=dict)
 
     def once(self, key: Key[T], make: Callable[[], T]) -> T:
-        """The value of a key, made on first use; whoever comes meanwhile waits for it.
+        """The value of a key, made on first use. Concurrent callers wait for it.
 
         Args:
-            key: names the value, and whose it is.
-            make: makes it. What it raises is raised, and not kept: the next caller tries again.
+            key: names the value, and the host or service it belongs to.
+            make: makes it. An exception is raised and not kept: the next caller tries again.
         """
         with self._locks.setdefault(key, RLock()):
             if key not in self._values:
@@ -82,15 +82,19 @@ class RunContext:
     def services(self, host: Host) -> list[Service]:
         """The services this run handles on one target, by name."""
         fleet = self.fleet(host)
-        wanted = fleet.target.services
+        assigned = fleet.target.services
         chosen = self.run.options.service
         return [
             service
             for name, service in sorted(fleet.services.items())
-            if (wanted is None or name in wanted)
+            if (assigned is None or name in assigned)
             and (not chosen or name in chosen)
             and name not in self.excluded_services
         ]
+
+    def services_in(self, host: Host, *phases: TargetPhase) -> list[Service]:
+        """The services of one target that are in one of these phases."""
+        return [one for one in self.services(host) if self.run.outcome(host.name, one.name).phase in phases]
 
     def targets_of(self, service: str) -> list[Host]:
         """The reachable targets on which this run handles a service, by its name."""
@@ -108,12 +112,12 @@ class RunContext:
 
     @property
     def twins(self) -> list[Host]:
-        """The second builders, which build the same without knowing of the first."""
+        """The second builders: each builds the same as the first, without its output."""
         return [host for host in self.builders if host.name in self.run.twins]
 
     @property
     def policy_hosts(self) -> list[Host]:
-        """Hosts whose data says what has to be proven of a binary: the targets; builders where there are none."""
+        """Hosts whose group data says what has to be proven of a binary: the targets, or without any the builders."""
         return self.targets or self.builders
 
     def builds(self, host: Host) -> bool:
@@ -121,37 +125,37 @@ class RunContext:
         return host in self.builders and (host.name == self.run.builder or host.name in self.run.twins)
 
     def active(self, hosts: Iterable[Host]) -> list[Host]:
-        """Those that have not failed in this run."""
+        """The hosts that have not failed in this run."""
         return [host for host in hosts if host in self.state.active_hosts]
 
     def note_failure(self, host: Host, service: str, reason: str) -> None:
-        """Keep why a target failed, for journal and report."""
+        """Record why a target failed, for journal and report."""
         self.run.set_phase(self.run.outcome(host.name, service), TargetPhase.FAILED, reason)
-        self.run.blame(host.name, service, reason)
+        self.run.set_first_cause(reason, host=host.name, service=service)
 
     def fail(self, host: Host, service: str, reason: str) -> bool:
-        """Note and print that a target failed. Always False: what its step returns."""
+        """Record and print that a target failed. Always False: the result of its step."""
         self.note_failure(host, service, reason)
         host.log_styled(f"{service}: {reason}", fg="red")
         return False
 
     def skip(self, host: Host, service: str, reason: str) -> bool:
-        """Note and print that a target is left as it is because something else failed. Always False."""
+        """Record and print that a target is left as it is because something else failed. Always False."""
         self.run.set_phase(self.run.outcome(host.name, service), TargetPhase.UNTOUCHED, reason)
         host.log_styled(f"{service}: left as it is: {reason}", fg="yellow")
         return False
 
     def mark_lost(self, host: Host, service: str, reason: str) -> None:
-        """Note and print that a target does not answer. A provisional release there goes back by itself."""
+        """Record and print that a target does not answer. A provisional release there goes back by itself."""
         outcome = self.run.outcome(host.name, service)
         if outcome.phase is TargetPhase.PROVISIONAL:
             self.run.set_lost(outcome, reason)
         outcome.healthy, outcome.reason = None, reason
-        self.run.blame(host.name, service, reason)
+        self.run.set_first_cause(reason, host=host.name, service=service)
         host.log_styled(f"{service}: {reason}", fg="red")
 
-    def found_again(self, host: Host, service: str, found: ServiceState) -> bool:
-        """Take over what a lost target reports of itself. False: it has not decided yet."""
+    def resolve_lost(self, host: Host, service: str, found: ServiceState) -> bool:
+        """Record how a lost target ended, by its own report. False: it has not decided yet."""
         outcome = self.run.outcome(host.name, service)
         phase = phase_of_record(found, outcome.run_id or self.run.id, outcome.release)
         if phase is None:

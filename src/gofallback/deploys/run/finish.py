@@ -177,7 +177,7 @@ def _add_unreachable(ctx: RunContext) -> None:
     run = ctx.run
     lost = [*ctx.unreachable_targets, *(ctx.unreachable_builders if run.command.all_builders else [])]
     if lost:
-        run.set_cause(f"{', '.join(lost)} cannot be reached")
+        run.set_first_cause(f"{', '.join(lost)} cannot be reached")
     targets = {host.name: host for host in ctx.state.inventory}
     for name in ctx.unreachable_targets:
         for service in ctx.services(targets[name]):

@@ -208,18 +208,20 @@ class Run:
         if line not in self.notes:
             self.notes.append(line)
 
-    def set_cause(self, reason: str) -> None:
-        """Remember what failed first; what follows from it is not the cause."""
-        self.cause = self.cause or reason
+    def set_first_cause(self, reason: str, *, host: str = "", service: str = "") -> None:
+        """Keep what failed first. Later failures may follow from it, and are not kept.
 
-    def blame(self, host: str, service: str, reason: str) -> None:
-        """The same for one service on one target."""
-        self.set_cause(f"{service} on {host}: {reason}")
+        Args:
+            reason: one line.
+            host: the target that failed, where it is one.
+            service: its service.
+        """
+        self.cause = self.cause or (f"{service} on {host}: {reason}" if host else reason)
 
     def veto(self, reason: str) -> None:
         """Object: from now on nothing more is switched on any target. The first objection counts."""
         self.vetoed = self.vetoed or reason
-        self.set_cause(reason)
+        self.set_first_cause(reason)
 
     def leave_uncompared(self, what: str, why: str) -> None:
         """Leave a program in production out of the comparison; the verdict counts it, and a note has the reason."""
@@ -295,15 +297,15 @@ class Run:
             )
         )
 
-    def set_lost(self, outcome: TargetOutcome, reason: str, *, unheard: float = 0.0) -> None:
+    def set_lost(self, outcome: TargetOutcome, reason: str, *, silent_for: float = 0.0) -> None:
         """The target does not answer any more; it ends alone what was begun there.
 
         Args:
             outcome: the service on the target.
             reason: one line.
-            unheard: seconds for which the target had not answered when the run gave it up.
+            silent_for: seconds for which the target had not answered when the run gave it up.
         """
         if not outcome.lost:
-            outcome.lost_since = self.elapsed - unheard
+            outcome.lost_since = self.elapsed - silent_for
         outcome.healthy = None
         self.set_phase(outcome, TargetPhase.LOST, reason)

@@ -51,8 +51,8 @@ class StageCallbacks(BaseStateCallback):
     ) -> None:
         stage = self._close(host, op_hash, ok=False)
         if stage is not None:
-            # A step that knows more has set the cause already (Run.blame).
-            self._run.set_cause(f"{stage} failed on {host.name}, see its output above")
+            # A step that knows more has set the cause already (`Run.set_first_cause`).
+            self._run.set_first_cause(f"{stage} failed on {host.name}, see its output above")
 
     def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]
         self._ended.add(op_hash)

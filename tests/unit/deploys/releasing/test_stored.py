@@ -120,7 +120,7 @@ def test_a_further_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: 
     signed = b'{"of": "an older gofallback"}\n'
     (worker.path.parent / "manifest.json").write_bytes(signed)
     (worker.path.parent / "provenance.json").write_bytes(b"{}")
-    beside = plan._beside_further([worker])
+    beside = plan._beside_extra([worker])
     assert beside == {"worker.manifest.json": signed, "worker.provenance.json": b"{}"}
     (worker.path.parent / "manifest.json").unlink()
-    assert plan._beside_further([worker]) == {"worker.provenance.json": b"{}"}
+    assert plan._beside_extra([worker]) == {"worker.provenance.json": b"{}"}

@@ -60,7 +60,7 @@ def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
     switched(ctx, "t1")
     says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     host = ctx.targets[0]
-    assert switch.roll_back(ctx.state, host, ctx, ctx.services(host), "why")  # pyinfra would leave it out otherwise
+    assert switch.roll_back(ctx, host, "why")  # pyinfra would leave it out otherwise
     assert ctx.run.outcome("t1", "hello").lost
 
 
@@ -118,7 +118,7 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
     monkeypatch.setattr(confirm, "SecondConnection", Second)
     monkeypatch.setattr(confirm, "read_state_over", lambda *_: TargetState(services={"hello": found}))
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
-    assert confirm._lost(ctx.state, ctx.targets[0], ctx) is good
+    assert confirm._wait_for_lost(ctx.state, ctx.targets[0], ctx) is good
     assert ctx.run.outcome("t1", "hello").phase == state
     assert given_back == ["t1"]  # its renewals would put the way back off
 
@@ -177,7 +177,7 @@ def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_
     ctx = waiting(tmp_path, 1)
     taken: list[str] = []
     monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
-    monkeypatch.setattr(reconnect, "acquire", lambda _, host, __: taken.append(host.name))
+    monkeypatch.setattr(reconnect, "acquire", lambda _, host: taken.append(host.name))
     pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", planned_waves(ctx)[0]))
     assert taken == ["t1"]  # nothing was switched on t2, which takes its own before it is
 
@@ -217,7 +217,7 @@ def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
     outcome = ctx.run.outcome("t1", "hello")
     switch.record_outcome(ctx.run, outcome, ActivationOutcome("reverted", NEW), taking_back=True)
     looked_at(monkeypatch, current=None)
-    assert confirm._look(ctx.state, ctx.targets[0], ctx)
+    assert confirm._recheck(ctx.state, ctx.targets[0], ctx)
     assert (outcome.phase, outcome.live, outcome.release) == ("taken-back", None, None)
 
 
@@ -228,7 +228,7 @@ def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.phase = OLD, TargetPhase.CONFIRMED
     looked_at(monkeypatch, current=OLD, free=0)
-    assert confirm._look(ctx.state, ctx.targets[0], ctx)
+    assert confirm._recheck(ctx.state, ctx.targets[0], ctx)
     assert (outcome.phase, outcome.healthy) == ("confirmed", True)
 
 
@@ -244,7 +244,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     outcome.release, outcome.healthy = OLD, True
     ctx.run.set_phase(outcome, TargetPhase.CONFIRMED)
     monkeypatch.setattr(confirm, "read_state", silent)
-    assert not confirm._look(ctx.state, ctx.targets[0], ctx)
+    assert not confirm._recheck(ctx.state, ctx.targets[0], ctx)
     row = to_report(ctx.run, failed=True, order={}).targets[0]
     assert (row.outcome, row.health, row.reason) == (
         "confirmed",

@@ -35,7 +35,7 @@ def test_everybody_else_keeps_the_order_of_the_inventory(tmp_path: Path) -> None
 def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_path: Path, state: Any) -> None:
     ctx = site(tmp_path, "t1", "t2")
     assert stop_reason(ctx) is None
-    ctx.run.blame("t1", "hello", "not healthy")
+    ctx.run.set_first_cause("not healthy", host="t1", service="hello")
     ctx.run.outcome("t1", "hello").phase = TargetPhase(state)
     ctx.run.outcome("t2", "hello").phase = TargetPhase.UNTOUCHED
     assert stop_reason(ctx) == "hello on t1: not healthy"
@@ -72,9 +72,9 @@ def test_the_schedule_is_the_same_for_every_target_wave_by_wave_with_a_gate_betw
     steps = [(step.kind, step.wave.name, step.service) for step in schedule(ctx, ("api", "web"))]
     assert steps == [
         *(("switch", "canary", "api"), ("switch", "canary", "web")),
-        *(("gate", "canary", ""), ("pause", "canary", ""), ("look", "canary", "")),
+        *(("gate", "canary", ""), ("pause", "canary", ""), ("recheck", "canary", "")),
         *(("switch", "wave 1", "api"), ("switch", "wave 1", "web")),
-        *(("gate", "wave 1", ""), ("pause", "wave 1", ""), ("look", "wave 1", "")),
+        *(("gate", "wave 1", ""), ("pause", "wave 1", ""), ("recheck", "wave 1", "")),
         *(("switch", "wave 2", "api"), ("switch", "wave 2", "web")),
     ]
 
@@ -98,7 +98,7 @@ def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
     ctx.run.outcome("t3", "hello").phase = TargetPhase.REVERTED
     assert stop_reason(ctx) is None
-    ctx.run.blame("t3", "hello", "not healthy")
+    ctx.run.set_first_cause("not healthy", host="t3", service="hello")
     ctx.run.outcome("t4", "hello").phase = TargetPhase.FAILED
     words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
     assert stop_reason(ctx) == words
@@ -107,7 +107,7 @@ def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
 def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", rollout={"budget": {"count": 1}})
     ctx.run.outcome("t3", "hello").phase = TargetPhase.REVERTED
-    ctx.run.blame("t3", "hello", "not healthy")
+    ctx.run.set_first_cause("not healthy", host="t3", service="hello")
     ctx.watchers = [lambda: "the lease in etcd was lost"]
     decision(ctx)
     assert ctx.run.cause == "the lease in etcd was lost"

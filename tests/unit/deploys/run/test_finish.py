@@ -98,8 +98,8 @@ def test_the_report_gives_what_failed_first_as_the_reason_and_not_what_followed(
     first.phase, first.reason = TargetPhase.REVERTED, "went back, because of hello on t2"
     second = planned(run, "t2")
     second.phase, second.reason = TargetPhase.FAILED, "not healthy"
-    run.blame("t2", "hello", "not healthy")
-    run.blame("t1", "hello", "went back")
+    run.set_first_cause("not healthy", host="t2", service="hello")
+    run.set_first_cause("went back", host="t1", service="hello")
     assert to_report(run, failed=True, order={}).reason == "hello on t2: not healthy"
 
 
