@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gofallback.journal.chain import split
+from gofallback.journal.entry_text import entry_text
 from gofallback.journal.read import Entry, entries
 from gofallback.journal.verify import verify
-from gofallback.journal.words import says
 from gofallback.report import html, markdown, table
 from gofallback.report.model import Report
 from gofallback.report.screen import text
@@ -64,12 +64,12 @@ def test_the_last_event_of_a_target_and_of_the_run_are_those_that_were_written(c
 @each_run
 def test_every_entry_is_shown_in_one_line(case: str) -> None:
     for entry in read(case):
-        line = says(entry)
+        line = entry_text(entry)
         assert line and "\n" not in line and len(line) <= 400
 
 
 def test_the_lines_for_a_person_say_what_happened() -> None:
-    shown = {(entry.event, entry.host): says(entry) for entry in read("canary-failed")}
+    shown = {(entry.event, entry.host): entry_text(entry) for entry in read("canary-failed")}
     assert (
         shown["started", None]
         == "rollout by root@vm, t1, t2, t3 to v1.1.0-d28bb598, environment=lab, previous_run=20261130T000116Z-a589"

@@ -78,6 +78,7 @@ def _forgets_a_target(world: pytest.MonkeyPatch) -> None:
 def test_a_bug_that_is_planted_is_found(bug: Callable[[pytest.MonkeyPatch], None]) -> None:
     quickly = settings(
         RolloutMachine.TestCase.settings,
+        max_examples=5000,  # it ends with the first that is found, and which one that is changes with every literal
         phases=[Phase.generate],
         derandomize=True,
         database=None,

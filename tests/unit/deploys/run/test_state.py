@@ -86,7 +86,7 @@ def test_a_run_whose_journal_cannot_be_begun_switches_nothing(run: Run, tmp_path
 
 
 def test_the_first_objection_counts_and_what_failed_before_it_stays_the_cause(run: Run) -> None:
-    run.blame("t1", "hello", "not healthy")
+    run.set_first_cause("not healthy", host="t1", service="hello")
     run.veto("no answer within 60 s")
     run.veto("something else")
     assert (run.vetoed, run.cause) == ("no answer within 60 s", "hello on t1: not healthy")
@@ -104,6 +104,6 @@ def test_a_lost_target_is_counted_from_when_it_was_last_heard_of(run: Run) -> No
     run.clock, run._t0 = lambda: 100.0, 0.0
     outcome = run.outcome("t1", "hello")
     outcome.phase = TargetPhase.PROVISIONAL
-    run.set_lost(outcome, "no answer", unheard=30.0)
+    run.set_lost(outcome, "no answer", silent_for=30.0)
     run.set_lost(outcome, "still no answer")
     assert (outcome.phase, outcome.lost_since, outcome.reason) == ("lost", 70.0, "still no answer")
