@@ -213,10 +213,10 @@ def test_a_download_has_its_name_only_when_it_is_complete(root: Path, site: str,
 
 
 def test_one_answer_tells_everything(root: Path) -> None:
-    ctx = str(root)
-    for folder in Layout(ctx).folders():
+    at = str(root)
+    for folder in Layout(at).folders():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    go = Path(Layout(ctx).toolchain("go", "1.27.0"))
+    go = Path(Layout(at).toolchain("go", "1.27.0"))
     (go / "bin").mkdir(parents=True)
     (go / "bin" / "go").touch(mode=0o755)
     (go / "gofallback-toolchain.txt").write_text(marker("go", "1.27.0", "tar", "amd64", SHA) + "\n")
@@ -228,7 +228,7 @@ def test_one_answer_tells_everything(root: Path) -> None:
     (root / "work" / "hello" / ("1" * 40)).mkdir(parents=True)
     (root / "tmp" / "unpack-go1.27.0-0a1b").mkdir()
 
-    state = parse(ctx, out(SH.gather(ctx)))
+    state = parse(at, out(SH.gather(at)))
 
     assert state.os == "linux"
     assert state.arch in ("amd64", "arm64")
