@@ -162,7 +162,7 @@ class Cmd:
         Only parts of cmd.exe itself and, where it exists, the machine-wide ``git.exe`` run; nothing is changed. The
         output's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
         """
-        path = root + "\\"
+        top = literal(root + "\\")
         parts = [
             "echo @@version& ver",
             "echo @@environment",
@@ -173,9 +173,9 @@ class Cmd:
             'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
             # Other tools that print free bytes need an administrator (fsutil) or were removed (wmic).
             # The root may be the mount point of a disk of its own.
-            f"echo @@free& (if exist {literal(path)} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
+            f"echo @@free& (if exist {top} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
             # Loops run over relative names: quotes around a wildcard in `for` are honoured by Windows but not by Wine.
-            f"(if not exist {literal(path)} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
+            f"(if not exist {top} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
             "echo @@folders",
             _each("*", "echo %~nxD"),
             _each("cache\\*", "echo cache\\%~nxD"),
