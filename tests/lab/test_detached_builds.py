@@ -1,4 +1,4 @@
-"""Builds that outlive their connection: a cut network, a builder that dies, a builder that cannot keep them."""
+"""Detached builds: a cut network, a builder that dies, a builder that cannot run them."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def test_a_builder_told_not_to_keep_builds_does_not(bench: Bench, tmp_path: Path
 def test_a_builder_that_cannot_keep_builds_builds_all_the_same_and_says_so_once(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The helper cannot get its place: a file has the name of its folder."""
+    """The keeper cannot be put in place: a file has the name of its folder."""
     monkeypatch.setattr(detached, "_KEEPERS", type(detached._KEEPERS)())
     tools, aside = bench.drive / "tools", bench.drive / "tools.aside"
     tools.rename(aside)

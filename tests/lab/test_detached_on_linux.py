@@ -29,7 +29,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """A Linux builder that has built for its own platform, and so has the helper."""
+    """A Linux builder that has built for its own platform, and so has the keeper."""
     with Lab.up(fresh_name(), targets=0, builders=0, linux_builders=1) as lab:
         made = Fleet(lab, tmp_path_factory.mktemp("controller"))
         small = repository(tmp_path_factory.mktemp("source") / "small")
@@ -215,7 +215,7 @@ def test_a_full_builder_is_refused_with_what_makes_room_unless_it_has_nothing_to
     assert stored.code == 0, stored.output
 
 
-def test_a_connection_that_breaks_while_the_helper_is_compiled_costs_no_kept_build(
+def test_a_connection_that_breaks_while_the_keeper_is_compiled_costs_no_detached_build(
     fleet: Fleet, tmp_path: Path
 ) -> None:
     machine(fleet).run(f"chmod -R u+w {ROOT}/cache; rm -rf {ROOT}/tools {ROOT}/cache/gocache")  # as on its first day

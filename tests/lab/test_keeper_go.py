@@ -1,4 +1,4 @@
-"""The Go tests of the helper that keeps builds, with the toolchain the lab has."""
+"""The Go tests of the keeper, with the lab's toolchain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.lab
 SOURCE = PROJECT / "src/gofallback/keeper"
 
 
-def test_the_helper_passes_vet_its_tests_and_gofmt() -> None:
+def test_the_keeper_passes_vet_its_tests_and_gofmt() -> None:
     assert go("-l", ".", cwd=SOURCE, program="gofmt").stdout == ""
     go("vet", "./...", cwd=SOURCE)
     go("test", "./...", cwd=SOURCE)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gofallback.builder.paths import MARKER, join, literal, name, parent
 from gofallback.windows.quoting import COMMAND_LIMIT, change_folder, command_line, length, quote
 
-#: Variables that are asked for; never the whole environment, which may hold secrets.
+#: Variables that are read; never the whole environment, which may hold secrets.
 VARIABLES = ("SystemRoot", "SystemDrive", "ProgramFiles", "PROCESSOR_ARCHITECTURE", "NUMBER_OF_PROCESSORS", "USERNAME")
 #: Programs in System32 that Windows 10 1803 and Server 2019 brought, and that provisioning needs.
 TOOLS = ("tar.exe", "curl.exe", "certutil.exe")
@@ -25,7 +25,7 @@ _ONE_LINE = COMMAND_LIMIT - 1500
 
 @dataclass(frozen=True)
 class Cmd:
-    """cmd.exe's words; see `gofallback.builder.shell.Shell` for what each method is to give."""
+    """Steps for cmd.exe; `gofallback.builder.shell.Shell` documents the methods."""
 
     def command(self, argv: Sequence[str]) -> str:
         return command_line(argv)
@@ -42,7 +42,7 @@ class Cmd:
         return f"{step}&& ({'& '.join(after)})"
 
     def or_end(self, step: str, what: str) -> str:
-        # The name is ours or a path of a repository: quoted nowhere, so what cmd.exe gives a meaning is left out.
+        # The name is ours or a path of a repository, and cannot be quoted: cmd.exe's special characters are left out.
         plain = "".join(character for character in what if character not in '&|<>^%!"()')
         return f"{step}|| (echo @failed {plain}& exit 1)"
 
@@ -84,7 +84,7 @@ class Cmd:
         return f"(if not exist {_folder(folder)} mkdir {literal(folder)})"
 
     def check_folders(self, folders: Sequence[str]) -> str:
-        # Numbers, not paths: `echo` has no quotes that would guard a path's own & or brackets.
+        # Numbers, not paths: no quotes protect a path's & or brackets in `echo`.
         return "& ".join(f"(if not exist {_folder(path)} echo @missing {index})" for index, path in enumerate(folders))
 
     def remove(self, folder: str) -> str:
@@ -118,7 +118,7 @@ class Cmd:
     def settle(
         self, new: str, final: str, proofs: Sequence[str], *, mark: str | None = None, aside: str | None = None
     ) -> str:
-        # A second attempt must not touch what the first one, its answer lost, has already put in place.
+        # A second attempt must not touch what the first one has put in place although its answer was lost.
         ready, target = f"if exist {_folder(new)}", literal(final)
         away = f"move {target} {literal(aside)} >nul" if aside else f"rmdir /s /q {target}"
         proven = " ".join(f"if exist {literal(join(final, proof))}" for proof in proofs)
@@ -159,10 +159,10 @@ class Cmd:
     def gather(self, root: str) -> str:
         r"""One command line, well below cmd's 8,191 characters.
 
-        Only parts of cmd.exe itself, ``reg.exe`` and, where it is there, the machine-wide ``git.exe`` run; nothing is
-        changed. The answer's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
+        Only parts of cmd.exe itself and, where it exists, the machine-wide ``git.exe`` run; nothing is changed. The
+        output's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
         """
-        ctx = root + "\\"
+        top = literal(root + "\\")
         parts = [
             "echo @@version& ver",
             "echo @@environment",
@@ -171,11 +171,11 @@ class Cmd:
             *(f'(if exist "{_SYSTEM32}\\{tool}" echo {tool})' for tool in TOOLS),
             'echo @@go& (if exist "%ProgramFiles%\\Go\\bin\\go.exe" type "%ProgramFiles%\\Go\\VERSION" 2>nul)',
             'echo @@git& (if exist "%ProgramFiles%\\Git\\cmd\\git.exe" "%ProgramFiles%\\Git\\cmd\\git.exe" --version)',
-            # Other tools that tell free bytes need an administrator (fsutil) or are gone (wmic).
+            # Other tools that print free bytes need an administrator (fsutil) or were removed (wmic).
             # The root may be the mount point of a disk of its own.
-            f"echo @@free& (if exist {literal(ctx)} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
+            f"echo @@free& (if exist {top} ({self.free(root)}) else (dir /-c /ad {root[:2]}\\))",
             # Loops run over relative names: quotes around a wildcard in `for` are honoured by Windows but not by Wine.
-            f"(if not exist {literal(ctx)} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
+            f"(if not exist {top} (echo @@end& exit 0))& cd /d {literal(root)} || (echo @@unreadable& exit 0)",
             "echo @@folders",
             _each("*", "echo %~nxD"),
             _each("cache\\*", "echo cache\\%~nxD"),
@@ -196,7 +196,7 @@ class Cmd:
             "echo @@checkouts",
             "(for /d %S in (work\\*) do @for /d %K in (work\\%~nxS\\*) do @echo %~nxS %~nxK)",
             "echo @@end",
-            # `type` of a missing file left an error level; this command is judged by @@end.
+            # `type` of a missing file leaves an error level; @@end decides whether this command succeeded.
             "exit 0",
         ]
         return "& ".join(parts)

@@ -1,4 +1,4 @@
-"""What people are told about a builder where Windows and Linux differ. Pure."""
+"""Parts of messages about a builder in which Windows and Linux differ. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MAKE_ROOM = (
     "make room there: deploys/wipe.py removes what gofallback keeps there, all but what builder.wipe.keep names "
     "(docs/wipe.md)"
 )
-"""What to do about a builder's full disk: Go trims its build cache of what was not used for five days, nothing else."""
+"""The remedy for a builder's full disk: Go itself trims only its build cache, of entries unused for five days."""
 
 
 def hasher(root: str) -> str:
-    """The program that computes SHA-256 there."""
+    """The program that computes a SHA-256 there."""
     return "sha256sum" if os_of(root) == "linux" else "certutil.exe"
 
 

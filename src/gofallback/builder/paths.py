@@ -1,4 +1,4 @@
-r"""Where things lie below a builder's root, and which paths are inside it. Pure: no host is asked.
+r"""The folders below a builder's root, and which paths are inside it. Pure.
 
 The shape of the root tells the kind of path: ``C:\gofallback`` is Windows', ``/home/builder/gofallback`` is POSIX'.
 """
@@ -16,16 +16,16 @@ from gofallback.windows.quoting import QuotingError
 Os = Literal["windows", "linux"]
 
 MARKER = "gofallback-toolchain.txt"
-"""Written into a toolchain's folder as the last thing before it gets its final name."""
+"""The last file that is written into a toolchain's folder, before it gets its final name."""
 
 FOLDERS = ("toolchains", "downloads", "mirrors", "work", "out", "cache", "tmp", "jobs", "tools")
-"""Folders below the root (docs/architecture.md, Names)."""
+"""Folders below the root."""
 
 MODULES = "modproxy"
-"""Below ``cache``: modules that the controller brought, as GOPROXY=file:// wants them (go help goproxy)."""
+"""Below ``cache``: modules that the controller brought, in the layout of GOPROXY=file:// (go help goproxy)."""
 
 CACHES = ("gocache", "gomodcache", "gotmp", "gopath", MODULES)
-"""Folders below ``cache``: all that Go reads and writes, so that one antivirus exclusion covers it."""
+"""Folders below ``cache``: everything that Go reads and writes, so that one antivirus exclusion covers it."""
 
 _PROGRAMS: dict[Os, dict[str, str]] = {
     "windows": {"go": "bin\\go.exe", "git": "cmd\\git.exe", "zig": "zig.exe"},
@@ -39,7 +39,7 @@ def os_of(path: str) -> Os:
 
 
 def separator(path: str) -> str:
-    r"""What stands between the names of a path: ``/`` or ``\``."""
+    r"""The separator of a path: ``/`` or ``\``."""
     return "/" if os_of(path) == "linux" else "\\"
 
 
@@ -57,7 +57,7 @@ def join(*parts: str) -> str:
     r"""Join the parts of a path: with ``/`` after a POSIX path, else with backslashes."""
     between = separator(parts[0])
     if between == "/":
-        # A backslash is a character like others there: parts of ours never have one, those of a repository may.
+        # A backslash is an ordinary character there: our parts never have one, a repository's may.
         return posixpath.join(parts[0].rstrip("/") or "/", *(part.strip("/") for part in parts[1:]))
     return "\\".join(
         part.replace("/", "\\").strip("\\") if index else part.rstrip("\\") for index, part in enumerate(parts)
@@ -75,11 +75,11 @@ def name(path: str) -> str:
 
 
 def literal(path: str) -> str:
-    """A path in quotes, as the shell's own commands want it whatever characters it has.
+    """A path in quotes for the shell's own commands.
 
     Raises:
-        QuotingError: it holds what its shell cannot be told: for cmd.exe ``"`` (in no Windows path), ``%`` (would
-            expand) or a line break; for sh a control character.
+        QuotingError: its shell cannot be given it: for cmd.exe ``"`` (in no Windows path), ``%`` (would expand) or a
+            line break; for sh a control character.
     """
     broken = any(ord(character) < 0x20 for character in path)
     if os_of(path) == "linux":
@@ -123,12 +123,12 @@ class Layout:
 
     @property
     def toolchains(self) -> str:
-        """Complete toolchains only: a folder gets its name here when it is checked."""
+        """Complete toolchains only: a folder gets its name here after it was checked."""
         return join(self.root, "toolchains")
 
     @property
     def tmp(self) -> str:
-        """Unfinished things; on the same drive as the rest, so that a rename ends them."""
+        """Unfinished files and folders; on the same drive as the rest, so that a rename finishes them."""
         return join(self.root, "tmp")
 
     @property
@@ -143,12 +143,12 @@ class Layout:
 
     @property
     def jobs(self) -> str:
-        """Builds that outlive their connection, each with its log and its status (docs/detached-builds.md)."""
+        """Detached builds, each with its log and its status (docs/detached-builds.md)."""
         return join(self.root, "jobs")
 
     @property
     def tools(self) -> str:
-        """Programs of ours that were compiled there."""
+        """Our own programs, compiled there."""
         return join(self.root, "tools")
 
     def sysroot(self, digest: str) -> str:

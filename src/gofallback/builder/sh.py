@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from gofallback.builder.paths import MARKER, join, literal, name, parent
 
-#: What is told of the machine; never the whole environment, which may hold secrets.
+#: Variables that are read; never the whole environment, which may hold secrets.
 VARIABLES = ("MACHINE", "NUMBER_OF_PROCESSORS", "USERNAME", "HOME")
-#: Programs that provisioning may need; which of them it does need depends on the archives (`Sh.unpack_tools`).
+#: Programs that provisioning may need; the archives decide which (`Sh.unpack_tools`).
 TOOLS = ("sha256sum", "tar", "gzip", "xz", "unzip", "bsdtar", "python3", "curl", "wget")
 
 
 @dataclass(frozen=True)
 class Sh:
-    """sh's words; see `gofallback.builder.shell.Shell` for what each method is to give."""
+    """Steps for sh; `gofallback.builder.shell.Shell` documents the methods."""
 
     def command(self, argv: Sequence[str]) -> str:
         return shlex.join(argv)
@@ -43,7 +43,7 @@ class Sh:
         return f"{step} >/dev/null"
 
     def prepared(self, line: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        # An empty value is not the same as none: git would look for its repository in "".
+        # An empty value is not the same as no value: git would search its repository in "".
         unset = [variable for variable, value in environment.items() if not value]
         given = {variable: value for variable, value in environment.items() if value}
         return (f"unset {' '.join(unset)}; {line}" if unset else line), given
@@ -83,7 +83,7 @@ class Sh:
         return "; ".join(f"[ -d {literal(path)} ] || echo @missing {index}" for index, path in enumerate(folders))
 
     def remove(self, folder: str) -> str:
-        # Go's module cache has folders without permission to write, and rm takes nothing out of one.
+        # Go's module cache has folders without permission to write, from which rm removes nothing.
         path = literal(folder)
         return f"{{ rm -rf {path} 2>/dev/null || {{ chmod -R u+w {path}; rm -rf {path}; }}; }}"
 
@@ -91,7 +91,7 @@ class Sh:
         return f"rm -f {literal(path)}"
 
     def delete_parts(self, path: str) -> str:
-        # `.name.*` is what an upload that broke has left (gofallback.connectors.linssh)
+        # `.name.*` is the rest of a broken upload (gofallback.connectors.linssh)
         hidden = join(parent(path), f".{name(path)}")
         return f"rm -f {literal(path)}.* {literal(hidden)}.*"
 
@@ -99,9 +99,9 @@ class Sh:
         return f"rm -rf {literal(join(folder, prefix))}*"
 
     def remove_aside(self, path: str, aside: str) -> str:
-        ctx, there = literal(path), literal(aside)
-        moved = f"if [ -d {literal(parent(aside))} ]; then mv {ctx} {there} 2>/dev/null; fi"
-        present = f"if [ -e {ctx} ] || [ -L {ctx} ]; then echo @there; fi"
+        source, target = literal(path), literal(aside)
+        moved = f"if [ -d {literal(parent(aside))} ]; then mv {source} {target} 2>/dev/null; fi"
+        present = f"if [ -e {source} ] || [ -L {source} ]; then echo @there; fi"
         return "; ".join([moved, self.remove(aside), self.remove(path), present])
 
     def copy(self, source: str, target: str) -> str:
@@ -126,7 +126,7 @@ class Sh:
             f"[ -e {target} ] || mv {fresh} {target}",
         ]
         proven = " && ".join([*(f"[ -e {literal(join(final, one))} ]" for one in proofs), f"[ ! -e {fresh} ]"])
-        # A second attempt must not touch what the first one, its answer lost, has already put in place.
+        # A second attempt must not touch what the first one has put in place although its answer was lost.
         return f"if [ -d {fresh} ]; then {'; '.join(steps)}; fi; if {proven}; then echo @done; fi"
 
     def claim(self, new: str, final: str) -> str:
@@ -159,7 +159,7 @@ class Sh:
     def download(self, url: str, part: str, final: str) -> str:
         address, file = shlex.quote(url), literal(part)
         curl = f"curl --fail --silent --show-error --location --retry 2 --connect-timeout 20 --output {file} {address}"
-        wget = f"wget -T 60 -O {file} {address}"  # without -q: it would not say why it failed
+        wget = f"wget -T 60 -O {file} {address}"  # without -q, which hides the cause of a failure
         return f"if command -v curl >/dev/null; then {curl}; else {wget}; fi && {self.replace(part, final)}"
 
     def free(self, root: str) -> str:
@@ -168,9 +168,9 @@ class Sh:
         return f'{climb}; df -Pk "$d" | tail -n 1'
 
     def gather(self, root: str) -> str:
-        """One command; only coreutils and, where they are there, the machine's own go and git run; nothing changes.
+        """One command; only coreutils and, where they exist, the machine's own go and git run; nothing is changed.
 
-        The answer's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
+        The output's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.
         """
         return _GATHER.format(
             root=literal(root), free=self.free(root), tools=" ".join(TOOLS), marker=MARKER
@@ -197,8 +197,8 @@ echo @@free; {free}
 [ -e {root} ] || {{ echo @@end; exit 0; }}
 cd {root} 2>/dev/null && [ -r . ] || {{ echo @@unreadable; exit 0; }}
 each() {{ for d in "$1"*/; do [ -d "$d" ] && d=${{d%/}} && "$2" "${{d##*/}}" "$d"; done; }}
-tell() {{ echo "$1"; }}
-echo @@folders; each '' tell
+top() {{ echo "$1"; }}
+echo @@folders; each '' top
 within() {{ echo "$2"; }}
 each cache/ within
 echo @@toolchains

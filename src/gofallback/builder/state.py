@@ -1,4 +1,4 @@
-"""Everything a builder tells about itself in one round trip; `gofallback.builder.answer` reads it. Pure."""
+"""The state of a builder, read in one round trip; `gofallback.builder.state_parser` parses it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ARCHITECTURES = {"AMD64": "amd64", "ARM64": "arm64", "X86_64": "amd64", "AARCH6
 
 @dataclass(frozen=True)
 class ToolchainFound:
-    """A Go or a Git that a builder has."""
+    """A Go, a Git or a Zig that a builder has."""
 
     tool: str
     version: str
@@ -26,25 +26,25 @@ class ToolchainFound:
 
 @dataclass(frozen=True)
 class BuilderState:
-    """What one round trip told about a builder."""
+    """The state of a builder, as one round trip read it."""
 
     root: str
     version: str = ""
-    """Windows version such as 10.0.20348.2340; the name that a Linux gives itself."""
+    """Windows version such as 10.0.20348.2340; on Linux the name of the distribution."""
     free_bytes: int | None = None
-    """Free bytes of the drive the root is on; None when the host did not say."""
+    """Free bytes of the drive of the root; None when they cannot be read."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """The ``VARIABLES`` of its shell (`gofallback.builder.cmd`, `.sh`) that are set there, names in upper case."""
+    """The ``VARIABLES`` (`gofallback.builder.cmd`, `.sh`) that are set there, names in upper case."""
     tools: frozenset[str] = frozenset()
-    """Which of its shell's ``TOOLS`` are there."""
+    """Which of the ``TOOLS`` (`gofallback.builder.cmd`, `.sh`) are there."""
     folders: frozenset[str] = frozenset()
     """Folders directly below the root, and those of ``cache`` with it before them; lower case."""
     toolchains: Mapping[tuple[str, str], ToolchainFound] = field(default_factory=dict)
-    """Ours: (tool, version) to what is there, marked complete and with its program."""
+    """gofallback's own: (tool, version) to a toolchain with its marker and its program."""
     installed: Mapping[str, tuple[ToolchainFound, ...]] = field(default_factory=dict)
-    """Machine-wide: tool to what is there; on Linux there may be one in its vendor's place and one in PATH."""
+    """Machine-wide: tool to toolchains; on Linux there may be one in the vendor's place and one in PATH."""
     leftovers: tuple[str, ...] = ()
-    """Names in ``tmp``: what killed attempts left."""
+    """Names in ``tmp``, which killed runs have left."""
     downloads: Mapping[str, int] = field(default_factory=dict)
     """File names in ``downloads`` to bytes."""
     mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -59,15 +59,15 @@ class BuilderState:
 
     @property
     def arch(self) -> str:
-        """The processor in Go's words, or a Linux host's own word for one that no toolchain is pinned for."""
-        told = self.environment.get("MACHINE") or self.environment.get("PROCESSOR_ARCHITECTURE", "")
-        return _ARCHITECTURES.get(told.upper(), "amd64" if self.os == "windows" else told or "unknown")
+        """The processor as Go names it; on Linux the host's own name when Go's is not known."""
+        name = self.environment.get("MACHINE") or self.environment.get("PROCESSOR_ARCHITECTURE", "")
+        return _ARCHITECTURES.get(name.upper(), "amd64" if self.os == "windows" else name or "unknown")
 
     @property
     def cores(self) -> int:
-        """Processor cores; 1 where the host did not say."""
-        told = self.environment.get("NUMBER_OF_PROCESSORS", "")
-        return max(1, int(told)) if told.isascii() and told.isdigit() and len(told) < 6 else 1
+        """Processor cores; 1 when they are not known."""
+        number = self.environment.get("NUMBER_OF_PROCESSORS", "")
+        return max(1, int(number)) if number.isascii() and number.isdigit() and len(number) < 6 else 1
 
     @property
     def layout(self) -> Layout:
@@ -75,7 +75,7 @@ class BuilderState:
         return Layout(self.root)
 
     def find(self, tool: str, version: str, *, use_installed: bool = True) -> ToolchainFound | None:
-        """The toolchain to use: ours, else a machine-wide one of the same version, else None."""
+        """The toolchain to use: gofallback's own, else a machine-wide one of the same version, else None."""
         ours = self.toolchains.get((tool, version))
         if ours is not None or not use_installed:
             return ours
@@ -83,12 +83,13 @@ class BuilderState:
         return next((found for found in machine if same_version(tool, found.version, version)), None)
 
     def toolchain_path(self, tool: str, version: str, *, use_installed: bool = True) -> str:
-        """Folder of a toolchain: where it is, or where provisioning is going to put it."""
+        """Folder of a toolchain: where it is, or where provisioning will put it."""
         found = self.find(tool, version, use_installed=use_installed)
         return found.path if found else self.layout.toolchain(tool, version)
 
 
-def _git_version(text: str) -> str:
+def git_version(text: str) -> str:
+    """A version of git in the form that `same_version` compares: ``2.55.0.windows.1`` is ``2.55.0``."""
     parts = text.replace(".windows.", ".").split(".")
     return ".".join(parts[:3] if len(parts) == 4 and parts[3] == "1" else parts)
 
@@ -96,7 +97,7 @@ def _git_version(text: str) -> str:
 def same_version(tool: str, one: str, other: str) -> bool:
     """Whether two spellings mean one version: Git for Windows counts 2.55.0 and 2.55.0.1 as the same release."""
     if tool == "git":
-        return _git_version(one) == _git_version(other)
+        return git_version(one) == git_version(other)
     return one == other
 
 

@@ -1,4 +1,4 @@
-"""The reader of what a builder tells in answer to `Shell.gather`. Pure."""
+"""The parser of a builder's state: the output of `Shell.gather`. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gofallback.builder import cmd, sh
 from gofallback.builder.paths import Layout, Os, os_of, toolchain_name
-from gofallback.builder.state import BuilderState, ToolchainFound, _git_version
+from gofallback.builder.state import BuilderState, ToolchainFound, git_version
 from gofallback.errors import GofallbackError
 
 
 class StateError(GofallbackError):
-    """The host's answer cannot be read; one line."""
+    """The output cannot be parsed; one line."""
 
 
 def read_version(tool: str, output: str) -> str | None:
-    """The version that ``go version``, ``git --version`` or ``zig version`` says, or Go's VERSION file; else None."""
+    """The version in the output of ``go version``, ``git --version`` or ``zig version``, or in Go's VERSION file."""
     if tool == "go":
         match = re.search(r"\bgo(\d+\.\d+(?:\.\d+)?(?:rc\d+|beta\d+)?)\b", output)
         return match.group(1) if match else None
@@ -27,14 +27,14 @@ def read_version(tool: str, output: str) -> str | None:
     match = re.search(r"\bgit version (\d+(?:\.\d+)+)(?:\.windows\.(\d+))?", output)
     if not match:
         return None
-    return _git_version(f"{match.group(1)}.{match.group(2)}") if match.group(2) else match.group(1)
+    return git_version(f"{match.group(1)}.{match.group(2)}") if match.group(2) else match.group(1)
 
 
 def parse(root: str, lines: Iterable[str]) -> BuilderState:
-    """Read the answer to `gofallback.builder.shell.Shell.gather`.
+    """Parse the output of `gofallback.builder.shell.Shell.gather`.
 
     Raises:
-        StateError: the answer is cut off, or not an answer to this command.
+        StateError: it is cut off, or the output of another command.
     """
     sections = _sections(lines)
     if "unreadable" in sections:
@@ -93,9 +93,9 @@ def _version(os: Os, lines: list[str]) -> str:
 
 
 def _environment(lines: Iterable[str]) -> dict[str, str]:
-    wanted = {name.upper() for name in (*cmd.VARIABLES, *sh.VARIABLES)}
+    names = {name.upper() for name in (*cmd.VARIABLES, *sh.VARIABLES)}
     pairs = (line.partition("=") for line in lines if "=" in line)
-    return {name.upper(): value for name, _, value in pairs if name.upper() in wanted}
+    return {name.upper(): value for name, _, value in pairs if name.upper() in names}
 
 
 def read_hash(lines: Iterable[str]) -> str | None:
@@ -162,7 +162,7 @@ def _installed(
 
 
 def _machine_wide(tool: str, lines: Iterable[str]) -> Iterator[ToolchainFound]:
-    """Read ``@p <folder>`` followed by what tells the version."""
+    """Parse ``@p <folder>`` followed by a line with the version."""
     path = ""
     for line in lines:
         if line.startswith("@p "):

@@ -21,15 +21,15 @@ from gofallback.connectors.transport import send_signal
 BROKEN = (OSError, EOFError, SSHException)
 """What paramiko raises when a connection breaks."""
 END_SECONDS = 3.0
-"""How long a killed command may take to be gone."""
-_MOST = 1 << 26
-"""Bytes taken at once: all that a window holds."""
-_AT_ONCE = 64 * 1024
+"""How long a killed command may take to end."""
+_RECEIVE_BYTES = 1 << 26
+"""Bytes read at once: more than a window holds."""
+_WINDOW_BYTES = 64 * 1024
 """stdin up to this size fits every server's window, so that writing it cannot wait for reading."""
 
 
 class _Wake:
-    """What paramiko's buffers set when something comes. They clear it when one of them is empty; that is ignored."""
+    """The event that paramiko's buffers set when data comes. They clear it when one of them is empty: ignored here."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -38,7 +38,7 @@ class _Wake:
         self._event.set()
 
     def clear(self) -> None:
-        """Ignored: the other buffer may have something."""
+        """Ignored: the other buffer may have data."""
 
     def rearm(self) -> None:
         self._event.clear()
@@ -110,9 +110,9 @@ class RemoteCommand:
                 ended = self.channel.eof_received or self.channel.closed
                 pieces = []
                 if self.channel.recv_ready():
-                    pieces.append(("stdout", self.channel.recv(_MOST)))
+                    pieces.append(("stdout", self.channel.recv(_RECEIVE_BYTES)))
                 if self.channel.recv_stderr_ready():
-                    pieces.append(("stderr", self.channel.recv_stderr(_MOST)))
+                    pieces.append(("stderr", self.channel.recv_stderr(_RECEIVE_BYTES)))
             if pieces:
                 return pieces
             if ended:
@@ -191,7 +191,7 @@ def _write(remote: RemoteCommand, stdin: bytes | Iterable[bytes]) -> None:
             remote.send(chunks)
         remote.end_input()
 
-    if isinstance(stdin, bytes) and len(stdin) > _AT_ONCE:
+    if isinstance(stdin, bytes) and len(stdin) > _WINDOW_BYTES:
         # The command may stop reading until we have read what it writes.
         threading.Thread(target=write, args=([stdin],), daemon=True).start()
     else:

@@ -1,4 +1,4 @@
-"""One connection a host: made with a clear word when it fails, watched, made anew once it is dead, and counted."""
+"""One SSH connection for each host: clear errors, a timeout for idle hosts, reconnects, counted bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pyinfra.connectors.ssh import ConnectorData, SSHConnector, connector_data_m
 
 from gofallback.connectors.failures import connect_failure, in_one_line
 from gofallback.connectors.sftp import Sftp
-from gofallback.connectors.transport import SILENCE_SECONDS, Client, Wire, open_transport, watch
+from gofallback.connectors.transport import HOST_TIMEOUT, Client, Wire, open_transport, watch
 
 CHANNELS = 8
-"""Commands at once on one connection; sshd's MaxSessions is 10 as shipped, and a slot is freed a moment late."""
+"""Commands at once on one connection: sshd's default of MaxSessions is 10, and it frees a session a moment late."""
 OPEN_SECONDS = 30.0
 """How long a server may take to open a channel."""
 _REFUSED_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)
@@ -28,13 +28,13 @@ _T = TypeVar("_T")
 
 
 class OneConnectionData(ConnectorData):
-    """pyinfra's host data for SSH, and ours."""
+    """pyinfra's host data for SSH, and gofallback's."""
 
     ssh_silence_seconds: int
 
 
 class LostConnectionError(Exception):
-    """The connection broke, or could not be made anew; the message is one line for a person."""
+    """The connection broke, or a reconnect failed; one line for a person."""
 
 
 class OneConnection(SSHConnector):
@@ -47,9 +47,7 @@ class OneConnection(SSHConnector):
     data_cls = OneConnectionData  # type: ignore[assignment]
     data_meta: dict[str, DataMeta] = {  # noqa: RUF012 - pyinfra declares it so
         **connector_data_meta,
-        "ssh_silence_seconds": DataMeta(
-            "Seconds without a sign of life after which a host is given up", SILENCE_SECONDS
-        ),
+        "ssh_silence_seconds": DataMeta("Seconds without a sign of life after which a host is given up", HOST_TIMEOUT),
     }
     data: OneConnectionData
 
@@ -60,7 +58,7 @@ class OneConnection(SSHConnector):
         self._wires: list[Wire] = []
 
     def connect(self) -> None:
-        """Connect; raises ConnectError with one line that says why not and what to do."""
+        """Connect. Raises ConnectError: one line with the cause and the remedy."""
         with self._lock:
             self._connect_with_retries()
 
@@ -100,7 +98,7 @@ class OneConnection(SSHConnector):
             except SSHException as error:
                 if not self._retry_paramiko_agent_keys(host, arguments, error):
                     raise
-            self._adopt(host)
+            self._watch(host)
         except (OSError, SSHException, EOFError, PyinfraError) as error:
             if self.client is not None:
                 self.client.close()
@@ -118,7 +116,7 @@ class OneConnection(SSHConnector):
                 )
             ) from None
 
-    def _adopt(self, host: str) -> None:
+    def _watch(self, host: str) -> None:
         transport = self._transport()
         assert transport is not None
         if isinstance(self.client, Client):
@@ -141,16 +139,16 @@ class OneConnection(SSHConnector):
     def _transport(self) -> Transport | None:
         return self.client.get_transport() if self.client is not None else None
 
-    def _last_words(self) -> str:
+    def _broken_reason(self) -> str:
         transport = self._transport()
         wire = getattr(transport, "sock", None)
-        if isinstance(wire, Wire) and wire.given_up:
-            return wire.given_up
+        if isinstance(wire, Wire) and wire.close_reason:
+            return wire.close_reason
         error = getattr(transport, "saved_exception", None)
         return in_one_line(error) if error is not None and str(error) else "closed by the host"
 
     def _channel(self, work: Callable[[Channel], _T], *, nested: bool = False) -> _T:
-        """Do `work` on a channel of its own; connects anew first if the connection is dead, or dies of the opening.
+        """Do `work` on a channel of its own; reconnects first if the connection is dead, also if the opening shows it.
 
         Raises LostConnectionError.
         """
@@ -176,24 +174,24 @@ class OneConnection(SSHConnector):
             try:
                 yield client
             except (SSHException, EOFError) as error:
-                reason = in_one_line(error) if str(error) else self._last_words()
+                reason = in_one_line(error) if str(error) else self._broken_reason()
                 raise LostConnectionError(f"the connection to {self.host.name} broke ({reason})") from None
             finally:
                 client.close()
                 self._count()
 
     def _fresh_channel(self, opener: Callable[[], _T]) -> _T:
-        """Open a channel, on a second connection if the first one turns out to be dead: nothing was asked of the host
-        yet, so nothing can be done twice. Raises LostConnectionError."""
+        """Open a channel, after a reconnect if the connection turns out to be dead: the host has done nothing yet, so
+        that nothing is done twice. Raises LostConnectionError."""
         before = self._transport()
         try:
             return opener()
         except (SSHException, EOFError, OSError) as error:
-            silent = "timeout opening" in str(error).lower()
-            if before is not None and before.is_active() and not silent:
+            timed_out = "timeout opening" in str(error).lower()
+            if before is not None and before.is_active() and not timed_out:
                 raise LostConnectionError(f"{self.host.name} refuses a channel: {in_one_line(error)}") from None
         if before is not None:
-            before.close()  # what answers nothing is dead; others may have made a new connection meanwhile
+            before.close()  # without an answer it is dead; another greenlet may have reconnected meanwhile
         try:
             return opener()
         except (SSHException, EOFError, OSError) as error:

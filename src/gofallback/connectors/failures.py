@@ -1,4 +1,4 @@
-"""Every way in which a connection fails, in one clear line: what, where, what to do next. Pure."""
+"""The failures of a connection, each as one clear line: what, where, what to do next. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 
 def in_one_line(error: BaseException) -> str:
-    """The message of an error without its line breaks; its type where it has none."""
+    """The message of an error without line breaks; its type where it has no message."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -44,7 +44,7 @@ def connect_failure(
     if isinstance(error, TimeoutError) or "banner" in str(error).lower() or _errno(error) == errno.ETIMEDOUT:
         return f"{where} does not answer within {timeout:.0f} s: is the host up, is the way to it open (firewall)?"
     if _errno(error) in (errno.EHOSTUNREACH, errno.ENETUNREACH):
-        return f"{where} cannot be reached from here: is the host up, is the address right? ({_words(error)})"
+        return f"{where} cannot be reached from here: is the host up, is the address right? ({_text(error)})"
     if isinstance(error, SSHException) and "unknown host key" in str(error):
         return (
             f"the host key of {where} is not in {known_hosts} ({in_one_line(error)}): compare it with the host's own,"
@@ -66,7 +66,7 @@ def _wrong_host_key(error: BadHostKeyException, where: str, host: str, port: int
     )
 
 
-def _words(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or in_one_line(error)
 
 

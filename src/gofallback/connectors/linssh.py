@@ -1,9 +1,9 @@
 """`@linssh/<name>`: Linux hosts over SSH, with pyinfra's own shell rules on one lean connection.
 
-Differs from pyinfra's `@ssh` in the connection (see `_connection`) and in files: they go through `cat` on a command
-channel, twice as fast as paramiko's SFTP, with sudo if asked for, into a file beside the final one that nobody else can
-read; its size is checked, it is on disk (fsync), and one rename gives it its name. A running program's file is never
-written into.
+Differs from pyinfra's `@ssh` in the connection (see `gofallback.connectors.connection`) and in files. They go through
+`cat` on a command channel, twice as fast as paramiko's SFTP, with sudo if requested, into a file beside the final one
+that no other user can read. Its size is checked, it is on the disk (fsync), and one rename gives it its name: the file
+of a running program is never written into.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ from pyinfra.connectors.util import (
 
 from gofallback.connectors.channel import run_to_end
 from gofallback.connectors.connection import LostConnectionError
-from gofallback.connectors.local import PART, FileOrName, TransferError, chunks, source, stdin_bytes, target
+from gofallback.connectors.local import (
+    PART,
+    FileOrName,
+    TransferError,
+    chunks,
+    open_destination,
+    open_source,
+    stdin_bytes,
+)
 from gofallback.connectors.output import Lines, RemoteOutput, collect
 from gofallback.connectors.ssh import LineConnector
 
@@ -48,7 +56,7 @@ fi
 sync "$part" 2>/dev/null || sync
 mv -f -- "$part" "$final" || fail 'cannot be replaced'
 """
-"""POSIX sh with `stat` and `sync` of coreutils or busybox. `set -C`: the part must be ours, made just now."""
+"""POSIX sh with `stat` and `sync` of coreutils or busybox. `set -C`: the part must be new, made by this script."""
 
 _SEND = r"""
 [ -f {path} ] || {{ [ ! -e {path} ] && echo 'no such file' >&2 || echo 'is not a plain file' >&2; exit 65; }}
@@ -87,7 +95,7 @@ class LinSSHConnector(LineConnector):
         pty = bool(arguments.pop("_get_pty", False))
         timeout = arguments.pop("_timeout", None)
         stdin = stdin_bytes(arguments.pop("_stdin", None))
-        wanted = arguments.pop("_success_exit_codes", None) or [0]
+        success_codes = arguments.pop("_success_exit_codes", None) or [0]
         results: list[RemoteOutput] = []
 
         def execute() -> tuple[int, CommandOutput]:
@@ -99,7 +107,7 @@ class LinSSHConnector(LineConnector):
             return -1 if output.exit_code is None else output.exit_code, output
 
         code, _ = execute_command_with_sudo_retry(self.host, arguments, execute)  # type: ignore[arg-type]
-        return code in wanted, results[-1]
+        return code in success_codes, results[-1]
 
     def put_file(
         self,
@@ -115,10 +123,10 @@ class LinSSHConnector(LineConnector):
         `remote_temp_filename` is not used: only a file in the same folder can be renamed at once.
         """
         try:
-            with source(filename_or_io) as (file, size):
+            with open_source(filename_or_io) as (file, size):
                 self._receive(file, size, remote_filename, arguments)
         except (LostConnectionError, TransferError) as error:
-            return self._say(f"upload to {remote_filename} failed: {error}")
+            return self._transfer_failed(f"upload to {remote_filename} failed: {error}")
         if print_output:
             echo(f"{self.host.print_prefix}file uploaded: {remote_filename}", err=True)
         return True
@@ -145,22 +153,22 @@ class LinSSHConnector(LineConnector):
     ) -> bool:
         """Download a file in one round trip, also with sudo; a local file gets its name when it is complete."""
         try:
-            with target(filename_or_io) as file:
+            with open_destination(filename_or_io) as file:
                 self._fetch(remote_filename, file, arguments)
         except (LostConnectionError, TransferError) as error:
-            return self._say(f"download of {remote_filename} failed: {error}")
+            return self._transfer_failed(f"download of {remote_filename} failed: {error}")
         if print_output:
             echo(f"{self.host.print_prefix}file downloaded: {remote_filename}", err=True)
         return True
 
     def _fetch(self, path: str, file: IO[bytes], arguments: dict[str, Any]) -> None:
-        sink = _Sized(file)
+        sink = _SizedStream(file)
         self._carry(_SEND.format(path=shlex.quote(_plain(path))), arguments, stdin=b"", on_stdout=sink.feed)
         if sink.size != sink.written:
             raise TransferError(f"{sink.written} bytes arrived, the file had {sink.size}: did it change?")
 
     def _carry(self, script: str, arguments: dict[str, Any], *, stdin: bytes | Iterable[bytes], on_stdout: Any) -> None:
-        """Run a transfer's script on the host; raises TransferError with what it said if it fails."""
+        """Run the script of a transfer on the host; raises TransferError with its stderr if it fails."""
         if arguments.get("_su_user") and arguments.get("_su_password"):
             raise TransferError("_su_password cannot be honoured for files: su reads it where the file comes from")
         for name in _NOT_FOR_FILES:
@@ -180,14 +188,13 @@ class LinSSHConnector(LineConnector):
         )
         stderr.end()
         if end.lost:
-            raise LostConnectionError(f"the connection to {self.host.name} broke ({self._last_words()})")
+            raise LostConnectionError(f"the connection to {self.host.name} broke ({self._broken_reason()})")
         if end.exit_code != 0:
-            said = "; ".join(line.line for line in lines) or f"exit status {end.exit_code}"
-            raise TransferError(said)
+            raise TransferError("; ".join(line.line for line in lines) or f"exit status {end.exit_code}")
 
 
-class _Sized:
-    """Takes a stream of a line with the size and then the bytes."""
+class _SizedStream:
+    """Writes a stream to a file; its first line is the size of the rest."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -211,5 +218,5 @@ def _command(command: StringCommand | str) -> StringCommand:
 
 
 def _plain(path: str) -> str:
-    """A path that no program takes for an option."""
+    """A path that no program reads as an option."""
     return f"./{path}" if path.startswith("-") else path

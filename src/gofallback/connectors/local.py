@@ -1,4 +1,4 @@
-"""The controller's end of what goes to and from a host: files, so that a half one has no name, and stdin."""
+"""The controller's end of a transfer: files, which get their name when they are complete, and stdin."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _SPOOL_BYTES = 4 * 1024 * 1024
 
 
 class TransferError(GofallbackError):
-    """A file could not be carried; the message is one line for a person."""
+    """A file was not transferred; one line for a person."""
 
 
 @contextmanager
-def source(filename_or_io: FileOrName) -> Iterator[tuple[IO[bytes], int]]:
-    """What to upload, from its beginning, and its size in bytes.
+def open_source(filename_or_io: FileOrName) -> Iterator[tuple[IO[bytes], int]]:
+    """The bytes to upload, from their beginning, and their number.
 
     Raises TransferError if the file cannot be read.
     """
@@ -55,8 +55,8 @@ def source(filename_or_io: FileOrName) -> Iterator[tuple[IO[bytes], int]]:
 
 
 @contextmanager
-def target(filename_or_io: FileOrName) -> Iterator[IO[bytes]]:
-    """Where to write a download. A file gets its name when all of it is there; an unfinished one is removed.
+def open_destination(filename_or_io: FileOrName) -> Iterator[IO[bytes]]:
+    """Where to write a download. A file gets its name when it is complete; an unfinished file is removed.
 
     Raises TransferError if the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""What a command printed: cut into lines, decoded, collected, and how the command ended."""
+"""The output of a command: cut into lines, decoded, collected, and how the command ended."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 
 @dataclass
 class RemoteOutput(CommandOutput):
-    """pyinfra's output of a command, with how it ended.
+    """pyinfra's output of a command, and how the command ended.
 
     Attributes:
         exit_code: all 32 bits, unsigned, as the host reported it; None if it reported none.
-        timed_out: the command took longer than `_timeout`; it was ended if the host can do that (the last line says).
+        timed_out: the command took longer than `_timeout`; the last line says whether it was ended.
         lost: the connection broke while it ran; it may or may not have gone on.
         seconds: how long it took.
         reason: why there is no exit code; one line.
@@ -28,7 +28,7 @@ class RemoteOutput(CommandOutput):
 
 
 class CommandTimeoutError(TimeoutError):
-    """A command took longer than its `_timeout`. `output` holds what it had written; its last line says so."""
+    """A command took longer than its `_timeout`. `output` has its output until then; the last line says so."""
 
     def __init__(self, message: str, output: RemoteOutput) -> None:
         super().__init__(message)
@@ -37,12 +37,12 @@ class CommandTimeoutError(TimeoutError):
 
 @dataclass
 class Lines:
-    """Cuts what comes into lines, decodes them, and hands each one on.
+    """Cuts the bytes of a stream into lines, decodes them, and hands them on.
 
     Arguments:
         name: `stdout` or `stderr`.
         decode: makes text of a line that is not UTF-8.
-        take: what is done with the finished lines.
+        take: gets the name and the finished lines.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Lines:
         try:
             text = block.decode("utf-8")
         except UnicodeDecodeError:
-            # Programs that write UTF-8 and cmd's own texts may be mixed: each line is judged alone.
-            return [self._one(line) for line in block.split(b"\n")]
+            # Programs that write UTF-8 and cmd's own texts may be mixed: each line is decoded alone.
+            return [self._decode_line(line) for line in block.split(b"\n")]
         return [line.rstrip("\r") for line in text.split("\n")] if "\r" in text else text.split("\n")
 
-    def _one(self, line: bytes) -> str:
+    def _decode_line(self, line: bytes) -> str:
         line = line.rstrip(b"\r")
         try:
             return line.decode("utf-8")
@@ -81,7 +81,7 @@ class Lines:
 
 
 def collect(lines: list[OutputLine], show: Callable[[str, str], None] | None) -> Callable[[str, list[str]], None]:
-    """What `Lines` hands its lines to: the list, and the screen if `show` is given."""
+    """A `take` for `Lines`: appends the lines to the list, and shows them if `show` is given."""
 
     def take(name: str, texts: list[str]) -> None:
         lines.extend(OutputLine(name, text) for text in texts)

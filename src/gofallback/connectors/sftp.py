@@ -1,8 +1,8 @@
-"""Files over SFTP at full speed and constant memory: many requests under way, every answer looked at.
+"""Files over SFTP at full speed and constant memory: many requests under way, every answer checked.
 
-paramiko's own pipelined upload drops the answers it does not wait for, so a full disk goes unnoticed; its requests are
-a little larger than a packet, so each goes out as two; and it takes what comes from its buffer in pieces, moving the
-rest each time. So the four requests that carry data are sent from here, on paramiko's SFTP client.
+paramiko's own pipelined upload drops the answers that it does not wait for, so a full disk goes unnoticed. Its requests
+are a little larger than a packet, so each is sent as two. It reads its buffer in pieces and moves the rest each time.
+So the four requests that carry data are sent from here, on paramiko's SFTP client.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ UNDER_WAY = 64
 READ_BYTES = 32 * 1024
 """What one request reads: every server gives that much at once."""
 _PACKET_ROOM = 64 + 32
-"""Bytes of a packet that the channel and the request's head take."""
+"""Bytes of a packet for the channel and the request's head."""
 _RECEIVE_BYTES = 1024 * 1024
 
 
 class Sftp(SFTPClient):
-    """paramiko's client with a buffer before it."""
+    """paramiko's client with a read buffer."""
 
-    _held = b""
-    _taken = 0
+    _buffer = b""
+    _used = 0
 
     def _read_all(self, size: int) -> bytes:
-        while len(self._held) - self._taken < size:
+        while len(self._buffer) - self._used < size:
             data = self.sock.recv(_RECEIVE_BYTES)
             if not data:
                 raise EOFError
-            self._held, self._taken = self._held[self._taken :] + data, 0
-        self._taken += size
-        return self._held[self._taken - size : self._taken]
+            self._buffer, self._used = self._buffer[self._used :] + data, 0
+        self._used += size
+        return self._buffer[self._used - size : self._used]
 
     def start(self, command: int, *arguments: Any) -> int:
         """Send a request; its number."""
         return int(self._async_request(type(None), command, *arguments))  # type: ignore[attr-defined]
 
     def answer(self) -> tuple[int, int, Message]:
-        """Take the next answer, whichever request it is for: that request's number, the kind, the message."""
+        """The next answer, to whichever request: the request's number, the kind, the message."""
         kind, data = self._read_packet()  # type: ignore[attr-defined]
         message = Message(data)
         number = message.get_int()
@@ -81,15 +81,15 @@ class Sftp(SFTPClient):
         return bytes(message.get_binary())
 
     def close_handle(self, handle: bytes) -> None:
-        """Raises OSError: some servers tell only here that the disk was full."""
+        """Raises OSError: some servers report a full disk only here."""
         self._request(CMD_CLOSE, handle)  # type: ignore[attr-defined]
 
 
 def upload(client: Sftp, file: IO[bytes], size: int, path: str) -> None:
     """Write `file` beside `path`, check the size there, and give it its name, replacing what had it.
 
-    A file of that name is the old one or the new one at every moment; what an interrupted upload left is overwritten by
-    the next. Arguments: `size` in bytes; `path` in SFTP's form.
+    At every moment the file of that name is the old one or the new one. The next upload overwrites the rest of an
+    interrupted one. Arguments: `size` in bytes; `path` in SFTP's form.
 
     Raises TransferError (one line), or EOFError and SSHException if the connection breaks.
     """
@@ -155,7 +155,7 @@ def _write(client: Sftp, file: IO[bytes], path: str) -> int:
 
 
 def _written(client: Sftp) -> OSError | None:
-    """Take the answer to one write: why it was refused, if it was."""
+    """Read the answer to one write: the reason if it was refused, or None."""
     _, kind, message = client.answer()
     try:
         client.check(kind, message)
@@ -167,33 +167,36 @@ def _written(client: Sftp) -> OSError | None:
 def _read(client: Sftp, path: str, size: int, file: IO[bytes]) -> int:
     """Read `size` bytes in order; the number of bytes got, less if the file ends before. Raises OSError."""
     handle = client.open_handle(path, SFTP_FLAG_READ)
-    wanted: deque[tuple[int, int, int]] = deque()  # number of the request, offset, length; in the order of the file
+    open_requests: deque[tuple[int, int, int]] = (
+        deque()
+    )  # number of the request, offset, length; in the order of the file
     arrived: dict[int, bytes] = {}
-    asked = got = 0
+    requested = got = 0
     try:
         while got < size:
-            while asked < size and len(wanted) < UNDER_WAY:
-                length = min(READ_BYTES, size - asked)
-                wanted.append((client.start(CMD_READ, handle, int64(asked), length), asked, length))
-                asked += length
+            while requested < size and len(open_requests) < UNDER_WAY:
+                length = min(READ_BYTES, size - requested)
+                number = client.start(CMD_READ, handle, int64(requested), length)
+                open_requests.append((number, requested, length))
+                requested += length
             number, kind, message = client.answer()
             if kind != CMD_DATA:
                 client.check(kind, message)
             arrived[number] = bytes(message.get_binary())
-            while wanted and wanted[0][0] in arrived:
-                first, offset, length = wanted.popleft()
+            while open_requests and open_requests[0][0] in arrived:
+                first, offset, length = open_requests.popleft()
                 data = arrived.pop(first)
                 file.write(data)
                 got += len(data)
-                if len(data) < length:  # a short answer: ask for the rest, before everything else
+                if len(data) < length:  # a short answer: request the rest, before everything else
                     rest = length - len(data)
-                    again = client.start(CMD_READ, handle, int64(offset + len(data)), rest)
-                    wanted.appendleft((again, offset + len(data), rest))
+                    number = client.start(CMD_READ, handle, int64(offset + len(data)), rest)
+                    open_requests.appendleft((number, offset + len(data), rest))
     except EOFError:
-        _refuse_broken(client)  # else the file has become shorter
+        _refuse_broken(client)  # else the file was shortened meanwhile
     finally:
         if not _broken(client):
-            for _ in range(len(wanted) - len(arrived)):
+            for _ in range(len(open_requests) - len(arrived)):
                 client.answer()
             client.close_handle(handle)
     return got
@@ -212,7 +215,7 @@ def _broken(client: Sftp) -> bool:
 
 
 def _refuse_broken(client: Sftp) -> None:
-    """paramiko's errors of a broken connection and of the server's file system are of one type."""
+    """Raise EOFError on a broken connection: paramiko's error has the same type as one of the server's file system."""
     if _broken(client):
         raise EOFError
 

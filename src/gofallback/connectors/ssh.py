@@ -1,4 +1,4 @@
-"""What `@winssh` and `@linssh` share on their connection: running a line, and what is said of it."""
+"""The base of `@winssh` and `@linssh`: one command line on their connection, and its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gofallback.connectors.output import CommandTimeoutError, Lines, RemoteOutpu
 
 
 class LineConnector(OneConnection):
-    """Runs command lines as they stand; its subclasses make them."""
+    """Runs command lines as they stand; the subclasses make them."""
 
     signal = "TERM"
     """Sent to a command that takes too long."""
@@ -30,16 +30,16 @@ class LineConnector(OneConnection):
         nested: bool = False,
         on_stdout: Callable[[bytes], None] | None = None,
     ) -> RemoteOutput:
-        """Run one command line as it stands. A broken connection is told by `output.lost` and one line of stderr.
+        """Run one command line as it stands. A broken connection sets `output.lost` and adds one line to stderr.
 
-        `nested`: while another command waits for this one, which therefore needs no slot of its own.
-        `on_stdout`: gets standard output as it comes, in place of the lines of the answer.
+        `nested`: another command waits for this one, which therefore needs no slot of its own.
+        `on_stdout`: gets standard output as it comes, in place of the lines of the output.
 
         Raises CommandTimeoutError.
         """
         started = time.monotonic()
         lines: list[OutputLine] = []
-        take = collect(lines, self._show if print_output else None)
+        take = collect(lines, self.show if print_output else None)
         stdout, stderr = Lines("stdout", self._decode, take), Lines("stderr", self._decode, take)
         try:
             end = self._channel(
@@ -71,16 +71,16 @@ class LineConnector(OneConnection):
     def stream(
         self, line: str, *, stdin: bytes, timeout: float | None, on_stdout: Callable[[bytes], None]
     ) -> RemoteOutput:
-        """Run one command line as it stands and hand its standard output on, byte by byte, as it comes.
+        """Run one command line as it stands and hand its standard output on, in pieces, as it comes.
 
         Args:
             line: for the shell that sshd starts there.
-            stdin: what it reads.
+            stdin: its standard input.
             timeout: seconds.
-            on_stdout: gets the bytes; what it raises ends the command's channel and is passed on.
+            on_stdout: gets the bytes; what it raises closes the command's channel and passes through.
 
         Returns:
-            How it ended, with the lines of standard error; nothing is raised for what a host does.
+            How it ended, with the lines of standard error. Nothing is raised for what a host does.
         """
         try:
             return self._run(line, stdin=stdin, timeout=timeout, on_stdout=on_stdout)
@@ -88,35 +88,32 @@ class LineConnector(OneConnection):
             return error.output
 
     def lines(self, name: str, take: Callable[[str, list[str]], None]) -> Lines:
-        """Something that makes lines of a stream's bytes as this host writes them; `take` gets name and lines."""
+        """Cuts and decodes a stream's bytes as this host encodes them; `take` gets name and lines."""
         return Lines(name, self._decode, take)
-
-    def show(self, name: str, line: str) -> None:
-        """Show a line of output of a command on the screen, as `print_output` does; `name` is the stream's."""
-        self._show(name, line)
 
     def _why_no_exit_code(self, end: End, timeout: float | None) -> str:
         if end.timed_out:
             what = "was ended" if end.gone else "did not end on its signal (OpenSSH 7.9 can send it): it may still run"
             return f"the command took longer than {timeout:g} s and {what}"
         if end.lost:
-            return f"the connection to {self.host.name} broke while the command ran ({self._last_words()})"
+            return f"the connection to {self.host.name} broke while the command ran ({self._broken_reason()})"
         return f"the command on {self.host.name} was killed: it ended without an exit status"
 
     def _decode(self, line: bytes) -> str:
         """A line that is not UTF-8."""
         return line.decode("utf-8", "backslashreplace")
 
-    def _show(self, name: str, line: str) -> None:
+    def show(self, name: str, line: str) -> None:
+        """Show a line of a command's output on the screen, as `print_output` does; `name` is the stream's."""
         echo(f"{self.host.print_prefix}{format_text(line, 'red') if name == 'stderr' else line}", err=True)
 
     def _failed(self, line: str, print_output: bool) -> tuple[bool, RemoteOutput]:
-        """A command that was not run: pyinfra prints the line of a failed command, unless it printed all already."""
+        """The result of a command that was not run; the line is shown where pyinfra would not print it."""
         if print_output:
-            self._show("stderr", line)
+            self.show("stderr", line)
         return False, RemoteOutput([OutputLine("stderr", line)])
 
-    def _say(self, line: str) -> bool:
-        """A file that was not carried; False, for `put_file` and `get_file` to return."""
+    def _transfer_failed(self, line: str) -> bool:
+        """Log why a file was not transferred; False, for `put_file` and `get_file` to return."""
         self.host.log_styled(line, fg="red")
         return False

@@ -3,8 +3,8 @@ r"""`@winssh/<name>`: Windows hosts over SSH, commands through cmd.exe, files th
 Every global argument of pyinfra is honoured or refused by name:
 
 * honoured: `_env`, `_chdir`, `_timeout` (the whole process tree ends), `_stdin`, `_success_exit_codes`, `_temp_dir`
-  (where a long command's batch file lies), and `_shell_executable`: `cmd`, or `powershell` where somebody asks for it
-  (pyinfra's own default, `sh`, means cmd here); retries are pyinfra's and pass through;
+  (where a long command's batch file lies), and `_shell_executable`: `cmd` or `powershell` (pyinfra's own default, `sh`,
+  means cmd here); retries are pyinfra's and pass through;
 * refused: everything about other users and terminals: Windows has no sudo.
 
 `QuoteString` in a command is quoted by Windows' rules (`gofallback.windows.quoting`).
@@ -26,7 +26,7 @@ from pyinfra.api.output import echo
 
 from gofallback.connectors import sftp
 from gofallback.connectors.connection import LostConnectionError
-from gofallback.connectors.local import FileOrName, TransferError, source, stdin_bytes, target
+from gofallback.connectors.local import FileOrName, TransferError, open_destination, open_source, stdin_bytes
 from gofallback.connectors.output import CommandTimeoutError, RemoteOutput
 from gofallback.connectors.ssh import LineConnector
 from gofallback.windows import quoting, text
@@ -73,7 +73,7 @@ class WinSSHConnector(LineConnector):
     def __init__(self, state: Any, host: Any) -> None:
         super().__init__(state, host)
         self._codec: str | None = None
-        self._asking = threading.RLock()
+        self._codec_lock = threading.RLock()
 
     @staticmethod
     def make_names_data(name: str) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
@@ -110,8 +110,8 @@ class WinSSHConnector(LineConnector):
                 output = self._run_with(line, arguments, print_output)
         except (RefusedArgumentError, quoting.QuotingError, LostConnectionError, TransferError) as error:
             return self._failed(str(error), print_output)
-        wanted = arguments.get("_success_exit_codes") or [0]
-        return output.exit_code in _unsigned(wanted), output
+        success_codes = arguments.get("_success_exit_codes") or [0]
+        return output.exit_code in _unsigned(success_codes), output
 
     def _run_with(self, line: str, arguments: dict[str, Any], print_output: bool) -> RemoteOutput:
         return self._run(
@@ -124,7 +124,7 @@ class WinSSHConnector(LineConnector):
     def _run_batch(
         self, command: str, env: dict[str, str], arguments: dict[str, Any], print_output: bool
     ) -> RemoteOutput:
-        """Carry a command that does not fit one line as a batch file, and remove that."""
+        """Run a command that does not fit one line from a batch file, and remove the file."""
         content, variables = quoting.batch(command, env, arguments.get("_chdir"))
         data = content.encode("ascii")
         name = f"gofallback-{hashlib.sha256(data).hexdigest()[:8]}-{secrets.token_hex(4)}.cmd"
@@ -140,14 +140,14 @@ class WinSSHConnector(LineConnector):
                 )
             return self._run_with(line, arguments, print_output)
         finally:
-            self._forget(path)
+            self._remove(path)
 
-    def _forget(self, path: str) -> None:
+    def _remove(self, path: str) -> None:
         try:
             with self._sftp() as client:
                 client.remove(text.sftp_path(path))
         except (LostConnectionError, OSError):
-            return  # the host is gone, or the file is: nothing else to do for it
+            return  # the host or the file is gone: nothing is left to do
 
     # ---- files
 
@@ -166,10 +166,10 @@ class WinSSHConnector(LineConnector):
         """
         try:
             check_arguments(arguments)
-            with source(filename_or_io) as (file, size), self._sftp() as client:
+            with open_source(filename_or_io) as (file, size), self._sftp() as client:
                 sftp.upload(client, file, size, text.sftp_path(remote_filename))
         except (RefusedArgumentError, LostConnectionError, TransferError) as error:
-            return self._say(f"upload to {remote_filename} failed: {error}")
+            return self._transfer_failed(f"upload to {remote_filename} failed: {error}")
         if print_output:
             echo(f"{self.host.print_prefix}file uploaded: {remote_filename}", err=True)
         return True
@@ -186,10 +186,10 @@ class WinSSHConnector(LineConnector):
         """Download a file: streamed beside the local name, its size checked, then renamed."""
         try:
             check_arguments(arguments)
-            with target(filename_or_io) as file, self._sftp() as client:
+            with open_destination(filename_or_io) as file, self._sftp() as client:
                 sftp.download(client, text.sftp_path(remote_filename), file)
         except (RefusedArgumentError, LostConnectionError, TransferError) as error:
-            return self._say(f"download of {remote_filename} failed: {error}")
+            return self._transfer_failed(f"download of {remote_filename} failed: {error}")
         if print_output:
             echo(f"{self.host.print_prefix}file downloaded: {remote_filename}", err=True)
         return True
@@ -200,12 +200,12 @@ class WinSSHConnector(LineConnector):
     # ---- text
 
     def _decode(self, line: bytes) -> str:
-        with self._asking:
+        with self._codec_lock:
             if self._codec is None:
-                self._codec = "cp437"  # if the host cannot be asked
+                self._codec = "cp437"  # where the host gives no answer
                 with suppress(CommandTimeoutError):
-                    answer = self._run(text.CODE_PAGE_QUERY, timeout=30, nested=True)
-                    self._codec = text.code_page(answer.stdout_lines)
+                    output = self._run(text.CODE_PAGE_QUERY, timeout=30, nested=True)
+                    self._codec = text.code_page(output.stdout_lines)
         return line.decode(self._codec, "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""The last state read of every builder: one round trip serves all stages of a run."""
+"""The last known state of every builder: one round trip serves all stages of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gofallback.builder.shell import shell_of
 from gofallback.builder.state import BuilderState
 
 DEFAULT_ROOT = "C:\\gofallback"
-_LAST: WeakKeyDictionary[Host, BuilderState] = WeakKeyDictionary()
+_STATES: WeakKeyDictionary[Host, BuilderState] = WeakKeyDictionary()
 
 
 class BuilderFact(FactBase[BuilderState]):
-    """Everything about a builder: system, disk, toolchains, mirrors, checkouts, outputs. None: it did not answer.
+    """The state of a builder: system, disk, toolchains, mirrors, checkouts. None: no answer.
 
-    Read it through `builder_state`, which remembers it.
+    Read it through `builder_state`, which caches it.
     """
 
     _root: str = ""
@@ -38,17 +38,17 @@ class BuilderFact(FactBase[BuilderState]):
 
 
 def builder_state(host: Host, root: str | None = None, *, refresh: bool = False) -> BuilderState:
-    """What a builder told last; asks it (one round trip) when nothing is known, or ``refresh`` says so.
+    """The cached state of a builder; reads it (one round trip) when there is none, or with ``refresh``.
 
     Args:
         host: a connected builder.
-        root: ``builder.root``; default: what the last call for this host said, else the host's data.
-        refresh: ask again.
+        root: ``builder.root``; default: that of the cached state, else of the host's data.
+        refresh: read it again.
 
     Raises:
-        FactError: the builder did not answer; one line. Within a step, catch it.
+        FactError: no answer; one line. Within a step, catch it.
     """
-    known = _LAST.get(host)
+    known = _STATES.get(host)
     root = root or (known.root if known else _root_of(host))
     if known is not None and known.root == root and not refresh:
         return known
@@ -56,14 +56,16 @@ def builder_state(host: Host, root: str | None = None, *, refresh: bool = False)
     found: BuilderState | None = host.get_fact(BuilderFact, root=root)
     if found is None:
         forget(host)
-        raise FactError(f"{host.name}: the builder did not tell its state; see the lines above, or run again with -vvv")
-    _LAST[host] = found
+        raise FactError(
+            f"{host.name}: the builder did not report its state; see the lines above, or run again with -vvv"
+        )
+    _STATES[host] = found
     return found
 
 
 def forget(host: Host) -> None:
-    """Something changed on the builder: the next `builder_state` asks again."""
-    _LAST.pop(host, None)
+    """Drop the cached state: a step changes the builder."""
+    _STATES.pop(host, None)
 
 
 def _root_of(host: Host) -> str:

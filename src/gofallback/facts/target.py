@@ -1,4 +1,4 @@
-"""The last state read of every target: one round trip serves all stages of a run."""
+"""The last known state of every target: one round trip serves all stages of a run."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from gofallback.model import Service
 from gofallback.release import state_parser, state_script
 from gofallback.release.state import TargetState
 
-_LAST: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
-# The builder's plan asks about every target while each target's own greenlet does: one asks, the other waits for it.
-_ASKING: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
+_STATES: WeakKeyDictionary[Host, tuple[tuple[Service, ...], TargetState]] = WeakKeyDictionary()
+# The builder's plan reads the state of every target while each target's own greenlet does: one reads, the other waits.
+_LOCKS: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
 
 
-class Asked(tuple[Service, ...]):
-    """Services by their names for whoever prints them: pyinfra shows what a fact was asked with when it is lost."""
+class Services(tuple[Service, ...]):
+    """Services that print as their names: pyinfra prints the arguments of a fact that has no answer."""
 
     def __repr__(self) -> str:
         return ", ".join(service.name for service in self)
 
 
 class TargetFact(FactBase[TargetState]):
-    """Everything about a target and the services given. None: it did not answer.
+    """The state of a target and of the given services. None: no answer.
 
-    Read it through `target_state`, which remembers it.
+    Read it through `target_state`, which caches it.
     """
 
     _services: tuple[Service, ...] = ()
@@ -47,38 +47,40 @@ class TargetFact(FactBase[TargetState]):
 
 
 def target_state(host: Host, services: Iterable[Service], *, sudo: bool = True, refresh: bool = False) -> TargetState:
-    """What a target told last; asks it (one round trip) when these services are not known, or ``refresh`` says so.
+    """The cached state of a target; reads it (one round trip) when a service is not in it, or with ``refresh``.
 
     Args:
         host: a connected Linux host.
-        services: which services it is asked about.
+        services: the services of the state.
         sudo: become root with ``sudo -n`` (`target.sudo`).
-        refresh: ask again.
+        refresh: read it again.
 
     Raises:
-        FactError: the target did not answer; one line. Within a step, catch it.
+        FactError: no answer; one line. Within a step, catch it.
     """
-    with _ASKING.setdefault(host, RLock()):
+    with _LOCKS.setdefault(host, RLock()):
         return _target_state(host, tuple(services), sudo=sudo, refresh=refresh)
 
 
-def _target_state(host: Host, wanted: tuple[Service, ...], *, sudo: bool, refresh: bool) -> TargetState:
-    known = _LAST.get(host)
-    if known is not None and not refresh and {service.name for service in wanted} <= known[1].services.keys():
+def _target_state(host: Host, services: tuple[Service, ...], *, sudo: bool, refresh: bool) -> TargetState:
+    known = _STATES.get(host)
+    if known is not None and not refresh and {service.name for service in services} <= known[1].services.keys():
         return known[1]
-    if known is not None:  # ask about those as well: the next caller may want them
-        names = {service.name for service in wanted}
-        wanted += tuple(service for service in known[0] if service.name not in names)
+    if known is not None:  # those too: the next caller may need them
+        names = {service.name for service in services}
+        services += tuple(service for service in known[0] if service.name not in names)
     # `_sudo_password` of the host's data would stand in a command line there, for every process of the target to read;
-    # what follows the facts goes by `sudo -n` anyway
-    found: TargetState | None = host.get_fact(TargetFact, services=Asked(wanted), _sudo=sudo, _sudo_password="")
+    # the steps after the facts use `sudo -n` anyway.
+    found: TargetState | None = host.get_fact(TargetFact, services=Services(services), _sudo=sudo, _sudo_password="")
     if found is None:
         forget(host)
-        raise FactError(f"{host.name}: the target did not tell its state; see the lines above, or run again with -vvv")
-    _LAST[host] = (wanted, found)
+        raise FactError(
+            f"{host.name}: the target did not report its state; see the lines above, or run again with -vvv"
+        )
+    _STATES[host] = (services, found)
     return found
 
 
 def forget(host: Host) -> None:
-    """Something changed on the target: the next `target_state` asks again."""
-    _LAST.pop(host, None)
+    """Drop the cached state: a step changes the target."""
+    _STATES.pop(host, None)

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-const cancelLimit = 10 * time.Second
+const cancelTimeout = 10 * time.Second
 
-// cancel ends one job or all that are alive, with every process of theirs, and tells each in a line as `list` does.
+// cancel ends one job, or all that are alive, with all their processes, and prints each ended job as `list` does.
 func cancel(root, id string) int {
-	var asked []folder
+	var pending []folder
 	for _, job := range jobs(root) {
 		if found, ok := job.read(); ok && (id == "all" || id == job.id) && job.alive() {
 			job.mark("cancel", found.instance)
-			asked = append(asked, job)
+			pending = append(pending, job)
 		}
 	}
 	code := exitOK
-	for began := time.Now(); len(asked) > 0; time.Sleep(lookEvery) {
+	for began := time.Now(); len(pending) > 0; time.Sleep(pollInterval) {
 		var left []folder
-		for _, job := range asked {
+		for _, job := range pending {
 			if job.alive() {
 				left = append(left, job)
 				continue
 			}
 			os.Stdout.WriteString(job.line())
 		}
-		asked = left
-		if time.Since(began) > 2*cancelLimit {
-			for _, job := range asked {
-				code = trouble(job.id+" does not end", nil)
+		pending = left
+		if time.Since(began) > 2*cancelTimeout {
+			for _, job := range pending {
+				code = failed(job.id+" does not end", nil)
 			}
 			break
 		}
-		if time.Since(began) > cancelLimit {
-			for _, job := range asked {
+		if time.Since(began) > cancelTimeout {
+			for _, job := range pending {
 				if found, ok := job.read(); ok && found.state == "running" {
 					killWatcher(found)
 					sweep(found.instance)
@@ -47,7 +47,7 @@ func cancel(root, id string) int {
 	return code
 }
 
-// list tells every job in a line of fields apart by tabs.
+// list prints every job as a line of fields separated by tabs.
 func list(root string) int {
 	for _, job := range jobs(root) {
 		os.Stdout.WriteString(job.line())
@@ -61,8 +61,8 @@ func (f folder) line() string {
 		return ""
 	}
 	if found.state == "running" && !f.alive() {
-		if again, ok := f.read(); ok && again.state == "ended" {
-			found = again
+		if reread, ok := f.read(); ok && reread.state == "ended" {
+			found = reread
 		} else {
 			found.state, found.how = "ended", "dead"
 		}

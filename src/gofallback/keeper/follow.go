@@ -9,37 +9,37 @@ import (
 )
 
 const (
-	lookEvery  = 50 * time.Millisecond
-	probeEvery = 1 * time.Second
-	startLimit = 20 * time.Second
+	pollInterval  = 50 * time.Millisecond
+	probeInterval = 1 * time.Second
+	startTimeout  = 20 * time.Second
 )
 
-// frame writes one frame of the answer: a head `kind length\n`, then the bytes. What lies between the first frame (`h`)
-// and the last one (`x`) is the log as it is on disk, so that its bytes can be counted.
+// frame writes one frame of the answer: a head `kind length\n`, then the bytes. Between the first frame (`h`) and the last
+// one (`x`) the answer is the log as it is on the disk, so that its bytes can be counted.
 func frame(to io.Writer, kind, text string) error {
 	_, err := io.WriteString(to, kind+" "+strconv.Itoa(len(text))+"\n"+text)
 	return err
 }
 
-// run starts the job unless it is alive, or has ended well and nobody has seen to it, and follows it from its beginning.
-func run(job folder, who string) int {
+// run starts the job unless it is alive, or has ended well and its result is reusable; it follows the job from its start.
+func run(job folder, follower string) int {
 	data, err := readAll(os.Stdin)
 	if err != nil {
-		return trouble("the job cannot be read", err)
+		return failed("the job cannot be read", err)
 	}
-	asked, err := parseRequest(data)
+	requested, err := parseRequest(data)
 	if err != nil {
-		return trouble("the job cannot be read", err)
+		return failed("the job cannot be read", err)
 	}
 	if err := os.MkdirAll(job.path("."), 0o700); err != nil {
-		return trouble("no folder for the job", err)
+		return failed("no folder for the job", err)
 	}
 	way := "joined"
 	known, code := status{}, exitOK
 	switch found, there := job.read(); {
 	case there && found.state == "running" && job.alive():
 		known = found
-	case there && job.reusable(found, asked.product):
+	case there && job.reusable(found, requested.product):
 		way, known = "taken", found
 	default:
 		prune(job.jobs, job.id, time.Now())
@@ -50,18 +50,18 @@ func run(job folder, who string) int {
 		}
 	}
 	if frame(os.Stdout, "h", "way "+way+"\n"+known.text()) != nil {
-		return exitTrouble
+		return exitFailed
 	}
-	return tail(job, who, known.instance, 0)
+	return tail(job, follower, known.instance, 0)
 }
 
-// reusable tells whether an ended job need not be run again: it ended well, and what it made is still where it made it;
-// one that makes nothing counts until somebody has been told.
+// reusable reports whether an ended job need not run again: it ended well, and its product is still there; without a
+// product, its end was reported to nobody yet.
 func (f folder) reusable(found status, product string) bool {
 	if found.state != "ended" || found.how != "exit" || found.code != 0 || f.alive() || product != found.product {
 		return false
 	}
-	if product == "" && f.told(found.instance) {
+	if product == "" && f.reported(found.instance) {
 		return false
 	}
 	if product != "" {
@@ -73,31 +73,31 @@ func (f folder) reusable(found status, product string) bool {
 	return err == nil
 }
 
-// start makes the watcher, which outlives this process, hands it the job, and waits until it has said that it began.
-// Another controller may have been faster: then its job is the one, even if it has ended by now. `seen` is the instance
-// that the job had when it was looked at.
-func start(job folder, data []byte, seen string) (status, string, int) {
-	watcher, err := detach(job, data, seen)
+// start starts the watcher, which outlives this process, passes it the job, and waits until its status shows that it has
+// started. Another controller may have been faster: then its instance counts, even if it has ended meanwhile. `last` is
+// the instance that the job had before.
+func start(job folder, data []byte, last string) (status, string, int) {
+	watcher, err := detach(job, data, last)
 	if err != nil {
 		if breakawayRefused(err) {
-			trouble("this host lets no process outlive its connection", err)
+			failed("this host lets no process outlive its connection", err)
 			return status{}, "", exitAttached
 		}
-		return status{}, "", trouble("the watcher cannot be started", err)
+		return status{}, "", failed("the watcher cannot be started", err)
 	}
 	ended := make(chan bool, 1)
 	go func() {
 		watcher.Wait()
 		ended <- true
 	}()
-	gone := false
-	for began := time.Now(); time.Since(began) < startLimit; time.Sleep(lookEvery / 5) {
-		free := gone && !job.alive()
-		found, ok := job.read() // after the look at the lock: what was free then has said all that it will say
-		if ok && found.instance != seen && found.pid == watcher.Pid {
+	exited := false
+	for began := time.Now(); time.Since(began) < startTimeout; time.Sleep(pollInterval / 5) {
+		free := exited && !job.alive()
+		found, ok := job.read() // after the check of the lock: a watcher without it writes no status any more
+		if ok && found.instance != last && found.pid == watcher.Pid {
 			return found, "started", exitOK
 		}
-		if gone && ok && found.instance != seen {
+		if exited && ok && found.instance != last {
 			return found, "joined", exitOK
 		}
 		if free {
@@ -105,77 +105,77 @@ func start(job folder, data []byte, seen string) (status, string, int) {
 		}
 		select {
 		case <-ended:
-			gone = true
+			exited = true
 		default:
 		}
 	}
-	watcher.Kill() // nothing may begin once its controller has been told that it did not
-	return status{}, "", trouble("the watcher did not begin (see "+job.path("trouble")+")", nil)
+	watcher.Kill() // it must not start after its controller got the report that it did not
+	return status{}, "", failed("the watcher did not start (see "+job.path("trouble")+")", nil)
 }
 
-// follow goes on after a broken connection, from a byte of the log of one certain instance of the job.
-func follow(job folder, who, instance string, offset int64) int {
+// follow continues after a broken connection, from a byte of the log of one instance of the job.
+func follow(job folder, follower, instance string, offset int64) int {
 	if _, err := os.Stat(job.log(instance)); err != nil {
-		return trouble("no such job", err)
+		return failed("no such job", err)
 	}
-	return tail(job, who, instance, offset)
+	return tail(job, follower, instance, offset)
 }
 
 // tail copies the log as it grows, then the status as the last frame.
-func tail(job folder, who, instance string, offset int64) int {
+func tail(job folder, follower, instance string, offset int64) int {
 	file, err := os.Open(job.log(instance))
 	if err != nil {
-		return trouble("the log cannot be read", err)
+		return failed("the log cannot be read", err)
 	}
 	defer file.Close()
 	if _, err := file.Seek(offset, io.SeekStart); err != nil {
-		return trouble("the log cannot be read", err)
+		return failed("the log cannot be read", err)
 	}
 	last := status{}
-	over := false
-	probe := time.Now().Add(probeEvery)
+	done := false
+	probe := time.Now().Add(probeInterval)
 	buffer := make([]byte, 64<<10)
 	for {
 		count, err := file.Read(buffer)
 		if count > 0 {
 			if _, err := os.Stdout.Write(buffer[:count]); err != nil {
-				return exitTrouble // nobody reads any more; the job goes on
+				return exitFailed // the connection is gone; the job goes on
 			}
 			continue
 		}
 		if err != nil && err != io.EOF {
-			return trouble("the log cannot be read", err)
+			return failed("the log cannot be read", err)
 		}
-		if over {
+		if done {
 			break
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(pollInterval)
 		found, ok := job.read()
 		switch {
 		case ok && found.instance == instance && found.state == "ended":
-			last, over = found, true
+			last, done = found, true
 		case ok && found.instance != instance:
-			last, over = status{instance: instance, state: "ended", how: "dead", reason: "another one was started since"}, true
+			last, done = status{instance: instance, state: "ended", how: "dead", reason: "the job was started again since"}, true
 		case time.Now().After(probe) && !job.alive():
-			again, ok := job.read() // it may have ended between the two looks
-			if ok && again.instance == instance && again.state == "ended" {
-				last = again
+			reread, ok := job.read() // it may have ended between the two checks
+			if ok && reread.instance == instance && reread.state == "ended" {
+				last = reread
 			} else {
 				last = found
 				last.instance, last.state, last.how = instance, "ended", "dead"
-				last.reason = "it ended without a word: the host was restarted, or its watcher killed"
+				last.reason = "it ended without a status: the host was restarted, or its watcher was killed"
 			}
-			over = true
+			done = true
 		case time.Now().After(probe):
-			probe = time.Now().Add(probeEvery)
+			probe = time.Now().Add(probeInterval)
 		}
 	}
-	told := "first"
-	if !job.claim(instance, who) {
-		told = "before" // somebody else who follows will see to what the job made
+	report := "first"
+	if !job.claim(instance, follower) {
+		report = "before" // another follower got the end first, and handles the product
 	}
-	if frame(os.Stdout, "x", "told "+told+"\n"+last.text()) != nil {
-		return exitTrouble
+	if frame(os.Stdout, "x", "told "+report+"\n"+last.text()) != nil {
+		return exitFailed
 	}
 	return exitOK
 }

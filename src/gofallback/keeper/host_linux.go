@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// marker is in the environment of every process of a job: it finds those whose parent is gone.
+// marker is in the environment of every process of a job; by it those are found whose parent is gone.
 const marker = "GOFALLBACK_JOB="
 
 const prSetChildSubreaper = 36
@@ -19,11 +19,11 @@ func environmentKey(name string) string { return name }
 
 func breakawayRefused(error) bool { return false }
 
-// lock takes the file's lock, which dies with this process: for itself, or shared to see whether it is free.
-func lock(path string, own bool) (*os.File, error) {
+// lock takes the file's lock, which ends with this process: exclusively, or shared to check whether it is free.
+func lock(path string, exclusive bool) (*os.File, error) {
 	flags := os.O_RDWR
 	how := syscall.LOCK_SH
-	if own {
+	if exclusive {
 		flags |= os.O_CREATE
 		how = syscall.LOCK_EX
 	}
@@ -36,7 +36,7 @@ func lock(path string, own bool) (*os.File, error) {
 		if err == nil {
 			return file, nil
 		}
-		if !own || try > 20 { // somebody may just be looking whether it is free
+		if !exclusive || try > 20 { // another process may just be checking it
 			file.Close()
 			return nil, err
 		}
@@ -44,16 +44,16 @@ func lock(path string, own bool) (*os.File, error) {
 	}
 }
 
-// detach starts the watcher in a session of its own, so that no hang-up of this one reaches it.
-func detach(job folder, data []byte, seen string) (*os.Process, error) {
-	return startWatcher(job, data, seen, &syscall.SysProcAttr{Setsid: true})
+// detach starts the watcher in a session of its own, which a hang-up of this one does not reach.
+func detach(job folder, data []byte, last string) (*os.Process, error) {
+	return startWatcher(job, data, last, &syscall.SysProcAttr{Setsid: true})
 }
 
 func ownInstance() string {
 	return strconv.Itoa(os.Getpid()) + "-" + creation(os.Getpid())
 }
 
-// creation is a process's start in clock ticks since the kernel's own, with the kernel's boot: proc(5), field 22.
+// creation identifies a process: its start in clock ticks since the boot (proc(5), field 22), and the boot.
 func creation(pid int) string {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -69,7 +69,7 @@ type tree struct {
 	process *os.Process
 }
 
-// startTree starts the command in a session of its own; this process adopts what its processes leave behind.
+// startTree starts the command in a session of its own; this process adopts its orphaned processes.
 func startTree(line, directory string, env []string, files [3]*os.File) (*tree, error) {
 	runtime.LockOSThread() // Pdeathsig counts the thread as the parent (prctl(2))
 	syscall.RawSyscall(syscall.SYS_PRCTL, prSetChildSubreaper, 1, 0)
@@ -92,7 +92,7 @@ func (t *tree) wait() uint32 {
 		return uint32(code)
 	}
 	if how, ok := state.Sys().(syscall.WaitStatus); ok && how.Signaled() {
-		return 128 + uint32(how.Signal()) // as a shell tells it
+		return 128 + uint32(how.Signal()) // as a shell does
 	}
 	return 1
 }
@@ -101,7 +101,7 @@ func (t *tree) kill(instance string) {
 	sweep(instance)
 }
 
-// sweep ends every process of a job and waits until none is left: by its marker, wherever it has gone to.
+// sweep ends every process of a job, found by the marker, and waits until none is left.
 func sweep(instance string) {
 	for try := 0; try < 200; try++ {
 		found := marked(instance)
@@ -110,13 +110,13 @@ func sweep(instance string) {
 		}
 		for _, pid := range found {
 			syscall.Kill(pid, syscall.SIGKILL)
-			syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // of an adopted one; the command's own end belongs to `wait`
+			syscall.Wait4(pid, nil, syscall.WNOHANG, nil) // of an adopted process; the command's own end is for `wait`
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// marked finds the processes of a job: those with its marker, and their descendants, which may have cleaned theirs.
+// marked finds the processes of a job: those with its marker, and their descendants, which may have removed theirs.
 func marked(instance string) []int {
 	entries, _ := filepath.Glob("/proc/[0-9]*")
 	parent, hit := map[int]int{}, map[int]bool{}

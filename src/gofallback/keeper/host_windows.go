@@ -37,14 +37,14 @@ var (
 
 func environmentKey(name string) string { return strings.ToUpper(name) }
 
-// breakawayRefused: CreateProcess says so when the session's job allows no process to leave it.
+// breakawayRefused: CreateProcess fails so when the session's job object allows no process to leave it.
 func breakawayRefused(err error) bool { return errors.Is(err, errorAccessDenied) }
 
-// lock takes the file's lock, which dies with this process: for itself, or shared to see whether it is free.
-func lock(path string, own bool) (*os.File, error) {
+// lock takes the file's lock, which ends with this process: exclusively, or shared to check whether it is free.
+func lock(path string, exclusive bool) (*os.File, error) {
 	flags := os.O_RDWR
 	how := uintptr(lockFailImmediately)
-	if own {
+	if exclusive {
 		flags |= os.O_CREATE
 		how |= lockExclusive
 	}
@@ -58,7 +58,7 @@ func lock(path string, own bool) (*os.File, error) {
 		if done != 0 {
 			return file, nil
 		}
-		if !own || try > 20 { // somebody may just be looking whether it is free
+		if !exclusive || try > 20 { // another process may just be checking it
 			file.Close()
 			return nil, failure
 		}
@@ -68,9 +68,9 @@ func lock(path string, own bool) (*os.File, error) {
 
 // detach starts the watcher outside of the job object in which sshd holds the session; Win32-OpenSSH allows that since
 // 7.6 (PowerShell/openssh-portable#267).
-func detach(job folder, data []byte, seen string) (*os.Process, error) {
+func detach(job folder, data []byte, last string) (*os.Process, error) {
 	flags := uint32(breakawayFromJob | detachedProcess | syscall.CREATE_NEW_PROCESS_GROUP)
-	return startWatcher(job, data, seen, &syscall.SysProcAttr{CreationFlags: flags})
+	return startWatcher(job, data, last, &syscall.SysProcAttr{CreationFlags: flags})
 }
 
 func ownInstance() string {
@@ -92,8 +92,8 @@ type tree struct {
 	job     uintptr
 }
 
-// startTree starts the command as sshd would, suspended until it is in a job object of its own: nothing of it can leave.
-// The job dies with its last handle, which is this process's.
+// startTree starts the command as sshd would, suspended until it is in a job object of its own, which no process can
+// leave. The job object ends with its last handle, which this process has.
 func startTree(line, directory string, env []string, files [3]*os.File) (*tree, error) {
 	job, _, failure := createJob.Call(0, 0)
 	if job == 0 {
@@ -140,7 +140,7 @@ func (t *tree) kill(string) {
 	terminateJob.Call(t.job, 1)
 }
 
-// sweep has nothing to do: a job object ends with the watcher that held it.
+// sweep has nothing to do: a job object ends with its watcher.
 func sweep(string) {}
 
 func killWatcher(found status) {

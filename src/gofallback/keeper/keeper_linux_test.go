@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The helper itself is this test program: started with a word of its own it is the helper.
+// This test program is the keeper, too: when its first argument is a command of the keeper.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		os.Exit(command(os.Args[1:]))
@@ -20,41 +20,41 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func helper(t *testing.T, words ...string) *exec.Cmd {
+func keeper(t *testing.T, arguments ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return exec.Command(self, words...)
+	return exec.Command(self, arguments...)
 }
 
 func record(name, value string) string {
 	return name + " " + strconv.Itoa(len(value)) + "\n" + value + "\n"
 }
 
-func asked(line string, more ...string) string {
+func jobText(line string, more ...string) string {
 	return record("line", line) + record("timeout", "30") + record("label", "a job") + strings.Join(more, "")
 }
 
-// ask runs the helper to its end: what it printed.
-func ask(t *testing.T, input string, words ...string) string {
+// runKeeper runs the keeper to its end and returns its standard output.
+func runKeeper(t *testing.T, input string, arguments ...string) string {
 	t.Helper()
-	made := helper(t, words...)
+	made := keeper(t, arguments...)
 	made.Stdin = strings.NewReader(input)
 	var errs bytes.Buffer
 	made.Stderr = &errs
 	out, err := made.Output()
 	if err != nil {
-		t.Fatalf("%v: %v: %s", words, err, errs.String())
+		t.Fatalf("%v: %v: %s", arguments, err, errs.String())
 	}
 	return string(out)
 }
 
-// begin starts the helper and leaves it at work.
-func begin(t *testing.T, input string, words ...string) (*exec.Cmd, *os.File) {
+// startKeeper starts the keeper and returns while it runs.
+func startKeeper(t *testing.T, input string, arguments ...string) (*exec.Cmd, *os.File) {
 	t.Helper()
-	made := helper(t, words...)
+	made := keeper(t, arguments...)
 	made.Stdin = strings.NewReader(input)
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -69,8 +69,8 @@ func begin(t *testing.T, input string, words ...string) (*exec.Cmd, *os.File) {
 	return made, read
 }
 
-// said is the output of the command: the bytes of one stream, frames taken apart.
-func said(answer, stream string) string {
+// stream returns the bytes of one stream in an answer, without the heads of its frames.
+func stream(answer, kind string) string {
 	text := ""
 	for answer != "" {
 		head, rest, _ := strings.Cut(answer, "\n")
@@ -79,18 +79,12 @@ func said(answer, stream string) string {
 		if err != nil || length > len(rest) {
 			return text + "<cut off>"
 		}
-		if fields[0] == stream {
+		if fields[0] == kind {
 			text += rest[:length]
 		}
 		answer = rest[length:]
 	}
 	return text
-}
-
-// logged is the part of an answer that is the log: without the first and the last frame.
-func logged(answer string) string {
-	start := strings.Index(answer, "reason \n") + len("reason \n")
-	return answer[start:strings.LastIndex(answer, "x ")]
 }
 
 func eventually(t *testing.T, what string, check func() bool) {
@@ -104,16 +98,16 @@ func eventually(t *testing.T, what string, check func() bool) {
 
 func TestBothStreamsInputAndExitStatusOfTheCommandComeBack(t *testing.T) {
 	root := t.TempDir()
-	input := asked("echo out; echo err >&2; cat; exit 7", record("input", "given"))
-	answer := ask(t, input, "run", root, "job", "me")
-	if said(answer, "o") != "out\ngiven" || said(answer, "e") != "err\n" {
+	input := jobText("echo out; echo err >&2; cat; exit 7", record("input", "given"))
+	answer := runKeeper(t, input, "run", root, "job", "me")
+	if stream(answer, "o") != "out\ngiven" || stream(answer, "e") != "err\n" {
 		t.Fatal(answer)
 	}
-	end, ok := parseStatus(strings.TrimPrefix(said(answer, "x"), "told first\n"))
+	end, ok := parseStatus(strings.TrimPrefix(stream(answer, "x"), "told first\n"))
 	if !ok || end.how != "exit" || end.code != 7 || end.label != "a job" {
 		t.Fatal(answer)
 	}
-	if !strings.HasPrefix(said(answer, "h"), "way started\n") {
+	if !strings.HasPrefix(stream(answer, "h"), "way started\n") {
 		t.Fatal(answer)
 	}
 }
@@ -121,10 +115,10 @@ func TestBothStreamsInputAndExitStatusOfTheCommandComeBack(t *testing.T) {
 func TestEnvironmentReachesTheCommandAndNoFile(t *testing.T) {
 	root := t.TempDir()
 	t.Setenv("TAKEN_AWAY", "x")
-	input := asked(`test "$TOKEN" = s3cret-token && echo right; echo "[$TAKEN_AWAY]"; cat > /dev/null`,
+	input := jobText(`test "$TOKEN" = s3cret-token && echo right; echo "[$TAKEN_AWAY]"; cat > /dev/null`,
 		record("environment", "TOKEN=s3cret-token"), record("environment", "TAKEN_AWAY="), record("input", "s3cret-input"))
-	answer := ask(t, input, "run", root, "job", "me")
-	if said(answer, "o") != "right\n[]\n" {
+	answer := runKeeper(t, input, "run", root, "job", "me")
+	if stream(answer, "o") != "right\n[]\n" {
 		t.Fatal(answer)
 	}
 	filepath.Walk(root, func(path string, info os.FileInfo, err error) error {
@@ -138,8 +132,8 @@ func TestEnvironmentReachesTheCommandAndNoFile(t *testing.T) {
 func TestASecretThatTheCommandPrintsIsMasked(t *testing.T) {
 	root := t.TempDir()
 	line := `printf 'fatal: https://u:tok'; sleep 0.2; printf 'en-1@host\nlast token-1'`
-	answer := ask(t, asked(line, record("secret", "token-1")), "run", root, "job", "me")
-	if said(answer, "o") != "fatal: https://u:***@host\nlast ***" {
+	answer := runKeeper(t, jobText(line, record("secret", "token-1")), "run", root, "job", "me")
+	if stream(answer, "o") != "fatal: https://u:***@host\nlast ***" {
 		t.Fatal(answer)
 	}
 	log, _ := filepath.Glob(filepath.Join(root, "job", "log-*"))
@@ -148,13 +142,13 @@ func TestASecretThatTheCommandPrintsIsMasked(t *testing.T) {
 	}
 }
 
-func TestAJobOutlivesTheOneWhoAskedAndIsTakenUpWithNoLineLostOrDoubled(t *testing.T) {
+func TestAJobOutlivesItsFirstFollowerAndNoLineIsLostOrDoubled(t *testing.T) {
 	root := t.TempDir()
 	wanted := "1\n2\n3\n4\n5\n6\n7\n8\n"
-	first, out := begin(t, asked("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.15; done"), "run", root, "job", "me")
+	first, out := startKeeper(t, jobText("for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.15; done"), "run", root, "job", "me")
 	buffer := make([]byte, 4096)
 	got := ""
-	for !strings.Contains(said(got, "o"), "3") {
+	for !strings.Contains(stream(got, "o"), "3") {
 		count, err := out.Read(buffer)
 		if err != nil {
 			t.Fatal(err)
@@ -164,22 +158,22 @@ func TestAJobOutlivesTheOneWhoAskedAndIsTakenUpWithNoLineLostOrDoubled(t *testin
 	first.Process.Kill()
 	first.Wait()
 	time.Sleep(200 * time.Millisecond)
-	begun, _ := parseStatus(strings.TrimPrefix(said(got, "h"), "way started\n"))
+	begun, _ := parseStatus(strings.TrimPrefix(stream(got, "h"), "way started\n"))
 	start := strings.Index(got, "reason \n") + len("reason \n")
 	offset := len(got) - start
-	rest := ask(t, "", "follow", root, "job", "me", begun.instance, strconv.Itoa(offset))
-	if text := said(got[start:]+rest, "o"); text != wanted {
+	rest := runKeeper(t, "", "follow", root, "job", "me", begun.instance, strconv.Itoa(offset))
+	if text := stream(got[start:]+rest, "o"); text != wanted {
 		t.Fatalf("%q", text)
 	}
 }
 
-func TestASecondOneWhoAsksFollowsTheFirstOnesJobFromItsBeginning(t *testing.T) {
+func TestASecondRequestFollowsTheFirstOnesJobFromItsStart(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	line := "echo began >> " + file + "; echo one; sleep 0.6; echo two"
-	_, _ = begin(t, asked(line), "run", root, "job", "me")
+	_, _ = startKeeper(t, jobText(line), "run", root, "job", "me")
 	eventually(t, "the job begins", func() bool { data, _ := os.ReadFile(file); return len(data) > 0 })
-	answer := ask(t, asked(line), "run", root, "job", "me")
-	if said(answer, "o") != "one\ntwo\n" || !strings.HasPrefix(said(answer, "h"), "way joined\n") {
+	answer := runKeeper(t, jobText(line), "run", root, "job", "me")
+	if stream(answer, "o") != "one\ntwo\n" || !strings.HasPrefix(stream(answer, "h"), "way joined\n") {
 		t.Fatal(answer)
 	}
 	if data, _ := os.ReadFile(file); string(data) != "began\n" {
@@ -187,15 +181,15 @@ func TestASecondOneWhoAsksFollowsTheFirstOnesJobFromItsBeginning(t *testing.T) {
 	}
 }
 
-func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
+func TestTenRequestsAtOnceGetOneJob(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
 	answers := make(chan string, 10)
 	for i := 0; i < 10; i++ {
 		go func() {
-			made := helper(t, "run", root, "job", "me")
-			made.Stdin = strings.NewReader(asked("echo began >> " + file + "; sleep 1; echo done"))
+			made := keeper(t, "run", root, "job", "me")
+			made.Stdin = strings.NewReader(jobText("echo began >> " + file + "; sleep 1; echo done"))
 			out, _ := made.CombinedOutput()
-			answers <- said(string(out), "o")
+			answers <- stream(string(out), "o")
 		}()
 	}
 	for i := 0; i < 10; i++ {
@@ -208,10 +202,10 @@ func TestTenWhoAskAtOnceGetOneJob(t *testing.T) {
 	}
 }
 
-func TestAnotherOnesJobThatEndedMeanwhileIsFollowedAndNotCalledOneThatDidNotBegin(t *testing.T) {
+func TestAnotherControllersJobThatEndedMeanwhileIsFollowed(t *testing.T) {
 	job := folder{t.TempDir(), "job"}
 	os.Mkdir(job.path("."), 0o700)
-	held, err := lock(job.path("lock"), true) // the other one's watcher
+	held, err := lock(job.path("lock"), true) // the other watcher
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +213,7 @@ func TestAnotherOnesJobThatEndedMeanwhileIsFollowedAndNotCalledOneThatDidNotBegi
 		job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
 		held.Close()
 	})
-	found, way, code := start(job, []byte(asked("echo twice > "+job.path("twice"))), "")
+	found, way, code := start(job, []byte(jobText("echo twice > "+job.path("twice"))), "")
 	if code != exitOK || way != "joined" || found.instance != "1-other" {
 		t.Fatal(found, way, code)
 	}
@@ -230,19 +224,19 @@ func TestAWatcherThatComesAfterAnotherOnesJobDoesNotRunItAgain(t *testing.T) {
 	os.Mkdir(job.path("."), 0o700)
 	job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
 	ran := filepath.Join(t.TempDir(), "ran")
-	for seen, runs := range map[string]bool{"": false, "1-before": false, "1-other": true} {
+	for last, runs := range map[string]bool{"": false, "1-before": false, "1-other": true} {
 		job.write(status{instance: "1-other", pid: 1, state: "ended", how: "exit"})
 		os.Remove(ran)
-		made := helper(t, "serve", job.jobs, job.id, seen)
-		made.Stdin = strings.NewReader(asked("touch " + ran))
+		made := keeper(t, "serve", job.jobs, job.id, last)
+		made.Stdin = strings.NewReader(jobText("touch " + ran))
 		made.Run()
 		if _, err := os.Stat(ran); (err == nil) != runs {
-			t.Errorf("seen %q: ran %v", seen, err == nil)
+			t.Errorf("last %q: ran %v", last, err == nil)
 		}
 	}
 }
 
-func TestOnAFullDiskTheEndOfAJobIsToldWhateverItHasSaid(t *testing.T) {
+func TestOnAFullDiskTheEndOfAJobIsReportedWhateverItPrinted(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a disk of its own needs root")
 	}
@@ -251,21 +245,21 @@ func TestOnAFullDiskTheEndOfAJobIsToldWhateverItHasSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { syscall.Unmount(root, syscall.MNT_DETACH) })
-	// Short lines, each a frame of its own, fill what waits for the end to its very limit.
+	// Short lines, each a frame of its own, fill the pending output to its very limit.
 	line := "cd " + root + "; cat /dev/zero > full 2>/dev/null; i=0; while [ $i -lt 9000 ]; do echo no space left on device $i; i=$((i+1)); done; exit 3"
-	answer := ask(t, asked(line), "run", root, "job", "me")
-	if !strings.Contains(said(answer, "x"), "how exit\ncode 3\n") || !strings.Contains(said(answer, "o"), "no space left on device 100\n") {
-		t.Fatal(said(answer, "x"))
+	answer := runKeeper(t, jobText(line), "run", root, "job", "me")
+	if !strings.Contains(stream(answer, "x"), "how exit\ncode 3\n") || !strings.Contains(stream(answer, "o"), "no space left on device 100\n") {
+		t.Fatal(stream(answer, "x"))
 	}
 }
 
 func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
 	root, file := t.TempDir(), filepath.Join(t.TempDir(), "count")
-	input := asked("echo vetted >> " + file)
-	ask(t, input, "run", root, "job", "me")
-	os.Remove(filepath.Join(root, "job", "taken")) // nobody was told
+	input := jobText("echo vetted >> " + file)
+	runKeeper(t, input, "run", root, "job", "me")
+	os.Remove(filepath.Join(root, "job", "taken")) // its end was reported to nobody
 	for _, way := range []string{"way taken\n", "way started\n"} {
-		if answer := ask(t, input, "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), way) {
+		if answer := runKeeper(t, input, "run", root, "job", "me"); !strings.HasPrefix(stream(answer, "h"), way) {
 			t.Fatal(answer)
 		}
 	}
@@ -274,41 +268,41 @@ func TestAResultWithoutAProductIsTakenOnceOnly(t *testing.T) {
 	}
 }
 
-func TestAProductThatNobodyHasSeenToIsTakenWithItsOutput(t *testing.T) {
+func TestAProductThatNobodyHasHandledIsTakenWithItsOutput(t *testing.T) {
 	root, product := t.TempDir(), filepath.Join(t.TempDir(), "product")
-	input := asked("echo made; touch "+product, record("product", product))
-	first, _ := begin(t, input, "run", root, "job", "me")
+	input := jobText("echo made; touch "+product, record("product", product))
+	first, _ := startKeeper(t, input, "run", root, "job", "me")
 	eventually(t, "the product", func() bool { _, err := os.Stat(product); return err == nil })
 	first.Process.Kill() // as its controller would be
 	first.Wait()
 	job := folder{root, "job"}
 	eventually(t, "the end", func() bool { found, ok := job.read(); return ok && found.state == "ended" })
 	os.Remove(job.path("taken"))
-	for who, told := range map[string]string{"a": "told first\n", "b": "told before\n"} {
-		if who == "b" { // in whatever order a map is gone through, and again over another connection
-			ask(t, input, "run", root, "job", "a")
+	for follower, report := range map[string]string{"a": "told first\n", "b": "told before\n"} {
+		if follower == "b" { // in whatever order the map is iterated, and again over another connection
+			runKeeper(t, input, "run", root, "job", "a")
 		}
-		answer := ask(t, input, "run", root, "job", who)
-		if !strings.HasPrefix(said(answer, "h"), "way taken\n") || said(answer, "o") != "made\n" || !strings.HasPrefix(said(answer, "x"), told) {
+		answer := runKeeper(t, input, "run", root, "job", follower)
+		if !strings.HasPrefix(stream(answer, "h"), "way taken\n") || stream(answer, "o") != "made\n" || !strings.HasPrefix(stream(answer, "x"), report) {
 			t.Fatal(answer)
 		}
 	}
-	os.Remove(product) // somebody has put it where it belongs
-	if answer := ask(t, input, "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
+	os.Remove(product) // a run has put it in place
+	if answer := runKeeper(t, input, "run", root, "job", "me"); !strings.HasPrefix(stream(answer, "h"), "way started\n") {
 		t.Fatal("taken although its product is gone: " + answer)
 	}
 }
 
 func TestAFailureIsNeverTakenForAResult(t *testing.T) {
 	root := t.TempDir()
-	ask(t, asked("exit 1"), "run", root, "job", "me")
+	runKeeper(t, jobText("exit 1"), "run", root, "job", "me")
 	os.Remove(filepath.Join(root, "job", "taken"))
-	if answer := ask(t, asked("exit 1"), "run", root, "job", "me"); !strings.HasPrefix(said(answer, "h"), "way started\n") {
+	if answer := runKeeper(t, jobText("exit 1"), "run", root, "job", "me"); !strings.HasPrefix(stream(answer, "h"), "way started\n") {
 		t.Fatal(answer)
 	}
 }
 
-// nap is a command that takes long, told from those of other runs of these tests on this machine.
+// nap is a command that takes long, distinct from those of other runs of these tests on this machine.
 func nap(number int) string { return "sleep " + strconv.Itoa(number) + "." + strconv.Itoa(os.Getpid()) }
 
 // napping is pgrep's pattern for it, which does not match itself.
@@ -324,8 +318,8 @@ func TestTimeoutEndsEveryProcess(t *testing.T) {
 	root := t.TempDir()
 	line := "echo begun; (setsid " + nap(7711) + " &) ; env -i " + nap(7711) + " & " + nap(7711)
 	input := record("line", line) + record("timeout", "0.4")
-	answer := ask(t, input, "run", root, "job", "me")
-	if said(answer, "o") != "begun\n" || !strings.Contains(said(answer, "x"), "how timeout\n") {
+	answer := runKeeper(t, input, "run", root, "job", "me")
+	if stream(answer, "o") != "begun\n" || !strings.Contains(stream(answer, "x"), "how timeout\n") {
 		t.Fatal(answer)
 	}
 	if left := processes(7711); left != 0 {
@@ -333,74 +327,74 @@ func TestTimeoutEndsEveryProcess(t *testing.T) {
 	}
 }
 
-func TestCancelEndsEveryProcessAndTellsTheOneWhoFollows(t *testing.T) {
+func TestCancelEndsEveryProcessAndIsReportedToTheFollower(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("(setsid "+nap(7722)+" &) ; "+nap(7722)), "run", root, "job", "me")
+	_, out := startKeeper(t, jobText("(setsid "+nap(7722)+" &) ; "+nap(7722)), "run", root, "job", "me")
 	eventually(t, "the job begins", func() bool { return processes(7722) >= 2 })
-	if told := ask(t, "", "list", root); !strings.HasPrefix(told, "@job\tjob\trunning\t") {
-		t.Fatal(told)
+	if printed := runKeeper(t, "", "list", root); !strings.HasPrefix(printed, "@job\tjob\trunning\t") {
+		t.Fatal(printed)
 	}
-	told := ask(t, "", "cancel", root, "all")
-	if !strings.HasPrefix(told, "@job\tjob\tended\tcancelled\t") || !strings.HasSuffix(told, "\ta job\n") {
-		t.Fatal(told)
+	printed := runKeeper(t, "", "cancel", root, "all")
+	if !strings.HasPrefix(printed, "@job\tjob\tended\tcancelled\t") || !strings.HasSuffix(printed, "\ta job\n") {
+		t.Fatal(printed)
 	}
 	if left := processes(7722); left != 0 {
 		t.Fatalf("%d left", left)
 	}
 	answer, _ := readAll(out)
-	if !strings.Contains(said(string(answer), "x"), "how cancelled\n") {
+	if !strings.Contains(stream(string(answer), "x"), "how cancelled\n") {
 		t.Fatal(string(answer))
 	}
-	if told := ask(t, "", "cancel", root, "all"); told != "" {
-		t.Fatal("there was nothing left to cancel: " + told)
+	if printed := runKeeper(t, "", "cancel", root, "all"); printed != "" {
+		t.Fatal("there was nothing left to cancel: " + printed)
 	}
 }
 
-func TestAWatcherThatDoesNotListenIsEndedAllTheSame(t *testing.T) {
+func TestAWatcherThatDoesNotRespondIsEndedAllTheSame(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes the ten seconds that a watcher has")
 	}
 	root := t.TempDir()
-	_, _ = begin(t, asked(nap(7744)), "run", root, "job", "me")
+	_, _ = startKeeper(t, jobText(nap(7744)), "run", root, "job", "me")
 	job := folder{root, "job"}
 	eventually(t, "the job begins", func() bool { return processes(7744) > 0 })
 	found, _ := job.read()
 	syscall.Kill(found.pid, syscall.SIGSTOP)
-	told := ask(t, "", "cancel", root, "job")
-	if !strings.HasPrefix(told, "@job\tjob\tended\tdead\t") || processes(7744) != 0 {
-		t.Fatal(told)
+	printed := runKeeper(t, "", "cancel", root, "job")
+	if !strings.HasPrefix(printed, "@job\tjob\tended\tdead\t") || processes(7744) != 0 {
+		t.Fatal(printed)
 	}
 }
 
-func TestADeadWatcherIsToldAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *testing.T) {
+func TestADeadWatcherIsReportedAsSuchAndItsProcessesAreGoneBeforeTheNextStart(t *testing.T) {
 	root := t.TempDir()
-	_, out := begin(t, asked("sh -c '"+nap(7733)+"; true'; true"), "run", root, "job", "me")
+	_, out := startKeeper(t, jobText("sh -c '"+nap(7733)+"; true'; true"), "run", root, "job", "me")
 	job := folder{root, "job"}
 	eventually(t, "the job begins", func() bool { return processes(7733) > 0 })
 	found, _ := job.read()
 	syscall.Kill(found.pid, syscall.SIGKILL)
 	answer, _ := readAll(out)
-	if !strings.Contains(said(string(answer), "x"), "how dead\n") {
+	if !strings.Contains(stream(string(answer), "x"), "how dead\n") {
 		t.Fatal(string(answer))
 	}
-	again := ask(t, asked("pgrep -fc '"+napping(7733)+"'; true"), "run", root, "job", "me")
-	if said(again, "o") != "0\n" {
+	again := runKeeper(t, jobText("pgrep -fc '"+napping(7733)+"'; true"), "run", root, "job", "me")
+	if stream(again, "o") != "0\n" {
 		t.Fatal(again)
 	}
 }
 
-func TestWhatACommandLeavesBehindEndsWithIt(t *testing.T) {
+func TestProcessesThatACommandLeavesBehindEndWithIt(t *testing.T) {
 	root := t.TempDir()
 	began := time.Now()
-	answer := ask(t, asked(nap(7755)+" & echo done"), "run", root, "job", "me")
-	if said(answer, "o") != "done\n" || time.Since(began) > 5*time.Second || processes(7755) != 0 {
+	answer := runKeeper(t, jobText(nap(7755)+" & echo done"), "run", root, "job", "me")
+	if stream(answer, "o") != "done\n" || time.Since(began) > 5*time.Second || processes(7755) != 0 {
 		t.Fatal(answer)
 	}
 }
 
 func TestOldJobsArePrunedAndLivingOnesStay(t *testing.T) {
 	root := t.TempDir()
-	_, _ = begin(t, asked("sleep 5"), "run", root, "living", "me")
+	_, _ = startKeeper(t, jobText("sleep 5"), "run", root, "living", "me")
 	living := folder{root, "living"}
 	eventually(t, "the job begins", func() bool { return living.alive() })
 	for number := 0; number < keepAtMost+5; number++ {
@@ -422,13 +416,13 @@ func TestOldJobsArePrunedAndLivingOnesStay(t *testing.T) {
 	}
 }
 
-func TestOutputsThatNobodyTookGoAfterADayAndNothingElseDoes(t *testing.T) {
+func TestOnlyUnusedOutputsAreRemovedAndOnlyAfterADay(t *testing.T) {
 	builder := t.TempDir()
 	root, tmp := filepath.Join(builder, "jobs"), filepath.Join(builder, "tmp")
 	product := record("product", filepath.Join(tmp, "build-alive", "program"))
-	_, _ = begin(t, asked(nap(7766), product), "run", root, "living", "me")
+	_, _ = startKeeper(t, jobText(nap(7766), product), "run", root, "living", "me")
 	eventually(t, "the job begins", func() bool { return processes(7766) > 0 })
-	t.Cleanup(func() { ask(t, "", "cancel", root, "all") })
+	t.Cleanup(func() { runKeeper(t, "", "cancel", root, "all") })
 	old := time.Now().Add(-25 * time.Hour)
 	for _, name := range []string{"build-old", "build-alive", "build-young", "generated-old", "unpack-old"} {
 		os.MkdirAll(filepath.Join(tmp, name), 0o700)
@@ -437,7 +431,7 @@ func TestOutputsThatNobodyTookGoAfterADayAndNothingElseDoes(t *testing.T) {
 			os.Chtimes(filepath.Join(tmp, name), old, old)
 		}
 	}
-	ask(t, asked("true"), "run", root, "next", "me")
+	runKeeper(t, jobText("true"), "run", root, "next", "me")
 	var left []string
 	entries, _ := os.ReadDir(tmp)
 	for _, entry := range entries {
@@ -448,8 +442,8 @@ func TestOutputsThatNobodyTookGoAfterADayAndNothingElseDoes(t *testing.T) {
 	}
 }
 
-func TestRequestsAreTakenWholeOrNotAtAll(t *testing.T) {
-	whole := asked("echo hi", record("environment", "A=1\nB"), record("input", "\x00\n"))
+func TestRequestsAreParsedWholeOrNotAtAll(t *testing.T) {
+	whole := jobText("echo hi", record("environment", "A=1\nB"), record("input", "\x00\n"))
 	found, err := parseRequest([]byte(whole))
 	if err != nil || found.line != "echo hi" || found.environment[0] != "A=1\nB" || string(found.input) != "\x00\n" {
 		t.Fatal(found, err)
@@ -460,7 +454,7 @@ func TestRequestsAreTakenWholeOrNotAtAll(t *testing.T) {
 			t.Fatalf("cut off at %d it was taken: %q", cut, whole[:cut])
 		}
 	}
-	for _, wrong := range []string{"", "line x\n", record("timeout", "0") + record("line", "x"), asked("x", record("unknown", "x"))} {
+	for _, wrong := range []string{"", "line x\n", record("timeout", "0") + record("line", "x"), jobText("x", record("unknown", "x"))} {
 		if _, err := parseRequest([]byte(wrong)); err == nil {
 			t.Errorf("taken: %q", wrong)
 		}

@@ -1,8 +1,8 @@
-// Command gofallback-keeper runs a build on a builder so that it outlives the SSH connection that asked for it.
+// Command gofallback-keeper runs a build on a builder so that it outlives the SSH connection that requested it.
 //
-// `run` starts a job detached (or joins the one that is alive) and follows it; `follow` goes on where a broken
-// connection stopped; `cancel` ends jobs with all their processes; `list` tells what there is. See
-// docs/detached-builds.md. Only what the smallest program needs is imported: it is compiled on every fresh builder.
+// `run` starts a detached job (or joins the one that is alive) and follows it; `follow` continues where a broken
+// connection stopped; `cancel` ends jobs with all their processes; `list` prints them. See docs/detached-builds.md. The
+// imports are few: the keeper is compiled on every fresh builder.
 package main
 
 import (
@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Exit statuses. The job's own status comes in the last frame, never here.
+// Exit codes. The job's own exit code comes in the last frame, never here.
 const (
 	exitOK       = 0
-	exitTrouble  = 70 // the helper itself cannot do what it was asked
-	exitAttached = 71 // the host does not let a process outlive its connection: run the command attached
+	exitFailed   = 70 // the keeper itself failed
+	exitAttached = 71 // the host lets no process outlive its connection: run the command attached
 	exitUsage    = 64
 )
 
 const usage = `gofallback-keeper: expected one of:
-  run JOBS ID WHO < job    start or join a job and follow it
-  follow JOBS ID WHO INSTANCE OFFSET
+  run JOBS ID FOLLOWER < job    start or join a job and follow it
+  follow JOBS ID FOLLOWER INSTANCE OFFSET
   cancel JOBS ID|all
   list JOBS
 `
@@ -30,42 +30,42 @@ func main() {
 	os.Exit(command(os.Args[1:]))
 }
 
-func command(words []string) int {
-	word := func(number int) string {
-		if number < len(words) {
-			return words[number]
+func command(arguments []string) int {
+	argument := func(number int) string {
+		if number < len(arguments) {
+			return arguments[number]
 		}
 		return ""
 	}
 	switch {
-	case word(0) == "run" && len(words) == 4 && validID(word(2)):
-		return run(folder{word(1), word(2)}, word(3))
-	case word(0) == "serve" && len(words) == 4 && validID(word(2)):
-		return serve(folder{word(1), word(2)}, word(3))
-	case word(0) == "follow" && len(words) == 6 && validID(word(2)):
-		offset, err := strconv.ParseInt(word(5), 10, 64)
+	case argument(0) == "run" && len(arguments) == 4 && validID(argument(2)):
+		return run(folder{argument(1), argument(2)}, argument(3))
+	case argument(0) == "serve" && len(arguments) == 4 && validID(argument(2)):
+		return serve(folder{argument(1), argument(2)}, argument(3))
+	case argument(0) == "follow" && len(arguments) == 6 && validID(argument(2)):
+		offset, err := strconv.ParseInt(argument(5), 10, 64)
 		if err == nil && offset >= 0 {
-			return follow(folder{word(1), word(2)}, word(3), word(4), offset)
+			return follow(folder{argument(1), argument(2)}, argument(3), argument(4), offset)
 		}
-	case word(0) == "cancel" && len(words) == 3 && (word(2) == "all" || validID(word(2))):
-		return cancel(word(1), word(2))
-	case word(0) == "list" && len(words) == 2:
-		return list(word(1))
+	case argument(0) == "cancel" && len(arguments) == 3 && (argument(2) == "all" || validID(argument(2))):
+		return cancel(argument(1), argument(2))
+	case argument(0) == "list" && len(arguments) == 2:
+		return list(argument(1))
 	}
 	os.Stderr.WriteString(usage)
 	return exitUsage
 }
 
-// trouble says in one line why the helper gives up.
-func trouble(what string, err error) int {
+// failed reports in one line why the keeper gives up.
+func failed(what string, err error) int {
 	if err != nil {
 		what += ": " + err.Error()
 	}
 	os.Stderr.WriteString("gofallback-keeper: " + what + "\n")
-	return exitTrouble
+	return exitFailed
 }
 
-// validID holds for names that are one harmless folder name on every system.
+// validID accepts names that are one harmless folder name on every system.
 func validID(id string) bool {
 	if id == "" || len(id) > 100 || id[0] == '.' || id == "all" {
 		return false

@@ -8,64 +8,64 @@ import (
 	"time"
 )
 
-// request is what a controller asks for. It travels by standard input and is never written to disk: its environment and
-// the command's input may hold secrets.
+// request is a job as a controller sends it. It arrives on standard input and is never written to a disk: its environment
+// and the command's input may hold secrets.
 type request struct {
 	line        string // for cmd.exe or sh
 	directory   string
 	label       string
-	product     string // a file the job leaves; an ended job whose product is gone is run again
+	product     string // a file that the job makes; an ended job whose product is gone is run again
 	environment []string
 	secrets     []string // masked in the log
 	input       []byte   // the command's standard input
 	timeout     time.Duration
 }
 
-// parseRequest reads records `name length\n` + bytes + `\n`, the form in which `run` gets a job and `serve` gets it on.
+// parseRequest parses records `name length\n` + bytes + `\n`; `run` passes a job on to `serve` in the same form.
 func parseRequest(data []byte) (request, error) {
-	var asked request
-	seen := false
+	var parsed request
+	hasLine := false
 	for len(data) > 0 {
 		head, _, found := strings.Cut(string(data[:min(len(data), 80)]), "\n")
 		name, digits, ok := strings.Cut(head, " ")
 		length, err := strconv.Atoi(digits)
 		start := len(head) + 1
 		if !found || !ok || err != nil || length < 0 || start+length >= len(data) || data[start+length] != '\n' {
-			return asked, errors.New("the job is cut off or not in the form of this helper")
+			return parsed, errors.New("the job is cut off or not in the form of this keeper")
 		}
 		value := data[start : start+length]
 		data = data[start+length+1:]
 		switch name {
 		case "line":
-			asked.line, seen = string(value), true
+			parsed.line, hasLine = string(value), true
 		case "directory":
-			asked.directory = string(value)
+			parsed.directory = string(value)
 		case "label":
-			asked.label = oneLine(string(value))
+			parsed.label = oneLine(string(value))
 		case "product":
-			asked.product = oneLine(string(value))
+			parsed.product = oneLine(string(value))
 		case "environment":
-			asked.environment = append(asked.environment, string(value))
+			parsed.environment = append(parsed.environment, string(value))
 		case "secret":
 			if len(value) > 3 { // a shorter one would mask half of the log
-				asked.secrets = append(asked.secrets, string(value))
+				parsed.secrets = append(parsed.secrets, string(value))
 			}
 		case "input":
-			asked.input = append([]byte{}, value...)
+			parsed.input = append([]byte{}, value...)
 		case "timeout":
 			seconds, err := strconv.ParseFloat(string(value), 64)
 			if err != nil || seconds <= 0 {
-				return asked, errors.New("timeout: expected seconds above 0")
+				return parsed, errors.New("timeout: expected seconds above 0")
 			}
-			asked.timeout = time.Duration(seconds * float64(time.Second))
+			parsed.timeout = time.Duration(seconds * float64(time.Second))
 		default:
-			return asked, errors.New("unknown record " + name)
+			return parsed, errors.New("unknown record " + name)
 		}
 	}
-	if !seen || asked.timeout == 0 {
-		return asked, errors.New("a job needs a line and a timeout")
+	if !hasLine || parsed.timeout == 0 {
+		return parsed, errors.New("a job needs a line and a timeout")
 	}
-	return asked, nil
+	return parsed, nil
 }
 
 func readAll(from io.Reader) ([]byte, error) {
@@ -92,7 +92,7 @@ func oneLine(text string) string {
 	}, text)
 }
 
-// environment lays a job's variables over those of this process; an empty value takes a variable away.
+// environment lays a job's variables over those of this process; an empty value removes a variable.
 func environment(base, over []string) []string {
 	value := map[string]string{}
 	var order []string

@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	logLimit  = 64 << 20
-	reserve   = 256 << 10        // bytes of disk kept back for the last words of a job and its status
-	lastWords = reserve - 64<<10 // so many bytes of them: what is left holds the status, in blocks of any size
-	endsAfter = 10 * time.Second // how long streams may stay open after every process is gone
+	logLimit     = 64 << 20
+	reserve      = 256 << 10        // bytes of disk kept back for the last output of a job and its status
+	pendingLimit = reserve - 64<<10 // bytes of that output: the rest is for the status, in blocks of any size
+	streamGrace  = 10 * time.Second // how long streams may stay open after every process is gone
 )
 
-// logger writes what the command says as frames `stream milliseconds length\n` + bytes, as they come. What a full disk
-// does not take waits for the end, when a reserve is given up for it: the words about a full disk are what counts then.
+// logger writes the command's output as frames `stream milliseconds length\n` + bytes, as it comes. Output that a full
+// disk does not take is pending until the end, when a reserve is freed for it: it is the output about the full disk.
 type logger struct {
 	mutex   sync.Mutex
 	file    *os.File
 	size    int64
 	full    bool
-	waiting []byte
+	pending []byte
 	secrets []string
 }
 
@@ -39,14 +39,14 @@ func (l *logger) write(stream string, data []byte) {
 	}
 	frame := append([]byte(stream+" "+milliseconds(time.Now())+" "+strconv.Itoa(len(data))+"\n"), data...)
 	l.size += int64(len(frame))
-	if len(l.waiting) > 0 || !l.append(frame) {
-		if len(l.waiting)+len(frame) <= lastWords {
-			l.waiting = append(l.waiting, frame...)
+	if len(l.pending) > 0 || !l.append(frame) {
+		if len(l.pending)+len(frame) <= pendingLimit {
+			l.pending = append(l.pending, frame...)
 		}
 	}
 }
 
-// append writes all of it or nothing.
+// append writes all of the data or nothing.
 func (l *logger) append(data []byte) bool {
 	before, err := l.file.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -62,15 +62,15 @@ func (l *logger) append(data []byte) bool {
 func (l *logger) finish() {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	if len(l.waiting) > 0 {
-		l.append(l.waiting)
-		l.waiting = nil
+	if len(l.pending) > 0 {
+		l.append(l.pending)
+		l.pending = nil
 	}
 	l.full = true
 }
 
-// carry copies one stream of the command into the log. With secrets it waits for whole lines, to see them all.
-func (l *logger) carry(stream string, from *os.File, done *sync.WaitGroup) {
+// copyStream copies one stream of the command into the log. With secrets it waits for whole lines, to mask them all.
+func (l *logger) copyStream(stream string, from *os.File, done *sync.WaitGroup) {
 	defer done.Done()
 	buffer := make([]byte, 32<<10)
 	var rest []byte
@@ -101,34 +101,34 @@ func (l *logger) masked(data []byte) []byte {
 	return []byte(text)
 }
 
-// serve is the watcher: a process of its own, outside of every session, that runs one job to its end. One job has one
-// watcher: whoever does not get the lock leaves at once, and so does who gets it after another one's job: that has an
-// instance that was not seen.
-func serve(job folder, seen string) int {
+// serve is the watcher: a process of its own, outside of every session, that runs one job to its end. A job has one
+// watcher: a process without the lock exits at once. So does one that gets the lock when the job has another instance
+// than `last`: another watcher has run the job meanwhile.
+func serve(job folder, last string) int {
 	data, err := readAll(os.Stdin)
 	os.Stdin.Close()
 	if err != nil {
 		return job.fail("the job cannot be read", err)
 	}
-	asked, err := parseRequest(data)
+	requested, err := parseRequest(data)
 	if err != nil {
 		return job.fail("the job cannot be read", err)
 	}
 	held, err := lock(job.path("lock"), true)
 	if err != nil {
-		return exitTrouble // somebody else watches over it
+		return exitFailed // another watcher has the job
 	}
 	defer held.Close()
 	before, known := job.read()
-	if known && before.instance != seen {
-		return exitTrouble // whoever waits for this one follows that one
+	if known && before.instance != last {
+		return exitFailed // the process that waits for this watcher follows the other instance
 	}
 	if known && before.state == "running" {
-		sweep(before.instance) // its watcher was killed: nothing of it may write into the same output
+		sweep(before.instance) // its watcher was killed: none of its processes may write into the same output
 	}
 	job.clear()
 	now := status{pid: os.Getpid(), instance: ownInstance(), state: "running", started: time.Now()}
-	now.label, now.product, now.timeout = asked.label, asked.product, asked.timeout
+	now.label, now.product, now.timeout = requested.label, requested.product, requested.timeout
 	file, err := os.OpenFile(job.log(now.instance), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return job.fail("no log", err)
@@ -137,9 +137,9 @@ func serve(job folder, seen string) int {
 	if err := job.write(now); err != nil {
 		return job.fail("no status", err)
 	}
-	log := &logger{file: file, secrets: asked.secrets}
+	log := &logger{file: file, secrets: requested.secrets}
 	os.WriteFile(job.path("reserve"), make([]byte, reserve), 0o600)
-	job.watch(&now, asked, log)
+	job.watch(&now, requested, log)
 	os.Remove(job.path("reserve"))
 	log.finish()
 	now.state, now.ended = "ended", time.Now()
@@ -149,14 +149,14 @@ func serve(job folder, seen string) int {
 	return exitOK
 }
 
-// watch runs the command and fills in how it ended.
-func (f folder) watch(now *status, asked request, log *logger) {
+// watch runs the command and records how it ended.
+func (f folder) watch(now *status, requested request, log *logger) {
 	out, outEnd, err := os.Pipe()
 	if err == nil {
 		var errs, errsEnd, in, inEnd *os.File
 		if errs, errsEnd, err = os.Pipe(); err == nil {
 			if inEnd, in, err = os.Pipe(); err == nil {
-				f.watchProcess(now, asked, log, [3]*os.File{inEnd, outEnd, errsEnd}, in, out, errs)
+				f.watchProcess(now, requested, log, [3]*os.File{inEnd, outEnd, errsEnd}, in, out, errs)
 				return
 			}
 		}
@@ -164,10 +164,10 @@ func (f folder) watch(now *status, asked request, log *logger) {
 	now.how, now.code, now.reason = "failed", 1, err.Error()
 }
 
-func (f folder) watchProcess(now *status, asked request, log *logger, ends [3]*os.File, in, out, errs *os.File) {
-	env := environment(os.Environ(), asked.environment)
+func (f folder) watchProcess(now *status, requested request, log *logger, ends [3]*os.File, in, out, errs *os.File) {
+	env := environment(os.Environ(), requested.environment)
 	env = append(env, marker+now.instance)
-	tree, err := startTree(asked.line, asked.directory, env, ends)
+	tree, err := startTree(requested.line, requested.directory, env, ends)
 	for _, end := range ends {
 		end.Close()
 	}
@@ -180,45 +180,45 @@ func (f folder) watchProcess(now *status, asked request, log *logger, ends [3]*o
 	f.write(*now)
 	var streams sync.WaitGroup
 	streams.Add(2)
-	go log.carry("o", out, &streams)
-	go log.carry("e", errs, &streams)
+	go log.copyStream("o", out, &streams)
+	go log.copyStream("e", errs, &streams)
 	go func() {
-		in.Write(asked.input)
+		in.Write(requested.input)
 		in.Close()
 	}()
 	ended := make(chan uint32, 1)
 	go func() { ended <- tree.wait() }()
-	over := time.After(asked.timeout)
-	look := time.NewTicker(4 * lookEvery)
-	defer look.Stop()
+	timeout := time.After(requested.timeout)
+	poll := time.NewTicker(4 * pollInterval)
+	defer poll.Stop()
 	for now.how == "" {
 		select {
 		case now.code = <-ended:
 			now.how = "exit"
-		case <-over:
+		case <-timeout:
 			now.how, now.code = "timeout", 1
-		case <-look.C:
+		case <-poll.C:
 			if f.marked("cancel", now.instance) {
 				now.how, now.code = "cancelled", 1
 			}
 		}
 	}
-	tree.kill(now.instance) // what the command left behind ends with it, as it does in sshd's own job
+	tree.kill(now.instance) // processes that the command left behind end with it, as in sshd's own job
 	closed := make(chan bool)
 	go func() { streams.Wait(); close(closed) }()
 	select {
 	case <-closed:
-	case <-time.After(endsAfter):
+	case <-time.After(streamGrace):
 	}
 }
 
-// fail leaves a line where the one who started the watcher finds it: it has no screen.
+// fail writes a line to a file: the watcher has no screen.
 func (f folder) fail(what string, err error) int {
 	os.WriteFile(f.path("trouble"), []byte(what+": "+err.Error()+"\n"), 0o600)
-	return exitTrouble
+	return exitFailed
 }
 
-// clear removes what earlier instances left; what somebody still reads stays until the next time.
+// clear removes the files of earlier instances; a file that is open stays until the next time (Windows).
 func (f folder) clear() {
 	entries, _ := os.ReadDir(f.path("."))
 	for _, entry := range entries {

@@ -11,13 +11,12 @@ import (
 const (
 	version    = "gofallback-job 1"
 	keepFor    = 7 * 24 * time.Hour
-	leftFor    = 24 * time.Hour // what a build began to make: longer than any build takes
+	staleAfter = 24 * time.Hour // age of an unfinished output that is removed: longer than any build takes
 	keepAtMost = 60
 )
 
-// folder is where one job is kept: `lock` is held while it is alive, `status` says how it stands, `log-INSTANCE` what
-// it said, `cancel` names the instance that is to end, `taken` the one whose end
-// somebody has been told.
+// folder is the folder of one job. `lock` is held while the job is alive, `status` has its state, `log-INSTANCE` its output;
+// `cancel` names the instance that is to end, `taken` the instance whose end was reported, and the follower that got it.
 type folder struct {
 	jobs, id string
 }
@@ -27,13 +26,13 @@ func (f folder) log(instance string) string {
 	return f.path("log-" + instance)
 }
 
-// status is what is known of a job's newest instance.
+// status is the state of a job's newest instance.
 type status struct {
-	instance string // process id and creation time of the process that watches over it
+	instance string // process id and creation time of its watcher
 	pid      int
 	child    int    // of the command itself
 	state    string // running, ended
-	how      string // exit, timeout, cancelled, failed; dead: its watcher is gone without a word
+	how      string // exit, timeout, cancelled, failed; dead: its watcher is gone and wrote no status
 	code     uint32
 	started  time.Time
 	ended    time.Time
@@ -125,8 +124,8 @@ func (f folder) write(s status) error {
 	return err
 }
 
-// alive tells whether somebody watches over the job just now. The kernel lets go of the lock whatever ends the watcher,
-// a lost power supply among it, so no process id can be mistaken for another.
+// alive reports whether the job has a watcher. The kernel releases the lock whatever ends the watcher, a power cut
+// included, so no process id can be mistaken for another.
 func (f folder) alive() bool {
 	held, err := lock(f.path("lock"), false)
 	if err != nil {
@@ -140,19 +139,20 @@ func (f folder) mark(name, instance string) {
 	os.WriteFile(f.path(name), []byte(instance), 0o600)
 }
 
-// claim is true for the first one who asks, of all who follow an instance to its end, and for that one over every
-// connection of its: a broken one may not have noticed yet that nobody hears it.
-func (f folder) claim(instance, who string) bool {
+// claim is true for the first of all followers of an instance that gets its end, on each of that follower's connections:
+// the report on a broken connection may not have arrived.
+func (f folder) claim(instance, follower string) bool {
 	file, err := os.OpenFile(f.path("taken"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return f.marked("taken", instance+" "+who)
+		return f.marked("taken", instance+" "+follower)
 	}
 	defer file.Close()
-	file.WriteString(instance + " " + who)
+	file.WriteString(instance + " " + follower)
 	return true
 }
 
-func (f folder) told(instance string) bool {
+// reported reports whether a follower got the end of an instance.
+func (f folder) reported(instance string) bool {
 	data, err := os.ReadFile(f.path("taken"))
 	return err == nil && strings.HasPrefix(string(data), instance+" ")
 }
@@ -174,7 +174,7 @@ func jobs(root string) []folder {
 	return found
 }
 
-// prune removes what ended long ago, and the oldest of what is more than a builder needs to remember.
+// prune removes jobs that ended long ago, and the oldest jobs beyond keepAtMost.
 func prune(root, but string, now time.Time) {
 	all := jobs(root)
 	age := func(f folder) time.Duration {
@@ -203,8 +203,8 @@ func prune(root, but string, now time.Time) {
 	}
 }
 
-// sweepOutputs removes what builds, or the compiling of this helper, began to make and nobody took: their run was killed,
-// or the output was made by another one. A folder that a living job makes its product in stays, however old.
+// sweepOutputs removes unfinished outputs of builds, and of the keeper's own compilation: their run was killed, or another
+// run made the same output. A folder stays, however old, while a living job makes its product in it.
 func sweepOutputs(root, tmp string, now time.Time) {
 	inUse := map[string]bool{}
 	for _, job := range jobs(root) {
@@ -217,7 +217,7 @@ func sweepOutputs(root, tmp string, now time.Time) {
 		info, err := entry.Info()
 		kind, _, _ := strings.Cut(entry.Name(), "-")
 		ours := kind == "build" || kind == "generated" || kind == "keeper"
-		if err == nil && ours && entry.IsDir() && !inUse[entry.Name()] && now.Sub(info.ModTime()) > leftFor {
+		if err == nil && ours && entry.IsDir() && !inUse[entry.Name()] && now.Sub(info.ModTime()) > staleAfter {
 			os.RemoveAll(filepath.Join(tmp, entry.Name()))
 		}
 	}

@@ -1,20 +1,19 @@
-r"""The one place that knows cmd.exe's rules: quoting, environment, folder, batch files. Pure: no host is asked.
+r"""cmd.exe's rules, only here: quoting, environment, folder, batch files. Pure.
 
-Two readers take a command line apart, one after the other: cmd.exe (metacharacters, ``^``, ``%``), then the program's
-own C runtime (quotes and backslashes). For the second the rules are those of the library ``mslex``; for the first this
-module adds what it lacks:
+Two programs parse a command line, one after the other: cmd.exe (metacharacters, ``^``, ``%``), then the program's own C
+runtime (quotes and backslashes). The library ``mslex`` has the rules of the second; this module adds the first:
 
 * ``%`` cannot be escaped inside quotes, so an argument with ``%``, ``!`` or ``"`` is written with every metacharacter
   behind a caret.
 * ``^%`` alone does not stop ``%PATH:~0,3%``; a caret *behind* the ``%`` as well does, since it makes the variable's
   name start with ``^``.
-* In a batch file the rule is another: ``%`` is written ``%%``. Only ``batch`` needs to know.
+* A batch file has another rule: ``%`` is written ``%%``. Only ``batch`` uses it.
 
 Sources: https://learn.microsoft.com/windows-server/administration/windows-commands/cmd (``/s``, ``/c``, special
 characters) and https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments (the C runtime).
 
 Limits that come from cmd.exe: no argument, name or value can hold a line break; an empty variable does not exist; and
-on both sides of a ``|`` cmd reads the text twice, so an argument with ``%``, ``!`` or ``"`` does not survive there.
+on both sides of a ``|`` cmd parses the text twice, so an argument with ``%``, ``!`` or ``"`` does not survive there.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ CMD = r"%SystemRoot%\System32\cmd.exe"
 POWERSHELL = r"%SystemRoot%\System32\WindowsPowerShell\v1.0\powershell.exe"
 
 _UTF8 = "(chcp 65001||ver)>nul"
-"""``ver`` takes back the status of a ``chcp`` that failed, for the command that follows may not set one."""
+"""``ver`` resets the status of a ``chcp`` that failed: the next command may not set one."""
 
 _META = frozenset('()%!^"<>&|')
 _DELIMITERS = re.compile(r"[,;=]")
@@ -47,7 +46,7 @@ _EXPANSION = re.compile(r"%[A-Za-z_][\w().-]*(?::[^%^\r\n]*)?%")
 
 
 class QuotingError(GofallbackError):
-    """A text that cmd.exe has no way to carry."""
+    """A text that cannot be given to cmd.exe."""
 
 
 def length(text: str) -> int:
@@ -56,7 +55,7 @@ def length(text: str) -> int:
 
 
 def quote(argument: str) -> str:
-    """One argument as cmd.exe must be given it, so that the program gets ``argument`` unchanged.
+    """One argument, quoted for cmd.exe, so that the program gets ``argument`` unchanged.
 
     Raises QuotingError if the argument holds a line break or NUL.
     """
@@ -68,7 +67,7 @@ def quote(argument: str) -> str:
         # A last % would begin a variable's name with the blank behind it; an empty pair of quotes takes its place.
         return escape(quoted + '""' if quoted.endswith("%") else quoted)
     if _DELIMITERS.search(argument) and not re.search(r"\s", argument):
-        # Programs do not mind, but cmd's own commands and batch files split at these.
+        # cmd's own commands and batch files split at these; programs do not.
         return '"' + re.sub(r"(\\+)$", r"\1\1", argument) + '"'
     return str(mslex.quote(argument))
 
@@ -91,7 +90,7 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """``text`` with carets, so that one reading by cmd.exe gives it back, nothing expanded, redirected or split."""
+    """``text`` with carets: cmd.exe, parsing it once, expands, redirects and splits nothing."""
     out: list[str] = []
     after_percent = False
     for character in text:
@@ -131,9 +130,9 @@ def change_folder(folder: str) -> str:
 def with_environment(command: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> str:
     """A command line that runs ``command`` with ``env`` added to the environment and in ``folder``.
 
-    cmd.exe expands a whole line before it runs any of it, so a command that reads one of the variables set here goes
-    to a second cmd.exe. Where nothing is to be set the command stays as it is: the SSH service already runs it through
-    ``cmd.exe /c``. A line with other than ASCII characters first asks for UTF-8 output.
+    cmd.exe expands a whole line before it runs any of it, so a command that reads one of the variables set here runs
+    in a second cmd.exe. Where nothing is to be set the command stays as it is: the SSH service already runs it through
+    ``cmd.exe /c``. A line with other than ASCII characters first switches the output to UTF-8.
 
     Raises QuotingError if the command has several lines (see ``needs_batch``) or something in it cannot be carried.
     """
@@ -142,7 +141,7 @@ def with_environment(command: str, env: Mapping[str, str] | None = None, folder:
     first = [set_variable(name, value) for name, value in (env or {}).items()]
     if folder:
         first.append(change_folder(folder))
-    if _reads_what_is_set(command, env, folder):
+    if _reads_set_variable(command, env, folder):
         command = f"{CMD} /d /s /c " + escape(f'"{command}"')
     line = "&".join([*first, command])
     return line if line.isascii() else f"{_UTF8}&{line}"
@@ -151,7 +150,7 @@ def with_environment(command: str, env: Mapping[str, str] | None = None, folder:
 def needs_batch(command: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> bool:
     """Whether the command has to be uploaded as a batch file: several lines, too long, or a ``%`` on both sides.
 
-    A single ``%`` in a value and the ``%`` of the command would be taken for a pair around a name, at least by Wine.
+    Wine at least would read a single ``%`` in a value and the ``%`` of the command as a pair around a name.
     """
     if "\n" in command or "\r" in command:
         return True
@@ -164,8 +163,8 @@ def needs_batch(command: str, env: Mapping[str, str] | None = None, folder: str 
 def batch(commands: str, env: Mapping[str, str] | None = None, folder: str | None = None) -> tuple[str, dict[str, str]]:
     """The text of a batch file that runs ``commands``, line by line, and the variables to set before it is called.
 
-    Each line is written as for the command line (see ``quote``). The text is ASCII: the code page in which cmd.exe
-    reads batch files is the host's affair, so other characters go through the variables. It ends with the status of
+    Each line is written as for the command line (see ``quote``). The text is ASCII: the host decides the code page in
+    which cmd.exe reads batch files, so other characters go through the variables. It ends with the status of
     the last command that set one.
 
     Raises QuotingError if a single line is longer than cmd.exe reads (8,191), or something in it cannot be carried.
@@ -215,14 +214,14 @@ def _refuse_breaks(what: str, text: str) -> None:
         raise QuotingError(f"{what} {text!r}: has a line break or NUL, which cmd.exe cannot carry")
 
 
-def _reads_what_is_set(command: str, env: Mapping[str, str] | None, folder: str | None) -> bool:
+def _reads_set_variable(command: str, env: Mapping[str, str] | None, folder: str | None) -> bool:
     """Whether the command expands a variable that the same line sets."""
     read = {match.group()[1:-1].split(":")[0].upper() for match in _EXPANSION.finditer(command)}
     return bool(read & ({name.upper() for name in env or {}} | ({"CD", "ERRORLEVEL"} if folder or env else set())))
 
 
 def _translate(line: str) -> str:
-    """A line written for the command line, as a batch file must have it: ``%i`` becomes ``%%i``, ``%NAME%`` stays."""
+    """A command line, written for a batch file: ``%i`` becomes ``%%i``, ``%NAME%`` stays."""
     out: list[str] = []
     position = 0
     while position < len(line):

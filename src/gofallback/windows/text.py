@@ -1,4 +1,4 @@
-r"""What a Windows host's bytes and paths mean. Pure: no host is asked.
+r"""The encoding of a Windows host's output, and its paths. Pure.
 
 Programs made for several systems (Go, Git) write UTF-8; cmd.exe and Windows' own tools write in the code page of the
 console, which is the OEM page unless `chcp` changed it, or in the ANSI page where there is no console (`chcp` says 0).
@@ -20,13 +20,13 @@ _FALLBACK = "cp437"
 
 
 def code_page(lines: Iterable[str]) -> str:
-    """The Python codec of the page a host writes in, from the output of `CODE_PAGE_QUERY`; cp437 if it is not told."""
+    """The Python codec of a host's code page, from the output of `CODE_PAGE_QUERY`; cp437 if it is not there."""
     console, found = "", {}
     for line in lines:
         if registry := re.match(r"\s*(ACP|OEMCP)\s+REG_SZ\s+(\d+)\s*$", line):
             found[registry.group(1)] = registry.group(2)
-        elif not console and (spoken := re.search(r"(\d+)\D*$", line)):
-            console = spoken.group(1)
+        elif not console and (match := re.search(r"(\d+)\D*$", line)):
+            console = match.group(1)
     number = console if console not in ("", "0") else found.get("ACP" if console == "0" else "OEMCP", "")
     return codec(number)
 

@@ -1,4 +1,4 @@
-"""What a builder tells in one round trip, as cmd.exe of Windows 10, of a translated Windows and of Wine answer."""
+"""The state of a Windows builder, from the output of cmd.exe of Windows 10, of a translated Windows and of Wine."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def answer(**sections: str) -> list[str]:
     return text.splitlines()
 
 
-def test_one_answer_tells_everything() -> None:
+def test_one_answer_has_the_whole_state() -> None:
     state = parse(ROOT, answer())
 
     assert state.version == "10.0.20348.2340"
@@ -98,12 +98,12 @@ def test_a_toolchain_counts_only_with_its_marker_and_its_program() -> None:
     assert state.find("go", "1.26.6") is None, "its marker is missing"
 
 
-def test_a_marker_under_another_name_is_not_believed() -> None:
+def test_a_marker_under_another_name_does_not_count() -> None:
     moved = f"@d go1.26.6\n{marker('go', '1.27.0', 'zip', 'amd64', SHA)}\n@x go"
     assert parse(ROOT, answer(toolchains=moved)).toolchains == {}
 
 
-def test_a_machine_wide_install_is_used_only_where_its_version_matches_and_only_if_wanted() -> None:
+def test_a_machine_wide_install_is_used_only_where_its_version_matches_and_only_if_allowed() -> None:
     state = parse(ROOT, answer())
 
     git = state.find("git", "2.55.0.5")
@@ -154,7 +154,7 @@ def test_an_answer_that_is_cut_off_or_of_another_shell_is_one_clear_line(lines: 
     assert "\n" not in str(error.value)
 
 
-def test_the_command_fits_into_one_line_and_asks_for_no_secrets() -> None:
+def test_the_command_fits_into_one_line_and_reads_no_secrets() -> None:
     text = Cmd().gather("C:\\" + "x" * 200)
     assert len(text) < 8000
     assert "\n" not in text
@@ -173,7 +173,7 @@ def test_the_command_fits_into_one_line_and_asks_for_no_secrets() -> None:
         ("git", "The system cannot find the path specified.", None),
     ],
 )
-def test_versions_are_read_from_what_the_programs_say(tool: str, output: str, version: str | None) -> None:
+def test_versions_are_read_from_the_programs_output(tool: str, output: str, version: str | None) -> None:
     assert read_version(tool, output) == version
 
 
@@ -216,6 +216,6 @@ def test_names_of_toolchain_folders_stand_side_by_side() -> None:
 
 
 @pytest.mark.parametrize("path", ['C:\\a"b', "C:\\%TEMP%", "C:\\a\nb"])
-def test_a_path_that_cmd_would_read_otherwise_is_refused(path: str) -> None:
+def test_a_path_that_cmd_would_expand_or_split_is_refused(path: str) -> None:
     with pytest.raises(QuotingError):
         literal(path)

@@ -92,7 +92,7 @@ def test_a_folder_is_renamed_into_place_once_and_proven(root: Path) -> None:
     (new / "proof").write_text("new")
     line = SH.settle(str(new), str(final), ["proof"])
     assert out(line) == ["@done"]
-    assert out(line) == ["@done"], "said again, because its answer was lost"
+    assert out(line) == ["@done"], "repeated, because its answer was lost"
     assert (final / "proof").read_text() == "new"
 
     new.mkdir()
@@ -212,11 +212,11 @@ def test_a_download_has_its_name_only_when_it_is_complete(root: Path, site: str,
     assert not (root / "it.part").exists()
 
 
-def test_one_answer_tells_everything(root: Path) -> None:
-    ctx = str(root)
-    for folder in Layout(ctx).folders():
+def test_one_answer_has_the_whole_state(root: Path) -> None:
+    at = str(root)
+    for folder in Layout(at).folders():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    go = Path(Layout(ctx).toolchain("go", "1.27.0"))
+    go = Path(Layout(at).toolchain("go", "1.27.0"))
     (go / "bin").mkdir(parents=True)
     (go / "bin" / "go").touch(mode=0o755)
     (go / "gofallback-toolchain.txt").write_text(marker("go", "1.27.0", "tar", "amd64", SHA) + "\n")
@@ -228,7 +228,7 @@ def test_one_answer_tells_everything(root: Path) -> None:
     (root / "work" / "hello" / ("1" * 40)).mkdir(parents=True)
     (root / "tmp" / "unpack-go1.27.0-0a1b").mkdir()
 
-    state = parse(ctx, out(SH.gather(ctx)))
+    state = parse(at, out(SH.gather(at)))
 
     assert state.os == "linux"
     assert state.arch in ("amd64", "arm64")
@@ -245,7 +245,7 @@ def test_one_answer_tells_everything(root: Path) -> None:
     assert (state.environment["HOME"], "PATH" in state.environment) == ("", False)
 
 
-def test_a_fresh_host_is_empty_and_its_disk_is_told(tmp_path: Path) -> None:
+def test_the_state_of_a_fresh_host_is_empty_but_for_its_disk(tmp_path: Path) -> None:
     root = str(tmp_path / "not" / "yet")
     state = parse(root, out(SH.gather(root)))
     assert (state.folders, state.toolchains, state.mirrors) == (frozenset(), {}, {})
@@ -313,7 +313,7 @@ def test_a_name_that_is_claimed_between_the_test_and_the_rename_keeps_what_the_f
     assert not (root / "second").exists()
 
 
-def test_files_that_are_gone_or_have_another_size_are_told_by_name(root: Path) -> None:
+def test_files_that_are_gone_or_have_another_size_are_named(root: Path) -> None:
     folder, listing = root / "proxy", root / "receipt's.txt"
     (folder / "a.b" / "@v").mkdir(parents=True)
     (folder / "a.b" / "@v" / "v1.0.0.zip").write_bytes(b"x" * 5)

@@ -146,5 +146,5 @@ def test_a_builder_that_says_nothing_is_an_error_with_its_name() -> None:
     state = State(Inventory(([("@fake/w1", data)], {})), Config())
     state.current_stage = StateStage.Prepare
     connect_all(state)
-    with pytest.raises(Exception, match=r"@fake/w1.*did not tell"):
+    with pytest.raises(Exception, match=r"@fake/w1.*did not report its state"):
         builder_state(state.inventory.get_host("@fake/w1"), ROOT)

@@ -1,4 +1,4 @@
-"""What a wipe removes, what it leaves, and how it tells both: by answers of builders of both kinds."""
+"""What a wipe removes, what it leaves, and how it reports both, for builders of both kinds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_settings_that_were_written_for_git_go_too() -> None:
     assert remains(contents("gitconfig-5ed06824", "gitconfig"), [])[1:] == (["gitconfig-5ed06824"], ["gitconfig"])
 
 
-def test_what_is_not_ours_is_left_and_told() -> None:
+def test_what_is_not_ours_is_left_and_reported() -> None:
     found = contents("passwords.txt", "photos/1.jpg", "work/hello/c/main.go")
     assert names_to_remove(found, []) == ["work"]
     after = contents("passwords.txt", "photos/1.jpg")
@@ -75,7 +75,9 @@ def test_files_that_could_not_be_removed_are_named_and_kept_ones_are_summed() ->
     kept, stuck, foreign = remains(after, ["toolchains"])
     assert kept == ["toolchains (1 MB in 1 files)"]
     assert (stuck, foreign) == (["tmp/wiped-work-1a2b/hello/open.txt"], [])
-    assert remains(contents(names=("work",)), [])[1] == ["work"], "an empty folder that somebody stands in is told too"
+    assert remains(contents(names=("work",)), [])[1] == ["work"], (
+        "an empty folder that is a program's current one is named too"
+    )
 
 
 def test_one_line_says_what_went_and_what_is_left() -> None:
@@ -109,7 +111,7 @@ def test_second_wipe_has_nothing_to_do(folders: list[str], keep: list[str], need
 
 
 @pytest.mark.parametrize(
-    ("wipe", "told"),
+    ("wipe", "message"),
     [
         ({"after": "always"}, "builder.wipe.after"),
         ({"keep": ["work"]}, r"builder.wipe.keep\[0\]"),
@@ -117,8 +119,8 @@ def test_second_wipe_has_nothing_to_do(folders: list[str], keep: list[str], need
         ({"keeps": []}, "builder.wipe.keeps"),
     ],
 )
-def test_group_data_that_makes_no_sense_is_refused_by_key(wipe: dict[str, Any], told: str) -> None:
-    with pytest.raises(DataError, match=told):
+def test_group_data_that_makes_no_sense_is_refused_by_key(wipe: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
         parse_fleet({"services": [MINIMAL], "builder": {"wipe": wipe}})
 
 
@@ -195,7 +197,7 @@ def test_a_posix_shell_does_what_the_lines_say(root: Path, tmp_path: Path) -> No
     assert (tmp_path / "outside" / "precious").read_text() == "x"
 
 
-def test_the_home_folder_of_the_login_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_of_the_login_is_recognized(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", f"{root}/")
     at_home = parse_contents(str(root), sh(contents_line(str(root))))
     below = parse_contents(f"{root}/cache", sh(contents_line(f"{root}/cache")))

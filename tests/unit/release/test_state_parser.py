@@ -19,7 +19,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
-from gofallback.facts.target import Asked, target_state
+from gofallback.facts.target import Services, target_state
 from gofallback.model import Service
 from gofallback.release import state_script
 from gofallback.release.state import TargetState
@@ -212,7 +212,7 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
 
 
 def test_a_lost_fact_is_said_with_the_names_of_services_and_not_with_all_of_their_data() -> None:
-    assert get_kwargs_str({"services": Asked((service(), service(name="twin")))}) == "services=hello, twin"
+    assert get_kwargs_str({"services": Services((service(), service(name="twin")))}) == "services=hello, twin"
 
 
 def test_a_machine_has_the_platform_that_go_knows_or_its_own_name() -> None:
