@@ -1,8 +1,8 @@
-// Sums is a service with C in it: it keeps numbers in SQLite and serves their sum.
+// Sums is a service with C code in it: it stores numbers in SQLite and serves their sum.
 //
-//	sums -version          its version
-//	sums -sum 40,2         a database in memory, the sum, which SQLite
-//	sums -listen ADDRESS   the same for 40,2, said to whoever connects
+//	sums -version          print the version
+//	sums -sum 40,2         print the sum, from a database in memory, and SQLite's version
+//	sums -listen ADDRESS   send the same for 40,2 on every connection
 package main
 
 import (

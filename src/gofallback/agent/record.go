@@ -148,7 +148,7 @@ func loadRecord(paths Paths, service string) (*Record, error) {
 			return &record, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && path != paths.spilled(service) {
-			return nil, fmt.Errorf("%w; see what runs on this host, move the file away, and activate a release anew", err)
+			return nil, fmt.Errorf("%w; see what runs on this host, move the file away, and activate a release again", err)
 		}
 	}
 	return nil, nil

@@ -55,7 +55,7 @@ _HEAD = r"""
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 t=$(printf '\t')
-say() { printf '%s' "$1"; shift; [ $# = 0 ] || printf '\t%s' "$@"; echo; }
+emit() { printf '%s' "$1"; shift; [ $# = 0 ] || printf '\t%s' "$@"; echo; }
 """
 
 # Reads number, holder, who, since and ttl of service $1. A file without a number is damaged, not a free lease. A number
@@ -67,9 +67,9 @@ read_lease() {
   [ -e "$records/$1/lease" ] || return 0
   number=
   IFS=$t read -r number holder who since ttl _ <"$records/$1/lease"
-  count "$number" || { say damaged "$1" "$records/$1/lease"; return 1; }
+  count "$number" || { emit damaged "$1" "$records/$1/lease"; return 1; }
   [ -n "$holder" ] || return 0
-  count "$ttl" && [ ${#ttl} -le 9 ] || { say damaged "$1" "$records/$1/lease"; return 1; }
+  count "$ttl" && [ ${#ttl} -le 9 ] || { emit damaged "$1" "$records/$1/lease"; return 1; }
 }
 """
 
@@ -80,7 +80,8 @@ private() {{ [ -e "$1" ] || (umask 077; : >>"$1"); }}
 with_locks() {{ # $1: services still to lock; the rest is the command to run once all locks are held
   case $1 in '') shift; "$@"; return;; esac
   private "$run/${{1%% *}}.lock"
-  ( flock -w {_LOCK_TIMEOUT} 9 || {{ say error "$run/${{1%% *}}.lock is held by a process that does not end"; exit 1; }}
+  ( flock -w {_LOCK_TIMEOUT} 9 || {{
+      emit error "$run/${{1%% *}}.lock is held by a process that does not end"; exit 1; }}
     rest=${{1#* }}; [ "$rest" != "$1" ] || rest=
     shift; with_locks "$rest" "$@" ) 9>>"$run/${{1%% *}}.lock"
 }}
@@ -107,7 +108,7 @@ choose() {{ # sets new, the number for service $1, or prints why not; $2: this r
   inspect "$1" || return 1
   new= from=
   [ "$number" -ge "$2" ] || number=$2
-  if [ "$2" -gt 0 ] && [ "$number" -gt "$2" ]; then say fenced "$1" "$number" "$2" "$holder" "$who"; return 1; fi
+  if [ "$2" -gt 0 ] && [ "$number" -gt "$2" ]; then emit fenced "$1" "$number" "$2" "$holder" "$who"; return 1; fi
   if [ "$holder" = "$me" ] || {{ [ "$2" -gt 0 ] && [ -z "$holder" ]; }}; then new=$number; return 0; fi
   next=$((number + 1))
   if [ -z "$holder" ] || [ $left -le 0 ]; then new=$next; return 0; fi
@@ -115,11 +116,11 @@ choose() {{ # sets new, the number for service $1, or prints why not; $2: this r
   base "$me"; mine=$base; base "$holder"
   if [ "$mine" = "$base" ] && [ "${{age:-{CONTINUATION_DELAY}00}}" -ge {CONTINUATION_DELAY}00 ]; then
     new=$next; return 0; fi
-  say busy "$1" "$number" "$holder" "$who" "$since" "$ttl" "$age" "$(((left + 99) / 100))"; return 1
+  emit busy "$1" "$number" "$holder" "$who" "$since" "$ttl" "$age" "$(((left + 99) / 100))"; return 1
 }}
 write_checked() {{ # $1: temporary file; the rest: its fields. Reads it back: on a full disk printf may exit with 0.
   f=$1; shift
-  line=$(say "$@")
+  line=$(emit "$@")
   printf '%s\n' "$line" 2>/dev/null >"$f" && [ "$(cat "$f")" = "$line" ]
 }}
 take() {{
@@ -128,7 +129,7 @@ take() {{
     s=${{word%%:*}}
     if choose "$s" "${{word#*:}}"; then
       chosen="$chosen $s:$new"
-      [ -z "$from" ] || takeovers="$takeovers$(say takeover "$s" "$new" "$from" "$who" "$since")
+      [ -z "$from" ] || takeovers="$takeovers$(emit takeover "$s" "$new" "$from" "$who" "$since")
 "
     else refused=1; fi
   done
@@ -146,7 +147,7 @@ take() {{
   [ -n "$why" ] || why=$(sync $files 2>&1)
   if [ -n "$why" ]; then
     for word in $chosen; do rm -f "$records/${{word%%:*}}/.lease.$$" "$run/.${{word%%:*}}.renewed.$$"; done
-    say error "$why"; exit 1
+    emit error "$why"; exit 1
   fi
   for word in $chosen; do
     s=${{word%%:*}}
@@ -155,7 +156,7 @@ take() {{
   done
   sync $folders "$records"
   printf %s "$takeovers"
-  for word in $chosen; do say taken "${{word%%:*}}" "${{word#*:}}"; done
+  for word in $chosen; do emit taken "${{word%%:*}}" "${{word#*:}}"; done
 }}
 free_space() {{ df -Pk "$1" | {{ read -r a; read -r a b c free rest; echo "$((free / 1024)) MB free there"; }}; }}
 audit() {{ # logs every takeover among the lines on standard input to the system's journal
@@ -187,8 +188,8 @@ renew() {
   read -r up _ <"$uptime"
   for word in $held; do
     s=${word%%:*} n=${word#*:}
-    ours "$s" "$n" || { [ "$number" -le "$n" ] || say fenced "$s" "$number" "$n" "$holder" "$who"; exit 1; }
-    say "$n" "$up" >"$run/.$s.renewed.$$" && mv -f "$run/.$s.renewed.$$" "$run/$s.renewed" || exit 1
+    ours "$s" "$n" || { [ "$number" -le "$n" ] || emit fenced "$s" "$number" "$n" "$holder" "$who"; exit 1; }
+    emit "$n" "$up" >"$run/.$s.renewed.$$" && mv -f "$run/.$s.renewed.$$" "$run/$s.renewed" || exit 1
   done
 }
 release() {
@@ -206,7 +207,7 @@ release() {
 keep() { # one line of input per heartbeat; a whole ttl without one, or the end of the connection, ends it
   while beat=$(timeout "$my_ttl" sh -c 'read -r beat && printf %s "$beat"'); do
     with_locks "$services" renew || return 0
-    say renewed "$beat"
+    emit renewed "$beat"
   done
   with_locks "$services" release >/dev/null 2>&1
 }
@@ -276,7 +277,7 @@ def guard(service: str, number: int, command: str, paths: Paths = Paths()) -> st
             '  echo "$run/$service.lock is held by a process that does not end"; exit 1; }',
             'read_lease "$service" || exit 1',
             f'[ "$number" -le {number} ] || {{',
-            f'  say fenced "$service" "$number" {number} "$holder" "$who"; exit {FENCED}; }}',
+            f'  emit fenced "$service" "$number" {number} "$holder" "$who"; exit {FENCED}; }}',
             command,
             f") 9>>{lock}",
         ]

@@ -55,27 +55,27 @@ def script(service: Service, release: str, run_id: str) -> str:
 
 
 def problem(service: Service, version: str, code: int, output: list[str]) -> str:
-    """Why the smoke command failed; empty when it did not.
+    """Why the smoke command failed, or "".
 
     Args:
         service: group data.
-        version: what `{version}` in `smoke_expect` stands for.
+        version: replaces `{version}` in `smoke_expect`.
         code: exit status.
-        output: lines it printed.
+        output: its lines.
     """
-    said = next((line.strip() for line in reversed(output) if line.strip()), "nothing")
+    last = next((line.strip() for line in reversed(output) if line.strip()), "nothing")
     command = shlex.join([service.binary, *service.smoke])
     if any("Exec format error" in line for line in output):
         return f"{command}: the binary is not for this machine's processor (Exec format error)"
     if code == 124:
-        return f"{command}: did not end within {LIMIT} s; last it said: {said}"
+        return f"{command}: did not end within {LIMIT} s; last line: {last}"
     if code:
-        return f"{command}: exit status {code}; last it said: {said}"
+        return f"{command}: exit status {code}; last line: {last}"
     if service.smoke_expect is None:
         return ""
     pattern = service.smoke_expect.replace("{version}", re.escape(version))
     try:
         found = re.search(pattern, "\n".join(output), re.MULTILINE)
     except re.error as error:
-        return f"services.{service.name}.smoke_expect: {pattern!r} is no regular expression ({error}); correct it"
-    return "" if found else f"{command}: printed {said!r}, expected {pattern!r}"
+        return f"services.{service.name}.smoke_expect: {pattern!r} is not a regular expression ({error}); correct it"
+    return "" if found else f"{command}: printed {last!r}, expected {pattern!r}"

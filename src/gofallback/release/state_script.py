@@ -19,19 +19,19 @@ _PROPERTIES = "Id,ActiveState,SubState,NRestarts,UnitFileState,ActiveEnterTimest
 _HEAD = r"""
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 t=$(printf '\t')
-say() { printf '%s' "$1"; shift; printf '\t%s' "$@"; echo; }
+emit() { printf '%s' "$1"; shift; printf '\t%s' "$@"; echo; }
 prefix() { while IFS= read -r line; do printf '%s\t%s\n' "$1" "$line"; done; }
-say kernel "$(uname -r)"; say machine "$(uname -m)"
+emit kernel "$(uname -r)"; emit machine "$(uname -m)"
 libc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || libc=
 if [ -z "$libc" ]; then for f in /lib/ld-musl-*.so.1; do
   [ -e "$f" ] && libc="musl $("$f" 2>&1 | sed -n 's/^Version //p')"; done; fi
 if [ -z "$libc" ]; then for f in /lib64/ld-linux*.so.* /lib/ld-linux*.so.*; do [ -e "$f" ] && libc=glibc; done; fi
-say libc "$libc"
-say systemd "$(systemctl --version | { read -r a b c; echo "$b"; })"
-read -r up rest </proc/uptime; say clock "$(date +%s)" "$up"
+emit libc "$libc"
+emit systemd "$(systemctl --version | { read -r a b c; echo "$b"; })"
+read -r up rest </proc/uptime; emit clock "$(date +%s)" "$up"
 for p in tar gzip base64 sha256sum find flock systemd-run systemd-analyze systemctl useradd stat df; do
-  command -v $p >/dev/null || say missing $p; done
-agents=$(ls /opt/gofallback/agent 2>/dev/null); for a in $agents; do say agent "$a"; done
+  command -v $p >/dev/null || emit missing $p; done
+agents=$(ls /opt/gofallback/agent 2>/dev/null); for a in $agents; do emit agent "$a"; done
 """
 
 # Hashing is most of the cost of an unchanged target. Hashes are cached below /run as long as inode, size, mtime and
@@ -59,22 +59,21 @@ small() { find "$1/current/conf/" -type f -size -2048 2>/dev/null
   find "$1/current/lib/" -type f ! -name gofallback-agent -size -17 2>/dev/null | sort | head -n 64; }
 """
 
-# $1 name, $2 home, $3 user
 _SERVICE = r"""
-one() {
-  if id -u "$3" >/dev/null 2>&1; then say user "$1" yes; else say user "$1" no; fi
+read_service() { # $1 name, $2 home, $3 user
+  if id -u "$3" >/dev/null 2>&1; then emit user "$1" yes; else emit user "$1" no; fi
   place=$2; while [ ! -d "$place" ]; do place=${place%/*}; [ -n "$place" ] || place=/; done
-  say free "$2" "$(df -Pk "$place" | { read -r a; read -r a b c free rest; echo "$free"; })"
-  [ -L "$2/current" ] && say current "$1" "$(readlink "$2/current")"
-  for r in "$2"/releases/*; do [ -d "$r" ] && say release "$1" "${r##*/}"; done
+  emit free "$2" "$(df -Pk "$place" | { read -r a; read -r a b c free rest; echo "$free"; })"
+  [ -L "$2/current" ] && emit current "$1" "$(readlink "$2/current")"
+  for r in "$2"/releases/*; do [ -d "$r" ] && emit release "$1" "${r##*/}"; done
   if [ -e "/var/lib/gofallback/$1/lease" ]; then
     read -r up rest </proc/uptime
-    say lease "$1" "$up" "$(cat "/var/lib/gofallback/$1/lease")"
-    say renewed "$1" "$(cat "/run/gofallback/$1.renewed" 2>/dev/null)"; fi
+    emit lease "$1" "$up" "$(cat "/var/lib/gofallback/$1/lease")"
+    emit renewed "$1" "$(cat "/run/gofallback/$1.renewed" 2>/dev/null)"; fi
   tail -n 20 "/var/lib/gofallback/$1/history.jsonl" 2>/dev/null | prefix "history$t$1"
   if [ -x "$2/current/lib/gofallback-agent" ] && [ -e "$2/current/conf/health.json" ]; then
     reason=$("$2/current/lib/gofallback-agent" check -config "$2/current/conf/health.json" 2>&1 </dev/null); code=$?
-    say health "$1" $code "$(echo "$reason" | tail -n 1)"; fi
+    emit health "$1" $code "$(echo "$reason" | tail -n 1)"; fi
 }
 """
 
@@ -86,7 +85,7 @@ def script(services: Iterable[Service]) -> str:
     units, tar, homes, modes, calls = [], [], [], [], []
     for service in chosen:
         name, home = quote(service.name), quote(service.home)
-        calls.append(f"one {name} {home} {quote(service.user)}")
+        calls.append(f"read_service {name} {home} {quote(service.user)}")
         units += [*unit_names(service.name), activation_unit(service.name)]
         tar += [f"{UNIT_FOLDER}/{unit}" for unit in unit_names(service.name)]
         tar += [f"{home}/current/manifest.json", f"{home}/releases/*/manifest.json"]
@@ -94,7 +93,7 @@ def script(services: Iterable[Service]) -> str:
         homes.append(home)
         folders = ["/.", "/bin/.", "/lib/.", "/conf/.", "/manifest.json"]
         modes += [*(f"{home}/current{folder}" for folder in folders), f"/var/log/{name}"]
-    lines = [_HEAD.strip(), 'say free /tmp "$(df -Pk /tmp | { read -r a; read -r a b c free rest; echo "$free"; })"']
+    lines = [_HEAD.strip(), 'emit free /tmp "$(df -Pk /tmp | { read -r a; read -r a b c free rest; echo "$free"; })"']
     if chosen:
         files, texts = ("; ".join(f"{function} {home}" for home in homes) for function in ("inside", "small"))
         lines += [

@@ -1,7 +1,7 @@
-"""Leases under any order of asking, silence, death, reboot and late writes: the real script, driven by hypothesis.
+"""Leases under requests, disconnects, kills, reboots and late writes in any order: the real script, run by hypothesis.
 
 What must hold after every step: one holder at a time, a number that never goes down and is never given to two runs, no
-write of a run after another one was told its number, and no lease that is held past its ttl.
+write of a run after another run got its number, and no lease that is held past its ttl.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class LeaseMachine(RuleBasedStateMachine):
         self.given: dict[int, str] = {}
         self.highest = 0
         self.holding: dict[str, subprocess.Popen[str]] = {}
-        self.heard: dict[str, float] = {}
+        self.renewed: dict[str, float] = {}
 
     def teardown(self) -> None:
         self.machine.end()
         shutil.rmtree(self.machine.folder)
 
-    def ask(self, run: str, takeover: str | None = None) -> bool:
+    def request(self, run: str, takeover: str | None = None) -> bool:
         answer = self.machine.take(run, {"hello": self.numbers.get(run, 0)}, takeover)
         if not answer.held:
             assert answer.busy or answer.fenced
@@ -50,49 +50,49 @@ class LeaseMachine(RuleBasedStateMachine):
         number = answer.numbers["hello"]
         assert number >= self.highest, "never goes down"
         assert self.given.setdefault(number, run) == run, "no number for two runs"
-        self.highest, self.numbers[run], self.heard[run] = number, number, self.now
+        self.highest, self.numbers[run], self.renewed[run] = number, number, self.now
         self.holding[run] = self.machine.keepers[-1]
         return True
 
     @initialize()
-    def somebody_has_it(self) -> None:
-        assert self.ask(RUNS[0])
+    def a_run_has_it(self) -> None:
+        assert self.request(RUNS[0])
 
     @rule(run=st.sampled_from(RUNS))
-    def asks(self, run: str) -> None:
+    def requests(self, run: str) -> None:
         others = [
             other
             for other in self.holding
-            if self.given.get(self.highest) == other and other != run and self.now - self.heard[other] < TTL
+            if self.given.get(self.highest) == other and other != run and self.now - self.renewed[other] < TTL
         ]
-        took = self.ask(run)
-        predecessor = bool(others) and same_run(others[0], run) and self.now - self.heard[others[0]] >= 7
+        took = self.request(run)
+        predecessor = bool(others) and same_run(others[0], run) and self.now - self.renewed[others[0]] >= 7
         if others and not predecessor:
             assert not took, "held by a living run"
 
     @rule(run=st.sampled_from(RUNS), named=st.sampled_from(RUNS))
     def takes_over(self, run: str, named: str) -> None:
-        self.ask(run, named)
+        self.request(run, named)
 
     @rule(run=st.sampled_from(RUNS))
     def takes_over_from_the_last(self, run: str) -> None:
         last = self.given[self.highest]
-        assert self.ask(run, last) or self.numbers.get(run, 0) not in (0, self.highest)
+        assert self.request(run, last) or self.numbers.get(run, 0) not in (0, self.highest)
 
     def _connected(self, pick: int) -> str:
-        """One of the runs whose channel is there."""
+        """One of the connected runs."""
         return sorted(self.holding)[pick % len(self.holding)]
 
     @precondition(lambda self: self.holding)
     @rule(pick=st.integers(0, 3))
-    def is_heard_of(self, pick: int) -> None:
+    def sends_a_heartbeat(self, pick: int) -> None:
         run = self._connected(pick)
-        said = self.machine.word(self.holding[run], "w")
+        line = self.machine.heartbeat(self.holding[run], "w")
         if self.numbers[run] == self.highest:
-            assert said == "renewed\tw"
-            self.heard[run] = self.now
+            assert line == "renewed\tw"
+            self.renewed[run] = self.now
         else:
-            assert holder.parse_fenced([said]) is not None
+            assert holder.parse_fenced([line]) is not None
             del self.holding[run]
 
     @precondition(lambda self: self.holding)
@@ -105,7 +105,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.holding)
     @rule(pick=st.integers(0, 3))
-    def falls_silent_for_good(self, pick: int) -> None:
+    def is_killed(self, pick: int) -> None:
         self.machine.die(self.holding.pop(self._connected(pick)))
 
     @rule(seconds=st.sampled_from([3.0, 7.0, 15.0, 30.0]))

@@ -1,4 +1,4 @@
-"""The lease on a target, by its real script: sh and flock in a folder of the test's own, with an uptime of its own."""
+"""The lease script of a target: real sh and flock, in a folder of the test and with an uptime of the test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ME, OTHER = "20261122T031244Z-9f3a", "20261122T031300Z-77aa"
 
 @dataclass
 class Machine:
-    """A target made of three paths; its keepers run until they are ended."""
+    """A target made of three paths. Its keepers run until they are ended."""
 
     folder: Path
     keepers: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Machine:
         (self.folder / "uptime").write_text(f"{seconds:.2f} 4711.00\n")
 
     def take(self, run: str, services: dict[str, int] | None = None, takeover: str | None = None) -> LeaseResult:
-        """Ask for leases; a keeper that has them is in `keepers`, the last one."""
+        """Request leases; the process that keeps them is the last one in `keepers`."""
         terms = LeaseRequest(run, "al@ctl", "2026-11-22T03:12:44Z", ttl=TTL, takeover=takeover)
         script = hold(services or {"hello": 0}, terms, self.paths)
         pipe = subprocess.PIPE
@@ -51,8 +51,8 @@ class Machine:
             self._close(keeper)
         return answer
 
-    def word(self, keeper: subprocess.Popen[str], word: str = "1") -> str:
-        """Send a heartbeat; the answer."""
+    def heartbeat(self, keeper: subprocess.Popen[str], word: str = "1") -> str:
+        """Send a heartbeat and return the line that it is answered with."""
         assert keeper.stdin is not None and keeper.stdout is not None
         keeper.stdin.write(f"{word}\n")
         keeper.stdin.flush()
@@ -65,7 +65,7 @@ class Machine:
         keeper.wait(30)
 
     def die(self, keeper: subprocess.Popen[str]) -> None:
-        """Power off: the keeper has no last word."""
+        """Power off: the keeper cannot release its leases."""
         keeper.kill()
         keeper.wait()
 
@@ -103,7 +103,7 @@ def test_the_first_holder_gets_number_one_and_is_written_down(machine: Machine) 
     assert (machine.folder / "run" / "hello.renewed").read_text() == "1\t1000.00\n"
 
 
-def test_a_second_run_is_refused_and_told_who_since_when_how_long_and_what_to_do(machine: Machine) -> None:
+def test_a_second_run_is_refused_with_holder_age_expiry_and_remedy(machine: Machine) -> None:
     machine.take(ME)
     machine.up(1006.5)
     answer = machine.take(OTHER)
@@ -135,7 +135,7 @@ def test_all_services_are_taken_or_none(machine: Machine) -> None:
 def test_a_heartbeat_renews_every_service(machine: Machine) -> None:
     machine.take(ME, {"hello": 0, "shop": 0})
     machine.up(1020)
-    assert machine.word(machine.keepers[0], "w7") == "renewed\tw7"
+    assert machine.heartbeat(machine.keepers[0], "w7") == "renewed\tw7"
     for service in ("hello", "shop"):
         assert (machine.folder / "run" / f"{service}.renewed").read_text() == "1\t1020.00\n"
 
@@ -144,7 +144,7 @@ def test_a_heartbeat_renews_every_service(machine: Machine) -> None:
 def test_a_lease_that_is_not_renewed_is_free_after_its_ttl_by_the_targets_uptime(
     machine: Machine, after: float, free: bool
 ) -> None:
-    machine.up(1000.08)  # 08: an octal number to a shell that is not told otherwise
+    machine.up(1000.08)  # 08: invalid octal number in shell arithmetic
     machine.take(ME)
     machine.die(machine.keepers[0])
     machine.up(1000.08 + after)
@@ -172,7 +172,7 @@ def test_a_run_that_lost_its_channel_gets_the_same_number_again(machine: Machine
     machine.take(ME)
     first = machine.keepers[0]
     assert machine.take(ME, {"hello": 1}).numbers == {"hello": 1}  # the old channel is not known to be dead yet
-    assert machine.word(first) == ""
+    assert machine.heartbeat(first) == ""
     assert machine.line()[1] == ME, "an old channel's end gives nothing back"
     machine.die(machine.keepers[1])
     machine.up(5000)
@@ -181,7 +181,7 @@ def test_a_run_that_lost_its_channel_gets_the_same_number_again(machine: Machine
     assert machine.take(ME, {"hello": 1}).numbers == {"hello": 1}, "even when it had been given back"
 
 
-def test_a_run_that_lost_its_channel_is_fenced_once_somebody_else_had_the_lease(machine: Machine) -> None:
+def test_a_run_that_lost_its_channel_is_fenced_once_another_run_had_the_lease(machine: Machine) -> None:
     machine.take(ME)
     machine.hang_up(machine.keepers[0])
     machine.take(OTHER)
@@ -213,13 +213,13 @@ def test_a_takeover_names_the_run_it_takes_from_and_fences_it(machine: Machine) 
     answer = machine.take(OTHER, takeover=ME)
     assert answer.numbers == {"hello": 2}
     assert str(answer.takeovers[0]) == f"hello: lease taken over from run {ME} of al@ctl since 2026-11-22T03:12:44Z"
-    fence = holder.parse_fenced([machine.word(machine.keepers[0])])
+    fence = holder.parse_fenced([machine.heartbeat(machine.keepers[0])])
     assert fence is not None and (fence.number, fence.ours, fence.run_id) == (2, 1, OTHER)
     machine.hang_up(machine.keepers[0])
     assert machine.line()[:2] == ["2", OTHER], "the end of the earlier run gives nothing back"
 
 
-def test_a_takeover_of_a_lease_nobody_has_is_an_ordinary_one(machine: Machine) -> None:
+def test_a_takeover_of_a_free_lease_is_an_ordinary_request(machine: Machine) -> None:
     answer = machine.take(OTHER, takeover=ME)
     assert answer.held and not answer.takeovers
 
@@ -234,7 +234,7 @@ def test_a_guarded_command_runs_with_the_current_number_only(machine: Machine) -
     assert run_guarded(machine, 1).stdout == "did\n"
     machine.die(machine.keepers[0])
     machine.up(9000)
-    assert run_guarded(machine, 1).stdout == "did\n", "expired, but nobody else had it"
+    assert run_guarded(machine, 1).stdout == "did\n", "expired, but no other run had it"
     machine.take(OTHER)
     late = run_guarded(machine, 1)
     assert late.returncode == FENCED and "did" not in late.stdout
@@ -247,7 +247,7 @@ def test_a_guarded_command_runs_with_the_current_number_only(machine: Machine) -
     assert run_guarded(machine, 2, "exit 4").returncode == 4
 
 
-def test_nobody_takes_the_lease_while_a_guarded_command_runs(machine: Machine) -> None:
+def test_no_run_takes_the_lease_while_a_guarded_command_runs(machine: Machine) -> None:
     machine.take(ME)
     seen = machine.folder / "records" / "hello" / "lease"
     script = guard("hello", 1, f"echo in; read -r _; cat {seen}", machine.paths)
@@ -260,8 +260,8 @@ def test_nobody_takes_the_lease_while_a_guarded_command_runs(machine: Machine) -
                 taker.wait(0.3)
             out, _ = writer.communicate("\n")
             assert out.startswith(f"1\t{ME}\t")
-            said, _ = taker.communicate()
-            assert b"taken\thello\t2" in said
+            output, _ = taker.communicate()
+            assert b"taken\thello\t2" in output
 
 
 def test_two_controllers_that_ask_at_once_never_both_get_it(machine: Machine) -> None:
@@ -302,7 +302,7 @@ def test_a_lease_file_without_a_number_is_not_taken_for_a_free_lease(machine: Ma
 @pytest.mark.parametrize(
     "renewed", ["", "x", "3\tx", "3\tx.yz", "3\t08.10", "3\t1.2.3", "3\t1e5", "3\t-5.00", "\0" * 9]
 )
-def test_a_damaged_renewal_keeps_nobody_from_the_lease_for_ever(machine: Machine, renewed: str) -> None:
+def test_a_damaged_renewal_does_not_block_the_lease_forever(machine: Machine, renewed: str) -> None:
     for folder, name, content in [
         ("records/hello", "lease", f"3\t{OTHER}\tw\ts\t30\n"),
         ("run", "hello.renewed", renewed),

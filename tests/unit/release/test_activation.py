@@ -1,4 +1,4 @@
-"""What a target says about activations, leases and smoke commands, and what a person reads of it."""
+"""Output of activations, leases and smoke commands on a target, and the messages made of it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_only_lines_of_stages_are_stages() -> None:
         assert activation.stage(line) is None
 
 
-def test_a_lease_that_could_not_be_asked_for_is_told_in_the_targets_words() -> None:
+def test_an_error_of_a_lease_request_is_reported_as_the_target_printed_it() -> None:
     assert holder.parse_result(["sh: 1: flock: not found"]).error == "sh: 1: flock: not found"
     assert holder.parse_result([]).error == "the target's answer is cut short; run again"
 
@@ -129,12 +129,12 @@ def test_a_lease_that_could_not_be_asked_for_is_told_in_the_targets_words() -> N
         (0, ["hello v1.2 linux"], ""),
         (0, ["warming up", "hello v1x2"], "printed 'hello v1x2', expected"),
         (0, [], "printed 'nothing'"),
-        (3, ["boom", ""], "exit status 3; last it said: boom"),
+        (3, ["boom", ""], "exit status 3; last line: boom"),
         (124, ["..."], "did not end within 30 s"),
         (126, ["timeout: failed to run command: Exec format error"], "not for this machine's processor"),
     ],
 )
-def test_a_smoke_command_is_judged_by_status_and_words(code: int, output: list[str], expected: str) -> None:
+def test_a_smoke_command_is_judged_by_status_and_output(code: int, output: list[str], expected: str) -> None:
     of = service(smoke=["--version"], smoke_expect="^hello {version}")
     found = smoke.problem(of, "v1.2", code, output)
     assert (found == "") if not expected else (expected in found and found.startswith("hello --version: "))

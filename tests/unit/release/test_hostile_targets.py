@@ -1,4 +1,4 @@
-"""A target that is damaged or hostile: it is told so in one line, and nothing it says ends the controller."""
+"""A damaged or hostile target: reported in one line, and no value it sends ends the controller."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ anything = st.recursive(
     max_leaves=6,
 )
 KEYS = ("state", "release", "previous", "runs_now", "healthy", "reason", "journal", "timings", "run_id", "confirm")
-told = st.dictionaries(st.sampled_from([*KEYS, "event", "stage", "elapsed", "detail", "why"]), anything)
+records = st.dictionaries(st.sampled_from([*KEYS, "event", "stage", "elapsed", "detail", "why"]), anything)
 #: `²` is a digit for str.isdigit and none for int; longer numbers than 4300 digits are refused by int.
 odd = st.sampled_from(["", "0", "7", "08", "-1", "²", "٣", "9" * 30, "9" * 5000, "nan", "inf", "1e400"])
 word = odd | st.text(max_size=3)
@@ -42,7 +42,7 @@ def row(*first: str) -> st.SearchStrategy[str]:
     return st.builds(lambda key, more: "\t".join([key, *more]), st.sampled_from(first), st.lists(word, max_size=9))
 
 
-@given(st.lists(told.map(json.dumps) | st.just(deep) | st.text(max_size=30), max_size=4), st.integers(0, 7))
+@given(st.lists(records.map(json.dumps) | st.just(deep) | st.text(max_size=30), max_size=4), st.integers(0, 7))
 def test_whatever_an_agent_prints_is_an_outcome(lines: list[str], code: int) -> None:
     found = activation.outcome(Order("hello", "/opt/hello", "v2", "r1", "al@ctl"), lines, code)
     assert found.ok is (code == 0) and isinstance(found.seconds, float)
@@ -73,7 +73,7 @@ ROWS = row(
 
 @settings(deadline=None)
 @given(st.lists(ROWS, max_size=6))
-def test_whatever_a_target_tells_is_a_state_or_one_line(lines: list[str]) -> None:
+def test_any_output_of_a_target_is_a_state_or_one_line(lines: list[str]) -> None:
     try:
         parse([CLOCK, *lines, "end"], [HELLO])
     except StateError as error:

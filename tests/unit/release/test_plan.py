@@ -1,4 +1,4 @@
-"""What a run says it will change on a target, from what the target told; and what is then sent."""
+"""The changes that a run announces for a target, and the upload that follows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def files(version: str = "v2", **changes: Any) -> ReleaseFiles:
 
 
 def live(of: ReleaseFiles, **changes: Any) -> ServiceState:
-    """A target on which a release is live, healthy and as it should be."""
+    """A target on which a release is live, healthy and undamaged."""
     active = UnitState(active="active", sub="running", enabled="enabled", since=60.0)
     base = "/opt/hello/current"
     paths = [base, f"{base}/bin", f"{base}/lib", f"{base}/conf", f"{base}/bin/hello", f"{base}/{AGENT}"]
@@ -139,7 +139,7 @@ def test_what_does_not_run_as_it_should_is_activated_again(changes: dict[str, An
 
 @pytest.mark.parametrize("how", ["intended", "provisional"])
 def test_a_live_release_that_a_dead_run_never_confirmed_is_activated_again(how: str) -> None:
-    """It would go back by itself when its window lapses, after this run had called it unchanged."""
+    """The target would revert it at the end of its window, after this run had reported it unchanged."""
     state = live(files(), outcome={"run_id": "20261122T031244Z-9f3a", "release": files().id, "state": how})
     assert texts(state, files()) == [
         f"activate release {files().id} again: run 20261122T031244Z-9f3a never confirmed it, "
@@ -157,7 +157,7 @@ def test_a_unit_file_changed_by_hand_is_drift_with_its_lines() -> None:
     assert manual_changes(state) == ["hello.service was changed on the host"]
 
 
-def test_what_somebody_changed_on_the_host_is_told_from_what_the_data_changed() -> None:
+def test_a_manual_change_on_the_host_is_distinguished_from_a_change_of_the_data() -> None:
     state = live(files())
     assert manual_changes(state) == []
     assert unit_drift(state, files(unit={"tasks_max": 5}).units) == ["hello.service was changed on the host"]
@@ -183,7 +183,7 @@ def test_the_units_of_the_live_release_are_those_that_were_rendered() -> None:
         ),
     ],
 )
-def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
+def test_the_reason_a_release_cannot_be_uploaded_is_reported_beforehand(
     state: dict[str, Any], changes: dict[str, Any], expected: str
 ) -> None:
     (problem,) = upload_problems(target(live(files(), **state), **changes), SERVICE, 10 << 20, 64)
@@ -201,7 +201,15 @@ def test_what_keeps_a_target_from_taking_a_release_is_said_beforehand(
         (Holder("20261122T031244Z-9f3a", age=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3a", True),
         (Holder("20261122T031244Z-9f3a", age=1.0), "20261122T031244Z-9f3b", "20261122T031244Z-9f3c", False),
     ],
-    ids=["own", "living predecessor", "dead one", "silent stranger", "lapsed", "taken over", "another one named"],
+    ids=[
+        "own",
+        "living predecessor",
+        "dead one",
+        "stranger without renewals",
+        "expired",
+        "taken over",
+        "another one named",
+    ],
 )
 def test_whose_lease_is_no_obstacle(held: Holder, run_id: str, takeover: str | None, free: bool) -> None:
     found = upload_problems(target(live(files(), lease=held)), SERVICE, 0, 64, run_id, takeover)
@@ -233,7 +241,7 @@ def planned(state: TargetState, of: ReleaseFiles, local: dict[str, LocalProgram]
 
 
 def sent(upload: Upload) -> dict[str, tuple[bytes, int]]:
-    """What tar(1) on the target makes of the stream."""
+    """The members that tar(1) on the target unpacks from the stream."""
     stream = io.BytesIO(b"".join(archive(upload)))
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         found = {}

@@ -1,4 +1,4 @@
-"""What a target that pulls is told, and what group data says about it."""
+"""The request to a target that pulls, and the group data for it."""
 
 from __future__ import annotations
 

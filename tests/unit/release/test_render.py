@@ -1,4 +1,4 @@
-"""What a release's text files hold. Golden files: `pytest tests/unit/release/test_render.py --update-golden`."""
+"""Content of the text files of a release. Golden files: `pytest tests/unit/release/test_render.py --update-golden`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script a target runs and the reader of its answer; here the script runs for real, on this machine."""
+"""The state script of a target and the parser of its output; the script really runs, on this machine."""
 
 from __future__ import annotations
 
@@ -85,21 +85,21 @@ def answer(text: str = ANSWER) -> list[str]:
     return text.replace("FILES", archive(files)).splitlines()
 
 
-def test_the_password_for_sudo_stays_out_of_the_command_that_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_for_sudo_stays_out_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     inventory = Inventory(([("@local", {"_sudo_password": "canary"})], {}))
     state = State(inventory, Config())
     host = next(iter(inventory))
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
 
     def run(command: StringCommand, **arguments: Any) -> tuple[bool, CommandOutput]:
-        asked.append(arguments)
+        calls.append(arguments)
         return True, CommandOutput([OutputLine("stdout", line) for line in answer()])
 
     monkeypatch.setattr(host, "run_shell_command", run)
     host.connected = True
     host.init(state)
     assert target_state(host, [service()]).kernel
-    assert asked[0]["_sudo"] and "canary" not in str(asked)
+    assert calls[0]["_sudo"] and "canary" not in str(calls)
 
 
 def test_everything_that_a_target_sends_is_parsed() -> None:
@@ -165,7 +165,7 @@ def run(services: list[Service], shell: str) -> TargetState:
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])
-def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: str, tmp_path: Path) -> None:
+def test_the_script_runs_in_a_plain_shell_and_describes_this_machine(shell: str, tmp_path: Path) -> None:
     home = tmp_path / "a service's home"
     release = home / "releases" / "v1-aaaaaaaa"
     for name in ("bin", "lib", "conf"):
@@ -211,7 +211,7 @@ def test_the_script_runs_in_a_plain_shell_and_tells_about_this_machine(shell: st
     assert (shop.current, shop.releases, shop.health) == (None, {}, None)
 
 
-def test_a_lost_fact_is_said_with_the_names_of_services_and_not_with_all_of_their_data() -> None:
+def test_a_failed_fact_is_reported_with_the_names_of_services_and_not_with_all_of_their_data() -> None:
     assert get_kwargs_str({"services": Services((service(), service(name="twin")))}) == "services=hello, twin"
 
 

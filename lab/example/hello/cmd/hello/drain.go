@@ -9,17 +9,17 @@ import (
 
 const drainTime = time.Second
 
-// requests knows the connections that may hold a request that nobody has answered.
+// requests tracks the connections that may hold an unanswered request.
 //
-// http.Server.Shutdown alone loses some: a request that it finds just arrived is dropped (net/http, conn.serve).
-// So, before it: accept nothing more (systemd keeps the socket, and the next process takes over what waits there) and
-// answer what was accepted.
+// http.Server.Shutdown alone drops a request that has just arrived (net/http, conn.serve). So before Shutdown the service
+// accepts no more connections (systemd keeps the socket, and the next process accepts those that wait there) and answers
+// every request on the connections it has.
 type requests struct {
 	mutex sync.Mutex
 	open  map[net.Conn]bool
 }
 
-// track is a http.Server's ConnState.
+// track is the ConnState callback of http.Server.
 func (r *requests) track(connection net.Conn, state http.ConnState) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
@@ -33,7 +33,7 @@ func (r *requests) track(connection net.Conn, state http.ConnState) {
 	}
 }
 
-// drain waits until every request is answered, but no longer than the limit: a connection may never send one.
+// drain waits until every request is answered, at most for the limit: a connection may never send a request.
 func (r *requests) drain(limit time.Duration) {
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		r.mutex.Lock()

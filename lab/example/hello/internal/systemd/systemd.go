@@ -1,4 +1,4 @@
-// Package systemd speaks the two small protocols of a systemd service: sd_listen_fds(3) and sd_notify(3).
+// Package systemd implements the two small protocols of a systemd service: sd_listen_fds(3) and sd_notify(3).
 package systemd
 
 import (
@@ -26,7 +26,7 @@ func Listener() (net.Listener, error) {
 	return net.FileListener(file)
 }
 
-// Notify tells systemd about the state of this service; nothing if nobody asked (NOTIFY_SOCKET is empty).
+// Notify sends the state of this service to systemd. Without NOTIFY_SOCKET it does nothing.
 func Notify(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -1,4 +1,4 @@
-// Command ledger tells on a TCP port what it is and how it is configured.
+// Command ledger reports its identity and its configuration on a TCP port.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Package codes knows the names of codes: zz_names.go is made of codes.csv by go generate, and is in no commit.
+// Package codes maps codes to names. go generate makes zz_names.go from codes.csv; it is in no commit.
 package codes
 
 import _ "embed"
