@@ -8,7 +8,8 @@ from typing import Literal
 from pyinfra.api.host import Host
 
 from gofallback.deploys.run.context import Key, RunContext, members
-from gofallback.deploys.run.state import TargetOutcome, WaveTiming
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.state import WaveTiming
 from gofallback.errors import RefusedError
 from gofallback.etcd.url import EtcdUrl
 from gofallback.journal.events import WaveChanged

@@ -18,7 +18,7 @@ from gofallback.deploys.building.production import LiveBinary
 from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
-from gofallback.deploys.run.report import to_report
+from gofallback.deploys.run.report import PyinfraFacts, to_report
 from gofallback.errors import RefusedError
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseState, ServiceState
@@ -78,8 +78,7 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
     other = live_on(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
     assert production.specs(other) == []
     assert other.run.notes == [
-        f"hello {RELEASE} on t1: no manifest of ours that can be believed is there or in the store; left out of the "
-        "comparison"
+        f"hello {RELEASE} on t1: no trusted manifest is on the target or in the store; left out of the comparison"
     ]
     assert other.run.uncompared == [f"hello {RELEASE} on t1"]
 
@@ -98,7 +97,7 @@ def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
 def judged(ctx: RunContext) -> Report:
     """The report of a run whose builder made the bytes of everything that was compared."""
     ctx.run.faithful, ctx.run.compared = True, len(production.live_binaries(ctx))
-    return to_report(ctx.run, failed=False, order={}, changed=True)
+    return to_report(ctx.run, PyinfraFacts(failed=False, changed=True))
 
 
 def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
@@ -133,7 +132,7 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
 def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
     Options(binary="/usr/local/bin/hello").check(COMMANDS["faithful"])
     Options(binary="/usr/local/bin/hello", faithful=True).check(COMMANDS["fallback"])
-    with pytest.raises(DataError, match="is what --data faithful=true compares with"):
+    with pytest.raises(DataError, match="needs --data faithful=true, which compares that program"):
         Options(binary="/usr/local/bin/hello").check(COMMANDS["fallback"])
     with pytest.raises(DataError, match=r"deploys/rollout\.py does not use it"):
         Options(binary="/usr/local/bin/hello").check(COMMANDS["rollout"])
@@ -197,6 +196,6 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
         assert older.digest not in cgo.sysroots_for(changed, linked(sysroot), [with_c(older.digest)])
     assert changed.run.notes == [
         f"hello v1.1.0 was built with the sysroot {older.digest[:12]}, which the controller does not have "
-        f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): somebody changed it, "
+        f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): it was changed, "
         "remove it)"
     ]

@@ -86,7 +86,7 @@ def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
 ) -> None:
     ctx = compared(tmp_path, monkeypatch, of(**changed))
     assert production.live_binaries(ctx) == []
-    assert ctx.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
+    assert ctx.run.notes[0].startswith("t1: the manifest of hello is not trusted: ")
 
 
 def test_what_only_changes_the_bytes_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,14 +120,12 @@ def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: 
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
     ctx = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
     assert [one.path for one in production.live_binaries(ctx)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
-    assert ctx.run.notes == [
-        f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
-    ]
+    assert ctx.run.notes == [f"bin/ctl of {RELEASE} on t1: it has no trusted manifest; left out of the comparison"]
 
 
-def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
+def test_a_manifest_with_another_key_than_its_builds_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
     ctx = compared(tmp_path, monkeypatch, told)
-    assert production.live_binaries(ctx) == [] and "its key is not that of its build" in ctx.run.notes[0]
+    assert production.live_binaries(ctx) == [] and "its key is not the key of its build" in ctx.run.notes[0]

@@ -15,7 +15,7 @@ from gofallback.deploys.rollout.switch import Switch
 from gofallback.deploys.rollout.waves import Step, planned_waves, stop_reason
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
-from gofallback.deploys.run.report import to_report
+from gofallback.deploys.run.report import PyinfraFacts, to_report
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.operations.target import activate as operation
@@ -245,7 +245,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     ctx.run.set_phase(outcome, TargetPhase.CONFIRMED)
     monkeypatch.setattr(confirm, "read_state", silent)
     assert not confirm._recheck(ctx.state, ctx.targets[0], ctx)
-    row = to_report(ctx.run, failed=True, order={}).targets[0]
+    row = to_report(ctx.run, PyinfraFacts(failed=True)).targets[0]
     assert (row.outcome, row.health, row.reason) == (
         "confirmed",
         "unknown",
