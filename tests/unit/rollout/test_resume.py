@@ -88,7 +88,7 @@ def test_the_journal_tells_folders_that_no_target_has_written_down() -> None:
     plan = resume(RUN, "hello", states, planned)
     assert steps(plan) == {"t1": "activate", "t2": "activate"}
     assert "t9: no target of run 20261122T031244Z-9f3a, left alone" in plan.notes
-    assert any(note.startswith("t7: ") and "keep what they have" in note for note in plan.notes)
+    assert any(note.startswith("t7: ") and "they keep their releases" in note for note in plan.notes)
     assert steps(abort(RUN, "hello", states, planned)) == {"t1": "nothing", "t2": "nothing"}
 
 
