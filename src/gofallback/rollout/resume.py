@@ -76,7 +76,7 @@ def resume(
     goal, missing = run.goal(), []
     plan = Plan({}, run.notes)
     for host, state in run.states.items():
-        folder = run.begun(host)
+        folder = run.release_of(host)
         if folder not in state.releases:
             folder = folder_for(state, goal) if goal else None
         if folder is None:
@@ -209,7 +209,7 @@ class _Run:
             raise UnknownRunError(self._unknown(states.values()))
         self._refuse_overtaken()
 
-    def begun(self, host: str) -> str | None:
+    def release_of(self, host: str) -> str | None:
         """Folder of the run's release on one target, as planned, else from the target's first record of the run."""
         if host in self.planned:
             return self.planned[host]
@@ -218,7 +218,7 @@ class _Run:
     def goal(self) -> Version | None:
         """The version of the run; None: its release is on no target."""
         for host, state in self.states.items():
-            found = state.releases.get(self.begun(host) or "")
+            found = state.releases.get(self.release_of(host) or "")
             if found:
                 return version_of(found)
         return None

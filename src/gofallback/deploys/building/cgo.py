@@ -85,7 +85,7 @@ def sysroots_for(ctx: RunContext, service: Service | None, specs: Iterable[Build
 
 
 def _available_sysroot(ctx: RunContext, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
-    """The sysroot with that digest: the one in group data, else the one that the controller packed earlier."""
+    """The sysroot with that digest: from group data, else as packed earlier by the controller."""
     problems = []
     cgo = service.build.cgo if service else None
     packed = sysroot_cache(ctx) / f"{digest}.tar"

@@ -1,4 +1,4 @@
-"""What a run says of itself at its end, whatever ended it."""
+"""What a run reports at its end, however it ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_target_whose_turn_never_came_is_untouched_and_says_why(run: Run) -> N
     assert (outcome.phase, outcome.reason) == ("untouched", "the run ended before its turn")
 
 
-def test_a_host_that_failed_without_a_word_names_the_stage_it_failed_in(run: Run) -> None:
+def test_a_host_that_failed_without_a_reason_names_the_stage_it_failed_in(run: Run) -> None:
     outcome = planned(run, "t1")
     run.spans = [Span("preflight", "t1", 0.0, 1.0, ok=True), Span("release", "t1", 1.0, 2.0, ok=False)]
     close_outcomes(run, failed={"t1"})
@@ -75,7 +75,7 @@ def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_t
     assert events == [("intended", "begun and not followed"), ("switching", "begun and not followed")]
 
 
-def test_the_end_of_a_window_is_told_as_the_last_renewal_put_it_off(run: Run) -> None:
+def test_the_end_of_a_window_is_reported_as_the_last_renewal_extended_it(run: Run) -> None:
     seconds = iter([5.0, 605.0, 605.0])
     run.clock, run._t0 = lambda: next(seconds), 0.0
     outcome = planned(run, "t1")
@@ -117,7 +117,7 @@ def test_where_the_target_refused_what_ran_before_still_runs(run: Run) -> None:
     assert outcome.reason == "refused: another activation is under way"
 
 
-def test_an_activation_that_was_cut_off_without_a_window_failed_and_nobody_knows_what_runs(run: Run) -> None:
+def test_an_activation_that_was_cut_off_without_a_window_failed_and_what_runs_is_not_known(run: Run) -> None:
     outcome = planned(run, "t1")
     record_outcome(run, outcome, ActivationOutcome("interrupted", NEW, reason="killed"))
     assert (outcome.phase, outcome.live, outcome.healthy) == ("failed", None, None)
@@ -213,7 +213,7 @@ def test_who_approved_and_what_was_set_aside_is_in_the_report(run: Run) -> None:
     assert (report.overrides[0].kind, report.overrides[0].why) == ("freeze", "INC-1")
 
 
-def test_a_release_that_nobody_confirmed_says_until_when_it_stays(run: Run) -> None:
+def test_a_release_that_was_not_confirmed_says_until_when_it_stays(run: Run) -> None:
     outcome = planned(run, "t1")
     outcome.phase, outcome.live, outcome.deadline = TargetPhase.PROVISIONAL, NEW, "2026-11-22T03:14:00Z"
     report = to_report(run, PyinfraFacts(failed=True))
