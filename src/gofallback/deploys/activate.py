@@ -77,7 +77,7 @@ def _go_live(state: State, host: Host, ctx: RunContext, step: Step, switch: Swit
         return True
     if reason is not None:
         ctx.skip(host, name, f"nothing was switched here, because of {reason}")
-        return True  # this host did not fail; the one that did makes the exit status
+        return True  # this host did not fail; the failed one decides the exit status
     failed = waves.failed_outcome(ctx, host)
     if failed is not None:
         ctx.skip(host, name, f"{failed.service} {failed.phase} here before its turn")

@@ -13,7 +13,7 @@ from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.stage import stage
 from gofallback.errors import GofallbackError
 from gofallback.facts.builder import builder_state
-from gofallback.model import Builder, Fleet, ToolchainPin
+from gofallback.model import Builder, Fleet, Toolchain, ToolchainPin
 from gofallback.operations import builder as operations
 from gofallback.operations import toolchain as toolchains
 
@@ -123,14 +123,19 @@ def required_pins(
     for tool, version, key in versions:
         pin = table.pin(tool, str(version), arch, os)
         if pin is None:
+            hint = _hint(table, key, os) if tool == "git" else ""
             have = ", ".join(f"{p.version} ({p.os}/{p.arch})" for p in table.pins if p.tool == tool) or "none"
-            needs_own = (tool, key, os) == ("git", "toolchain.git", "linux") and any(p.os == os for p in table.pins)
-            hint = "set toolchain.linux_git where Linux builders have another Git, or " if needs_own else ""
             raise ProvisionError(
                 f"{key}: {tool} {version} has no pin for {os}/{arch}; pinned: {have}; {hint}add version, url and "
                 "sha256 to toolchain.pins (`gofallback pins` prints them)"
             )
         yield pin
+
+
+def _hint(table: Toolchain, key: str, os: str) -> str:
+    if (key, os) == ("toolchain.git", "linux") and any(pin.os == os for pin in table.pins):
+        return "set toolchain.linux_git where Linux builders have another Git, or "
+    return ""
 
 
 def _log_pins(host: Host, known: BuilderState, pins: list[ToolchainPin], *, use_installed: bool) -> None:

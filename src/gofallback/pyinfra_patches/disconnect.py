@@ -1,8 +1,8 @@
-"""Work that is done on a host just before pyinfra lets go of its connection.
+"""Work on a host just before pyinfra closes its connection.
 
-pyinfra 3.10 gives a host that failed no further operation, and a host of a run that was stopped none at all. But it
-calls `Host.disconnect` in the end, whatever happened (pyinfra_cli/cli.py, `_main`; pyinfra/api/connect.py,
-`disconnect_all`), so the work is put in front of that.
+pyinfra 3.10 executes no more operations on a failed host, and none at all after a run was stopped. But it always calls
+`Host.disconnect` at the end (pyinfra_cli/cli.py, `_main`; pyinfra/api/connect.py, `disconnect_all`), so the work is
+done before that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A run without a host.
 
-pyinfra 3.10 warns, works on no host and exits 0 (pyinfra_cli/cli.py, `_main`), which here means that all is well.
+pyinfra 3.10 warns, works on no host and exits 0 (pyinfra_cli/cli.py, `_main`), which would mean success.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from pyinfra.context import ctx_inventory
 from gofallback.rollout.phases import EXIT_STATUS
 
 GIVEN: dict[str, Any] = {}
-"""pyinfra's own parameters; empty under its API, and where the project has no config.py that asks for it."""
+"""pyinfra's own parameters; empty under its API, and without a config.py that calls `refuse_empty_run`."""
 
 
 def refuse_empty_run() -> None:
     """For a project's config.py, which pyinfra reads before it looks at the inventory.
 
-    A misspelt inventory or `--limit` then ends the command with one line and the exit status of a refused run. No
-    deploy file is executed for nobody, so no stage could say it.
+    A misspelt inventory or `--limit` then ends the command with one line and the exit status of a refused run. Without
+    a host pyinfra executes no deploy file, so no stage could report it.
     """
     context = click.get_current_context(silent=True)
     if context is not None:  # under pyinfra's API there is neither a command line nor an exit status
@@ -38,15 +38,15 @@ def refuse_empty_run() -> None:
 
 
 def empty_run_reason(given: Mapping[str, Any], inventory: Inventory) -> str | None:
-    """Why a command line leaves no host to work on; None where it leaves one.
+    """The reason a command line leaves no host to work on, or None.
 
     Args:
         given: pyinfra's own parameters: ``inventory``, ``limit``, ``exclude``.
-        inventory: what pyinfra made of them.
+        inventory: as pyinfra has read it.
     """
     if not len(inventory):
         name = given.get("inventory")
-        found = "has no hosts" if Path(str(name)).exists() else "is no file here, and no host that is known"
+        found = "has no hosts" if Path(str(name)).exists() else "is neither a file nor a known host"
         return f"the inventory {name} {found}; give a file such as inventories/production.py"
     if given.get("exclude") and not hosts_left(given, inventory):
         return f"--exclude {' '.join(given['exclude'])}: no host is left; {_known(inventory)}"
@@ -54,7 +54,7 @@ def empty_run_reason(given: Mapping[str, Any], inventory: Inventory) -> str | No
 
 
 def misspelt_limit(given: Mapping[str, Any], inventory: Inventory) -> str | None:
-    """The `--limit` that matches nothing: pyinfra only warns, and works on fewer hosts than somebody meant."""
+    """The problem of a `--limit` that matches nothing, or None: pyinfra only warns, and works on too few hosts."""
     for pattern in given.get("limit") or ():
         if not _matched([pattern], inventory):
             several = "; give --limit once for each" if "," in pattern else ""
@@ -74,7 +74,7 @@ def _known(inventory: Inventory) -> str:
 
 
 def _matched(patterns: Iterable[str], inventory: Inventory) -> set[str]:
-    """As pyinfra_cli.cli: a pattern is a group's name, else one of hosts' names."""
+    """The hosts of patterns, as in pyinfra_cli.cli: a group's name, else a pattern of host names."""
     found: set[str] = set()
     for pattern in patterns:
         if pattern in inventory.groups:
@@ -87,7 +87,7 @@ def _matched(patterns: Iterable[str], inventory: Inventory) -> set[str]:
 def _end() -> None:
     inventory: Inventory | None = ctx_inventory.get() if ctx_inventory.isset() else None  # type: ignore[no-untyped-call]
     if inventory is None:
-        return  # it could not be read, and that was said
+        return  # pyinfra could not read it, and has reported that
     if hosts_left(GIVEN, inventory):
         return
     logger.error(f"--> refused: {empty_run_reason(GIVEN, inventory)}; nothing was changed")

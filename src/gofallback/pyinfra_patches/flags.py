@@ -1,7 +1,7 @@
-"""pyinfra's own command line options, wherever they are needed.
+"""pyinfra's own command line options, readable everywhere.
 
-pyinfra 3.10 keeps them in click's context (pyinfra_cli/cli.py), which is one per thread. Under gevent a greenlet counts
-as a thread of its own, so operations and exit handlers do not see it: there the command line itself is read.
+pyinfra 3.10 keeps them in click's context (pyinfra_cli/cli.py), which is one per thread. Under gevent each greenlet
+counts as a thread, so operations and exit handlers do not see it: there the command line itself is read.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The order of operations: that of the deploy file, on all hosts together.
+"""The order of operations: as in the deploy file, on all hosts together.
 
 pyinfra 3.10 orders operations by a graph that only knows the order on each single host (pyinfra/api/state.py,
 `State.get_op_order`). Builder and target have no operation in common, so a target's upload would be due before the
 build is done: it is the target's second operation and the builder's tenth. Every operation already carries its place
-in the deploy file (the line numbers of the call stack). Sorting by it gives the order that the file says, and pyinfra's
+in the deploy file (the line numbers of the call stack). Sorting by it gives the order of the file, and pyinfra's
 executor waits for all hosts after each operation.
 """
 

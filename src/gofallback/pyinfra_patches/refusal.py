@@ -1,7 +1,7 @@
-"""How a run that must not begin ends: one line on the screen, exit status 2.
+"""The end of a run that must not begin: one line on the screen, exit status 2.
 
-pyinfra 3.10 puts "pyinfra error in FILE line N" (of this package) before the words of its own errors, and prints a
-traceback for anything else (pyinfra_cli/exceptions.py). It asks a click exception how it wants to be shown.
+pyinfra 3.10 puts "pyinfra error in FILE line N" (of this package) before the text of its own errors, and prints a
+traceback for any other (pyinfra_cli/exceptions.py). A click exception prints itself with its `show`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def refusal(kind: type[PyinfraError], text: str) -> PyinfraError:
     """The exception that ends a run which has changed nothing.
 
     Args:
-        kind: what to raise under pyinfra's API; on the command line it is that as well.
-        text: one line: what, where, what was expected, what to do next.
+        kind: the class to raise under pyinfra's API; on the command line a subclass of it.
+        text: one line: what, where, expectation, remedy.
     """
     # Not imported here: pyinfra_cli patches the standard library for gevent when it is imported.
     if "pyinfra_cli.exceptions" not in sys.modules:

@@ -1,8 +1,8 @@
-"""Keeps the screen to what happens: no line for a host that skips an operation, no heading with nothing below it.
+"""Keeps noise off the screen: no line for a host that skips an operation, no heading without lines below it.
 
 With ten targets and one builder, pyinfra 3.10 prints eleven "Skipped" or "No changes" for each of a dozen operations
-(pyinfra/api/operations.py, `run_ops`); its table of results has the same in one line each. `-v` and more print
-everything.
+(pyinfra/api/operations.py, `run_ops`); its table of results has the same in one line each. With `-v` everything is
+printed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NOTHING = re.compile(r"\[[^\]]+\]\s+(Skipped|No changes)$")
 _HEADING = "--> Starting operation:"
 _NOISE = frozenset({"--> Skipping change detection"})
-#: Seconds after which an operation that has said nothing yet is announced all the same.
+#: Seconds after which the heading of an operation is printed even without a line below it.
 HEADING_DELAY = 1.0
 
 
@@ -32,7 +32,7 @@ class Quiet(logging.Filter):
         self._heading: logging.LogRecord | None = None
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is printed now; prints the heading that was held back before it."""
+        """Whether the line is printed now; prints the heading before it."""
         text = _COLOUR.sub("", record.getMessage()).strip()
         if text.startswith(_HEADING):
             self._heading = record
@@ -54,11 +54,11 @@ class Quiet(logging.Filter):
 
 
 def quiet(state: State, flags: Mapping[str, Any]) -> None:
-    """Make pyinfra's screen quiet, once a process.
+    """Filter pyinfra's output, once a process.
 
     Args:
-        state: pyinfra's; with `-v` nothing is left out.
-        flags: of the command line; under --no-wait and --serial headings do not belong to the lines that follow them.
+        state: pyinfra's; with `-v` nothing is filtered.
+        flags: of the command line; with --no-wait and --serial headings do not belong to the lines that follow them.
     """
     verbose = state.print_noop_info or logger.isEnabledFor(logging.DEBUG)
     known = any(isinstance(found, Quiet) for found in logger.filters)

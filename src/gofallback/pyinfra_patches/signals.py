@@ -1,7 +1,7 @@
 """Signals that end a run.
 
-pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli/cli.py, `cli`), and SIGTERM and SIGHUP end it without a word. Here each of
-them ends the run in order, with the shell's exit status for it (128 and its number).
+pyinfra 3.10 exits 0 on Ctrl-C (pyinfra_cli/cli.py, `cli`), and SIGTERM and SIGHUP end it without output. Here each of
+them ends the run in order, with the shell's exit status for the signal (128 and its number).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_on_signals(state: State, stopped: Callable[[signal.Signals], None]) -> None:
-    """End the program in order when a signal arrives; nothing under pyinfra's API.
+    """End the program in order on a signal; no effect under pyinfra's API.
 
     Args:
         state: pyinfra's; its greenlets are ended.
@@ -28,7 +28,7 @@ def end_on_signals(state: State, stopped: Callable[[signal.Signals], None]) -> N
         stopped(signal.Signals(number))
         for greenlet in list(state.pool.greenlets):
             greenlet.kill(block=False)  # else disconnecting would wait for a free place in the pool
-        # Raised here it would end whichever greenlet runs just now, such as a paramiko thread, and the run would go on.
+        # Raised here, it would end the greenlet that runs now, such as a paramiko thread, and the run would go on.
         gevent.get_hub().handle_system_error(SystemExit, SystemExit(128 + number))
 
     if pyinfra.is_cli:
@@ -38,7 +38,7 @@ def end_on_signals(state: State, stopped: Callable[[signal.Signals], None]) -> N
 
 
 def ignore_signals() -> None:
-    """Let nothing interrupt the end of the run; nothing under pyinfra's API."""
+    """Ignore signals during the end of the run; no effect under pyinfra's API."""
     if pyinfra.is_cli:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,7 @@
 """When a rollout stops, and what then becomes of every target. Pure.
 
-The rules: a canary may not fail. Other targets may, as many as the budget allows over the whole rollout. Past the
-budget nothing more is switched, and `rollout.revert` says what happens to the targets that have the release already.
+The rules: no canary may fail. Of the other targets as many may fail as the budget allows over the whole rollout. Past
+the budget nothing more is switched, and `rollout.revert` decides on the targets that have the release already.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Decision:
     confirm: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
     reason: str = ""
-    """Why the rollout stopped; empty: it did not."""
+    """Why the rollout stopped; empty: it was not stopped."""
 
 
 def allowance(budget: Budget, total: int) -> int:
-    """How many of so many targets may fail: the tighter of count and percent; none without either."""
+    """How many of all targets may fail: the lower of count and percent, or 0 without either."""
     limits = []
     if budget.count is not None:
         limits.append(budget.count)
@@ -39,15 +39,15 @@ def allowance(budget: Budget, total: int) -> int:
 
 
 def failed_targets(phases: Mapping[str, TargetPhase]) -> list[str]:
-    """Targets that used up some of the budget, in order."""
+    """Targets that use up some of the budget, in order."""
     return [host for host, phase in phases.items() if phase in USES_BUDGET]
 
 
 def stop(phases: Mapping[str, TargetPhase], waves: Sequence[Wave], budget: Budget) -> str | None:
-    """Why nothing more may be switched; None: go on.
+    """The reason nothing more may be switched, or None.
 
     Args:
-        phases: every target of the run, all its services together.
+        phases: the phase of every target of the run, over all its services.
         waves: from `waves.plan`.
         budget: group data.
     """
@@ -67,8 +67,8 @@ def decide(phases: Mapping[str, TargetPhase], stopped: str | None, revert: Rever
     """What becomes of every provisional target.
 
     Args:
-        phases: every target of the run, each read once more over a new connection.
-        stopped: why the rollout stopped; None: it did not.
+        phases: the phase of every target of the run, each read once more over a new connection.
+        stopped: why the rollout stopped; None: it was not stopped.
         revert: `rollout.revert`.
     """
     provisional = tuple(host for host, phase in phases.items() if phase is TargetPhase.PROVISIONAL)

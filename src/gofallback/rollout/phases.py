@@ -58,7 +58,7 @@ PHASES: Mapping[TargetPhase, Phase] = {
         "untouched",
     ),
     _P.SWITCHING: Phase(
-        "the target is at work on the switch; the target ends it alone, also when nobody watches",
+        "the target is at work on the switch; the target ends it alone, also without a controller",
         frozenset({_P.PROVISIONAL, _P.CONFIRMED, _P.TAKEN_BACK, _P.REVERTED, _P.FAILED, _P.LOST}),
         "open",
         "intended",

@@ -1,4 +1,4 @@
-"""What a target's own records and folders say about its releases. Pure; the records are explained in docs/agent.md."""
+"""Reads a target's records and folders: its activations and releases. Pure; docs/agent.md explains the records."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gofallback.runid import base_of, same_run
 
 
 def records(state: ServiceState) -> list[Mapping[str, Any]]:
-    """Every activation the target knows, oldest first; the last one is there once though it may be in both files."""
-    found = list(state.history)
+    """Every activation that the target recorded, oldest first. The last one is in both files, and here once."""
+    every = list(state.history)
     if state.outcome:
-        mine = state.outcome.get("run_id")
-        found = [record for record in found if mine is None or record.get("run_id") != mine]
-        found.append(state.outcome)
-    return found
+        last = state.outcome.get("run_id")
+        every = [record for record in every if last is None or record.get("run_id") != last]
+        every.append(state.outcome)
+    return every
 
 
 def of_run(state: ServiceState, run_id: str) -> list[Mapping[str, Any]]:
@@ -30,7 +30,7 @@ def of_run(state: ServiceState, run_id: str) -> list[Mapping[str, Any]]:
 
 @dataclass(frozen=True)
 class Version:
-    """What makes two releases the same: the binary, not the rendered files, which may differ between targets."""
+    """Identifies a release by its binary. Rendered files do not count: they may differ between targets."""
 
     version: str
     sha256: str | None = None
@@ -38,7 +38,7 @@ class Version:
     platform: str | None = None
 
     def matches(self, found: ReleaseState) -> bool:
-        """Whether this release is that version; on another platform the commit decides, the bytes differ there."""
+        """Whether a release has this version. On another platform the commit decides, as the bytes differ."""
         other = version_of(found)
         if self.version != other.version:
             return False
@@ -51,7 +51,7 @@ class Version:
 
 
 def version_of(found: ReleaseState) -> Version:
-    """What a release folder holds; without a manifest its name tells the version."""
+    """The version in a release folder, from its manifest, else from its name."""
     try:
         spec = json.loads(found.manifest or b"")["spec"]
         commit, platform = str(spec["commit"]), str(spec["platform"])
@@ -63,13 +63,13 @@ def version_of(found: ReleaseState) -> Version:
 def phase_of_record(state: ServiceState, run_id: str, release: str | None) -> TargetPhase | None:
     """The phase of a target that a run had lost, by the target's own record; None: not decided yet.
 
-    A record of an earlier part of the same run is no answer: what the run that is taken back had confirmed does not
-    say that it was taken back.
+    A record of an earlier part of the same run does not count: an abort finds the record in which the aborted run
+    confirmed its release, and that record does not say that the release was taken back.
 
     Args:
         state: what the target reports now.
         run_id: the run that waits for the target.
-        release: the release that the run wants to be live there.
+        release: the release that the run puts there.
     """
     record = state.outcome or {}
     if not same_run(str(record.get("run_id") or ""), run_id):
@@ -95,7 +95,7 @@ def healthy(state: ServiceState) -> bool:
 
 
 def when(record: Mapping[str, Any]) -> str:
-    """When an activation was, to be compared over targets: by its run's id, for the clocks of targets may be wrong."""
+    """The time of an activation, comparable between targets: that of its run id, as clocks of targets may be wrong."""
     run_id = str(record.get("run_id") or "")
     if re.match(r"\d{8}T\d{6}Z", run_id):
         return base_of(run_id)
@@ -103,13 +103,13 @@ def when(record: Mapping[str, Any]) -> str:
 
 
 def lately_good(state: ServiceState) -> list[tuple[str, str]]:
-    """Releases that were good here, the newest first, each once, pruned ones too: when (see `when`), and folder."""
+    """Releases that were good on a target, newest first, each once, also pruned ones: time (see `when`) and folder."""
     good = [
         (when(record), str(record.get("release"))) for record in records(state) if record.get("state") in GOOD_RECORDS
     ]
     if state.last_good and (not good or good[-1][1] != state.last_good):
         good.append((good[-1][0] if good else "", state.last_good))
-    if state.outcome and state.outcome.get("previous"):  # it ran before: all that tells it when the history is lost
+    if state.outcome and state.outcome.get("previous"):  # it ran before: the only trace of it when the history is lost
         good.insert(0, ("", str(state.outcome["previous"])))
     newest: dict[str, str] = {}
     for at, name in reversed(good):
@@ -118,21 +118,23 @@ def lately_good(state: ServiceState) -> list[tuple[str, str]]:
 
 
 def folder_for(state: ServiceState, version: Version, without: Collection[str] = ()) -> str | None:
-    """The folder of a version on this target; several: the live one, the last good, the newest tried, the last sorted.
+    """The folder of a version on a target. Of several: the live one, the last good, the newest tried, the last by name.
 
     Args:
-        state: what the target told.
-        version: which.
+        state: of the service on the target.
+        version: the version to find.
         without: folders that do not count.
     """
-    there = [name for name, found in state.releases.items() if name not in without and version.matches(found)]
+    fitting = [name for name, found in state.releases.items() if name not in without and version.matches(found)]
     good = [name for _, name in lately_good(state)]
     tried = [str(record.get("release")) for record in reversed(records(state))]
-    return next((name for name in (state.current, *good, *tried, *sorted(there, reverse=True)) if name in there), None)
+    return next(
+        (name for name in (state.current, *good, *tried, *sorted(fitting, reverse=True)) if name in fitting), None
+    )
 
 
 def listing(state: ServiceState) -> str:
-    """The releases of a target, with what is to know about each."""
+    """The releases of a target, with marks for the live and the bad ones."""
     notes = []
     for name, found in sorted(state.releases.items()):
         marks = ["live"] if name == state.current else []
@@ -142,13 +144,13 @@ def listing(state: ServiceState) -> str:
 
 
 def names(hosts: Iterable[str], most: int = 5) -> str:
-    """Targets in a line; of many, the first."""
-    told = list(hosts)
-    return ", ".join(told[:most]) + (f" and {len(told) - most} more" if len(told) > most else "")
+    """Names of targets in a line; of many, the first."""
+    every = list(hosts)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def listings(states: Mapping[str, ServiceState]) -> str:
-    """The releases of every target; those that have the same are named together."""
+    """The releases of every target; targets with the same releases are listed together."""
     alike: dict[str, list[str]] = {}
     for host, state in states.items():
         alike.setdefault(listing(state), []).append(host)

@@ -1,4 +1,4 @@
-"""How a run that was cut off is finished, or taken back, from what the targets themselves know of it. Pure."""
+"""How a run that was cut off is finished, or taken back, from the records on the targets. Pure."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ How = Literal["nothing", "confirm", "activate", "revert"]
 
 
 class ResumeError(GofallbackError):
-    """A run that cannot be finished, or not be taken back; one line with the targets concerned and what to do."""
+    """A run that cannot be finished or taken back; one line with the targets and the remedy."""
 
 
 class UnknownRunError(ResumeError):
-    """Neither the targets nor this controller know the run as one of that service."""
+    """Neither the targets nor this controller have a record of the run for that service."""
 
 
 @dataclass(frozen=True)
 class Continue:
-    """What is done on one target."""
+    """The step of one target."""
 
     release: str | None
-    """Folder that is live afterwards; None: none (the service had never been released there)."""
+    """Folder that is live afterwards; None: none, as the service had never been released there."""
     sha256: str | None
-    """Of that release's binary, as its manifest says."""
+    """SHA-256 of that release's binary, from its manifest."""
     commit: str | None
     how: How
     run_id: str
-    """For `confirm` and `revert`: the run id of the target's record. Otherwise the run that was asked for."""
+    """For `confirm` and `revert`: the run id of the target's record. Otherwise the run that is resumed or aborted."""
     of: str | None = None
-    """For `confirm` and `revert`: folder of the release that waits, whose agent is the one to be told."""
+    """For `confirm` and `revert`: folder of the provisional release, whose agent gets the order."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done on every target of the run, in the order they were given."""
+    """The step of every target of the run, in inventory order."""
 
     hosts: dict[str, Continue]
     notes: list[str] = field(default_factory=list)
-    """What a person should know beforehand, one line each."""
+    """Lines for the operator to read before the run."""
 
 
 def resume(
@@ -64,31 +64,31 @@ def resume(
     Args:
         run_id: the run, or any of its continuations.
         service: its name.
-        states: what each target told, in inventory order.
-        planned: the run's release folder by target, from the journal of the controller that began it; without it the
-            targets' own records tell.
+        states: the state of each target, in inventory order.
+        planned: target to the run's release folder, from the journal of the controller that began it; None: from the
+            records of the targets.
 
     Raises:
         UnknownRunError: no target knows the run.
         ResumeError: another run came after it; or a target lacks the release.
     """
     run = _Run(run_id, service, states, planned)
-    goal, lacking = run.goal(), []
+    goal, missing = run.goal(), []
     plan = Plan({}, run.notes)
     for host, state in run.states.items():
-        folder = run.begun(host)
+        folder = run.release_of(host)
         if folder not in state.releases:
             folder = folder_for(state, goal) if goal else None
         if folder is None:
-            lacking.append(host)
+            missing.append(host)
             continue
         plan.hosts[host] = _forward(run, state, folder)
         if folder in state.bad and plan.hosts[host].how == "activate":
             plan.notes.append(f"{host}: {folder} is marked bad ({state.bad[folder]}); it is tried once more")
-    if lacking:
+    if missing:
         release = f"{goal}" if goal else "its release"
         raise ResumeError(
-            f"{service}: run {run.id} cannot be resumed, {release} is not on {names(lacking)}; take the run back "
+            f"{service}: run {run.id} cannot be resumed, {release} is not on {names(missing)}; take the run back "
             f"(--data abort={run.id}), or resume it from the controller that began it and has the artifact"
         )
     return plan
@@ -96,8 +96,8 @@ def resume(
 
 def _forward(run: _Run, state: ServiceState, folder: str) -> Continue:
     last = state.outcome or {}
-    mine, there = same_run(str(last.get("run_id")), run.id), last.get("release") == folder
-    if mine and there and last.get("state") == "provisional":
+    by_this_run = same_run(str(last.get("run_id")), run.id)
+    if by_this_run and last.get("release") == folder and last.get("state") == "provisional":
         return _continue(state, folder, "confirm", str(last["run_id"]))
     if state.current == folder and healthy(state) and state.unconfirmed_run is None:
         return _continue(state, folder, "nothing", run.id)
@@ -107,12 +107,12 @@ def _forward(run: _Run, state: ServiceState, folder: str) -> Continue:
 def abort(
     run_id: str, service: str, states: Mapping[str, ServiceState], planned: Mapping[str, str] | None = None
 ) -> Plan:
-    """Bring every target to what it had before that run.
+    """Bring every target back to the release before that run.
 
     Args:
         run_id: the run, or any of its continuations.
         service: its name.
-        states: what each target told, in inventory order.
+        states: the state of each target, in inventory order.
         planned: as for `resume`.
 
     Raises:
@@ -120,32 +120,38 @@ def abort(
         ResumeError: another run came after it; or a target has nothing to go back to.
     """
     run = _Run(run_id, service, states, planned)
-    plan, stuck = Plan({}, run.notes), []
+    plan, problems = Plan({}, run.notes), []
     for host, state in run.states.items():
         found = _backward(run, state, of_run(state, run_id))
         if isinstance(found, str):
-            stuck.append(f"{host} {found}")
+            problems.append(f"{host} {found}")
             continue
         plan.hosts[host] = found
         if found.how == "nothing" and state.current and not healthy(state):
             plan.notes.append(f"{host}: {state.current} is live and not healthy, and not by this run: look at it")
-    if stuck:
+    if problems:
         raise ResumeError(
-            f"{service}: run {run.id} cannot be taken back: {'; '.join([*stuck, *plan.notes])}; finish it "
+            f"{service}: run {run.id} cannot be taken back: {'; '.join([*problems, *plan.notes])}; finish it "
             f"(--data resume={run.id}), or name a release that is everywhere (deploys/rollback.py --data release=...)"
         )
     _differ(run, plan)
     return plan
 
 
-def _backward(run: _Run, state: ServiceState, mine: list[Mapping[str, Any]]) -> Continue | str:
-    """What takes the run back on one target, or why that cannot be."""
+def _backward(run: _Run, state: ServiceState, own: list[Mapping[str, Any]]) -> Continue | str:
+    """The step that takes the run back on one target, or the problem.
+
+    Args:
+        run: the run.
+        state: of the target.
+        own: the run's records there.
+    """
     last = state.outcome or {}
-    if not mine and state.unconfirmed_run is None:
+    if not own and state.unconfirmed_run is None:
         return _continue(state, state.current, "nothing", run.id)
-    if not mine:  # an older run died here; what it left goes back by itself, and so it might as well now
+    if not own:  # an older run died here; its release would go back by itself, and goes back now
         return _continue(state, last.get("previous"), "revert", str(state.unconfirmed_run))
-    before = mine[0].get("previous")
+    before = own[0].get("previous")
     if state.unconfirmed_run and same_run(state.unconfirmed_run, run.id):
         if last.get("release") == before and last.get("state") == "provisional":  # an earlier abort was cut off here
             return _continue(state, before, "confirm", str(last["run_id"]))
@@ -161,13 +167,13 @@ def _backward(run: _Run, state: ServiceState, mine: list[Mapping[str, Any]]) -> 
 
 
 def _differ(run: _Run, plan: Plan) -> None:
-    """Notes it when the targets do not have one version afterwards."""
-    alike: dict[str, list[str]] = {}
-    for host, to in plan.hosts.items():
-        found = run.states[host].releases.get(to.release or "")
-        alike.setdefault(str(version_of(found)) if found else to.release or "no release", []).append(host)
-    if len(alike) > 1:
-        what = ", ".join(f"{version} on {names(hosts)}" for version, hosts in alike.items())
+    """Add a note when the targets do not have the same version afterwards."""
+    versions: dict[str, list[str]] = {}
+    for host, step in plan.hosts.items():
+        found = run.states[host].releases.get(step.release or "")
+        versions.setdefault(str(version_of(found)) if found else step.release or "no release", []).append(host)
+    if len(versions) > 1:
+        what = ", ".join(f"{version} on {names(hosts)}" for version, hosts in versions.items())
         plan.notes.append(
             f"the targets did not have one version before run {run.id}, and have these again: {what}; "
             "deploys/rollback.py --data release=... brings one everywhere"
@@ -175,43 +181,44 @@ def _differ(run: _Run, plan: Plan) -> None:
 
 
 def _continue(state: ServiceState, folder: str | None, how: How, run_id: str) -> Continue:
-    waits = str((state.outcome or {}).get("release")) if how in ("confirm", "revert") else None
+    provisional = str((state.outcome or {}).get("release")) if how in ("confirm", "revert") else None
     found = state.releases.get(folder or "")
     if found is None:
-        return Continue(folder, None, None, how, run_id, waits)
+        return Continue(folder, None, None, how, run_id, provisional)
     version = version_of(found)
-    return Continue(folder, version.sha256, version.commit, how, run_id, waits)
+    return Continue(folder, version.sha256, version.commit, how, run_id, provisional)
 
 
 class _Run:
-    """A run as its targets and its journal know it."""
+    """A run, by the records on its targets and its journal."""
 
     def __init__(
         self, run_id: str, service: str, states: Mapping[str, ServiceState], planned: Mapping[str, str] | None
     ) -> None:
         self.id, self.service, self.planned = base_of(run_id), service, dict(planned or {})
         self.states = {host: state for host, state in states.items() if not planned or host in planned}
-        others, absent = [h for h in states if h not in self.states], [h for h in self.planned if h not in states]
+        others = [host for host in states if host not in self.states]
+        absent = [host for host in self.planned if host not in states]
         self.notes = [f"{names(others)}: no target of run {self.id}, left alone"] if others else []
         if absent:
             self.notes.append(
-                f"{names(absent)}: targets of run {self.id} and not of this one; they keep what they have"
+                f"{names(absent)}: targets of run {self.id} and not of this run; they keep their releases"
             )
-        self.mine = {host: of_run(state, run_id) for host, state in self.states.items()}
-        if not planned and not any(self.mine.values()):
+        self.records = {host: of_run(state, run_id) for host, state in self.states.items()}
+        if not planned and not any(self.records.values()):
             raise UnknownRunError(self._unknown(states.values()))
         self._refuse_overtaken()
 
-    def begun(self, host: str) -> str | None:
-        """Folder of the run's release on one target, as planned or as the target wrote it down first."""
+    def release_of(self, host: str) -> str | None:
+        """Folder of the run's release on one target, as planned, else from the target's first record of the run."""
         if host in self.planned:
             return self.planned[host]
-        return next((str(record.get("release")) for record in self.mine[host]), None)
+        return next((str(record.get("release")) for record in self.records[host]), None)
 
     def goal(self) -> Version | None:
         """The version of the run; None: its release is on no target."""
         for host, state in self.states.items():
-            found = state.releases.get(self.begun(host) or "")
+            found = state.releases.get(self.release_of(host) or "")
             if found:
                 return version_of(found)
         return None
@@ -225,7 +232,7 @@ class _Run:
         )
 
     def _refuse_overtaken(self) -> None:
-        """A later run has put something else live: going on with this one would undo that."""
+        """Refuse when a later run has switched a target: going on with this run would undo that."""
         later: dict[str, list[str]] = {}
         for host, state in self.states.items():
             for record in records(state)[_after(state, self.id) :]:
@@ -240,10 +247,10 @@ class _Run:
 
 
 def _after(state: ServiceState, run_id: str) -> int:
-    """Where the records of later runs begin: behind the run's own; without any, where newer run ids begin."""
-    found = records(state)
-    mine = [place for place, record in enumerate(found) if same_run(str(record.get("run_id") or ""), run_id)]
-    if mine:
-        return mine[-1] + 1
-    older = [place for place, record in enumerate(found) if base_of(str(record.get("run_id") or "")) < base_of(run_id)]
+    """Index of the first record of later runs: after the run's own; without any, after the last older run id."""
+    every = records(state)
+    own = [place for place, record in enumerate(every) if same_run(str(record.get("run_id") or ""), run_id)]
+    if own:
+        return own[-1] + 1
+    older = [place for place, record in enumerate(every) if base_of(str(record.get("run_id") or "")) < base_of(run_id)]
     return older[-1] + 1 if older else 0

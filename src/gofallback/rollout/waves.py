@@ -1,4 +1,4 @@
-"""Which targets get a release when: canaries, then waves. Pure; the order of the inventory is kept throughout."""
+"""Which targets get a release when: canaries, then waves. Pure. The order of the inventory is kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from gofallback.model.rollout import LabelWave, Rollout
 
 
 class WaveError(GofallbackError):
-    """Waves that cannot be made of these targets; one line."""
+    """Waves that these targets do not allow; one line."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """One target, as far as waves are concerned."""
+    """One target, with what decides its wave."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Wave:
     number: int
     """Place among the waves, from 0."""
     name: str
-    """`canary`, `wave 2`, `wave 3 (region eu)`, or `all` when there is only one."""
+    """`canary`, `wave 2`, `wave 3 (region eu)`, or `all` for the only wave."""
     hosts: tuple[str, ...]
     canary: bool = False
 
@@ -39,8 +39,8 @@ class Wave:
 def plan(members: Sequence[Member], strategy: Rollout, known: Collection[str] = ()) -> tuple[Wave, ...]:
     """The waves of a rollout; every member is in exactly one.
 
-    Percents are of all members and cumulative, canaries included, rounded up; counts are so many more. Members that no
-    wave names come last. Waves without a member are left out.
+    A percentage is of all members, cumulative, with the canaries, rounded up. A count is of further members. Members in
+    no other wave are the last wave. Waves without a member are left out.
 
     Args:
         members: the targets of this run, in inventory order.
@@ -48,15 +48,15 @@ def plan(members: Sequence[Member], strategy: Rollout, known: Collection[str] = 
         known: names of all targets of the inventory, also those that `--limit` leaves out.
 
     Raises:
-        WaveError: a canary that is no target; or a label or value no target has, unless `--limit` left some out.
+        WaveError: a canary that is no target; or a label or value that no target has, unless `--limit` left some out.
     """
     canaries = _canaries(members, strategy, {*known, *(member.name for member in members)})
     groups: list[tuple[str, tuple[str, ...]]] = [("canary", canaries)] if canaries else []
     left = [member for member in members if member.name not in set(canaries)]
-    for wanted in strategy.waves:
-        if isinstance(wanted, LabelWave) and {*known} <= {member.name for member in members}:
-            _check_label(wanted, members)
-        for note, hosts in list(_chosen(wanted, left, members)):
+    for wave in strategy.waves:
+        if isinstance(wave, LabelWave) and {*known} <= {member.name for member in members}:
+            _check_label(wave, members)
+        for note, hosts in list(_members_of(wave, left, members)):
             groups.append((note, tuple(hosts)))
             left = [member for member in left if member.name not in set(hosts)]
     groups.append(("", tuple(member.name for member in left)))
@@ -76,33 +76,33 @@ def _canaries(members: Sequence[Member], strategy: Rollout, known: Collection[st
     return tuple([*marked, *(name for name in names if name not in marked)][: strategy.canary])
 
 
-def _chosen(
-    wanted: int | str | LabelWave, left: Sequence[Member], members: Sequence[Member]
+def _members_of(
+    wave: int | str | LabelWave, left: Sequence[Member], members: Sequence[Member]
 ) -> Iterator[tuple[str, list[str]]]:
-    if isinstance(wanted, LabelWave):
-        yield from _labelled(wanted, left)
-    elif isinstance(wanted, int):
-        yield "", [member.name for member in left[:wanted]]
+    if isinstance(wave, LabelWave):
+        yield from _labelled(wave, left)
+    elif isinstance(wave, int):
+        yield "", [member.name for member in left[:wave]]
     else:
-        share = math.ceil(len(members) * int(wanted.removesuffix("%")) / 100)
+        share = math.ceil(len(members) * int(wave.removesuffix("%")) / 100)
         done = len(members) - len(left)
-        yield f"to {wanted}", [member.name for member in left[: max(0, share - done)]]
+        yield f"to {wave}", [member.name for member in left[: max(0, share - done)]]
 
 
-def _check_label(wanted: LabelWave, members: Sequence[Member]) -> None:
-    values = _first_seen(members, wanted.label)
+def _check_label(wave: LabelWave, members: Sequence[Member]) -> None:
+    values = _first_seen(members, wave.label)
     if members and not values:
-        raise WaveError(f"rollout.waves: no target has the label {wanted.label!r}; set target.labels, or mend its name")
-    if members and wanted.value is not None and wanted.value not in values:
+        raise WaveError(f"rollout.waves: no target has the label {wave.label!r}; set target.labels, or mend its name")
+    if members and wave.value is not None and wave.value not in values:
         raise WaveError(
-            f"rollout.waves: no target has {wanted.label} {wanted.value!r}; there are {', '.join(sorted(values))}"
+            f"rollout.waves: no target has {wave.label} {wave.value!r}; there are {', '.join(sorted(values))}"
         )
 
 
-def _labelled(wanted: LabelWave, left: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
-    values = [wanted.value] if wanted.value is not None else _first_seen(left, wanted.label)
+def _labelled(wave: LabelWave, left: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
+    values = [wave.value] if wave.value is not None else _first_seen(left, wave.label)
     for value in values:
-        yield f"{wanted.label} {value}", [member.name for member in left if member.labels.get(wanted.label) == value]
+        yield f"{wave.label} {value}", [member.name for member in left if member.labels.get(wave.label) == value]
 
 
 def _first_seen(members: Iterable[Member], label: str) -> list[str]:

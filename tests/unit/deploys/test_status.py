@@ -22,16 +22,16 @@ def row(host: str, version: str, **more: str) -> StatusRow:
     return StatusRow(host=host, service="hello", condition="healthy", version=version).model_copy(update=more)
 
 
-def test_a_fleet_on_one_version_needs_no_words() -> None:
+def test_a_fleet_on_one_version_needs_no_line() -> None:
     assert version_lines([row("t1", "v1"), row("t2", "v1")]) == []
 
 
-def test_a_fleet_on_two_versions_is_told_with_every_target() -> None:
+def test_a_fleet_on_two_versions_is_reported_with_every_target() -> None:
     (line,) = version_lines([row("t1", "v2"), row("t2", "v1"), row("t3", "v1")])
     assert line.plain == "hello is not on one version: v2 on t1; v1 on t2, t3"
 
 
-def test_a_run_that_has_not_ended_is_told_once_with_both_ways_out() -> None:
+def test_a_run_that_has_not_ended_is_reported_once_with_both_ways_out() -> None:
     lines = version_lines([row("t1", "v2", unfinished=RUN), row("t2", "v2", unfinished=RUN)])
     assert [line.plain for line in lines] == [
         f"run {RUN} has not ended: deploys/rollout.py --data resume={RUN}, or --data abort={RUN}"

@@ -25,7 +25,7 @@ def hosts() -> Inventory:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["inventories/producton.py"], "the inventory inventories/producton.py is no file here"),
+        (["inventories/producton.py"], "the inventory inventories/producton.py is neither a file nor a known host"),
         (["inventories/production.py", "--limit", "targts"], "--limit targts: no such host or group; groups: "),
         (["inventories/production.py", "--limit", "app-1", "--exclude", "app-1"], "--exclude app-1: no host is left; "),
     ],
@@ -44,15 +44,15 @@ def test_a_run_without_a_host_is_refused_in_one_line(argv: list[str], line: str)
 
 
 @pytest.mark.parametrize("given", [{}, {"limit": ["t1"]}, {"limit": ["targets"]}, {"limit": ["t*"], "exclude": ["t2"]}])
-def test_hosts_that_are_there_are_no_trouble(given: dict[str, list[str]], hosts: Inventory) -> None:
+def test_a_command_line_that_leaves_hosts_is_no_problem(given: dict[str, list[str]], hosts: Inventory) -> None:
     assert empty_run_reason(given, hosts) is None
 
 
-def test_one_misspelt_limit_of_several_is_told_since_fewer_hosts_than_meant_are_left(hosts: Inventory) -> None:
+def test_one_misspelt_limit_of_several_is_refused_as_it_would_leave_out_hosts(hosts: Inventory) -> None:
     assert misspelt_limit({"limit": ["t1", "tt2"]}, hosts) == f"--limit tt2: no such host or group; {KNOWN}"
 
 
-def test_hosts_behind_one_limit_with_commas_are_told_how_it_is_done(hosts: Inventory) -> None:
+def test_one_limit_with_commas_gets_a_hint(hosts: Inventory) -> None:
     expected = f"--limit t1,t2: no such host or group; give --limit once for each; {KNOWN}"
     assert misspelt_limit({"limit": ["t1,t2"]}, hosts) == expected
 

@@ -22,12 +22,12 @@ def test_pyinfra_still_knows_every_global_argument() -> None:
     assert facts.all_global_arguments() == expected  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("wish", "kept"), [({}, True), ({"PYTHONDONTWRITEBYTECODE": "1"}, False)])
-def test_what_python_has_compiled_is_kept_for_the_next_run_unless_somebody_said_no(
-    tmp_path: Path, wish: dict[str, str], kept: bool
+@pytest.mark.parametrize(("variables", "kept"), [({}, True), ({"PYTHONDONTWRITEBYTECODE": "1"}, False)])
+def test_what_python_has_compiled_is_kept_for_the_next_run_unless_the_environment_forbids_it(
+    tmp_path: Path, variables: dict[str, str], kept: bool
 ) -> None:
     own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment = {**own, "PYTHONPYCACHEPREFIX": str(tmp_path), **wish}
+    environment = {**own, "PYTHONPYCACHEPREFIX": str(tmp_path), **variables}
     pyinfra = Path(sys.executable).with_name("pyinfra")
     argv = [str(pyinfra), "-y", "inventories/production.py", "deploys/status.py", "--limit", "nobody"]
     done = subprocess.run(argv, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)

@@ -1,6 +1,6 @@
-"""A controller for the property test of rollouts: `deploys/{_lease,activate,confirm}.py`, one message at a time.
+"""A controller for the property test of rollouts: the stages activate and confirm, one message at a time.
 
-Everything that is decided is decided by the product's own code: `rollout.{waves,decide,resume,back}`, the verdict.
+Everything that is decided is decided by the product's own code: `rollout.{waves,decide,resume,rollback}`, the verdict.
 """
 
 from __future__ import annotations
@@ -128,9 +128,9 @@ class Controller:
         return "nothing" if live else "activate"
 
     def _outcome(self, state: ServiceState, how: str, name: str | None, run_id: str) -> Outcome:
-        mine = run_id if how in ("confirm", "revert") else self.id
+        own_run = run_id if how in ("confirm", "revert") else self.id
         known = {"nothing": TargetPhase.UNCHANGED, "confirm": TargetPhase.PROVISIONAL}
-        return Outcome(how, name, mine, state.current, known.get(how, TargetPhase.PLANNED))
+        return Outcome(how, name, own_run, state.current, known.get(how, TargetPhase.PLANNED))
 
     def _take_all(self) -> Talk:
         for host in self.hosts:
@@ -154,20 +154,20 @@ class Controller:
     # -- wave after wave ----------------------------------------------------------------------------------------
 
     def _wave(self, wave: Wave) -> Talk:
-        begun = []
+        started = []
         for host in wave.hosts:
             outcome = self.outcomes[host]
-            if outcome.phase is TargetPhase.PLANNED and self.window and self.halt() is not None:
+            if outcome.phase is TargetPhase.PLANNED and self.window and self.stop_reason() is not None:
                 outcome.phase = TargetPhase.UNTOUCHED
-            elif outcome.phase is TargetPhase.PLANNED and (yield from self._begin(host, outcome)):
-                begun.append(host)
-        for host in begun:
+            elif outcome.phase is TargetPhase.PLANNED and (yield from self._start(host, outcome)):
+                started.append(host)
+        for host in started:
             yield from self._follow(host, self.outcomes[host])
         if wave is not self.waves[-1]:
-            yield from self._look()
+            yield from self._recheck()
 
-    def _begin(self, host: str, outcome: Outcome) -> Talk:
-        """Whether something may have begun there."""
+    def _start(self, host: str, outcome: Outcome) -> Talk:
+        """Whether something may have started there."""
         try:
             if host not in self.channels:
                 yield from self._take(host)
@@ -184,35 +184,37 @@ class Controller:
             outcome.phase = TargetPhase.FAILED
             return False
         except LostError:
-            pass  # it may have begun
+            pass  # it may have started
         return True
 
     def _follow(self, host: str, outcome: Outcome) -> Talk:
         silent = 0
-        for _ in range(4 * GATE):  # the way back of a word that was lost would be waited for as long as it is renewed
+        for _ in range(4 * GATE):  # a renewed lease would make it wait for ever
             try:
                 state = yield from self._ask(host, Target.state)
             except LostError:
                 silent += 1
             else:
                 record = state.outcome or {}
-                begun = record.get("run_id") == outcome.run_id
-                if begun and not (record["state"] == "intended" or (outcome.how == "revert" and state.unconfirmed_run)):
-                    self._keep(outcome, str(record["state"]))
+                started = record.get("run_id") == outcome.run_id
+                if started and not (
+                    record["state"] == "intended" or (outcome.how == "revert" and state.unconfirmed_run)
+                ):
+                    self._record(outcome, str(record["state"]))
                     return
-                silent += not begun
+                silent += not started
             if silent == 4:
                 break
             yield WAIT
         outcome.phase = TargetPhase.LOST
 
-    def _keep(self, outcome: Outcome, said: str) -> None:
+    def _record(self, outcome: Outcome, said: str) -> None:
         outcome.phase = after_activation(said, taking_back=outcome.how == "revert")  # type: ignore[arg-type]
 
-    def _look(self) -> Talk:
-        """The gate of a wave, and the look before the verdict: the same question to every target that has it."""
+    def _recheck(self) -> Talk:
+        """The gate of a wave, and the check before the verdict: of every target that has the release."""
         for host, outcome in self.outcomes.items():
-            if outcome.phase is not TargetPhase.PROVISIONAL or self.halt() is not None:
+            if outcome.phase is not TargetPhase.PROVISIONAL or self.stop_reason() is not None:
                 continue
             try:
                 state = yield from self._ask(host, Target.state)
@@ -220,23 +222,23 @@ class Controller:
                 outcome.phase = TargetPhase.LOST
                 continue
             if state.health_problem(outcome.release) is not None:
-                yield from self._put_back(host, outcome)
+                yield from self._take_back(host, outcome)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _end(self) -> Talk:
-        yield from self._look()
-        made = decide.decide(self.standing(), self.halt(), self.strategy.revert)
-        self.decided = self.standing(), made
+        yield from self._recheck()
+        made = decide.decide(self.target_phases(), self.stop_reason(), self.strategy.revert)
+        self.decided = self.target_phases(), made
         for host in made.back:
-            yield from self._put_back(host, self.outcomes[host])
+            yield from self._take_back(host, self.outcomes[host])
         for host in made.confirm:
             yield from self._confirm(host, self.outcomes[host])
         for host, outcome in self.outcomes.items():
             if outcome.lost:
-                yield from self._found_again(host, outcome)
+                yield from self._wait_for_lost(host, outcome)
 
-    def _put_back(self, host: str, outcome: Outcome) -> Talk:
+    def _take_back(self, host: str, outcome: Outcome) -> Talk:
         try:
             said = yield from self._write(host, lambda at, number: at.revert(outcome.run_id, number))
         except LostError:
@@ -250,16 +252,16 @@ class Controller:
         try:
             said = yield from self._write(host, lambda at, number: at.confirm(outcome.run_id, number))
         except LostError:
-            self.unheard(outcome)
+            self.confirmation_lost(outcome)
         except RefusedError:
             outcome.phase = TargetPhase.FAILED
         else:
             outcome.phase = TargetPhase(said) if said in ("confirmed", "reverted") else TargetPhase.FAILED
 
-    def unheard(self, outcome: Outcome) -> None:
+    def confirmation_lost(self, outcome: Outcome) -> None:
         outcome.phase = TargetPhase.LOST
 
-    def _found_again(self, host: str, outcome: Outcome) -> Talk:
+    def _wait_for_lost(self, host: str, outcome: Outcome) -> Talk:
         for _ in range(WINDOW + GATE + 6):
             try:
                 state = yield from self._ask(host, Target.state)
@@ -279,18 +281,14 @@ class Controller:
                 yield from self._ask(host, lambda at, number=number: at.give_back(self.id, number))  # type: ignore[misc]
         self.channels.clear()
 
-    # -- what it knows ------------------------------------------------------------------------------------------
-
-    def standing(self) -> dict[str, TargetPhase]:
+    def target_phases(self) -> dict[str, TargetPhase]:
         return {host: one.phase for host, one in self.outcomes.items()}
 
-    def halt(self) -> str | None:
-        return decide.stop(self.standing(), self.waves, self.strategy.budget)
+    def stop_reason(self) -> str | None:
+        return decide.stop(self.target_phases(), self.waves, self.strategy.budget)
 
     def _verdict(self) -> str:
         return verdict_of([(one.phase, True) for one in self.outcomes.values()])
-
-    # -- messages -----------------------------------------------------------------------------------------------
 
     def _ask(self, host: str, what: Callable[[Target], Any]) -> Talk:
         return (yield Call(host, what, reads=what is Target.state))

@@ -1,6 +1,6 @@
-"""Rollouts under any order of success, failure and silence: what must hold afterwards, whatever happened.
+"""Rollouts under any order of success, failure and lost answers: what must hold afterwards, whatever happened.
 
-Two controllers, up to eight targets, messages that are lost on the way or answered into the void or late, targets that
+Two controllers, up to eight targets, messages that are lost, late, or whose answers are lost, targets that
 reboot or are cut off, controllers that are killed at any message, takeovers, resumes, aborts and rollbacks. Then
 everything comes back, time passes, and the world is looked at.
 """
@@ -16,8 +16,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from gofallback.release.state import ServiceState
 from gofallback.rollout import decide, waves
 from gofallback.rollout.phases import TargetPhase
+from tests.unit.rollout.checks import RolloutMachine
 from tests.unit.rollout.controller import Controller
-from tests.unit.rollout.machine import RolloutMachine
 from tests.unit.rollout.world import Target
 
 RolloutMachine.TestCase.settings = settings(
@@ -53,8 +53,10 @@ def _lets_lost_targets_cost_nothing(world: pytest.MonkeyPatch) -> None:
     world.setattr(decide, "USES_BUDGET", frozenset({TargetPhase.REVERTED, TargetPhase.FAILED}))
 
 
-def _takes_silence_for_a_yes(world: pytest.MonkeyPatch) -> None:
-    world.setattr(Controller, "unheard", lambda self, outcome: setattr(outcome, "phase", TargetPhase.CONFIRMED))
+def _takes_no_answer_for_a_confirmation(world: pytest.MonkeyPatch) -> None:
+    world.setattr(
+        Controller, "confirmation_lost", lambda self, outcome: setattr(outcome, "phase", TargetPhase.CONFIRMED)
+    )
 
 
 def _forgets_a_target(world: pytest.MonkeyPatch) -> None:
@@ -71,7 +73,7 @@ def _forgets_a_target(world: pytest.MonkeyPatch) -> None:
         _calls_unchanged_what_nobody_confirmed,
         _confirms_past_the_budget,
         _lets_lost_targets_cost_nothing,
-        _takes_silence_for_a_yes,
+        _takes_no_answer_for_a_confirmation,
         _forgets_a_target,
     ],
 )

@@ -42,12 +42,12 @@ def test_abort_brings_every_target_to_what_it_had() -> None:
     assert plan.notes == []
 
 
-@pytest.mark.parametrize("asked", [RUN, f"{RUN}-r1", f"{RUN}-a2-x"])
-def test_continuations_are_the_same_run_and_the_targets_own_run_id_is_told(asked: str) -> None:
+@pytest.mark.parametrize("run_id", [RUN, f"{RUN}-r1", f"{RUN}-a2-x"])
+def test_continuations_are_the_same_run_and_the_targets_own_run_id_is_used(run_id: str) -> None:
     ran = (BEFORE, record(RUN, V2, V1, "reverted"), record(f"{RUN}-r1", V2, V1, "provisional"))
     states = {"t1": target(V2, V1, V2, ran=ran)}
-    assert resume(asked, "hello", states).hosts["t1"].run_id == f"{RUN}-r1"
-    assert (steps(resume(asked, "hello", states)), steps(abort(asked, "hello", states))) == (
+    assert resume(run_id, "hello", states).hosts["t1"].run_id == f"{RUN}-r1"
+    assert (steps(resume(run_id, "hello", states)), steps(abort(run_id, "hello", states))) == (
         {"t1": "confirm"},
         {"t1": "revert"},
     )
@@ -81,14 +81,14 @@ def test_resume_finds_the_same_binary_where_the_folder_is_called_otherwise() -> 
     assert resume(RUN, "hello", states).hosts["t2"].release == "v2.0-22222222"
 
 
-def test_the_journal_tells_folders_that_no_target_has_written_down() -> None:
+def test_the_journal_has_folders_that_no_target_has_recorded() -> None:
     """The controller died before the first switch; t9 was no target of that run, t7 is not in reach of this one."""
     states = {"t1": UNTOUCHED, "t2": UNTOUCHED, "t9": UNTOUCHED}
     planned = {"t1": V2, "t2": V2, "t7": V2}
     plan = resume(RUN, "hello", states, planned)
     assert steps(plan) == {"t1": "activate", "t2": "activate"}
     assert "t9: no target of run 20261122T031244Z-9f3a, left alone" in plan.notes
-    assert any(note.startswith("t7: ") and "keep what they have" in note for note in plan.notes)
+    assert any(note.startswith("t7: ") and "they keep their releases" in note for note in plan.notes)
     assert steps(abort(RUN, "hello", states, planned)) == {"t1": "nothing", "t2": "nothing"}
 
 
@@ -102,7 +102,7 @@ def test_resume_says_which_targets_lack_the_release_and_changes_nothing() -> Non
     assert "\n" not in line
 
 
-def test_a_release_that_was_pruned_everywhere_is_lacking_everywhere() -> None:
+def test_a_release_that_was_pruned_everywhere_is_missing_everywhere() -> None:
     states = {"t1": target(V1, V1, ran=(BEFORE, record(RUN, V2, V1, "reverted"))), "t2": UNTOUCHED}
     with pytest.raises(ResumeError, match="its release is not on t1, t2"):
         resume(RUN, "hello", {"t1": states["t1"], "t2": target(V1, V1, ran=(BEFORE,))})
@@ -116,7 +116,7 @@ def test_a_release_marked_bad_is_tried_once_more_and_that_is_said() -> None:
     assert plan.notes == [f"t1: {V2} is marked bad (crashed); it is tried once more"]
 
 
-def test_a_run_that_nobody_knows_is_refused_with_the_newest_that_they_do() -> None:
+def test_an_unknown_run_is_refused_with_the_newest_known_ones() -> None:
     runs = [f"2026112{day}T000000Z-aaaa" for day in range(1, 5)]
     states = {"t1": target(V1, V1, ran=tuple(record(run, V1) for run in runs))}
     for plan in (resume, abort):
@@ -190,18 +190,18 @@ def test_a_history_that_was_lost_leaves_the_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "wanted", "expected"),
+    ("state", "goal", "expected"),
     [
         (CONFIRMED, V2, "confirmed"),
         (REVERTED, V2, "reverted"),
         (PROVISIONAL, V2, None),
         (CUT_OFF, V2, None),
         (UNTOUCHED, V2, "untouched"),
-        (CONFIRMED, V1, "untouched"),  # an abort whose word never arrived: what the run had confirmed is not its answer
-        (REVERTED, V1, "taken-back"),  # an abort whose word did arrive: what it wants is live
+        (CONFIRMED, V1, "untouched"),  # an abort whose order never arrived: the confirmation is the run's own
+        (REVERTED, V1, "taken-back"),  # an abort whose order arrived: the earlier release is live
     ],
 )
-def test_a_target_that_was_lost_is_taken_at_its_own_word(
-    state: ServiceState, wanted: str, expected: str | None
+def test_a_target_that_was_lost_is_taken_at_its_own_record(
+    state: ServiceState, goal: str, expected: str | None
 ) -> None:
-    assert phase_of_record(state, f"{RUN}-r1", wanted) == expected
+    assert phase_of_record(state, f"{RUN}-r1", goal) == expected

@@ -12,18 +12,18 @@ from gofallback.release.state import ReleaseState, ServiceState
 from gofallback.runid import same_run
 from tests.unit.targets import record, release, target
 
-#: Seconds: the confirm window, a lease's time to live, silence after which a run counts as dead for its own
-#: continuation, and the time a gate takes.
+#: Seconds: the confirm window, a lease's time to live, the time without a renewal after which a run counts as dead for
+#: its own continuation, and the time a gate takes.
 WINDOW, TTL, SILENT, GATE = 12, 6, 2, 2
 FIRST = "v1.0-11111111"
 
 
 class LostError(Exception):
-    """No answer; whether the target has done what it was asked is not known."""
+    """No answer; whether the target carried out the request is not known."""
 
 
 class RefusedError(Exception):
-    """The target said no, and changed nothing."""
+    """The target refused, and changed nothing."""
 
 
 class BrokenRuleError(AssertionError):
@@ -48,9 +48,9 @@ class Target:
     renewed: tuple[int, int] | None = None
     """Number and uptime."""
     writes: list[tuple[int, str]] = field(default_factory=list)
-    """Number and run of every write that was let through."""
+    """Number and run of every accepted write."""
 
-    # -- what it tells ------------------------------------------------------------------------------------------
+    # -- its state ----------------------------------------------------------------------------------------------
 
     def state(self) -> ServiceState:
         ran = tuple(dict(one) for one in self.ran)
@@ -61,10 +61,10 @@ class Target:
         return self.ran[-1]
 
     def free(self) -> bool:
-        """Whether anybody may take the lease."""
-        return not self.holder or self._silence() >= TTL
+        """Whether any run may take the lease."""
+        return not self.holder or self._age_of_renewal() >= TTL
 
-    def _silence(self) -> int:
+    def _age_of_renewal(self) -> int:
         return self.uptime - self.renewed[1] if self.renewed and self.renewed[0] == self.number else self.uptime
 
     # -- the lease ----------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ class Target:
         if self.holder == run or (before and not self.holder):
             new = max(self.number, before)
         elif (
-            self.free() or self.holder == takeover or (same_run(self.holder, run) and self._silence() >= SILENT)
+            self.free() or self.holder == takeover or (same_run(self.holder, run) and self._age_of_renewal() >= SILENT)
         ):  # fmt: skip
             new = self.next_number()
         else:
@@ -181,9 +181,9 @@ class Target:
             self._back()
 
     def lapsed(self) -> bool:
-        return bool(self.uptime - self._heard() >= self.last["window"])
+        return bool(self.uptime - self._window_began() >= self.last["window"])
 
-    def _heard(self) -> int:
+    def _window_began(self) -> int:
         """When the window began: at the end of the gate, or with the last renewal by the same run."""
         ended = not self.holder and self.number == self.last.get("fence")
         ours = self.renewed and self.renewed[0] == self.number

@@ -1,4 +1,4 @@
-"""What a run knows of a build, signed: provenance, SBOM and checksums of an artifact on its way into the store."""
+"""Signed attestations of a build: provenance, SBOM and checksums of an artifact on its way into the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gofallback.provenance.statement import Materials, Tool
 
 
 def sign_attestations(ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
-    """File name to content, for the artifact's folder; signed with the controller's key.
+    """The attestation files of an artifact, name to content, signed with the controller's key.
 
     Args:
         ctx: the run.
@@ -36,22 +36,22 @@ def sign_attestations(ctx: RunContext, host: Host, manifest: Manifest, info: Bin
     return attestations(manifest, manifest_text(manifest), info, _materials(ctx, host, manifest.spec), signer)
 
 
-def sign_twin_attestation(ctx: RunContext, host: Host, theirs: Manifest, info: BinaryInfo) -> bytes:
-    """The word of a second builder that made the same bytes, signed with the controller's key.
+def sign_twin_attestation(ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo) -> bytes:
+    """The attestation that a second builder made the same bytes, signed with the controller's key.
 
     Args:
         ctx: the run.
         host: the second builder.
-        theirs: its manifest.
+        manifest: its manifest.
         info: of the binary.
 
     Raises:
         ProvenanceError: the key cannot be read or made, or Go did not build it.
     """
     if info.build is None:
-        raise ProvenanceError(f"{theirs.spec.file_name}: has no Go build info, so nobody can say what is in it")
+        raise ProvenanceError(f"{manifest.spec.file_name}: has no Go build info, so its contents are not known")
     signer = controller_key(ctx.run.home.keys)
-    return twin.make(theirs, info.build, _materials(ctx, host, theirs.spec), signer)
+    return twin.make(manifest, info.build, _materials(ctx, host, manifest.spec), signer)
 
 
 def _materials(ctx: RunContext, host: Host, spec: BuildSpec) -> Materials:
@@ -69,14 +69,14 @@ def _materials(ctx: RunContext, host: Host, spec: BuildSpec) -> Materials:
 
 
 def _tools(ctx: RunContext, host: Host, spec: BuildSpec) -> Iterator[Tool]:
-    """Go, Git and the C compiler: the pin they were unpacked from, or that they were on the builder before."""
+    """Go, Git and the C compiler: with the pin of its archive, or as installed on the builder before."""
     fleet = ctx.fleet(host)
     if fleet.toolchain is None:
         return
     try:
         state = builder_state(host, fleet.builder.root)
     except FactError:
-        return  # it went away after the binary was fetched: nothing is claimed
+        return  # the builder went away after the binary was fetched: nothing is claimed
     versions = [("go", spec.go_version), ("git", fleet.toolchain.git_of(state.os))]
     if spec.cgo is not None and spec.cgo.compiler == "zig":
         versions.append(("zig", spec.cgo.version))

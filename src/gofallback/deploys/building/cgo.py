@@ -1,4 +1,4 @@
-"""What a run asks of the C compiler: the glibc its targets have, the Zig that is pinned, the sysroot by its content."""
+"""The C part of a build: the glibc of the targets, the pinned Zig, the sysroot by its content."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gofallback.model import Service, Toolchain
 def cgo_for(
     ctx: RunContext, service: Service, platform: str, toolchain: Toolchain, glibc: Iterable[str]
 ) -> CgoSpec | None:
-    """What decides the bytes of a service's binaries for one platform; None: it has no C.
+    """The C compiler and flags of a service's binaries for one platform, or None without C.
 
     Args:
         ctx: the run.
         service: group data.
         platform: GOOS/GOARCH.
         toolchain: of the builder.
-        glibc: version of every target with that platform that gets the service and has glibc.
+        glibc: glibc versions of the targets with that platform that get the service.
 
     Raises:
-        CgoError: it cannot be built for the platform.
+        CgoError: the service cannot be built for the platform.
         SysrootError: the sysroot cannot be read.
     """
     build = service.build
@@ -66,14 +66,14 @@ def _sysroot(ctx: RunContext, path: str, platform: str, where: str) -> Sysroot:
 
 
 def sysroots_for(ctx: RunContext, service: Service | None, specs: Iterable[BuildSpec]) -> dict[str, Sysroot]:
-    """The sysroots of what is built, by their digests. A sysroot that is nowhere is left out, with a note.
+    """The sysroots of builds, by their digests. A sysroot that is not available is left out, with a note.
 
-    What runs in production may have been built with another sysroot than group data names today: its manifest has the
-    digest, and only exactly that content is taken.
+    A release in production may have been built with another sysroot than group data names today. Its manifest has the
+    digest, and only a sysroot with exactly that content is used.
 
     Args:
         ctx: the run.
-        service: what is built; None: our agent.
+        service: the service that is built; None: our agent.
         specs: its builds.
     """
     found = {}
@@ -85,28 +85,28 @@ def sysroots_for(ctx: RunContext, service: Service | None, specs: Iterable[Build
 
 
 def _available_sysroot(ctx: RunContext, service: Service | None, spec: BuildSpec, digest: str) -> Sysroot | None:
-    """The sysroot of that name: the one that group data names, else the one the controller once packed."""
-    instead = []
+    """The sysroot with that digest: from group data, else as packed earlier by the controller."""
+    problems = []
     cgo = service.build.cgo if service else None
     packed = sysroot_cache(ctx) / f"{digest}.tar"
     try:
         if cgo is not None and cgo.sysroot is not None:
-            now = _sysroot(ctx, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
-            if now.digest == digest:
-                return now
-            instead.append(f"build.cgo.sysroot is {now.digest[:12]} now")
+            current = _sysroot(ctx, cgo.sysroot, spec.platform, f"services.{spec.service}.build.cgo.sysroot")
+            if current.digest == digest:
+                return current
+            problems.append(f"build.cgo.sysroot is {current.digest[:12]} now")
     except SysrootError as error:
-        instead.append(str(error))
+        problems.append(str(error))
     try:
         if packed.is_file():
-            kept = sysroots.read(packed, sysroot_cache(ctx), where=str(packed))
-            if kept.digest == digest:
-                return kept
-            instead.append(f"{packed} holds another ({kept.digest[:12]}): somebody changed it, remove it")
+            earlier = sysroots.read(packed, sysroot_cache(ctx), where=str(packed))
+            if earlier.digest == digest:
+                return earlier
+            problems.append(f"{packed} holds another ({earlier.digest[:12]}): it was changed, remove it")
     except SysrootError as error:
-        instead.append(str(error))
+        problems.append(str(error))
     ctx.run.note(
         f"{spec.service} {spec.version} was built with the sysroot {digest[:12]}, which the controller does not have"
-        + (f" ({'; '.join(instead)})" if instead else "")
+        + (f" ({'; '.join(problems)})" if problems else "")
     )
     return None

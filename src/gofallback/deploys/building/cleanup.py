@@ -1,4 +1,4 @@
-"""A builder that is wiped: by deploys/wipe.py, or after every run. What was there and what is left is kept as proof."""
+"""Wipes a builder, in deploys/wipe.py or after a run, and records listings of before and after as evidence."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from gofallback.operations.wipe import WipeResult, wipe
 from gofallback.pyinfra_patches.disconnect import before_disconnect
 
 
-def wipe_builder(ctx: RunContext, host: Host, *, patient: bool = False) -> bool:
-    """Wipe one builder; say it, note it, and keep the listings. False: something is left that should not be.
+def wipe_builder(ctx: RunContext, host: Host, *, allow_busy: bool = False) -> bool:
+    """Wipe one builder, log the result and record the listings. False: something is left that should not be.
 
     Args:
         ctx: the run.
         host: the builder.
-        patient: that somebody else builds there is no failure: their run wipes it, or deploys/wipe.py does.
+        allow_busy: a build of another run is no failure: that run wipes the builder, or deploys/wipe.py does.
     """
     settings = ctx.fleet(host).builder
     forget(host)
     done = wipe(ctx.state, host, settings.root, settings.wipe.keep)
     line = f"builder {host.name}: {done.line()}"
-    well = not done.problem or (done.busy and patient)
-    if not well:
+    ok = not done.problem or (done.busy and allow_busy)
+    if not ok:
         ctx.run.set_first_cause(line)
     if done.problem:
-        host.log_styled(line, fg="yellow" if well else "red", log_func=logger.warning if well else logger.error)
+        host.log_styled(line, fg="yellow" if ok else "red", log_func=logger.warning if ok else logger.error)
     else:
         host.log(line)
     ctx.run.note(line)
     _record_listings(ctx, host, done)
-    return well
+    return ok
 
 
 def wipe_after_run(ctx: RunContext, host: Host) -> None:
-    """Let a builder be wiped when the run is over, however it ended, if its group data says so."""
+    """Wipe a builder at the end of the run, however it ends, if its group data says so."""
     if ctx.fleet(host).builder.wipe.after != "run" or not ctx.run.command.needs_builder:
         return
 
     def wipe_if_used() -> None:
         try:
             if ctx.run.executed and host.connected:
-                ctx.run.wiped[host.name] = wipe_builder(ctx, host, patient=True)
+                ctx.run.wiped[host.name] = wipe_builder(ctx, host, allow_busy=True)
         except CONNECTION_ERRORS as error:
             ctx.run.wiped[host.name] = False
             ctx.run.note(f"builder {host.name}: not wiped: {error}; run deploys/wipe.py")
@@ -57,7 +57,7 @@ def wipe_after_run(ctx: RunContext, host: Host) -> None:
 
 
 def _record_listings(ctx: RunContext, host: Host, done: WipeResult) -> None:
-    """The listings as a file of the run, and their sums in the journal."""
+    """Write the listings into the run's folder, and their sums into the journal."""
     text = f"before, below {ctx.fleet(host).builder.root}:\n{_listing(done.before)}left:\n{_listing(done.after)}"
     path = ctx.run.home.run(ctx.run.id) / f"wiped-{host.name}.txt"
     try:
@@ -89,7 +89,7 @@ def _listing(found: Contents | None) -> str:
 
 
 def _sums(found: Contents | None) -> dict[str, dict[str, int]]:
-    """Files and bytes of each folder that has any."""
+    """Number of files and bytes of each folder that is not empty."""
     if found is None:
         return {}
     counted = {name: found.count(name) for name in OURS}

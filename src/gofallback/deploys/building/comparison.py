@@ -1,4 +1,4 @@
-"""The builder's builds compared with its twin's. Equal bytes are attested, other bytes are explained."""
+"""Compares the builder's builds with those of its twin. Equal bytes are attested, other bytes are explained."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class UnconfirmedError(GofallbackError):
 
 
 def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path) -> bytes | None:
-    """The signed attestation of the second builder that it made the same bytes; None: no attestation is wanted.
+    """The signed attestation that the second builder made the same bytes; None: none is required.
 
     Args:
-        ctx: the run; the second builder has built by now.
+        ctx: the run; the second builder has ended its builds.
         manifest: of the artifact.
         local: its binary, on the controller.
 
@@ -41,25 +41,25 @@ def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path) -> bytes 
     if spec not in plan.needs_second_build(ctx):
         return None
     name = plan.second_builder(ctx, spec)
-    theirs = next((built for built in plan.built_by(ctx, name or "") if built.spec == spec), None)
+    second = next((built for built in plan.built_by(ctx, name or "") if built.spec == spec), None)
     host = next((builder for builder in ctx.builders if builder.name == name), None)
-    if theirs is None or host is None:
-        raise UnconfirmedError(f"{name or 'the twin'} did not build it (see above), so nobody confirms it")
-    if theirs.sha256 != manifest.sha256:
-        raise UnconfirmedError(_explanation(ctx, host, theirs, manifest, local))
-    record_row(ctx.run, spec, (manifest.builder, host.name), (manifest.sha256, theirs.sha256))
-    host.log(f"{label(spec)}: the same bytes as {manifest.builder} built, sha256 {theirs.sha256[:16]}")
-    return sign_twin_attestation(ctx, host, theirs.manifest, inspect(local))
+    if second is None or host is None:
+        raise UnconfirmedError(f"{name or 'the twin'} did not build it (see above), so it is not confirmed")
+    if second.sha256 != manifest.sha256:
+        raise UnconfirmedError(_explanation(ctx, host, second, manifest, local))
+    record_row(ctx.run, spec, (manifest.builder, host.name), (manifest.sha256, second.sha256))
+    host.log(f"{label(spec)}: the same bytes as {manifest.builder} built, sha256 {second.sha256[:16]}")
+    return sign_twin_attestation(ctx, host, second.manifest, inspect(local))
 
 
-def _explanation(ctx: RunContext, host: Host, theirs: Built, manifest: Manifest, local: Path) -> str:
+def _explanation(ctx: RunContext, host: Host, second: Built, manifest: Manifest, local: Path) -> str:
     """Why two builders made other bytes."""
     spec, folder = manifest.spec, record_folder(ctx.run)
     stem = f"{spec.binary}-{spec.goos}-{spec.goarch}"
     fetched = folder / f"{stem}.{host.name}"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        fetch_file(host, theirs.path, fetched)
+        fetch_file(host, second.path, fetched)
     except TransferError as error:
         return f"{manifest.builder} and {host.name} built other bytes; why is not known: {error}"
     found = compare_files(local, fetched, (manifest.builder, host.name))
@@ -67,14 +67,14 @@ def _explanation(ctx: RunContext, host: Host, theirs: Built, manifest: Manifest,
     for line in found.lines():
         host.log_styled(f"{label(spec)}: {line}", fg="red")
     return f"{manifest.builder} and {host.name} built other bytes, nothing is shipped: " + (
-        found.brief() or f"the bytes are the same, and {host.name} said that they are not; run again"
+        found.brief() or f"the bytes are the same, though {host.name} reported another hash; run again"
     )
 
 
 def with_attestation(
     files: dict[str, bytes], attestation: bytes | None, manifest: Manifest, text: bytes
 ) -> dict[str, bytes]:
-    """What lies beside a new artifact, with the second builder's attestation and new checksums."""
+    """The files beside a new artifact, with the second builder's attestation and new checksums."""
     if attestation is None:
         return files
     every = {**files, TWIN: attestation}
@@ -94,14 +94,14 @@ def attach_attestation(ctx: RunContext, stored: Stored, attestation: bytes) -> N
 
 
 def reconcile_stored(ctx: RunContext, host: Host, stored: Stored, own: Manifest, attestation: bytes | None) -> None:
-    """Keep the attestation also where another run put the artifact into the store first.
+    """Keep the attestation even if another run has stored the artifact first.
 
     Args:
         ctx: the run.
         host: the builder.
-        stored: what the store has now.
+        stored: the artifact in the store now.
         own: the manifest that this run would have stored.
-        attestation: the second builder's, where one is wanted.
+        attestation: the second builder's, where one is required.
 
     Raises:
         UnconfirmedError: the other run stored other bytes.
@@ -115,13 +115,13 @@ def reconcile_stored(ctx: RunContext, host: Host, stored: Stored, own: Manifest,
             f"another run stored it meanwhile, built by {first.builder} with sha256 {first.sha256[:16]}; "
             f"{own.builder} and its twin built {own.sha256[:16]}: gofallback compare says why, nothing is shipped"
         )
-    if first.builder != own.builder:  # so the attestation about it is of this run's own builder, not of its twin
+    if first.builder != own.builder:  # this run's own builder is then the second one, not its twin
         attestation = sign_twin_attestation(ctx, host, own, inspect(stored.path))
     attach_attestation(ctx, stored, attestation)
 
 
 def confirm_stored_artifacts(ctx: RunContext) -> list[str]:
-    """Compare what is in the store with what a second builder made of it in this run; the problems, a line each."""
+    """Compare stored artifacts with the builds of a second builder in this run; the problems, a line each."""
     problems, missing = [], {spec.key for spec in plan.missing_artifacts(ctx)}
     for spec in plan.needs_second_build(ctx):
         stored = ctx.run.artifacts.get(spec.key)

@@ -1,4 +1,4 @@
-"""A program in production that something else brought there: how to build it again, by the build info in its bytes."""
+"""A program in production that gofallback did not install: how to rebuild it, by the build info in its bytes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _SPEC: Key[BuildSpec] = Key("recovered spec")
 
 
 def recover_spec(ctx: RunContext, host: Host, service: Service, path: str) -> tuple[BuildSpec, str] | None:
-    """What has to be built to get a target's program again, and its SHA-256 there; None: not there, said in a note.
+    """The build that makes a target's program again, and the program's SHA-256 there; None: missing, with a note.
 
     Raises:
-        RefusedError: it says too little of itself.
-        SourceError: nobody has its commit.
+        RefusedError: its build info is not enough.
+        SourceError: its commit cannot be fetched.
     """
     digest = _hash(ctx, host, path)
     if digest is None:
@@ -66,10 +66,10 @@ def _fetched(ctx: RunContext, host: Host, path: str, digest: str) -> BinaryInfo:
 def _recovered(ctx: RunContext, host: Host, service: Service, info: BinaryInfo, path: str) -> BuildSpec:
     build, name = info.build, f"{host.name}: {path}"
     if build is None:
-        raise RefusedError(f"{name}: has no Go build info, so nobody can tell what it was built from")
+        raise RefusedError(f"{name}: has no Go build info, so its source is not known")
     if not build.revision:
         raise RefusedError(
-            f"{name}: has no commit in it (built outside of git, or with -buildvcs=false), so nobody can build it again"
+            f"{name}: has no commit in it (built outside of git, or with -buildvcs=false), so it cannot be built again"
         )
     if not FULL_SHA.fullmatch(build.revision):
         raise RefusedError(
@@ -79,24 +79,20 @@ def _recovered(ctx: RunContext, host: Host, service: Service, info: BinaryInfo, 
         ctx.run.note(f"{name}: was built from a work tree with changes (vcs.modified=true), which no commit has")
     source, platform = source_at(ctx, service, build.revision), state_of(ctx, host).platform
     planned = [spec for spec in plan.specs(service, source, build.release, [platform]) if spec.platform == platform]
-    # `--data binary` may name a further binary of the service
+    # `--data binary` may name an extra binary of the service
     meant = next((spec for spec in planned if spec.binary == Path(path).name), None)
     meant = meant or next(spec for spec in planned if spec.binary == service.binary)
-    told = {key: value for key, value in build.settings.items() if key in SAFE_SETTINGS}
+    reported = {key: value for key, value in build.settings.items() if key in SAFE_SETTINGS}
     tags = tuple(sorted({tag for tag in build.settings.get("-tags", "").split(",") if tag}))
     found = meant.model_copy(
         update={
             "go_version": build.release,
             "tags": tags,
             "strip": info.stripped,
-            "environment": tuple(sorted((dict(meant.environment) | told).items())),
+            "environment": tuple(sorted((dict(meant.environment) | reported).items())),
         }
     )
-    odd = next(invalid_fields(found, service.name, platform), None)
-    odd = odd or next((key for key, value in told.items() if not is_safe_setting(key, value)), None)
-    if odd is not None:  # it becomes a part of a path or of a command on the builder
-        value = told.get(odd) or getattr(found, odd)
-        raise RefusedError(f"{name}: names {str(value)!r:.80} as its {odd}, which cannot be; nothing was changed")
+    _refuse_invalid(name, found, service, reported)
     if tags != meant.tags:
         ctx.run.note(
             f"{name}: was built with the tags {','.join(tags) or '(none)'}, group data says "
@@ -105,11 +101,20 @@ def _recovered(ctx: RunContext, host: Host, service: Service, info: BinaryInfo, 
     return found
 
 
+def _refuse_invalid(name: str, spec: BuildSpec, service: Service, settings: dict[str, str]) -> None:
+    """Refuse values that cannot be: they become parts of paths and commands on the builder."""
+    field = next(invalid_fields(spec, service.name, spec.platform), None)
+    field = field or next((key for key, value in settings.items() if not is_safe_setting(key, value)), None)
+    if field is not None:
+        value = settings.get(field) or getattr(spec, field)
+        raise RefusedError(f"{name}: names {str(value)!r:.80} as its {field}, which cannot be; nothing was changed")
+
+
 def source_at(ctx: RunContext, service: Service, commit: str) -> ResolvedSource:
     """A service's source at a commit that was built earlier.
 
     Raises:
-        SourceError: nobody has it.
+        SourceError: it cannot be fetched.
     """
     exact = service.model_copy(update={"source": service.source.model_copy(update={"ref": commit})})
     return resolve.resolve(exact, ctx.run.home.mirrors, offline=ctx.run.options.source_offline)

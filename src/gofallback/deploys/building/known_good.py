@@ -1,4 +1,4 @@
-"""The known-good comparison: what the builder makes of the releases in production, against the targets' bytes now."""
+"""The known-good comparison: the builder's rebuilds of the releases in production, against the targets' bytes now."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _EXPLANATION: Key[str] = Key("why two binaries differ")
 
 @dataclass(frozen=True)
 class _Side:
-    """What came of reading one side of a comparison."""
+    """One side of a comparison, as read."""
 
     found: str = ""
-    """Path of a file here, or SHA-256 of a file there."""
+    """Path of the builder's file on the controller, or SHA-256 of the target's file."""
     problem: str = ""
 
 
 def compare(state: State, host: Host, ctx: RunContext) -> bool:
-    """Step: every binary that runs in production is what this builder makes of its commit; else in words why not."""
+    """Step: check that this builder makes the same bytes as run in production; log every difference."""
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
         built = {spec.key: _fetch_built(ctx, host, spec.key, Path(folder)) for spec in production.specs(ctx)}
         lives = production.live_binaries(ctx)
@@ -59,7 +59,7 @@ def compare(state: State, host: Host, ctx: RunContext) -> bool:
 
 
 def _fetch_built(ctx: RunContext, host: Host, key: str, folder: Path) -> _Side:
-    """What the builder built, copied to the controller: the builder's own hash of it does not count."""
+    """Copy the builder's file to the controller: the hash that the builder reports does not count."""
     built = next((one for one in plan.built_by(ctx, host.name) if one.spec.key == key), None)
     if built is None:
         return _Side(problem=f"{host.name} did not build it (see above)")
@@ -72,7 +72,7 @@ def _fetch_built(ctx: RunContext, host: Host, key: str, folder: Path) -> _Side:
 
 
 def _hash(ctx: RunContext, live: LiveBinary) -> _Side:
-    """SHA-256 of the bytes that are on the target now. Nothing that was written down counts."""
+    """SHA-256 of the bytes on the target now. Recorded hashes do not count."""
     command, sudo = f"sha256sum -- {shlex.quote(live.path)}", ctx.fleet(live.host).target.sudo
     try:
         code, lines = run(ctx.state, live.host, command, sudo=sudo, timeout=60)
@@ -83,20 +83,20 @@ def _hash(ctx: RunContext, live: LiveBinary) -> _Side:
     return _Side(lines[-1].split()[0])
 
 
-def _compare(ctx: RunContext, host: Host, live: LiveBinary, built: _Side, there: _Side) -> str | None:
+def _compare(ctx: RunContext, host: Host, live: LiveBinary, built: _Side, running: _Side) -> str | None:
     """The problem in one line; None: the same bytes."""
     names, spec = (host.name, live.host.name), live.spec
     what = f"{label(spec)} {live.release}"
     if built.problem:
         return f"{what}: {built.problem}"
-    if there.problem:
-        return f"{what}: {live.host.name}: {there.problem}"
+    if running.problem:
+        return f"{what}: {live.host.name}: {running.problem}"
     local = Path(built.found)
-    sha256 = (file_sha256(local), there.found)
+    sha256 = (file_sha256(local), running.found)
     if sha256[0] == sha256[1]:
         record_row(ctx.run, spec, names, sha256)
         return None
-    why = ctx.once(_EXPLANATION(*sha256), lambda: _explanation(ctx, host, live, local, there.found))
+    why = ctx.once(_EXPLANATION(*sha256), lambda: _explanation(ctx, host, live, local, running.found))
     if not any(row.sha256 == sha256 and row.names == names for row in ctx.run.comparisons):
         record_row(ctx.run, spec, names, sha256, [why])
     if sha256[0] == live.sha256:
@@ -107,9 +107,9 @@ def _compare(ctx: RunContext, host: Host, live: LiveBinary, built: _Side, there:
     return f"{what}: {host.name} makes other bytes than run on {live.host.name}: {why}"
 
 
-def _explanation(ctx: RunContext, host: Host, live: LiveBinary, built: Path, there: str) -> str:
-    """In words, and as JSON in the run's folder, with the target's binary beside it."""
-    stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{there[:12]}"
+def _explanation(ctx: RunContext, host: Host, live: LiveBinary, built: Path, running: str) -> str:
+    """Why two binaries differ, in one line. The comparison and the target's binary go into the run's folder."""
+    stem = f"{live.spec.binary}-{live.spec.goos}-{live.spec.goarch}-{running[:12]}"
     names, fetched = (host.name, live.host.name), record_folder(ctx.run) / f"{stem}.{live.host.name}"
     fetched.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -121,5 +121,5 @@ def _explanation(ctx: RunContext, host: Host, live: LiveBinary, built: Path, the
         return found.brief() or "they are the same now: it changed meanwhile; run again"
     except (GofallbackError, OSError) as error:
         problem = str(error)
-    record_row(ctx.run, live.spec, names, (file_sha256(built), there), [problem])
+    record_row(ctx.run, live.spec, names, (file_sha256(built), running), [problem])
     return f"why is not known: {problem}"

@@ -1,4 +1,4 @@
-"""Which way the modules of each service go in this run, worked out once, and the modules that the controller brings."""
+"""Where the modules of each service come from in this run, and the modules that the controller sends."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource
 
 
 def modules_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> Modules:
-    """What go on this host is told about the modules of a service."""
+    """The settings of go on this host for the modules of a service."""
     way = way_of(ctx, host, service, source)
     folder = Layout(ctx.fleet(host).builder.root).modules
     return Modules(way, builder_environment(way, service.build.private, folder))
@@ -54,10 +54,10 @@ def files_of(ctx: RunContext, service: Service, source: ResolvedSource) -> Modul
 
 
 def downloaded_modules(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleSet:
-    """The modules of a commit, on the controller; fetched once, however many builders want them.
+    """The modules of a commit, on the controller; fetched once for all builders.
 
     Raises:
-        GofallbackError: they cannot be had.
+        GofallbackError: they cannot be fetched.
     """
     key = _MODULES(service.name, source.commit)
     return ctx.once(key, lambda: download_modules(_request(ctx, host, service, source), host.log))
@@ -67,7 +67,7 @@ def delivery(ctx: RunContext, host: Host, service: Service, source: ResolvedSour
     """The modules of a commit for one builder.
 
     Raises:
-        GofallbackError: they cannot be had.
+        GofallbackError: they cannot be fetched.
     """
     return Delivery(
         label=f"{service.name} {source.version}",
@@ -78,7 +78,7 @@ def delivery(ctx: RunContext, host: Host, service: Service, source: ResolvedSour
 
 
 def resend_modules(ctx: RunContext, host: Host, service: Service, source: ResolvedSource) -> ModuleResend | None:
-    """Sends them once more, where the controller brings them."""
+    """Sends the modules once more, where the controller sends them; None elsewhere."""
     if way_of(ctx, host, service, source) != "controller":
         return None
     return ModuleResend(lambda: delivery(ctx, host, service, source))

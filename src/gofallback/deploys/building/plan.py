@@ -1,4 +1,4 @@
-"""What each builder has to build: the binaries that the controller's store does not have, and what a twin confirms."""
+"""What each builder has to build: binaries that the store does not have, and second builds."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SECOND: Key[list[BuildSpec]] = Key("second builds")
 
 
 def missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
-    """Specs without an artifact in the store; those that have one are noted in the run. Worked out once."""
+    """Specs without an artifact in the store; found artifacts go to `run.artifacts`. Made once."""
     return ctx.once(_MISSING, lambda: _missing_artifacts(ctx))
 
 
 def _missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
     missing = []
-    # what is built again for a comparison alone is no artifact: it is not kept
+    # a rebuild for a comparison alone is no artifact: it is not stored
     for spec in () if ctx.run.command.production_only else all_specs(ctx):
         stored = ctx.run.store.find(spec.service, spec.key)
         if stored is None:
@@ -43,20 +43,20 @@ def _missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
 
 
 def needs_second_build(ctx: RunContext) -> list[BuildSpec]:
-    """What a second builder has to build as well, in the store or not (`trust.twin`). Worked out once."""
+    """What a second builder has to build too, in the store or not (`trust.twin`). Made once."""
     return ctx.once(_SECOND, lambda: list(_needs_second_build(ctx)) if twin.twin_required(ctx) else [])
 
 
 def _needs_second_build(ctx: RunContext) -> Iterator[BuildSpec]:
-    lacking = {spec.key for spec in missing_artifacts(ctx)}
+    missing = {spec.key for spec in missing_artifacts(ctx)}
     for spec in all_specs(ctx):
-        stored = None if spec.key in lacking else ctx.run.artifacts.get(spec.key)
+        stored = None if spec.key in missing else ctx.run.artifacts.get(spec.key)
         if stored is None or not twin.twin_confirms(ctx, stored):
             yield spec
 
 
 def second_builder(ctx: RunContext, spec: BuildSpec) -> str | None:
-    """The builder of this run whose word is the second one: not the one that built, or builds, the artifact."""
+    """The builder of this run for a spec's second build: not the builder that built, or builds, the artifact."""
     stored = ctx.run.artifacts.get(spec.key)
     first = stored.manifest.builder if stored and spec not in missing_artifacts(ctx) else ctx.run.builder
     others = [name for name in (*ctx.run.twins, ctx.run.builder) if name not in (None, first)]
@@ -65,24 +65,24 @@ def second_builder(ctx: RunContext, spec: BuildSpec) -> str | None:
 
 
 def require_second_builder(ctx: RunContext) -> None:
-    """Where a second builder's word is required, there has to be one that can give it.
+    """Refuse a run that requires a second builder and has none.
 
     Raises:
-        RefusedError: there is none.
+        RefusedError: no second builder can be reached.
     """
-    lacking = [spec for spec in needs_second_build(ctx) if second_builder(ctx, spec) is None]
-    if lacking:
-        away = f" ({', '.join(ctx.unreachable_builders)} cannot be reached)" if ctx.unreachable_builders else ""
-        first = lacking[0]
+    unconfirmed = [spec for spec in needs_second_build(ctx) if second_builder(ctx, spec) is None]
+    if unconfirmed:
+        unreachable = f" ({', '.join(ctx.unreachable_builders)} cannot be reached)" if ctx.unreachable_builders else ""
+        first = unconfirmed[0]
         raise RefusedError(
-            f"{twin.twin_policy(ctx).source}: no second builder is there{away} to build {first.service} "
+            f"{twin.twin_policy(ctx).source}: no second builder is there{unreachable} to build {first.service} "
             f"{first.version} {first.platform} too; nothing was changed: mend it, or go on with --data twin=false and "
             "a reason"
         )
 
 
 def to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
-    """What one builder builds in this run: the artifacts that are missing, or the second build of any."""
+    """What one builder builds in this run: missing artifacts, rebuilds of production, and second builds."""
     own = list(missing_artifacts(ctx)) if host is ctx.builder else []
     if host is ctx.builder:
         own += [spec for spec in production.specs(ctx) if spec not in own]
@@ -93,15 +93,15 @@ def to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
 
 
 def checkouts(ctx: RunContext, host: Host) -> list[tuple[Service, ResolvedSource]]:
-    """The commits a builder needs: of each service that it builds, and of what runs in production."""
+    """The commits that a builder needs: of each service that it builds, and of the releases in production."""
     commits = {(spec.service, spec.commit) for spec in to_build(ctx, host)}
     if ctx.run.command.production_only:
         return production.checkouts(ctx)
     new = [(one, source_of(ctx, one)) for one in services_in_use(ctx) if any(one.name == name for name, _ in commits)]
-    wanted = [(one, found) for one, found in new if (one.name, found.commit) in commits]
-    there = {(one.name, found.commit) for one, found in wanted}
+    needed = [(one, found) for one, found in new if (one.name, found.commit) in commits]
+    known = {(one.name, found.commit) for one, found in needed}
     old = production.checkouts(ctx) if host is ctx.builder else []
-    return [*wanted, *((one, found) for one, found in old if (one.name, found.commit) not in there)]
+    return [*needed, *((one, found) for one, found in old if (one.name, found.commit) not in known)]
 
 
 def builds_agent(ctx: RunContext, host: Host) -> bool:
@@ -110,7 +110,7 @@ def builds_agent(ctx: RunContext, host: Host) -> bool:
 
 
 def git_program(ctx: RunContext, host: Host) -> str:
-    """Path of git's program on the builder, as it is or as provisioning will put it."""
+    """Path of git's program on the builder: as installed, or where provisioning will install it."""
     fleet = ctx.fleet(host)
     assert fleet.toolchain is not None  # preflight and provisioning refuse a builder without one
     state = builder_state(host, fleet.builder.root)
@@ -123,21 +123,20 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
     fleet = ctx.fleet(host)
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(ctx)}
-    anew = {
-        spec.key for spec in (*needs_second_build(ctx), *production.specs(ctx))
-    }  # to be compared: nothing of an earlier day
+    # a build that is to be compared takes nothing from an earlier day
+    fresh_keys = {spec.key for spec in (*needs_second_build(ctx), *production.specs(ctx))}
     grouped: dict[tuple[str, str, str, bool, tuple[str, ...]], list[BuildSpec]] = {}
     for spec in to_build(ctx, host):
-        # what runs in production may have been generated otherwise, and a job generates once
+        # a release in production may have been generated otherwise, and a job generates once
         code = (*spec.generate, "", *generator(spec).tags) if spec.generate else ()
-        grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in anew, code), []).append(spec)
-    made = []
+        grouped.setdefault((spec.service, spec.go_version, spec.commit, spec.key in fresh_keys, code), []).append(spec)
+    result = []
     sources = {(one.name, found.commit): found for one, found in checkouts(ctx, host)}
     for (name, version, commit, fresh, _), specs in grouped.items():
         service, source = services.get(name), sources.get((name, commit))
-        # what is built a second time, or to be compared, was vetted and tested where it was built first
+        # second builds and builds to be compared were vetted and tested where they were built first
         first = host is ctx.builder and any(spec in missing_artifacts(ctx) for spec in specs)
-        made.append(
+        result.append(
             Job(
                 specs=tuple(specs),
                 fresh=fresh,
@@ -156,9 +155,9 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
                 packed=cgo.sysroot_cache(ctx),
             )
         )
-    return made
+    return result
 
 
 def built_by(ctx: RunContext, name: str) -> list[Built]:
-    """What one builder has built so far in this run, or had from an earlier one."""
+    """What one builder has built so far in this run, or kept from an earlier run."""
     return ctx.run.results.setdefault(name, [])

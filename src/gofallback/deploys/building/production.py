@@ -1,4 +1,4 @@
-"""What runs in production, as something that can be built again: by the manifests of the targets, else of the store."""
+"""The binaries in production and their specs, from manifests on the targets, else in the store, for a rebuild."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class LiveBinary:
     service: Service
     release: str
     path: str
-    """On the target."""
+    """Path on the target."""
     spec: BuildSpec
     sha256: str
-    """As its manifest says."""
+    """From its manifest."""
 
 
 _LIVE: Key[list[LiveBinary]] = Key("live binaries")
@@ -47,33 +47,33 @@ _SOURCES: Key[list[tuple[Service, ResolvedSource]]] = Key("sources of live binar
 
 
 def comparison_requested(ctx: RunContext) -> bool:
-    """Whether this run compares the builder with what runs in production."""
+    """Whether this run compares the builder's rebuilds with the bytes in production."""
     return ctx.run.command.production_only or ctx.run.options.faithful
 
 
 def live_binaries(ctx: RunContext) -> list[LiveBinary]:
-    """Every binary that is live on a target of this run and can be built again; worked out once.
+    """Every binary that is live on a target of this run and can be built again; read once.
 
-    What cannot is a note of the run: a comparison that leaves something out must say so.
+    A binary that cannot is noted in the run: a comparison that leaves something out must say so.
     """
     return ctx.once(_LIVE, lambda: _all_live_binaries(ctx) if comparison_requested(ctx) else [])
 
 
 def _all_live_binaries(ctx: RunContext) -> list[LiveBinary]:
     found = [one for host in ctx.targets for one in _of_host(ctx, host)]
-    if ctx.run.command.production_only:  # elsewhere they get nothing either
+    if ctx.run.command.production_only:  # other commands send nothing to them either
         for name in ctx.unreachable_targets:
             ctx.run.uncompared.append(f"{name}, which cannot be reached")
     return found
 
 
 def specs(ctx: RunContext) -> list[BuildSpec]:
-    """What the builder has to build for the comparison, each once."""
+    """The specs that the builder has to build for the comparison, each once."""
     return list({one.spec.key: one.spec for one in live_binaries(ctx)}.values())
 
 
 def toolchains(ctx: RunContext) -> list[tuple[str, str]]:
-    """What each release was built with, as (tool, version): its Go, and its Zig where it has C."""
+    """The tools that built the releases, as (tool, version): Go, and Zig where a release has C."""
     known = specs(ctx)
     zigs = {spec.cgo.version for spec in known if spec.cgo and spec.cgo.compiler == "zig"}
     return sorted({("go", spec.go_version) for spec in known} | {("zig", version) for version in zigs})
@@ -83,7 +83,7 @@ def checkouts(ctx: RunContext) -> list[tuple[Service, ResolvedSource]]:
     """The commits that run in production, each once.
 
     Raises:
-        SourceError: a commit cannot be had.
+        SourceError: a commit cannot be fetched.
     """
 
     def resolve() -> list[tuple[Service, ResolvedSource]]:
@@ -94,10 +94,10 @@ def checkouts(ctx: RunContext) -> list[tuple[Service, ResolvedSource]]:
 
 
 def require_comparable(ctx: RunContext) -> None:
-    """There has to be something to compare with; and all of it, where something is to be shipped on the strength of it.
+    """Refuse a comparison with nothing to compare, and an incomplete one where its result decides over shipping.
 
     Raises:
-        RefusedError: no target runs anything that can be built again, or one runs something that cannot.
+        RefusedError: no target runs a binary that can be built again, or one runs a binary that cannot.
     """
     if comparison_requested(ctx) and not live_binaries(ctx):
         names = ", ".join(service.name for service in services_in_use(ctx))
@@ -118,12 +118,12 @@ def _foreign_binaries(ctx: RunContext, host: Host, path: str) -> list[LiveBinary
     services = ctx.services(host)
     if len(services_in_use(ctx)) != 1:
         raise RefusedError(f"--data binary={path}: of which service? name it with --data service=...")
-    made = []
+    found = []
     for service in services:
         recovered = foreign.recover_spec(ctx, host, service, path)
         if recovered is not None:
-            made.append(LiveBinary(host, service, path, path, *recovered))
-    return made
+            found.append(LiveBinary(host, service, path, path, *recovered))
+    return found
 
 
 def _of_host(ctx: RunContext, host: Host) -> list[LiveBinary]:
@@ -145,35 +145,33 @@ def _of_host(ctx: RunContext, host: Host) -> list[LiveBinary]:
         if main is None:
             ctx.run.leave_uncompared(
                 f"{service.name} {state.current} on {host.name}",
-                "no manifest of ours that can be believed is there or in the store",
+                "no trusted manifest is on the target or in the store",
             )
             continue
         found.append(_live_binary(host, service, state.current, folder, main))
-        for path in sorted({*manifest_contents(raw), *state.hashes}):  # also what nothing speaks of may run
+        for path in sorted({*manifest_contents(raw), *state.hashes}):  # an unlisted file may run too
             name = path.removeprefix("bin/")
             if not path.startswith("bin/") or name == main.spec.binary:
                 continue
-            further = _manifest(_json(_read(ctx, host, f"{folder}/{name}.{MANIFEST}")))
-            further = _trusted_manifest(ctx, host, service, further, f"{folder}/{name}.{PROVENANCE}")
-            if further is None or further.spec.binary != name:
-                ctx.run.leave_uncompared(
-                    f"{path} of {state.current} on {host.name}", "it has no manifest that can be believed"
-                )
+            extra = _manifest(_json(_read(ctx, host, f"{folder}/{name}.{MANIFEST}")))
+            extra = _trusted_manifest(ctx, host, service, extra, f"{folder}/{name}.{PROVENANCE}")
+            if extra is None or extra.spec.binary != name:
+                ctx.run.leave_uncompared(f"{path} of {state.current} on {host.name}", "it has no trusted manifest")
             else:
-                found.append(_live_binary(host, service, state.current, folder, further))
+                found.append(_live_binary(host, service, state.current, folder, extra))
     return found
 
 
 def _trusted_manifest(
     ctx: RunContext, host: Host, service: Service, manifest: Manifest | None, proof: str
 ) -> Manifest | None:
-    """A target's manifest, unless building what it says could harm the builder; that is a note."""
+    """A target's manifest, or None with a note where a build from it could harm the builder."""
     if manifest is None:
         return None
-    why = manifest_problem(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
-    if why is not None:
-        ctx.run.note_incomparable(f"{host.name}: the manifest of {service.name} is not believed: {why}")
-    return manifest if why is None else None
+    problem = manifest_problem(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
+    if problem is not None:
+        ctx.run.note_incomparable(f"{host.name}: the manifest of {service.name} is not trusted: {problem}")
+    return manifest if problem is None else None
 
 
 def _live_binary(host: Host, service: Service, release: str, folder: str, manifest: Manifest) -> LiveBinary:
@@ -190,7 +188,7 @@ def _json(content: bytes | None) -> dict[str, Any]:
 
 
 def _manifest(raw: dict[str, Any]) -> Manifest | None:
-    """The binary's own manifest in that of a release, which says more."""
+    """The binary's own manifest, out of that of a release, which has more keys."""
     own = {key: value for key, value in raw.items() if key in Manifest.model_fields}
     try:
         return Manifest.model_validate_json(json.dumps(own))
@@ -201,10 +199,10 @@ def _manifest(raw: dict[str, Any]) -> Manifest | None:
 def _stored(ctx: RunContext, service: Service, release: str, sha256: str | None) -> Manifest | None:
     """The manifest of the store's artifact with exactly these bytes."""
     try:
-        there = ctx.run.store.by_version(service.name, version_of(release))
+        artifacts = ctx.run.store.by_version(service.name, version_of(release))
     except GofallbackError:
         return None
-    return next((one.manifest for one in there if one.manifest.sha256 == sha256), None)
+    return next((one.manifest for one in artifacts if one.manifest.sha256 == sha256), None)
 
 
 def _read(ctx: RunContext, host: Host, path: str) -> bytes | None:

@@ -1,4 +1,4 @@
-"""What a run builds: each service's exact commit, its binaries and the agent, by platform."""
+"""The builds of a run: each service's exact commit, its binaries and the agent, by platform."""
 
 from __future__ import annotations
 
@@ -25,10 +25,12 @@ def source_of(ctx: RunContext, service: Service) -> ResolvedSource:
 
 
 def _resolve(ctx: RunContext, service: Service) -> ResolvedSource:
-    wanted = service
+    requested = service
     if ctx.run.options.ref:
-        wanted = service.model_copy(update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})})
-    found = resolve_ref(wanted, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_print)
+        requested = service.model_copy(
+            update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})}
+        )
+    found = resolve_ref(requested, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_print)
     _print(found.line())
     for note in found.notes:
         ctx.run.note(note)
@@ -44,16 +46,16 @@ def go_version(ctx: RunContext, service: Service) -> str:
     """Toolchain version that builds a service.
 
     Raises:
-        RefusedError: no builder in the inventory says which.
+        RefusedError: no builder in the inventory names a toolchain.
     """
     return service.build.go or toolchain_of(ctx).go
 
 
 def toolchain_of(ctx: RunContext) -> Toolchain:
-    """What the builder has to have.
+    """The toolchain of the builder, from group data.
 
     Raises:
-        RefusedError: no builder in the inventory says it.
+        RefusedError: no builder in the inventory names one.
     """
     builder = ctx.builder
     fleets = [*([ctx.fleet(builder)] if builder else []), *ctx.run.fleets.values()]
@@ -64,7 +66,7 @@ def toolchain_of(ctx: RunContext) -> Toolchain:
 
 
 def services_in_use(ctx: RunContext) -> list[Service]:
-    """Every service that some reachable target runs, by name; builds need one meaning of it.
+    """Every service that a reachable target runs, by name. All targets have to build it alike.
 
     In a rehearsal without targets: every service of the builder's data, for the platforms that it lists.
 
@@ -85,9 +87,9 @@ def services_in_use(ctx: RunContext) -> list[Service]:
 
 
 def specs_for(ctx: RunContext, service: Service, platforms: list[str]) -> dict[str, BuildSpec]:
-    """What is built as a service's main binary, by platform; its further binaries are noted in the run."""
+    """The spec of a service's main binary, by platform; specs of its extra binaries go to `run.extra_binaries`."""
     known = ctx.run.specs.setdefault(service.name, {})
-    further = ctx.run.extra_binaries.setdefault(service.name, {})
+    extra = ctx.run.extra_binaries.setdefault(service.name, {})
     every = [
         spec.model_copy(update={"cgo": cgo.cgo_for(ctx, service, spec.platform, toolchain_of(ctx), glibc)})
         for spec in plan.specs(service, source_of(ctx, service), go_version(ctx, service), platforms)
@@ -97,12 +99,12 @@ def specs_for(ctx: RunContext, service: Service, platforms: list[str]) -> dict[s
         if spec.binary == service.binary:
             known.setdefault(spec.platform, spec)
             others = (one for one in every if one.platform == spec.platform and one.binary != service.binary)
-            further.setdefault(spec.platform, tuple(others))
+            extra.setdefault(spec.platform, tuple(others))
     return known
 
 
 def _glibc(ctx: RunContext, service: Service, platform: str) -> list[str]:
-    """glibc of every target of the run that gets a service and has that platform."""
+    """glibc versions of the targets with that platform that get a service."""
     states = [state_of(ctx, host) for host in ctx.targets_of(service.name)]
     return [state.libc_version for state in states if state.platform == platform and state.libc == "glibc"]
 
@@ -116,12 +118,12 @@ def agent_for(ctx: RunContext, service: Service, platform: str) -> BuildSpec:
 
 
 def all_specs(ctx: RunContext) -> list[BuildSpec]:
-    """Everything the run builds or finds in the store: services, then agents; equal ones once."""
+    """Every spec that the run builds or finds in the store: services, then agents; each once."""
     specs: dict[str, BuildSpec] = {}
     agents: dict[str, BuildSpec] = {}
     for service in services_in_use(ctx):
         linux = sorted({state_of(ctx, host).platform for host in ctx.targets_of(service.name)})
-        mains, further = specs_for(ctx, service, linux), ctx.run.extra_binaries[service.name]
-        specs |= {spec.key: spec for platform, main in mains.items() for spec in (main, *further[platform])}
+        mains, extra = specs_for(ctx, service, linux), ctx.run.extra_binaries[service.name]
+        specs |= {spec.key: spec for platform, main in mains.items() for spec in (main, *extra[platform])}
         agents |= {spec.key: spec for spec in (agent_for(ctx, service, platform) for platform in linux)}
     return [*specs.values(), *agents.values()]

@@ -1,6 +1,6 @@
-"""The twin build: a second builder makes the same bytes, so that what is shipped does not rest on one machine.
+"""The twin build: a second builder makes the same bytes, so that a release does not rest on one machine.
 
-Which builder it is, is decided before anything is built. Whether it has to build is known with what has to be built.
+The second builder is chosen before anything is built. `building.plan` says what it has to build.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _TRUSTED: Key[list[TrustedKey]] = Key("trusted keys")
 
 @dataclass(frozen=True)
 class TwinPolicy:
-    """Whether a second builder has to confirm the bytes, and which."""
+    """Whether a second builder has to confirm the bytes, and which builder."""
 
     required: bool = False
-    """Without the second builder's attestation nothing is shipped."""
+    """Nothing is shipped without the second builder's attestation."""
     name: str | None = None
-    """Of the builder that has to be the second one; None: any."""
+    """Name of the required second builder; None: any."""
     source: str = ""
     """The option or key that set it, for messages."""
 
@@ -40,7 +40,7 @@ class TwinPolicy:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What a host accepts as confirmed about an artifact's bytes."""
+    """Whether an artifact's bytes are confirmed, by the keys that one host trusts."""
 
     builder: str | None
     """The second builder that made the same bytes."""
@@ -73,7 +73,7 @@ def _named(ctx: RunContext) -> list[str]:
 
 
 def hosts_requiring_twin(ctx: RunContext) -> list[Host]:
-    """The hosts that want a second builder's attestation: each has to trust the key that signed it."""
+    """The hosts that require a second builder's attestation: each has to trust the key that signed it."""
     own = [host for host in ctx.policy_hosts if ctx.fleet(host).trust.twin != "off"]
     return own if own and ctx.run.options.twin is None else ctx.policy_hosts
 
@@ -84,11 +84,10 @@ def twin_required(ctx: RunContext) -> bool:
 
 
 def select_twin(ctx: RunContext) -> None:
-    """Set the run's twin, if one is wanted and one is reachable.
+    """Set the run's twin, if one is required or named, and one is reachable.
 
     Raises:
-        RefusedError: the builder that is named does not exist, targets name several, or a rule is set aside without a
-            reason.
+        RefusedError: the named builder does not exist, targets name several, or a rule is set aside without a reason.
     """
     _record_override(ctx)
     names, policy = _named(ctx), twin_policy(ctx)
@@ -100,25 +99,24 @@ def select_twin(ctx: RunContext) -> None:
     known = [host.name for host in members(ctx.state, "builders")]
     if policy.name is not None and policy.name not in known:
         raise RefusedError(
-            f"{policy.source}: no builder is called {policy.name}; the group builders has: "
-            f"{', '.join(known) or 'nobody'}"
+            f"{policy.source}: no builder is called {policy.name}; the group builders has: {', '.join(known) or 'none'}"
         )
     if ctx.run.builder is None or not (policy.required or policy.name):
         return
     others = [host for host in ctx.builders if host.name != ctx.run.builder]
-    if policy.name == ctx.run.builder:  # the first one is away, and its twin builds
+    if policy.name == ctx.run.builder:  # the usual builder is away, and its twin builds
         fitting = others if policy.required else []
     else:
         fitting = [host for host in others if policy.name in (None, host.name)]
     if fitting:
         ctx.run.twins = (_most_unlike(ctx, fitting).name,)
     elif not policy.required:
-        why = "it is the builder" if policy.name == ctx.run.builder else "it is not there"
-        ctx.run.note(f"{policy.source}: {policy.name} cannot confirm what {ctx.run.builder} builds: {why}")
+        reason = "it is the builder" if policy.name == ctx.run.builder else "it is not there"
+        ctx.run.note(f"{policy.source}: {policy.name} cannot confirm what {ctx.run.builder} builds: {reason}")
 
 
 def _most_unlike(ctx: RunContext, others: list[Host]) -> Host:
-    """A builder of another system, if there is one: the less two builders share, the more their agreement proves."""
+    """A builder with another system, if there is one: the less two builders share, the more equal bytes prove."""
     assert ctx.builder is not None
     own = ctx.fleet(ctx.builder).builder
     return next((host for host in others if ctx.fleet(host).builder.os != own.os), others[0])
@@ -138,7 +136,7 @@ def _record_override(ctx: RunContext) -> None:
 
 
 def trusted_keys(ctx: RunContext, trust: Trust) -> list[TrustedKey]:
-    """The keys whose signatures this data accepts. Read once a run.
+    """The keys whose signatures this group data accepts. Read once a run.
 
     Raises:
         ProvenanceError: a key cannot be read.
@@ -147,7 +145,7 @@ def trusted_keys(ctx: RunContext, trust: Trust) -> list[TrustedKey]:
 
 
 def _confirmation(ctx: RunContext, stored: Stored, host: Host) -> Confirmation:
-    """The builder that, besides the artifact's own, made the same bytes, by an attestation that a host trusts."""
+    """The second builder that made the same bytes, by an attestation that a host trusts."""
     try:
         content = (stored.path.parent / TWIN).read_bytes()
         return Confirmation(attestation.read(content, stored.manifest, trusted_keys(ctx, ctx.fleet(host).trust)))
@@ -160,13 +158,13 @@ def _confirmation(ctx: RunContext, stored: Stored, host: Host) -> Confirmation:
 
 
 def twin_confirms(ctx: RunContext, stored: Stored, host: Host | None = None) -> bool:
-    """Whether the attestation that the policy requires is there.
+    """Whether an artifact has the attestation that the policy requires.
 
     Args:
         ctx: the run.
         stored: the artifact.
-        host: a target; None: all of the run. Each counts the keys that it trusts itself. A target that requires no
-            twin gets what the others have accepted.
+        host: a target; None: all of the run. For each only the keys count that it trusts itself. A target that requires
+            no twin gets the artifacts that the others accept.
     """
     policy, requiring = twin_policy(ctx), hosts_requiring_twin(ctx)
     hosts = [host] if host in requiring else requiring
@@ -174,22 +172,22 @@ def twin_confirms(ctx: RunContext, stored: Stored, host: Host | None = None) -> 
 
 
 def missing_confirmation(ctx: RunContext, stored: Stored, host: Host) -> str | None:
-    """Why an artifact lacks the attestation of a second builder for a target; None: it has it."""
+    """The reason an artifact lacks the attestation of a second builder for a target, or None."""
     if twin_confirms(ctx, stored, host):
         return None
     policy, spec, own = twin_policy(ctx), stored.manifest.spec, stored.manifest.builder
-    from_whom, known = policy.name or "a second builder", ""
+    required, reason = policy.name or "a second builder", ""
     for requiring in dict.fromkeys((host, *hosts_requiring_twin(ctx))):
         found = _confirmation(ctx, stored, requiring)
         if not policy.accepts(own, found.builder):
-            known = found.problem or f"only {own} and {found.builder} are known to have built them"
+            reason = found.problem or f"only {own} and {found.builder} are known to have built them"
             break
     return (
-        f"{spec.what} {spec.version} {spec.platform}: {policy.source or 'the twin'} wants the same bytes from "
-        f"{from_whom}, and {known}; have both build it: deploys/drill.py --data ref={spec.version} --data twin=true"
+        f"{spec.what} {spec.version} {spec.platform}: {policy.source or 'the twin'} requires the same bytes from "
+        f"{required}, and {reason}; have both build it: deploys/drill.py --data ref={spec.version} --data twin=true"
     )
 
 
 def confirmed_by_twin(ctx: RunContext, artifacts: Iterable[Stored]) -> list[Stored]:
-    """Those artifacts that have the second builder's attestation."""
+    """The artifacts that have the second builder's attestation."""
     return [stored for stored in artifacts if twin_confirms(ctx, stored)]

@@ -1,4 +1,4 @@
-"""What a target says of how its program was built is built again on the builder: a target may be damaged or hostile."""
+"""Checks a target's manifest before the builder builds from it: the target may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAFE_SETTINGS = (
     *("GOAMD64", "GOARM", "GOARM64", "GO386", "GOMIPS", "GOMIPS64", "GOPPC64", "GORISCV64"),
     *("GOEXPERIMENT", "GOFIPS140"),
 )
-#: Of each field that becomes part of a path or of a command; the same as group data and the artifact store ask.
+#: The form of each field that becomes part of a path or command; as group data and the artifact store require.
 _FORMS = {
     "binary": r"[A-Za-z0-9][A-Za-z0-9._-]*",
     "version": r"[A-Za-z0-9_+][A-Za-z0-9._+-]*",
@@ -37,33 +37,34 @@ _TAG, _VARIABLE, _VALUE = r"[A-Za-z0-9_.]+", r"[\w./-]+\.\w+", r"[A-Za-z0-9_.,=-
 def manifest_problem(
     ctx: RunContext, host: Host, service: Service, platform: str, manifest: Manifest, proof: str
 ) -> str | None:
-    """Why a target's manifest is not built again, in a few words; None: it may be.
+    """The reason a build from a target's manifest is refused, or None.
 
-    What only names things has to have their form. What could run a program on the builder (its environment for go,
-    generators, a C compiler's flags) has to be what group data says, or be in this controller's store, or be signed.
+    A field that is only a name has to have the form of one. A field that could run a program on the builder (go's
+    environment, generators, a C compiler and its flags) has to equal group data, or the build has to be in this
+    controller's store, or signed by a trusted key.
 
     Args:
         ctx: the run.
         host: the target.
         service: its group data.
         platform: of the target.
-        manifest: as the target tells it.
-        proof: path of its provenance there.
+        manifest: as read from the target.
+        proof: path of its provenance on the target.
     """
     spec = manifest.spec
     if manifest.key != spec.key:
-        return "its key is not that of its build"
-    odd = next(invalid_fields(spec, service.name, platform), None)
-    if odd is not None:
-        return f"{odd} {str(getattr(spec, odd))!r:.80} cannot be"
-    asks = next(_code_execution_risks(spec, service), None)
-    if asks is None or ctx.run.store.find(service.name, spec.key) is not None:
+        return "its key is not the key of its build"
+    invalid = next(invalid_fields(spec, service.name, platform), None)
+    if invalid is not None:
+        return f"{invalid} {str(getattr(spec, invalid))!r:.80} cannot be"
+    risk = next(_code_execution_risks(spec, service), None)
+    if risk is None or ctx.run.store.find(service.name, spec.key) is not None:
         return None
-    return None if _signed(ctx, host, manifest, proof) else f"{asks}, and no trusted key signed that"
+    return None if _signed(ctx, host, manifest, proof) else f"{risk}, and no trusted key signed that"
 
 
 def invalid_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
-    """Names of fields that no build of this service has: of another form than group data may give them."""
+    """Names of fields that no build of this service can have, as group data does not allow their form."""
     if spec.service != service:
         yield "service"
     if spec.platform != platform:
@@ -84,19 +85,19 @@ def invalid_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str
 
 
 def is_safe_setting(name: str, value: str) -> bool:
-    """Whether a variable of go's environment changes bytes only, and can stand in a command."""
+    """Whether a variable of go's environment only changes the bytes, and is safe in a command."""
     return name in SAFE_SETTINGS and re.fullmatch(_VALUE, value) is not None
 
 
 def _code_execution_risks(spec: BuildSpec, service: Service) -> Iterator[str]:
-    """What could run a program, and is not what group data says."""
+    """Settings that could run a program and differ from group data."""
     for name, value in spec.environment:
         if not is_safe_setting(name, value) and service.build.environment.get(name) != value:
-            yield f"it asks for {name!r:.40} in go's environment, which group data does not"
+            yield f"it sets {name!r:.40} in go's environment, which group data does not"
     if not set(spec.generate) <= set(service.build.generate):
-        yield "it asks for generators, which group data does not"
+        yield "it runs generators that group data does not"
     if spec.cgo is not None:
-        yield "it asks for a C compiler and its flags"
+        yield "it sets a C compiler and its flags"
 
 
 def _inside(path: str) -> bool:
@@ -114,7 +115,7 @@ def _one_line(value: str) -> bool:
 
 
 def _signed(ctx: RunContext, host: Host, manifest: Manifest, proof: str) -> bool:
-    """Whether a trusted key signed for exactly this manifest's build."""
+    """Whether a trusted key signed exactly this manifest's build."""
     fleet = ctx.fleet(host)
     try:
         code, lines = run(ctx.state, host, f"cat {shlex.quote(proof)}", sudo=fleet.target.sudo)

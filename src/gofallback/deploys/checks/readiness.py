@@ -172,7 +172,7 @@ def _refuse(host: Host, problems: list[str]) -> None:
 
 
 def _wait_for_lost_run(ctx: RunContext, host: Host, service: Service) -> None:
-    """Wait for the end of a lease whose controller is gone; one that is renewed is left to `upload_problems`.
+    """Wait until a lease without a controller expires; `upload_problems` reports a lease that is renewed.
 
     A controller that dies loses its connection and its lease at once. The lease of a controller whose network was cut
     is not renewed, and expires. Within a heartbeat it shows which of the two happened.

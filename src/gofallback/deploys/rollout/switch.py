@@ -9,7 +9,8 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 
 from gofallback.deploys.run.context import RunContext
-from gofallback.deploys.run.state import Run, TargetOutcome
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.state import Run
 from gofallback.deploys.run.target_state import state_of
 from gofallback.model import Service
 from gofallback.operations.target import activate as target

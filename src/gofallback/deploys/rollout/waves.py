@@ -8,7 +8,8 @@ from typing import Literal
 from pyinfra.api.host import Host
 
 from gofallback.deploys.run.context import Key, RunContext, members
-from gofallback.deploys.run.state import TargetOutcome, WaveTiming
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.state import WaveTiming
 from gofallback.errors import RefusedError
 from gofallback.etcd.url import EtcdUrl
 from gofallback.journal.events import WaveChanged
@@ -151,7 +152,7 @@ def _phase_of(ctx: RunContext, host: Host) -> TargetPhase:
 
 
 def stop_reason(ctx: RunContext) -> str | None:
-    """Why nothing more may be switched; None while all is well.
+    """The reason nothing more may be switched, or None.
 
     A builder that failed stops everything: there is nothing to switch to. A stage may have objected (`Run.veto`).
     Targets that failed stop the rest past the budget, whatever they were doing, so that a release which cannot be
@@ -164,7 +165,7 @@ def stop_reason(ctx: RunContext) -> str | None:
         return ctx.run.cause or f"{ctx.builder.name} failed (see above)"
     if ctx.run.vetoed:
         return ctx.run.vetoed
-    over = None if ctx.run.goes_back and _has_begun(ctx) else _past_budget(ctx)
+    over = None if ctx.run.goes_back and _any_wave_started(ctx) else _past_budget(ctx)
     if over is None:
         return next((reason for watcher in ctx.watchers if (reason := watcher()) is not None), None)
     allowed = decide.allowance(strategy(ctx).budget, len(target_phases(ctx)))
@@ -173,7 +174,7 @@ def stop_reason(ctx: RunContext) -> str | None:
     return ctx.run.cause or over
 
 
-def _has_begun(ctx: RunContext) -> bool:
+def _any_wave_started(ctx: RunContext) -> bool:
     return bool(planned_waves(ctx)) and ctx.run.waves[0].state != "waiting"
 
 

@@ -1,4 +1,4 @@
-"""The commands: one row for each deploy file, and all that is decided by which one runs.
+"""The commands: one row for each deploy file, with everything that depends on which command runs.
 
 To add a command: a row here, a file in deploys/ that puts stages in order, and its options in `options.Options`.
 """
@@ -13,35 +13,35 @@ CommandName = Literal["fallback", "standby", "rollout", "rollback", "status", "d
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What one deploy file needs, changes, and may be asked."""
+    """What one deploy file needs and changes, and its options."""
 
     name: CommandName
     needs_targets: bool = False
     """Refused without a reachable target that runs a service."""
     needs_builder: bool = False
-    """Builds, so one builder is chosen, and the artifacts that are missing must be buildable."""
+    """Builds: one builder is chosen, and has to be reachable where artifacts are missing."""
     only_builders: bool = False
-    """Is about every builder, and about no target."""
+    """Works on builders, and on no target."""
     all_builders: bool = False
-    """An unreachable builder is a failure, and each one is asked for its state."""
+    """Works on every builder: the state of each is read, and an unreachable builder is a failure."""
     changes_targets: bool = False
     """Takes leases and switches releases."""
     brings_release: bool = False
-    """Freeze windows and approvals apply. What goes back is never held up."""
+    """Freeze windows and approvals apply. A rollback is never held up."""
     twin: bool = False
-    """A second builder may have to confirm what is built or shipped."""
+    """A second builder may have to confirm the artifacts."""
     releases_from: Literal["source", "store", "targets"] = "source"
-    """Where the wanted releases come from."""
+    """Where the releases come from."""
     all_at_once: bool = False
     """No waves: every second on a bad release counts."""
     rehearsal: bool = False
-    """Checks everything up to the verified artifact, and brings no release."""
+    """Runs everything up to the verified artifact, and ships no release."""
     production_only: bool = False
-    """Builds nothing but what runs in production, to compare it."""
+    """Builds only the releases in production, to compare them."""
     read_only: bool = False
-    """Has no record of its own: no journal, no report."""
+    """Writes no journal and no report."""
     options: frozenset[str] = frozenset()
-    """Options of `--data` that mean something here; those that no command names mean something everywhere."""
+    """Options of `--data` for this command; an option that no command names is for all."""
 
 
 _BUILD = ("source_offline", "leave_builds", "binary")
@@ -92,5 +92,5 @@ COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}
 
 
 def commands_with(option: str) -> tuple[str, ...]:
-    """Names of the commands that an option is for; empty: it is for all."""
+    """Names of the commands that an option is for; empty: for all."""
     return tuple(name for name, command in COMMANDS.items() if option in command.options)

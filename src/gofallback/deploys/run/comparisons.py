@@ -1,4 +1,4 @@
-"""Builds that this run compared: rows of the report, events, and the whole comparisons in the run's folder."""
+"""Comparisons of builds: rows of the report, events, and the whole comparisons in the run's folder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gofallback.report.rows import ComparisonRow
 
 
 def label(spec: BuildSpec) -> str:
-    """Of a comparison: ``hello linux/amd64``."""
+    """The label of a comparison: ``hello linux/amd64``."""
     return f"{spec.what} {spec.platform}"
 
 
 def record_folder(run: Run) -> Path:
-    """Where this run's whole comparisons lie."""
+    """Folder of this run's whole comparisons."""
     return run.home.run(run.id) / "compare"
 
 
 def save_comparison(run: Run, spec: BuildSpec, found: Comparison, stem: str) -> None:
-    """Write the whole comparison into the run's folder, and its words into the report.
+    """Write the whole comparison into the run's folder, and its summary into the report.
 
     Args:
         run: the run.

@@ -1,4 +1,4 @@
-"""The end of a run: the table, the drawn timeline, and the records. Runs even when pyinfra gave up half way."""
+"""The end of a run: the table, the drawn timeline, and the records. Also when pyinfra ends half way."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import sys
 import traceback
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import pyinfra
 
-from gofallback.deploys.run.report import to_report
-from gofallback.deploys.run.state import Run, TargetOutcome
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.report import PyinfraFacts, to_report
+from gofallback.deploys.run.state import Run
 from gofallback.journal.events import RunEnded
 from gofallback.operations.detached import end_running, stop_following
 from gofallback.pyinfra_patches.flags import cli_parameters
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 
 
 def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
-    """See to it that the run's end is recorded and reported truly, however it comes.
+    """Record and report the end of the run, however it ends, and set the exit status.
 
     Args:
         ctx: the run.
-        json_mode: standard output belongs to pyinfra's JSON.
+        json_mode: standard output is for pyinfra's JSON.
     """
     code = 0
 
@@ -52,14 +53,14 @@ def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
                 _end_running_builds(ctx.run, hung_up=code == 128 + signal.SIGHUP)
             report = finish(ctx, json_mode)
         except Exception:
-            # A mistake of ours: Python would print it and exit 0 (atexit), as if the run had done what it was asked.
+            # A defect of ours: Python would print it and exit 0 (atexit), as if the run had succeeded.
             traceback.print_exc()
             os._exit(code or 1)
         if pyinfra.is_cli and (code or (report is not None and report.exit_status)):
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()
-            # whatever pyinfra thinks of it: it knows hosts that failed, not what became of them
+            # pyinfra's own exit status knows failed hosts, and not how they ended
             os._exit(code or (report.exit_status if report else 0))
 
     atexit.register(end)
@@ -67,7 +68,7 @@ def install_exit_handlers(ctx: RunContext, *, json_mode: bool) -> None:
 
 
 def _end_running_builds(run: Run, *, hung_up: bool) -> None:
-    """End what this run began on a builder, which would outlive it; whoever lost a terminal wants it to go on."""
+    """End the builds that this run started, which would go on without it. A lost terminal (SIGHUP) ends none."""
 
     def report(line: str, bad: bool) -> None:
         run.note(line)
@@ -78,7 +79,7 @@ def _end_running_builds(run: Run, *, hung_up: bool) -> None:
 
 
 def finish(ctx: RunContext, json_mode: bool) -> Report | None:
-    """Write the run's records and print its table; None when the run has nothing to report."""
+    """Write the run's records and print its table; None when there is nothing to report."""
     run = ctx.run
     planned_only = not run.executed and (run.refused is None or bool(cli_parameters().get("dry")))
     if run.command.read_only or planned_only:
@@ -86,11 +87,11 @@ def finish(ctx: RunContext, json_mode: bool) -> Report | None:
     close_outcomes(run, failed={host.name for host in ctx.state.failed_hosts})
     if run.executed:
         _add_unreachable(ctx)
-    report = _with_journal_end(run, to_report(run, **_as_pyinfra_saw_it(ctx)))
+    report = _with_journal_end(run, to_report(run, _facts_of_pyinfra(ctx)))
     folder = run.home.run(run.id)
-    # With --json standard output belongs to pyinfra's JSON.
+    # With --json standard output is for pyinfra's JSON.
     console = screen.console(sys.stderr if json_mode else sys.stdout)
-    with contextlib.suppress(OSError):  # a terminal that is gone (SIGHUP) is no reason to lose the records
+    with contextlib.suppress(OSError):  # without a terminal (SIGHUP) the records are written all the same
         problem = _write(folder, report)
         if run.executed:
             console.print()
@@ -99,30 +100,28 @@ def finish(ctx: RunContext, json_mode: bool) -> Report | None:
     return report
 
 
-def _as_pyinfra_saw_it(ctx: RunContext) -> Any:
+def _facts_of_pyinfra(ctx: RunContext) -> PyinfraFacts:
     run = ctx.run
     metas = [data.operation_meta for operations in ctx.state.ops.values() for data in operations.values()]
     stopped_early = run.stopped is not None or (run.executed and not run.complete)
-    return {
-        "failed": bool(ctx.state.failed_hosts) or stopped_early or not all(run.wiped.values()),
-        "order": {host.name: number for number, host in enumerate(ctx.state.inventory)},
-        "round_trips": {
-            host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts
-        },
-        "changed": any(meta.is_complete() and meta.did_change() for meta in metas),
-    }
+    return PyinfraFacts(
+        failed=bool(ctx.state.failed_hosts) or stopped_early or not all(run.wiped.values()),
+        order={host.name: number for number, host in enumerate(ctx.state.inventory)},
+        round_trips={host.name: int(host.connector_data.get("round_trips") or 0) for host in ctx.state.activated_hosts},
+        changed=any(meta.is_complete() and meta.did_change() for meta in metas),
+    )
 
 
 def _with_journal_end(run: Run, report: Report) -> Report:
-    """The journal's last line, and what the report knows of it."""
+    """Write the journal's last line, and add the journal's length and head to the report."""
     if run.journal.path is None:
         return report
     run.emit(RunEnded(verdict=report.verdict, exit=report.exit_status, reason=report.reason))
     notes = [*report.notes]
     if run.journal.waiting:
         notes.append(f"{run.journal.path}: the last {run.journal.waiting} lines could not be written")
-    stands = JournalRow(lines=run.journal.count, head=run.journal.head)
-    return report.model_copy(update={"journal": stands, "notes": notes})
+    row = JournalRow(lines=run.journal.count, head=run.journal.head)
+    return report.model_copy(update={"journal": row, "notes": notes})
 
 
 def _write(folder: Path, report: Report) -> str | None:
@@ -137,7 +136,7 @@ def _write(folder: Path, report: Report) -> str | None:
 
 
 def close_outcomes(run: Run, *, failed: Collection[str]) -> None:
-    """Give every target a phase and a reason that can stand in the report.
+    """Give every target its last phase and reason for the report.
 
     Args:
         run: the run, at its end.
@@ -147,7 +146,7 @@ def close_outcomes(run: Run, *, failed: Collection[str]) -> None:
         if outcome.phase in OPEN:
             outcome.extend_deadline(run.elapsed)
         if outcome.phase is TargetPhase.SWITCHING:
-            # Nobody has seen the end of it. A later run will: `record_late_outcomes`.
+            # Its end is not known. A later run reads and records it: `record_late_outcomes`.
             outcome.live, outcome.healthy = None, None
             run.set_phase(outcome, TargetPhase.SWITCHING, outcome.reason, event="switching")
         elif outcome.phase is TargetPhase.PLANNED:
@@ -155,7 +154,7 @@ def close_outcomes(run: Run, *, failed: Collection[str]) -> None:
 
 
 def _never_switched(run: Run, outcome: TargetOutcome, failed: Collection[str]) -> tuple[TargetPhase, str]:
-    """The phase of a target whose turn never came, and why."""
+    """The phase of a target that was never switched, and the reason."""
     others = [one for one in run.outcomes.values() if one.host == outcome.host and one.phase in FAILED_HERE]
     if others:
         return TargetPhase.UNTOUCHED, f"{others[0].service} {others[0].phase} here before its turn"
@@ -173,7 +172,7 @@ def _last_stage(run: Run, host: str) -> str:
 
 
 def _add_unreachable(ctx: RunContext) -> None:
-    """Targets that were never reached get their rows too."""
+    """Give unreachable targets their rows too."""
     run = ctx.run
     lost = [*ctx.unreachable_targets, *(ctx.unreachable_builders if run.command.all_builders else [])]
     if lost:

@@ -1,4 +1,4 @@
-"""The run's journal: opened with the first operation. A later run adds what became of targets that were lost."""
+"""The run's journal: opened with the first operation. A later run adds the outcomes of targets that were lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_journal(run: Run) -> None:
-    """Open the journal and write what this run is about; once, when its first operation is executed."""
+    """Open the journal and write the plan of the run; once, with its first operation."""
     path = run.home.journal(run.id)
     continued = path.is_file()
     previous = None if continued else read.last_head(run.home.runs, before=base_of(run.id))
@@ -43,7 +43,7 @@ def _how(run: Run) -> Literal["started", "resumed", "aborted"]:
 
 
 def emit_scan(run: Run, scan: ScanRow) -> None:
-    """Emit the known vulnerabilities of one binary; scans made while planning are emitted when the journal opens."""
+    """Emit the known vulnerabilities of one binary. Scans made while planning are emitted when the journal opens."""
     if run.executed:
         run.emit(BinaryScanned(service=scan.service, scan=scan.model_dump(mode="json", exclude_defaults=True)))
 
@@ -74,13 +74,13 @@ def _run_plan(run: Run) -> dict[str, Any]:
 
 
 def identify(ctx: RunContext) -> None:
-    """Read who runs this, before anything is executed: other hosts would go on while programs are asked."""
+    """Read who runs this, while planning: it starts programs, and other hosts would work meanwhile."""
     keys = {str(key) for host in ctx.state.inventory if (key := host.data.get("ssh_key"))}
     ctx.run.identity = read_identity(sorted(keys), project=ctx.project)
 
 
 def journal_problem(run: Run) -> str | None:
-    """Why the journal could not be kept, or None. Checked before anything is executed."""
+    """The reason the journal cannot be written, or None. Checked before anything is executed."""
     folder = run.home.journal(run.id).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def journal_problem(run: Run) -> str | None:
 
 
 def record_late_outcomes(run: Run, host: Host, state: TargetState) -> None:
-    """Add to the journal of an earlier run what became of a target that it had lost, as `seen`.
+    """Add to the journal of an earlier run how a target ended that it had lost, as event `seen`.
 
     Args:
         run: this run.
@@ -124,7 +124,7 @@ def record_late_outcomes(run: Run, host: Host, state: TargetState) -> None:
 
 
 def _is_open(path: Path, host: str, service: str) -> bool:
-    """Whether a journal's last word about a target is that the target was still to change alone."""
+    """Whether the last event of a target in a journal leaves its end open."""
     if not path.is_file():
         return False
     events = [

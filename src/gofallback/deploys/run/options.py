@@ -1,4 +1,4 @@
-"""What ``--data key=value`` may say on the command line."""
+"""The options ``--data key=value`` of the command line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gofallback.deploys.run.commands import Command, commands_with
 from gofallback.model.base import DataError, Strict, absolute_posix
 from gofallback.redact import redact
 
-#: Keys of pyinfra's own that also arrive as override data.
+#: Prefixes of pyinfra's own keys, which arrive as override data too.
 _PYINFRA_PREFIXES = ("ssh_", "_")
-#: Characters of a reason: it is a word of a command line on every target, and a line of every journal.
-_LONGEST = 1000
+#: Characters of a reason: it is part of a command line on every target, and of every journal.
+_LONGEST_REASON = 1000
 
 
 class Options(Strict):
-    """What `--data` asks of one run; every stage reads the same object.
+    """The options of one run; every stage reads the same object.
 
     To add an option: a field here, and its name in the rows of `commands.COMMANDS` that it is for.
     """
@@ -40,7 +40,7 @@ class Options(Strict):
     resume: str | None = Field(default=None, description="rollout: bring the run with this id to its end")
     abort: str | None = Field(default=None, description="rollout: take the run with this id back on every target")
     takeover: str | None = Field(
-        default=None, description="id of the run whose lease is taken from it; whatever it still writes is refused"
+        default=None, description="id of the run whose lease is taken over; later writes of that run are refused"
     )
     reason: str | None = Field(default=None, description="why this run happens; kept in the journal and the report")
     override_freeze: str | None = Field(
@@ -50,23 +50,23 @@ class Options(Strict):
         default=None, description="why this run may go on without approvals, and in a freeze; audited"
     )
     requester: str | None = Field(
-        default=None, description="who asks for this run, a principal of allowed_signers; default: found by key or name"
+        default=None, description="who requests this run, a principal of allowed_signers; default: found by key or name"
     )
 
     twin: bool | str | None = Field(
         default=None,
-        description="true: a second builder has to build the same bytes; a builder's name: that one; false: none, also "
-        "where trust.twin asks for one (needs --data reason)",
+        description="true: a second builder has to build the same bytes; a builder's name: that builder; false: none, "
+        "also where trust.twin requires one (needs --data reason)",
     )
 
     faithful: bool = Field(
         default=False,
-        description="first build what runs in production and compare it with the targets' bytes: ship only when equal",
+        description="first rebuild the releases in production and compare the targets' bytes: ship only when equal",
     )
 
     binary: str | None = Field(
         default=None,
-        description="faithful: path of the program on the targets, where something else than gofallback brought it",
+        description="faithful: path of the program on the targets, where gofallback did not install it",
     )
 
     @field_validator("binary")
@@ -75,9 +75,7 @@ class Options(Strict):
         return None if value is None else absolute_posix(value)
 
     cancel: str | None = Field(default=None, description="builds: end this build (its id), or `all`")
-    leave_builds: bool = Field(
-        default=False, description="let what is being built go on when this run is stopped (Ctrl-C)"
-    )
+    leave_builds: bool = Field(default=False, description="let running builds go on when this run is stopped (Ctrl-C)")
 
     @field_validator("service", mode="before")
     @classmethod
@@ -98,7 +96,7 @@ class Options(Strict):
     )
     @classmethod
     def _text(cls, value: object) -> object:
-        # pyinfra turns `--data version=1.10` into the number 1.1 before anybody can see the text.
+        # pyinfra turns `--data version=1.10` into the number 1.1, and the text is gone.
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             raise ValueError(f"was read as the number {value}; write it with quotes inside quotes: '\"{value}\"'")
         if value == "":
@@ -108,20 +106,22 @@ class Options(Strict):
     @field_validator("reason", "override_freeze", "break_glass")
     @classmethod
     def _clean(cls, value: str | None) -> str | None:
-        # It goes to every target, its journal and a command line there: what looks like a secret never leaves here.
+        # A reason goes into a command line and the journal of every target, so secrets are removed from it.
         if value is None:
             return None
         text = re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", redact(value)).strip()
         if not text:
             raise ValueError("is empty; leave it out for the default")
-        if len(text) > _LONGEST:
-            raise ValueError(f"has {len(text)} characters, at most {_LONGEST} are taken; name a ticket or a page")
+        if len(text) > _LONGEST_REASON:
+            raise ValueError(
+                f"has {len(text)} characters, at most {_LONGEST_REASON} are taken; name a ticket or a page"
+            )
         return text
 
     def check(self, command: Command) -> None:
-        """Refuse options that mean nothing for this deploy file, or nothing beside another option.
+        """Refuse options that have no effect with this deploy file, or beside another option.
 
-        An option without effect would let somebody believe that it had one.
+        An option without effect must not look as if it had one.
 
         Raises:
             DataError: one line.
@@ -133,25 +133,27 @@ class Options(Strict):
             )
         for key, field in type(self).model_fields.items():
             value, commands = getattr(self, key), commands_with(key)
-            # `twin=false` is an option too: it sets a rule aside.
+            # `twin=false` counts as given: it sets a rule aside.
             if value != field.default and commands and command.name not in commands:
-                meant = " and ".join(f"deploys/{name}.py" for name in commands)
+                allowed = " and ".join(f"deploys/{name}.py" for name in commands)
                 raise DataError(
-                    f"--data {key}={redact(str(value))}: deploys/{command.name}.py does not use it; it is for {meant}"
+                    f"--data {key}={redact(str(value))}: deploys/{command.name}.py does not use it; it is for {allowed}"
                 )
         if self.binary and not command.production_only and not self.faithful:
-            raise DataError(f"--data binary={self.binary}: is what --data faithful=true compares with; add that too")
+            raise DataError(
+                f"--data binary={self.binary}: needs --data faithful=true, which compares that program; add it"
+            )
 
 
 def parse_options(override: Mapping[str, Any], group_data_keys: frozenset[str]) -> Options:
     """Parse pyinfra's override data.
 
     Args:
-        override: what ``--data`` gave, values already parsed by pyinfra.
-        group_data_keys: keys of the group data, which ``--data`` may override as well.
+        override: the ``--data`` of the command line, with values parsed by pyinfra.
+        group_data_keys: keys of the group data, which ``--data`` may override too.
 
     Raises:
-        DataError: an unknown key or a value that does not fit.
+        DataError: an unknown key or an invalid value.
     """
     own = {key: value for key, value in override.items() if key in Options.model_fields}
     for key in override:

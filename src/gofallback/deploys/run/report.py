@@ -1,46 +1,46 @@
-"""A run as the record that is kept of it. Pure but for reading the run's journal."""
+"""Makes the report of a run. Pure but for reading the run's journal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Literal, TypeVar
 
-from gofallback.deploys.run.state import Run, Span, TargetOutcome
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.state import Run, Span
 from gofallback.journal.read import entries
 from gofallback.report import model as records
 from gofallback.report.rows import ApprovalRow, ArtifactRow, Health, Hold, OverrideRow, SourceRow, TargetRow, WaveRow
-from gofallback.rollout.phases import CLOSING_EVENTS, FAILED_HERE, TargetPhase
-from gofallback.rollout.phases import verdict as verdict_of
+from gofallback.rollout.phases import CLOSING_EVENTS, FAILED_HERE, TargetPhase, Verdict, verdict
 
 R = TypeVar("R", ApprovalRow, OverrideRow)
 
 
-def to_report(
-    run: Run,
-    *,
-    failed: bool,
-    order: Mapping[str, int],
-    round_trips: Mapping[str, int] | None = None,
-    changed: bool = False,
-) -> records.Report:
-    """The run as the record that is kept.
+@dataclass(frozen=True, kw_only=True)
+class PyinfraFacts:
+    """What pyinfra knows of a run at its end."""
 
-    Args:
-        run: the run.
-        failed: pyinfra counts a host as failed.
-        order: place of each host in the inventory.
-        round_trips: commands and file transfers, by host.
-        changed: an operation changed something on some host.
-    """
-    trips = round_trips or {}
-    outcomes = sorted(run.outcomes.values(), key=lambda one: (order.get(one.host, 0), one.service))
+    failed: bool
+    """A host failed, or the run ended early."""
+    order: Mapping[str, int] = field(default_factory=dict)
+    """Host name to its place in the inventory."""
+    round_trips: Mapping[str, int] = field(default_factory=dict)
+    """Host name to its number of commands and file transfers."""
+    changed: bool = False
+    """An operation changed something on some host."""
+
+    def place(self, host: str) -> int:
+        """Place of a host in the inventory."""
+        return self.order.get(host, 0)
+
+
+def to_report(run: Run, known: PyinfraFacts) -> records.Report:
+    """The report of a run at its end."""
+    outcomes = sorted(run.outcomes.values(), key=lambda one: (known.place(one.host), one.service))
     targets = [_target(outcome) for outcome in outcomes]
-    seen = [(row.outcome, row.health != "unhealthy") for row in targets]
-    verdict = verdict_of(seen, refused=run.refused is not None, failed=failed, changed=changed)
-    if run.command.production_only and run.refused is None and run.faithful and run.uncompared:
-        verdict = "partly"
+    reached = _verdict(run, targets, known)
     return records.Report(
         run_id=run.id,
         command=run.command.name,
@@ -48,15 +48,15 @@ def to_report(
         started=run.started,
         ended=datetime.now(UTC),
         environment=run.environment,
-        stages=_stages(run, order),
+        stages=_stages(run, known),
         sources=_sources(run),
         artifacts=_artifacts(run),
         targets=targets,
-        verdict=verdict,
-        # what went wrong on the way to a good end (an answer that was lost) is no reason of it
-        reason=_stopped(run) or ("" if verdict in records.GOOD_VERDICTS else run.refused or _reason(run)),
+        verdict=reached,
+        # an error on the way to a good end, such as a lost answer, is no reason
+        reason=_stopped(run) or ("" if reached in records.GOOD_VERDICTS else run.refused or _reason(run)),
         notes=list(run.notes),
-        round_trips={host: trips[host] for host in sorted(trips, key=lambda host: order.get(host, 0))},
+        round_trips={host: known.round_trips[host] for host in sorted(known.round_trips, key=known.place)},
         identity=run.identity,
         why=run.options.reason or "",
         approvals=[_fitting(ApprovalRow, row) for row in run.approvals],
@@ -71,15 +71,22 @@ def to_report(
     )
 
 
+def _verdict(run: Run, targets: list[TargetRow], known: PyinfraFacts) -> Verdict:
+    if run.command.production_only and run.refused is None and run.faithful and run.uncompared:
+        return "partly"
+    phases = [(row.outcome, row.health != "unhealthy") for row in targets]
+    return verdict(phases, refused=run.refused is not None, failed=known.failed, changed=known.changed)
+
+
 def _fitting(model: type[R], row: Mapping[str, str]) -> R:
-    """A row of the report, of those keys that the report has."""
+    """A row of the report, with the keys that the report has."""
     return model(**{key: row.get(key, "") for key in model.model_fields})
 
 
 def _stopped(run: Run) -> str | None:
     if run.stopped is None:
         return None
-    return f"stopped by {run.stopped}; what was begun on a target ends there alone, deploys/status.py says how"
+    return f"stopped by {run.stopped}; a target ends alone what was begun there, deploys/status.py says how"
 
 
 def _reason(run: Run) -> str:
@@ -93,15 +100,15 @@ def _reason(run: Run) -> str:
     return next((outcome.reason for outcome in run.outcomes.values() if outcome.reason), "")
 
 
-def _stages(run: Run, order: Mapping[str, int]) -> list[records.Stage]:
-    """One bar a stage and host, from its first operation to its last."""
+def _stages(run: Run, known: PyinfraFacts) -> list[records.Stage]:
+    """One bar for each stage and host, from its first operation to its last."""
     stages: dict[str, dict[str, records.Span]] = {}
     for span in run.spans:
         if span.stage in records.STAGES:
             bars = stages.setdefault(span.stage, {})
             bars[span.host] = _joined(bars.get(span.host), _span(run, span))
     return [
-        records.Stage(name=name, spans=sorted(stages[name].values(), key=lambda bar: order.get(bar.host, 0)))
+        records.Stage(name=name, spans=sorted(stages[name].values(), key=lambda bar: known.place(bar.host)))
         for name in records.STAGES
         if name in stages
     ]
@@ -113,7 +120,7 @@ def _waves(run: Run) -> list[WaveRow]:
         state: Literal["passed", "failed", "not reached", "cut off"] = "cut off"
         if wave.state == "waiting":
             phases = {outcome.phase for (host, _), outcome in run.outcomes.items() if host in wave.hosts}
-            state = "passed" if phases == {TargetPhase.UNCHANGED} else "not reached"  # nothing was to be done there
+            state = "passed" if phases == {TargetPhase.UNCHANGED} else "not reached"  # it had nothing to do
         elif wave.state != "begun":
             state = wave.state
         pause = after.start - wave.end if after and after.start is not None and wave.end is not None else 0.0
@@ -127,15 +134,15 @@ def _waves(run: Run) -> list[WaveRow]:
 
 
 def _holds(run: Run) -> list[Hold]:
-    """From when to when each release was provisional: the journal knows."""
+    """From when to when each release was provisional, from the journal."""
     if run.journal.path is None:
         return []
     try:
-        told = entries(run.journal.path.read_bytes())
+        events = entries(run.journal.path.read_bytes())
     except OSError:
         return []
     holds: dict[tuple[str, str], Hold] = {}
-    for entry in told:
+    for entry in events:
         key = (entry.host or "", entry.service or "")
         if entry.run != run.id or entry.at is None:
             continue
@@ -195,11 +202,11 @@ def _artifacts(run: Run) -> list[ArtifactRow]:
 
 
 def _libc(judged: Mapping[str, tuple[str, str]]) -> str:
-    """What a dynamic binary needs, and what each target has; equal ones together."""
+    """The C library that a dynamic binary needs, and those of the targets, equal ones together."""
     needs = next((needs for needs, _ in judged.values()), "")
     has: dict[str, list[str]] = {}
-    for host, (_, there) in sorted(judged.items()):
-        has.setdefault(there, []).append(host)
+    for host, (_, library) in sorted(judged.items()):
+        has.setdefault(library, []).append(host)
     return (
         f"needs {needs}; there is " + ", ".join(f"{one} on {', '.join(on)}" for one, on in has.items()) if needs else ""
     )

@@ -1,4 +1,4 @@
-"""Makes the context of a run: once per pyinfra state, when preflight asks for it first."""
+"""Makes the context of a run: once per pyinfra state, in preflight."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def run_context(command: CommandName | None = None) -> RunContext:
     """The context of the current pyinfra state.
 
     Args:
-        command: name of the deploy; given once, by preflight, which makes the context.
+        command: name of the deploy file; given by preflight, which makes the context.
 
     Raises:
-        DataError: group data or ``--data`` that cannot be used.
+        DataError: invalid group data or ``--data``.
     """
     state: State = ctx_state.get()
     with _MAKING:
@@ -75,31 +75,31 @@ def _make(state: State, command: Command) -> RunContext:
             name for service in fleet.services.values() for name in service.build.private.secret_variables
         )
     run = Run(command=command, home=Home.default(), options=options, fleets=fleets, id=_run_id(options))
-    made = RunContext(run=run, state=state)
+    ctx = RunContext(run=run, state=state)
     for host in hosts["builders"]:
-        _sort(host, state, made.builders, made.unreachable_builders)
+        _sort(host, state, ctx.builders, ctx.unreachable_builders)
     for host in hosts["targets"]:
-        _sort(host, state, made.targets, made.unreachable_targets)
-    _check_services(made, hosts["targets"])
-    # Listeners of the run's events are named here. Each gets every event, after the journal has it (`Run.emit`).
+        _sort(host, state, ctx.targets, ctx.unreachable_targets)
+    _check_services(ctx, hosts["targets"])
+    # Listeners of the run's events are added here. Each gets every event, after the journal (`Run.emit`).
     run.listeners.append(Timeline(run))
     state.add_callback_handler(StageCallbacks(run, lambda: open_journal(run)))
     in_program_order(state)
     know_deploy_file(state.current_deploy_filename)
     go_on_after_failures(state)
 
-    install_exit_handlers(made, json_mode=_json_mode())
-    return made
+    install_exit_handlers(ctx, json_mode=_json_mode())
+    return ctx
 
 
 def _run_id(options: Options) -> str:
-    """Empty: a new one. A run that goes on with another has that one's id and a suffix of its own.
+    """The id of a resumed or aborted run with a new suffix; empty: a new id.
 
     Raises:
-        RefusedError: what was given is no run's id.
+        RefusedError: the option is no run id, or both are given.
     """
     if options.resume and options.abort:
-        raise RefusedError("--data resume and --data abort: one of them; a run goes on, or is taken back")
+        raise RefusedError("--data resume and --data abort: give only one; a run is finished, or taken back")
     earlier = options.resume or options.abort
     if not earlier:
         return ""
@@ -120,9 +120,9 @@ def _fleet(host: Host, parser: FleetParser) -> Fleet:
     return parser.parse({key: value for key, value in host.data.dict().items() if key not in Options.model_fields})
 
 
-def _check_services(made: RunContext, targets: list[Host]) -> None:
-    known = sorted({name for host in targets for name in made.run.fleets[host.name].services})
-    for name in made.run.options.service:
+def _check_services(ctx: RunContext, targets: list[Host]) -> None:
+    known = sorted({name for host in targets for name in ctx.run.fleets[host.name].services})
+    for name in ctx.run.options.service:
         if name not in known:
             raise RefusedError(f"--data service={name}: no such service; known: {', '.join(known) or 'none'}")
 

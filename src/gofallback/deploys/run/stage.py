@@ -1,4 +1,4 @@
-"""The decorator of every stage: hands it the site, and turns our errors into pyinfra's one line."""
+"""The decorator of every stage: passes it the run's context, and turns our errors into pyinfra's one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def stage(name: str, group: str | None = None) -> Callable[[StageBody], Callable
     """Make a stage of a function.
 
     Args:
-        name: the stage's name: prefix of its operations, name of its bar in the timeline.
+        name: prefix of the stage's operations, and name of its bar in the timeline.
         group: hosts outside this inventory group skip the stage.
     """
 

@@ -1,11 +1,11 @@
-"""The record of one run: what it was asked, what it learned, and the phase of every target. No pyinfra in here."""
+"""The record of one run: its options, its results, and the phase of every target. No pyinfra here."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from gofallback.artifact.spec import BuildSpec
@@ -14,6 +14,7 @@ from gofallback.controller.paths import Home
 from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.deploys.run.commands import Command
 from gofallback.deploys.run.options import Options
+from gofallback.deploys.run.outcome import TargetOutcome
 from gofallback.gobuild.result import Built
 from gofallback.journal.events import Event, PhaseChanged
 from gofallback.journal.writer import Journal, JournalError
@@ -24,54 +25,7 @@ from gofallback.runid import new_run_id
 from gofallback.source.model import ResolvedSource
 
 Listener = Callable[[Event], None]
-"""Gets every event of a run after the journal has it. An error of a listener becomes a note, never the run's."""
-
-
-@dataclass
-class TargetOutcome:
-    """One service on one target, as far as the run knows."""
-
-    host: str
-    service: str
-    phase: TargetPhase = TargetPhase.PLANNED
-    release: str | None = None
-    """The release this run wants there."""
-    previous: str | None = None
-    """The release that was live before."""
-    live: str | None = None
-    """The release that is live now; None: nothing, or not known."""
-    commit: str | None = None
-    sha256: str | None = None
-    healthy: bool | None = None
-    seconds: float = 0.0
-    reason: str | None = None
-    evidence: tuple[str, ...] = ()
-    run_id: str | None = None
-    """The run whose activation this is, where it is not this run's own (an earlier part of a resumed one)."""
-    deadline: str = ""
-    """When a provisional release goes back by itself unless it is confirmed; the target's clock, RFC 3339."""
-    deadline_read: float = 0.0
-    """Seconds since the run began at which the target gave its deadline: every renewal of the lease puts it off."""
-    lost_since: float = 0.0
-    """Seconds since the run began at which the target was last heard of, while its phase is `lost`."""
-
-    @property
-    def lost(self) -> bool:
-        """Whether the target does not answer any more."""
-        return self.phase is TargetPhase.LOST
-
-    def extend_deadline(self, elapsed: float) -> None:
-        """Set the latest moment at which the target may go back: the window began anew with every renewal.
-
-        Args:
-            elapsed: seconds since the run began.
-        """
-        try:
-            given = datetime.fromisoformat(self.deadline)
-        except ValueError:
-            return  # the target gave none
-        extended = given + timedelta(seconds=max(0.0, elapsed - self.deadline_read))
-        self.deadline = extended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+"""Gets every event of a run after the journal. An error of a listener becomes a note, and never fails the run."""
 
 
 @dataclass
@@ -98,7 +52,7 @@ class WaveTiming:
 
 @dataclass
 class Run:
-    """Everything one run knows. Stages read what earlier stages put here, and only that."""
+    """Everything that one run knows. A stage reads only what earlier stages put here."""
 
     command: Command
     home: Home
@@ -112,61 +66,61 @@ class Run:
     builder: str | None = None
     """Name of the builder in use."""
     twins: tuple[str, ...] = ()
-    """Names of the builders that build the same, to be compared (docs/twin-build.md)."""
+    """Names of the second builders, whose builds are compared (docs/twin-build.md)."""
     sources: dict[str, ResolvedSource] = field(default_factory=dict)
     specs: dict[str, dict[str, BuildSpec]] = field(default_factory=dict)
     """Service to platform to the spec of its main binary; the agent's under ``gofallback-agent``."""
     extra_binaries: dict[str, dict[str, tuple[BuildSpec, ...]]] = field(default_factory=dict)
-    """Service to platform to the specs of its further binaries, by name."""
+    """Service to platform to the specs of its extra binaries, sorted by name."""
     results: dict[str, list[Built]] = field(default_factory=dict)
-    """Builder to what it has built so far in this run, or had from an earlier run."""
+    """Builder to its builds so far, also those kept from an earlier run."""
     artifacts: dict[str, Stored] = field(default_factory=dict)
     """Build key to artifact."""
     built: set[str] = field(default_factory=set)
-    """Keys of the artifacts that this run itself built."""
+    """Keys of the artifacts that were built in this run."""
     libc: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
-    """Build key of a dynamic binary to target to what it needs of the C library, and what is there."""
+    """Build key of a dynamic binary to target to the C library that it needs, and the one on the target."""
     outcomes: dict[tuple[str, str], TargetOutcome] = field(default_factory=dict)
     waves: list[WaveTiming] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: str | None = None
-    """Why the run did not begin."""
+    """Why the run was refused."""
     vetoed: str | None = None
     """Why nothing more may be switched, whatever the targets are; see `veto`."""
     executed: bool = False
-    """False for --dry and for a plan nobody confirmed."""
+    """False for --dry and for a plan that was not confirmed."""
     executing_since: float = 0.0
     """Seconds after the run began at which its first operation was executed."""
     complete: bool = False
-    """Every operation of the plan has ended on every host that had not failed."""
+    """Every operation of the plan has ended on every host that did not fail."""
     cause: str | None = None
-    """What failed first: host, service and why."""
+    """What failed first: service, host and reason."""
     stopped: str | None = None
     """What ended the run from outside, such as ``SIGINT``."""
     approvals: list[dict[str, str]] = field(default_factory=list)
     """Signatures that count: principal, key, at, expires, file."""
     overrides: list[dict[str, str]] = field(default_factory=list)
-    """Rules that somebody set aside: kind (freeze, break-glass, takeover), what, why."""
+    """Rules that were set aside: kind (freeze, break-glass, takeover, twin), what, why."""
     comparisons: list[ComparisonRow] = field(default_factory=list)
-    """Builds that were compared with another builder's, or with what runs on a target."""
+    """Builds that were compared with those of another builder, or with a target's bytes."""
     faithful: bool | None = None
-    """Whether the builder makes the bytes that run in production; None: not requested, or the run did not get there."""
+    """Whether the builder makes the bytes that run in production; None: not requested, or not reached."""
     compared: int = 0
-    """Programs on targets whose bytes were compared for that."""
+    """Number of programs on targets whose bytes were compared."""
     uncompared: list[str] = field(default_factory=list)
-    """Programs on targets that run and were left out of that comparison, in a few words each."""
+    """Running programs that were left out of the comparison, in a few words each."""
     incomparable: list[str] = field(default_factory=list)
-    """Why programs in production cannot be built again, or why none runs; lines of the notes."""
+    """Why programs in production cannot be built again, or why none runs: lines of the notes."""
     wiped: dict[str, bool] = field(default_factory=dict)
-    """Builders that were to be wiped when the run was over, and whether they are."""
+    """Builders to wipe at the end of the run, and whether each is wiped."""
     scans: list[ScanRow] = field(default_factory=list)
     """Known vulnerabilities of the binaries that were scanned."""
     journal: Journal = field(default_factory=Journal.null)
-    """Opened when the run executes its first operation."""
+    """Opened with the run's first operation."""
     listeners: list[Listener] = field(default_factory=list)
     identity: Identity | None = None
-    """Who runs it, and with what (`controller.identity`)."""
+    """Who runs it, and with which keys and programs (`controller.identity`)."""
 
     def __post_init__(self) -> None:
         self.id = self.id or new_run_id(self.started)
@@ -179,13 +133,13 @@ class Run:
 
     @property
     def why(self) -> str:
-        """Why this run happens, and why it sets rules aside: one line, for the journals of the targets."""
+        """The reason of this run and of its overrides: one line, for the journals of the targets."""
         reasons = [f"{row['kind']}: {row['why']}" for row in self.overrides]
         return "; ".join(dict.fromkeys([*([self.options.reason] if self.options.reason else []), *reasons]))
 
     @property
     def environment(self) -> str:
-        """Name of the environment this run is about."""
+        """Name of the environment of this run."""
         return next((fleet.environment for fleet in self.fleets.values()), "default")
 
     @property
@@ -195,12 +149,12 @@ class Run:
 
     @property
     def goes_back(self) -> bool:
-        """Whether the run brings an older release back: nobody goes first, and nothing is provisional."""
+        """Whether the run brings an older release back: without canaries, and without a provisional phase."""
         return self.command.all_at_once or self.options.abort is not None
 
     @property
     def needs_no_artifact(self) -> bool:
-        """Whether the run needs nothing but what is on the targets."""
+        """Whether the run only uses releases that are on the targets."""
         return self.command.releases_from == "targets" or bool(self.options.resume or self.options.abort)
 
     def note(self, line: str) -> None:
@@ -219,18 +173,18 @@ class Run:
         self.cause = self.cause or (f"{service} on {host}: {reason}" if host else reason)
 
     def veto(self, reason: str) -> None:
-        """Object: from now on nothing more is switched on any target. The first objection counts."""
+        """From now on switch nothing more on any target. The first veto counts."""
         self.vetoed = self.vetoed or reason
         self.set_first_cause(reason)
 
     def leave_uncompared(self, what: str, why: str) -> None:
-        """Leave a program in production out of the comparison; the verdict counts it, and a note has the reason."""
+        """Leave a program in production out of the comparison: counted in the verdict, with the reason as a note."""
         if what not in self.uncompared:
             self.uncompared.append(what)
         self.note_incomparable(f"{what}: {why}; left out of the comparison")
 
     def note_incomparable(self, line: str) -> None:
-        """Keep a note on something that cannot be built again, for the case that nothing can."""
+        """Note a program that cannot be built again; quoted where no program can."""
         self.incomparable.append(line)
         self.note(line)
 
@@ -250,10 +204,10 @@ class Run:
         return [self.artifacts[spec.key] for spec in specs if spec.key in self.artifacts]
 
     def emit(self, event: Event) -> None:
-        """Write an event into the journal, then hand it to every listener.
+        """Write an event into the journal, then pass it to every listener.
 
-        The journal fails closed: a run whose first line cannot be written switches nothing. A listener cannot fail the
-        run, change it or be waited for.
+        The journal fails closed: a run whose first line cannot be written switches nothing. A listener cannot fail,
+        change or delay the run.
         """
         if event.journaled:
             try:
@@ -274,7 +228,7 @@ class Run:
 
         Args:
             outcome: the service on the target.
-            phase: the new phase; one that cannot follow is kept and noted, as it shows a defect of ours.
+            phase: the new phase. A phase that cannot follow is set, and noted: it shows a defect of ours.
             reason: why, where the phase is not good; one line.
             event: the journal's event, where it is not the phase's own.
         """
@@ -298,12 +252,12 @@ class Run:
         )
 
     def set_lost(self, outcome: TargetOutcome, reason: str, *, silent_for: float = 0.0) -> None:
-        """The target does not answer any more; it ends alone what was begun there.
+        """Record that a target does not answer any more. It ends alone what was begun there.
 
         Args:
             outcome: the service on the target.
             reason: one line.
-            silent_for: seconds for which the target had not answered when the run gave it up.
+            silent_for: seconds without an answer before the run gave the target up.
         """
         if not outcome.lost:
             outcome.lost_since = self.elapsed - silent_for

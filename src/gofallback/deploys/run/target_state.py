@@ -1,4 +1,4 @@
-"""What the targets of a run reported last."""
+"""The states of a run's targets, as read last."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gofallback.facts.target import target_state
 from gofallback.model import Service
 from gofallback.release.state import TargetState
 
-#: Bytes; record, history and journal of a run are some ten KiB.
+#: Bytes; record, history and journal of a run take about ten KiB.
 _LEAST_FREE = 256 * 1024
 
 
 def state_of(ctx: RunContext, host: Host, *, refresh: bool = False) -> TargetState:
     """The state of a target as it was read last, or with ``refresh`` read now.
 
-    A target that is gone while the run is executed does not end the whole run: the last state stays.
+    A target that stops answering during the run does not end the run: its last state is used.
 
     Raises:
         FactError: the target does not answer.
@@ -33,9 +33,9 @@ def state_of(ctx: RunContext, host: Host, *, refresh: bool = False) -> TargetSta
 
 
 def health_problem(found: TargetState, service: Service, release: str | None) -> str | None:
-    """Why a target's release cannot stay, by what the target reports now; None: it can.
+    """The reason a target's release cannot stay, by its report now, or None.
 
-    A target whose disk is full could not write down that it is confirmed: it would go back when the others have stayed.
+    A target with a full disk cannot record the confirmation: it would go back although the others stay.
     """
     reason = found.services[service.name].health_problem(release)
     free = found.free.get(service.home)

@@ -1,4 +1,4 @@
-"""Stages as events: pyinfra's callbacks become `StageBegan` and `StageEnded`; the timeline listens to these."""
+"""Stages as events: pyinfra's callbacks become `StageBegan` and `StageEnded`, and the timeline is a listener."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gofallback.journal.events import Event, StageBegan, StageEnded
 
 
 class StageCallbacks(BaseStateCallback):
-    """Emits an event when an operation starts on a host, and another when it ends there."""
+    """Emits an event when an operation starts on a host, and one when it ends there."""
 
     def __init__(self, run: Run, begin: Callable[[], None]) -> None:
         """Emit into a run.
@@ -51,7 +51,7 @@ class StageCallbacks(BaseStateCallback):
     ) -> None:
         stage = self._close(host, op_hash, ok=False)
         if stage is not None:
-            # A step that knows more has set the cause already (`Run.set_first_cause`).
+            # A step that knows the reason has set the cause already (`Run.set_first_cause`).
             self._run.set_first_cause(f"{stage} failed on {host.name}, see its output above")
 
     def operation_end(self, state: State, op_hash: str) -> None:  # type: ignore[override]

@@ -55,7 +55,9 @@ def test_an_old_artifact_is_attested_on_demand_and_says_so(old: Path, capsys: py
     assert "repository" not in made.build_definition.external_parameters
 
 
-def test_what_is_attested_stays_unless_asked_again(old: Path, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_attested_stays_without_the_option_again(
+    old: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
     main(["attest", "v1.1.0"])
     before = (old / "provenance.json").read_bytes()
     (home.keys / "provenance.pem").unlink()
@@ -71,16 +73,16 @@ def test_what_is_attested_stays_unless_asked_again(old: Path, home: Home, capsys
 
 
 def second(old: Path, home: Home) -> None:
-    """A second builder's word beside the artifact, signed with the key of today."""
+    """A second builder's attestation beside the artifact, signed with the key of today."""
     info = inspect_bytes(PROGRAM)
     assert info.build is not None
-    theirs = manifest().model_copy(update={"builder": "w2"})
-    content = twin.make(theirs, info.build, Materials(), controller_key(home.keys))
+    second_manifest = manifest().model_copy(update={"builder": "w2"})
+    content = twin.make(second_manifest, info.build, Materials(), controller_key(home.keys))
     stored = Stored(old / "hello", manifest())
     ArtifactStore(home.artifacts).attach(stored, {"twin.json": content})
 
 
-def test_a_change_of_keys_takes_the_word_of_the_second_builder_along(
+def test_a_change_of_keys_signs_the_second_builders_attestation_again(
     old: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     second(old, home)
@@ -95,7 +97,7 @@ def test_a_change_of_keys_takes_the_word_of_the_second_builder_along(
     assert " twin.json\n" in (old / "checksums.txt").read_text()
 
 
-def test_a_word_that_was_signed_with_a_key_that_leaked_does_not_become_good_by_attesting_again(
+def test_an_attestation_signed_with_a_leaked_key_is_not_signed_again(
     old: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
     second(old, home)
@@ -151,8 +153,8 @@ def test_a_run_says_which_toolchains_and_which_repository(
     for sources in ({"hello": source}, {}):
         files = attest.sign_attestations(ctx(home, sources), cast(Any, None), manifest(), info)
         made = statement.read(envelope.unseal(files["provenance.json"]).payload)
-        asked = made.predicate.build_definition.external_parameters
-        assert asked.get("repository") == ("https://git.example.com/hello.git" if sources else None)
+        parameters = made.predicate.build_definition.external_parameters
+        assert parameters.get("repository") == ("https://git.example.com/hello.git" if sources else None)
         assert made.predicate.run_details.metadata.invocation_id == "r1"
         go, git = made.dependency("go"), made.dependency("git")
         assert go is not None and go.digest == {"sha256": "a" * 64} and go.uri == GO.url

@@ -1,4 +1,4 @@
-"""What is built again of a program that another system brought, by what its own bytes say."""
+"""How a program that gofallback did not install is rebuilt, by the build info in its bytes."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def test_it_is_built_for_the_target_with_the_go_and_the_tags_that_are_in_it(
         "t1: /usr/local/bin/hello: was built with the tags netgo,sqlite, group data says netgo; it is compared with a "
         "build as its own bytes say"
     ]
-    further, _ = recovered(tmp_path, monkeypatch, path="/usr/local/bin/ctl")
-    assert (further.binary, further.package) == ("ctl", "./ctl")
+    extra, _ = recovered(tmp_path, monkeypatch, path="/usr/local/bin/ctl")
+    assert (extra.binary, extra.package) == ("ctl", "./ctl")
 
 
 @pytest.mark.parametrize(
-    ("settings", "go", "told"),
+    ("settings", "go", "message"),
     [
         ({}, "go1.27.0/../../x", "'1.27.0/../../x' as its go_version"),
         ({}, "devel go1.28-0123abc", "'devel' as its go_version"),
@@ -64,8 +64,8 @@ def test_it_is_built_for_the_target_with_the_go_and_the_tags_that_are_in_it(
     ],
 )
 def test_what_cannot_be_a_go_or_a_tag_never_reaches_the_builder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], go: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], go: str, message: str
 ) -> None:
     with pytest.raises(RefusedError, match=r"t1: /usr/local/bin/hello: names .*, which cannot be") as refused:
         recovered(tmp_path, monkeypatch, settings, go=go)
-    assert told in str(refused.value)
+    assert message in str(refused.value)

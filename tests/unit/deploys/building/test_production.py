@@ -1,4 +1,4 @@
-"""What runs in production, as something that can be built again."""
+"""The binaries in production, and how they are built again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gofallback.deploys.building.production import LiveBinary
 from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
-from gofallback.deploys.run.report import to_report
+from gofallback.deploys.run.report import PyinfraFacts, to_report
 from gofallback.errors import RefusedError
 from gofallback.model import DataError, Service
 from gofallback.release.state import ReleaseState, ServiceState
@@ -31,8 +31,8 @@ from tests.unit.sites import site
 RELEASE = "v1.1.0-0123abcd"
 
 
-def told(content: bytes | None, *, current: str | None = RELEASE, sha256: str = "") -> Any:
-    """A target's state: of its service only what is live."""
+def state_with(content: bytes | None, *, current: str | None = RELEASE, sha256: str = "") -> Any:
+    """A target's state, with the manifest of the live release only."""
     state = ServiceState(
         "hello",
         "/opt/hello",
@@ -50,7 +50,7 @@ def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "fai
 
 
 def of_release(**more: Any) -> bytes:
-    """manifest.json of a release folder, which says more than the binary's own."""
+    """manifest.json of a release folder, which has more keys than the binary's own."""
     return json.dumps(
         {**json.loads(manifest_text(manifest())), "release": RELEASE, "agent_sha256": "a" * 64, **more}
     ).encode()
@@ -59,7 +59,7 @@ def of_release(**more: Any) -> bytes:
 def test_each_target_names_what_it_runs_and_each_build_is_made_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = live_on(tmp_path, monkeypatch, t1=told(of_release()), t2=told(of_release()))
+    ctx = live_on(tmp_path, monkeypatch, t1=state_with(of_release()), t2=state_with(of_release()))
     assert [(one.host.name, one.path) for one in production.live_binaries(ctx)] == [
         ("t1", f"/opt/hello/releases/{RELEASE}/bin/hello"),
         ("t2", f"/opt/hello/releases/{RELEASE}/bin/hello"),
@@ -72,14 +72,13 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = Stored(artifact(tmp_path / "artifact", tmp_path / "keys") / "hello", manifest())
-    ctx = live_on(tmp_path, monkeypatch, t1=told(b"not json", sha256=stored.manifest.sha256))
+    ctx = live_on(tmp_path, monkeypatch, t1=state_with(b"not json", sha256=stored.manifest.sha256))
     ctx.run.store.add(stored.manifest, stored.path)
     assert production.specs(ctx) == [SPEC]
-    other = live_on(tmp_path, monkeypatch, t1=told(None, sha256="b" * 64))
+    other = live_on(tmp_path, monkeypatch, t1=state_with(None, sha256="b" * 64))
     assert production.specs(other) == []
     assert other.run.notes == [
-        f"hello {RELEASE} on t1: no manifest of ours that can be believed is there or in the store; left out of the "
-        "comparison"
+        f"hello {RELEASE} on t1: no trusted manifest is on the target or in the store; left out of the comparison"
     ]
     assert other.run.uncompared == [f"hello {RELEASE} on t1"]
 
@@ -87,27 +86,29 @@ def test_a_release_without_manifest_is_looked_up_in_the_store_by_its_bytes(
 def test_without_anything_to_compare_with_the_builder_is_not_called_faithful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = live_on(tmp_path, monkeypatch, t1=told(None, current=None))
+    ctx = live_on(tmp_path, monkeypatch, t1=state_with(None, current=None))
     with pytest.raises(RefusedError, match=r"no target runs a release of hello .*nothing to compare the builder with"):
         production.require_comparable(ctx)
-    nobody_asked = live_on(tmp_path, monkeypatch, command="fallback", t1=told(of_release()))
-    production.require_comparable(nobody_asked)
-    assert production.live_binaries(nobody_asked) == []
+    no_comparison = live_on(tmp_path, monkeypatch, command="fallback", t1=state_with(of_release()))
+    production.require_comparable(no_comparison)
+    assert production.live_binaries(no_comparison) == []
 
 
 def judged(ctx: RunContext) -> Report:
-    """The report of a run whose builder made the bytes of everything that was compared."""
+    """The report of a run whose builder made the same bytes in every comparison."""
     ctx.run.faithful, ctx.run.compared = True, len(production.live_binaries(ctx))
-    return to_report(ctx.run, failed=False, order={}, changed=True)
+    return to_report(ctx.run, PyinfraFacts(failed=False, changed=True))
 
 
 def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = told(of_release())
-    found.services["hello"].hashes["bin/by-hand"] = "c" * 64  # nothing says what it was built from
+    found = state_with(of_release())
+    found.services["hello"].hashes["bin/by-hand"] = "c" * 64  # without a manifest
     monkeypatch.setattr(production, "_read", lambda *_: None)
-    ctx = live_on(tmp_path, monkeypatch, t1=found, t2=told(None, sha256="b" * 64), t3=told(None, current=None))
+    ctx = live_on(
+        tmp_path, monkeypatch, t1=found, t2=state_with(None, sha256="b" * 64), t3=state_with(None, current=None)
+    )
     ctx.unreachable_targets = ["t9"]
     report = judged(ctx)
     assert comparisons.verdict(report) == (
@@ -115,14 +116,14 @@ def test_a_builder_is_faithful_as_far_as_it_was_compared_and_no_further(
         f"hello {RELEASE} on t2 and 1 more"
     )
     assert (report.verdict, report.exit_status) == ("partly", 5) and "was not compared: bin/by-hand" in report.reason
-    whole = judged(live_on(tmp_path, monkeypatch, t1=told(of_release()), t3=told(None, current=None)))
+    whole = judged(live_on(tmp_path, monkeypatch, t1=state_with(of_release()), t3=state_with(None, current=None)))
     assert comparisons.verdict(whole) == "this builder is a faithful replacement: yes" and whole.exit_status == 0
 
 
 def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states = {"t1": told(of_release()), "t2": told(None, sha256="b" * 64)}
+    states = {"t1": state_with(of_release()), "t2": state_with(None, sha256="b" * 64)}
     ctx = live_on(tmp_path, monkeypatch, command="fallback", **states)
     ctx.run.options = Options(faithful=True)
     with pytest.raises(RefusedError, match=rf"not everything that runs .*hello {RELEASE} on t2; why .*--limit"):
@@ -130,10 +131,10 @@ def test_nothing_is_shipped_on_the_strength_of_half_a_comparison(
     production.require_comparable(live_on(tmp_path, monkeypatch, **states))
 
 
-def test_a_program_that_others_brought_is_only_for_the_comparison() -> None:
+def test_a_program_of_another_installer_is_only_for_the_comparison() -> None:
     Options(binary="/usr/local/bin/hello").check(COMMANDS["faithful"])
     Options(binary="/usr/local/bin/hello", faithful=True).check(COMMANDS["fallback"])
-    with pytest.raises(DataError, match="is what --data faithful=true compares with"):
+    with pytest.raises(DataError, match="needs --data faithful=true, which compares that program"):
         Options(binary="/usr/local/bin/hello").check(COMMANDS["fallback"])
     with pytest.raises(DataError, match=r"deploys/rollout\.py does not use it"):
         Options(binary="/usr/local/bin/hello").check(COMMANDS["rollout"])
@@ -146,7 +147,7 @@ def with_c(sysroot: str = "", zig: str = "0.14.1") -> BuildSpec:
 
 
 def test_what_was_built_with_c_needs_its_own_zig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ctx = live_on(tmp_path, monkeypatch, t1=told(None))
+    ctx = live_on(tmp_path, monkeypatch, t1=state_with(None))
     live = [
         LiveBinary(ctx.targets[0], Service(**MINIMAL), RELEASE, "/x", with_c(zig=one), "a" * 64)
         for one in ("0.14.1", "0.15.2")
@@ -185,7 +186,7 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
     ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     older = read(sysroot, tmp_path, where="x")
     kept = packed(older, cgo.sysroot_cache(ctx), lambda _: None)
-    (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data's is another one today
+    (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data names another one today
     found = cgo.sysroots_for(ctx, linked(sysroot), [with_c(older.digest)])
     assert found[older.digest].digest == older.digest
     assert ctx.run.notes == []
@@ -193,10 +194,10 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
     changed = site(tmp_path / "home", "t1", builder="w1", command="faithful")
     now = read(sysroot, tmp_path, where="x")
     packed(now, tmp_path / "other", lambda _: None).replace(kept)
-    for _ in range(2):  # it is told once
+    for _ in range(2):  # noted once
         assert older.digest not in cgo.sysroots_for(changed, linked(sysroot), [with_c(older.digest)])
     assert changed.run.notes == [
         f"hello v1.1.0 was built with the sysroot {older.digest[:12]}, which the controller does not have "
-        f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): somebody changed it, "
+        f"(build.cgo.sysroot is {now.digest[:12]} now; {kept} holds another ({now.digest[:12]}): it was changed, "
         "remove it)"
     ]

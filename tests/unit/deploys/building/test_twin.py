@@ -1,4 +1,4 @@
-"""A second builder: who it is, what it builds, whose word counts, and what is refused without it."""
+"""A second builder: who it is, what it builds, which attestation counts, and what is refused without one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from gofallback.artifact.binary import inspect_bytes
-from gofallback.artifact.spec import BuildSpec
 from gofallback.cli.main import main
 from gofallback.controller.store import Stored
 from gofallback.deploys.building import plan, twin
@@ -21,39 +19,11 @@ from gofallback.errors import RefusedError
 from gofallback.model import parse_fleet
 from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
-from gofallback.provenance.twin import make, read
-from tests.unit.attested import MATERIALS, PROGRAM, SPEC, artifact, manifest
+from gofallback.provenance.twin import read
+from tests.unit.attested import SPEC, artifact, manifest
+from tests.unit.deploys.building.twins import attestation, fleet_of, standing
 from tests.unit.services import MINIMAL
-from tests.unit.sites import Named, site
-
-
-class Group(list[Any]):
-    """An inventory in which these are the builders."""
-
-    def get_group(self, _: str) -> list[Any]:
-        return list(self)
-
-
-def fleet_of(twin: str = "off") -> Any:
-    return parse_fleet({"services": [MINIMAL], "trust": {"twin": twin}})
-
-
-def standing(
-    tmp_path: Path,
-    *builders: str,
-    twin: str = "off",
-    command: str = "fallback",
-    away: tuple[str, ...] = (),
-    options: Options | None = None,
-) -> RunContext:
-    """A run with these builders reachable, the first of them in use."""
-    ctx = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
-    ctx.builders = [Named(name) for name in builders]  # type: ignore[misc]
-    ctx.unreachable_builders = list(away)
-    everybody = Group([*ctx.builders, *(Named(name) for name in away)])
-    ctx.state = SimpleNamespace(inventory=everybody, active_hosts={*ctx.builders, *ctx.targets})  # type: ignore[assignment]
-    ctx.run.fleets = {"t1": fleet_of(twin)} | {name: fleet_of() for name in builders}
-    return ctx
+from tests.unit.sites import Named
 
 
 @pytest.mark.parametrize(
@@ -74,7 +44,7 @@ def test_who_is_the_twin(tmp_path: Path, of_data: str, data: dict[str, Any], exp
     assert [ctx.builds(host) for host in ctx.builders] == [True, "w2" in expected, "w3" in expected]
 
 
-def test_without_targets_the_data_of_the_builders_says_what_is_wanted(tmp_path: Path) -> None:
+def test_without_targets_the_data_of_the_builders_says_what_is_required(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", command="drill")
     ctx.targets, ctx.run.fleets["w1"] = [], fleet_of("required")
     twin.select_twin(ctx)
@@ -94,7 +64,7 @@ def test_a_named_twin_that_is_away_is_a_note_and_one_that_does_not_exist_a_mista
         twin.select_twin(standing(tmp_path, "w1", "w2", options=Options(twin="w8")))
 
 
-def test_targets_that_name_different_twins_are_refused_until_somebody_says_which(tmp_path: Path) -> None:
+def test_targets_that_name_different_twins_are_refused_until_an_option_names_one(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", "w3", twin="w2")
     ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
     ctx.run.fleets["t2"] = fleet_of("w3")
@@ -105,7 +75,7 @@ def test_targets_that_name_different_twins_are_refused_until_somebody_says_which
     assert ctx.run.twins == ("w3",)
 
 
-def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path) -> None:
+def test_setting_a_required_twin_aside_needs_a_reason_and_is_recorded(tmp_path: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="required", options=Options(twin=False))
     with pytest.raises(RefusedError, match="setting it aside needs --data reason='why'"):
         twin.select_twin(ctx)
@@ -113,29 +83,6 @@ def test_setting_a_required_twin_aside_needs_a_reason_and_is_told(tmp_path: Path
     twin.select_twin(ctx)
     assert ctx.run.twins == ()
     assert ctx.run.overrides == [{"kind": "twin", "what": "trust.twin: required", "why": "the other one burns"}]
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    controller_key(tmp_path / "keys")
-    return tmp_path / "keys"
-
-
-@pytest.fixture
-def stored(tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Stored:
-    """Built by w1."""
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
-    return Stored(artifact(tmp_path / "artifact", keys) / "hello", manifest())
-
-
-def word(keys: Path, *, builder: str = "w2", sha256: str | None = None, spec: BuildSpec = SPEC) -> bytes:
-    """What a controller signs of a second build."""
-    theirs = manifest(spec=spec).model_copy(update={"builder": builder, "built_at": "2026-11-22T03:00:09Z"})
-    theirs = theirs.model_copy(update={"sha256": sha256 or theirs.sha256})
-    info = inspect_bytes(PROGRAM)
-    assert info.build is not None
-    return make(theirs, info.build, MATERIALS, controller_key(keys))
 
 
 def planned(ctx: RunContext, monkeypatch: pytest.MonkeyPatch, stored: Stored | None) -> RunContext:
@@ -158,7 +105,7 @@ def test_both_build_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert builds(planned(standing(tmp_path, "w1", "w2"), monkeypatch, None)) == {"w1": 1, "w2": 0}
 
 
-def test_what_is_in_the_store_is_built_by_the_one_that_did_not_build_it(
+def test_a_stored_artifact_is_built_by_the_builder_that_did_not_build_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored
 ) -> None:
     ctx = planned(standing(tmp_path, "w1", "w2", twin="required"), monkeypatch, stored)
@@ -171,11 +118,11 @@ def test_what_is_in_the_store_is_built_by_the_one_that_did_not_build_it(
     plan.require_second_builder(ctx)
 
 
-def test_what_two_have_built_is_not_built_again(
+def test_what_two_builders_have_built_is_not_built_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: Stored, keys: Path
 ) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="required")
-    attach_attestation(ctx, stored, word(keys))
+    attach_attestation(ctx, stored, attestation(keys))
     assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 0}
     assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
     alone = planned(standing(tmp_path, "w1", twin="required", away=("w2",)), monkeypatch, stored)
@@ -204,20 +151,18 @@ def test_a_rollout_of_what_one_builder_alone_built_is_refused(tmp_path: Path, st
     assert (
         found is not None and "and only w1 is known to have built them; have both build it: deploys/drill.py" in found
     )
-    attach_attestation(ctx, stored, word(keys))
+    attach_attestation(ctx, stored, attestation(keys))
     assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
 
 
-def test_a_rollout_without_the_word_of_a_twin_that_is_only_named_says_so(
-    tmp_path: Path, stored: Stored, keys: Path
-) -> None:
+def test_a_rollout_without_the_attestation_of_a_named_twin_says_so(tmp_path: Path, stored: Stored, keys: Path) -> None:
     ctx = standing(tmp_path, "w1", "w2", twin="w2", command="rollout")
     ctx.run.builder = None
     assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None
     (note,) = ctx.run.notes
     assert note.startswith("shipped all the same, as trust.twin only names a builder: hello v1.1.0 linux/amd64")
     ctx.run.notes.clear()
-    attach_attestation(ctx, stored, word(keys))
+    attach_attestation(ctx, stored, attestation(keys))
     assert provenance_gate.reject_reason(ctx, ctx.targets[0], [stored]) is None and ctx.run.notes == []
 
 
@@ -228,23 +173,23 @@ def keys_named(keys: Path) -> dict[str, Any]:
 def test_each_target_counts_only_the_keys_that_it_trusts_itself(
     tmp_path: Path, stored: Stored, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One target trusts another controller too: what that one signed of a second build says nothing to the first."""
+    """The second target trusts another controller too, whose attestation does not count for the first target."""
     controller_key(tmp_path / "ci")
     ctx = standing(tmp_path, "w1", "w2", twin="required")
     both = [(folder / PUBLIC).read_text() for folder in (keys, tmp_path / "ci")]
     ctx.targets.append(Named("t2"))  # type: ignore[arg-type]
     ctx.run.fleets["t2"] = parse_fleet({"services": [MINIMAL], "trust": {"twin": "required", "keys": both}})
-    attach_attestation(ctx, stored, word(tmp_path / "ci"))
+    attach_attestation(ctx, stored, attestation(tmp_path / "ci"))
     t1, t2 = ctx.targets
     assert builds(planned(ctx, monkeypatch, stored)) == {"w1": 0, "w2": 1}
     found = provenance_gate.reject_reason(ctx, t1, [stored])
     assert found is not None and "and twin.json beside it is not signed with a trusted key (keys of t1)" in found
     assert provenance_gate.reject_reason(ctx, t2, [stored]) is None
-    attach_attestation(ctx, stored, word(keys))
+    attach_attestation(ctx, stored, attestation(keys))
     assert [provenance_gate.reject_reason(ctx, one, [stored]) for one in ctx.targets] == [None, None]
 
 
-def test_a_word_that_this_controller_could_not_sign_for_the_target_is_not_even_asked_for(
+def test_an_attestation_that_the_target_would_not_trust_is_refused_while_planning(
     tmp_path: Path, keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The artifact came from CI, signed with CI's key, which is the only one that the target knows."""
@@ -269,42 +214,42 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
 ) -> None:
     """That run had no second builder; `first` built what it stored."""
     ctx = standing(tmp_path, "w1", "w2", twin="required")
-    theirs = manifest().model_copy(update={"builder": first, "built_at": "2026-11-22T02:59:00Z"})
-    kept = ctx.run.store.add(theirs, stored.path)
-    added = ctx.run.store.add(manifest(), stored.path, {TWIN: word(keys)})
+    second = manifest().model_copy(update={"builder": first, "built_at": "2026-11-22T02:59:00Z"})
+    kept = ctx.run.store.add(second, stored.path)
+    added = ctx.run.store.add(manifest(), stored.path, {TWIN: attestation(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
-    reconcile_stored(ctx, ctx.builders[0], added, manifest(), word(keys))
+    reconcile_stored(ctx, ctx.builders[0], added, manifest(), attestation(keys))
     assert twin.missing_confirmation(ctx, added, ctx.targets[0]) is None
-    other = Stored(stored.path, theirs.model_copy(update={"sha256": "0" * 64}))
+    other = Stored(stored.path, second.model_copy(update={"sha256": "0" * 64}))
     with pytest.raises(UnconfirmedError, match=f"another run stored it meanwhile, built by {first} with sha256 0000"):
-        reconcile_stored(ctx, ctx.builders[0], other, manifest(), word(keys))
+        reconcile_stored(ctx, ctx.builders[0], other, manifest(), attestation(keys))
 
 
-def test_the_word_of_a_twin_is_checked_like_any_other_provenance(
+def test_the_attestation_of_a_twin_is_checked_like_any_other_provenance(
     stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trusted = [read_public(keys / PUBLIC)]
-    assert read(word(keys), stored.manifest, trusted) == "w2"
+    assert read(attestation(keys), stored.manifest, trusted) == "w2"
     controller_key(tmp_path / "other")
     for bad, why in (
-        (word(tmp_path / "other"), "is not signed with a trusted key"),
-        (word(keys, builder="w1"), "is of w1 itself, which built the artifact"),
-        (word(keys, sha256="0" * 64), "is about other bytes"),
-        (word(keys, spec=SPEC.model_copy(update={"commit": "d" * 40})), "key is '"),
+        (attestation(tmp_path / "other"), "is not signed with a trusted key"),
+        (attestation(keys, builder="w1"), "is of w1 itself, which built the artifact"),
+        (attestation(keys, sha256="0" * 64), "is about other bytes"),
+        (attestation(keys, spec=SPEC.model_copy(update={"commit": "d" * 40})), "key is '"),
         (b"{}", "is no DSSE envelope"),
     ):
         with pytest.raises(ProvenanceError, match=why):
             read(bad, stored.manifest, trusted)
 
 
-def test_verify_tells_who_reproduced_it_and_finds_a_word_that_is_not_so(
+def test_verify_names_the_second_builder_and_finds_a_false_attestation(
     stored: Stored, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, pub = str(stored.path.parent), str(keys / PUBLIC)
-    attach_attestation(standing(tmp_path, "w1"), stored, word(keys))
+    attach_attestation(standing(tmp_path, "w1"), stored, attestation(keys))
     assert main(["verify", folder, "--key", pub]) == 0
     assert "reproduced: w2 built the same bytes" in capsys.readouterr().out
-    (stored.path.parent / TWIN).write_bytes(word(keys, builder="w1"))
+    (stored.path.parent / TWIN).write_bytes(attestation(keys, builder="w1"))
     assert main(["verify", folder, "--key", pub]) == 1
     shown = capsys.readouterr().out
     assert "twin.json: has sha256" in shown and "twin.json: is of w1 itself" in shown

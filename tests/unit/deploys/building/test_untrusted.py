@@ -1,4 +1,4 @@
-"""What a target says of its own build is not built again on the builder just because it says so."""
+"""A target's manifest is not built from unless it is harmless, stored or signed."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ GCC = CgoSpec(compiler="gcc", cc="/tmp/evil", cxx="g++", ar="ar")
 def compared(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    told: Manifest,
+    reported: Manifest,
     *,
     signed: dict[str, bytes] | None = None,
     more: dict[str, str] | None = None,
 ) -> RunContext:
-    """A run that compares with one target, which tells this manifest, has these further files, and serves those."""
+    """A run that compares with one target: its manifest, the hashes of more files, and files that it serves."""
     state = ServiceState(
         "hello",
         "/opt/hello",
         current=RELEASE,
-        releases={RELEASE: ReleaseState(RELEASE, manifest=manifest_text(told))},
-        hashes={"bin/hello": told.sha256, **(more or {})},
+        releases={RELEASE: ReleaseState(RELEASE, manifest=manifest_text(reported))},
+        hashes={"bin/hello": reported.sha256, **(more or {})},
     )
     ctx = site(tmp_path, "t1", builder="w1", command="faithful")
     known: Any = SimpleNamespace(services={"hello": state}, platform="linux/amd64")
@@ -86,48 +86,52 @@ def test_a_manifest_that_could_harm_builder_or_controller_is_not_built(
 ) -> None:
     ctx = compared(tmp_path, monkeypatch, of(**changed))
     assert production.live_binaries(ctx) == []
-    assert ctx.run.notes[0].startswith("t1: the manifest of hello is not believed: ")
+    assert ctx.run.notes[0].startswith("t1: the manifest of hello is not trusted: ")
 
 
 def test_what_only_changes_the_bytes_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = of(environment=(("GOAMD64", "v3"),), tags=("netgo",))
-    ctx = compared(tmp_path, monkeypatch, told)
-    assert production.specs(ctx) == [told.spec]
+    reported = of(environment=(("GOAMD64", "v3"),), tags=("netgo",))
+    ctx = compared(tmp_path, monkeypatch, reported)
+    assert production.specs(ctx) == [reported.spec]
     assert ctx.run.notes == []
 
 
 def test_what_the_store_has_or_a_trusted_key_signed_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = of(environment=(("GOFLAGS", "-mod=vendor"),), generate=("./...",))
-    beside = attestations(told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "k"))
-    others = compared(tmp_path / "others", monkeypatch, told, signed=beside)
-    assert production.specs(others) == []  # somebody's key, not ours
+    reported = of(environment=(("GOFLAGS", "-mod=vendor"),), generate=("./...",))
     beside = attestations(
-        told, manifest_text(told), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "ours" / "keys")
+        reported, manifest_text(reported), inspect_bytes(PROGRAM), MATERIALS, controller_key(tmp_path / "k")
     )
-    assert production.specs(compared(tmp_path / "ours", monkeypatch, told, signed=beside)) == [told.spec]
+    others = compared(tmp_path / "others", monkeypatch, reported, signed=beside)
+    assert production.specs(others) == []  # not signed by a trusted key
+    beside = attestations(
+        reported,
+        manifest_text(reported),
+        inspect_bytes(PROGRAM),
+        MATERIALS,
+        controller_key(tmp_path / "ours" / "keys"),
+    )
+    assert production.specs(compared(tmp_path / "ours", monkeypatch, reported, signed=beside)) == [reported.spec]
     more = of(environment=(("GOFLAGS", "-toolexec=x"),), generate=("./...",))
     assert (
         production.specs(compared(tmp_path / "ours", monkeypatch, more, signed=beside)) == []
     )  # signed for another one
-    stored = compared(tmp_path / "stored", monkeypatch, told)
+    stored = compared(tmp_path / "stored", monkeypatch, reported)
     (tmp_path / "hello").write_bytes(PROGRAM)
-    stored.run.store.add(told, tmp_path / "hello")
-    assert production.specs(stored) == [told.spec]
+    stored.run.store.add(reported, tmp_path / "hello")
+    assert production.specs(stored) == [reported.spec]
 
 
-def test_a_program_that_nothing_speaks_of_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_without_a_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     liar = {"ctl.manifest.json": manifest_text(manifest())}  # says that it is about bin/hello
     ctx = compared(tmp_path, monkeypatch, manifest(), signed=liar, more={"bin/ctl": digest, "lib/a": digest})
     assert [one.path for one in production.live_binaries(ctx)] == [f"/opt/hello/releases/{RELEASE}/bin/hello"]
-    assert ctx.run.notes == [
-        f"bin/ctl of {RELEASE} on t1: it has no manifest that can be believed; left out of the comparison"
-    ]
+    assert ctx.run.notes == [f"bin/ctl of {RELEASE} on t1: it has no trusted manifest; left out of the comparison"]
 
 
-def test_a_manifest_with_another_key_than_its_builds_is_not_believed(
+def test_a_manifest_with_another_key_than_its_builds_is_not_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
-    ctx = compared(tmp_path, monkeypatch, told)
-    assert production.live_binaries(ctx) == [] and "its key is not that of its build" in ctx.run.notes[0]
+    reported = Manifest.model_validate_json(json.dumps(json.loads(manifest_text(manifest())) | {"key": "0" * 64}))
+    ctx = compared(tmp_path, monkeypatch, reported)
+    assert production.live_binaries(ctx) == [] and "its key is not the key of its build" in ctx.run.notes[0]

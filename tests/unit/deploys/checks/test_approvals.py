@@ -1,4 +1,4 @@
-"""What may not be set aside from a command line."""
+"""Rules that a command line may not set aside."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def given(tmp_path: Path, command: str, override: dict[str, Any]) -> RunContext:
 
 @pytest.mark.parametrize("command", ["fallback", "rollout"])
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ({"trust": {"provenance": "off"}}, "--data trust: refused; .* twin=false with a reason"),
         ({"vulnerabilities": None}, "--data vulnerabilities: refused; .*vulnerabilities.ignore there"),
@@ -29,10 +29,10 @@ def given(tmp_path: Path, command: str, override: dict[str, Any]) -> RunContext:
         ({"freeze": []}, "--data freeze: refused; .* override_freeze"),
     ],
 )
-def test_the_rules_of_an_environment_are_not_changed_by_whoever_they_hold_up(
-    tmp_path: Path, command: str, override: dict[str, Any], told: str
+def test_the_rules_of_an_environment_are_not_changed_by_a_command_line(
+    tmp_path: Path, command: str, override: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(RefusedError, match=message):
         require_permission(given(tmp_path, command, override))
 
 

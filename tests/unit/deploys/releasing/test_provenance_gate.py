@@ -1,5 +1,4 @@
-"""What may be sent to a target: every way in which provenance does not hold, and the policy that decides what becomes
-of it."""
+"""What may be sent to a target: every way in which provenance fails, and what the policy does then."""
 
 from __future__ import annotations
 
@@ -38,20 +37,20 @@ def stored(tmp_path: Path, keys: Path) -> Stored:
     return Stored(artifact(tmp_path / "artifact", keys) / "hello", manifest())
 
 
-def asked(stored: Stored, keys: Path, trust: Trust | None = None) -> str | None:
-    """What is found, as a run would."""
+def checked(stored: Stored, keys: Path, trust: Trust | None = None) -> str | None:
+    """The reason, as a run gets it."""
     policy = trust or Trust()
     return unproven(stored, policy, keys_of(policy, keys, keys))
 
 
 def test_what_the_controller_signed_itself_may_be_sent(stored: Stored, keys: Path) -> None:
-    assert asked(stored, keys) is None
-    assert asked(stored, keys, Trust(keys=[(keys / PUBLIC).read_text()], builders=["w1"])) is None
+    assert checked(stored, keys) is None
+    assert checked(stored, keys, Trust(keys=[(keys / PUBLIC).read_text()], builders=["w1"])) is None
 
 
-def test_a_signature_by_a_key_that_nobody_knows_counts_for_nothing(stored: Stored, keys: Path, tmp_path: Path) -> None:
+def test_a_signature_by_a_key_that_is_unknown_counts_for_nothing(stored: Stored, keys: Path, tmp_path: Path) -> None:
     controller_key(tmp_path / "other")
-    found = asked(stored, keys, Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
+    found = checked(stored, keys, Trust(keys=[(tmp_path / "other" / PUBLIC).read_text()]))
     assert found is not None and "was signed with the unknown key" in found and "trust.keys[0]" in found
 
 
@@ -60,14 +59,14 @@ def test_a_statement_about_other_bytes_proves_nothing(stored: Stored, keys: Path
     for name in ("provenance.json", "sbom.json"):
         (stored.path.parent / name).write_bytes((other / name).read_bytes())
     sum_again(stored.path.parent)
-    found = asked(stored, keys)
+    found = checked(stored, keys)
     assert found is not None and "provenance.json: is about another subject" in found
 
 
 def test_a_binary_without_provenance_is_named_with_the_way_to_get_it(stored: Stored, keys: Path) -> None:
     (stored.path.parent / "provenance.json").unlink()
     sum_again(stored.path.parent)
-    found = asked(stored, keys)
+    found = checked(stored, keys)
     assert found is not None and "provenance.json: missing" in found and "gofallback attest v1.1.0" in found
 
 
@@ -76,45 +75,45 @@ def test_a_binary_that_was_exchanged_together_with_its_manifest_is_found_out(sto
     exchanged = manifest(OTHER)
     (stored.path.parent / "manifest.json").write_bytes(manifest_text(exchanged))
     sum_again(stored.path.parent)
-    found = asked(Stored(stored.path, exchanged), keys)
+    found = checked(Stored(stored.path, exchanged), keys)
     assert found is not None and "is about another subject" in found
 
 
-def test_an_altered_statement_is_told_as_such(stored: Stored, keys: Path) -> None:
+def test_an_altered_statement_is_reported_as_such(stored: Stored, keys: Path) -> None:
     path = stored.path.parent / "provenance.json"
     sealed = json.loads(path.read_text())
     sealed["payload"] = sealed["payload"][:-8] + "AAAAAAA="
     path.write_text(json.dumps(sealed))
     sum_again(stored.path.parent)
-    found = asked(stored, keys)
+    found = checked(stored, keys)
     assert found is not None and "was changed after it was signed with provenance.pub" in found
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"commit": "d" * 40}, "commit"),
         ({"version": "v6.6.6"}, "version"),
     ],
 )
 def test_commit_and_version_have_to_be_those_of_the_manifest(
-    stored: Stored, keys: Path, change: dict[str, str], told: str
+    stored: Stored, keys: Path, change: dict[str, str], message: str
 ) -> None:
     spec = SPEC.model_copy(update=change)
     claimed = manifest().model_copy(update={"spec": spec, "key": spec.key})
     (stored.path.parent / "manifest.json").write_bytes(manifest_text(claimed))
     sum_again(stored.path.parent)
-    found = asked(Stored(stored.path, claimed), keys)
-    assert found is not None and told in found
+    found = checked(Stored(stored.path, claimed), keys)
+    assert found is not None and message in found
 
 
 def test_a_builder_has_to_be_the_one_that_was_signed_and_one_that_may_build(stored: Stored, keys: Path) -> None:
-    found = asked(stored, keys, Trust(builders=["w9"]))
+    found = checked(stored, keys, Trust(builders=["w9"]))
     assert found is not None and "was built on w1; trust.builders allows w9" in found
     claimed = Manifest.model_validate({**manifest().model_dump(mode="python"), "builder": "w9"})
     (stored.path.parent / "manifest.json").write_bytes(manifest_text(claimed))
     sum_again(stored.path.parent)
-    found = asked(Stored(stored.path, claimed), keys, Trust(builders=["w9"]))
+    found = checked(Stored(stored.path, claimed), keys, Trust(builders=["w9"]))
     assert found is not None and "builder is 'urn:gofallback:builder:w1'" in found
 
 
@@ -179,7 +178,7 @@ def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("trust", "told"),
+    ("trust", "message"),
     [
         ({"provenance": "maybe"}, "trust.provenance"),
         ({"keys": ["-----BEGIN PRIVATE KEY-----\nAAAA\n"]}, "a private one never belongs in group data"),
@@ -188,8 +187,8 @@ def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Pat
         ({"twin": "required", "provenance": "off"}, "trust: twin: required has no effect with provenance: off"),
     ],
 )
-def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, told: str) -> None:
-    with pytest.raises(DataError, match=told):
+def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         parse_fleet({"services": [MINIMAL], "trust": trust})
 
 

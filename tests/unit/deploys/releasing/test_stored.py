@@ -114,7 +114,7 @@ def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path
     assert services_in_use(ctx) == []
 
 
-def test_a_further_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: Path) -> None:
+def test_an_extra_binarys_manifest_goes_to_a_target_as_it_was_signed(tmp_path: Path) -> None:
     ctx = rollout(tmp_path, manifest(), manifest("worker"))
     worker = stored_of(ctx, TWO, PLATFORM)[1]
     signed = b'{"of": "an older gofallback"}\n'

@@ -27,15 +27,15 @@ TWO = target(V2, V1, V2, ran=(BEFORE, record(RUN, V2, V1)))
 
 
 @pytest.fixture
-def tell(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, ServiceState]]:
-    """What each target tells of each service."""
-    told: dict[str, dict[str, ServiceState]] = {}
+def states(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, ServiceState]]:
+    """Target to the state of each service."""
+    known: dict[str, dict[str, ServiceState]] = {}
 
     def state_of(ctx: RunContext, host: Any, *, refresh: bool = False) -> TargetState:
-        return TargetState(services={name: replace(one, name=name) for name, one in told[host.name].items()})
+        return TargetState(services={name: replace(one, name=name) for name, one in known[host.name].items()})
 
     monkeypatch.setattr(plan, "state_of", state_of)
-    return told
+    return known
 
 
 def planned(ctx: RunContext) -> dict[tuple[str, str], str]:
@@ -43,19 +43,19 @@ def planned(ctx: RunContext) -> dict[tuple[str, str], str]:
 
 
 def test_a_run_that_died_before_its_second_service_is_taken_back_without_its_journal(
-    tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
+    tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
-    tell |= {"t1": {"api": PROVISIONAL, "web": SETTLED}, "t2": {"api": SETTLED, "web": SETTLED}}
+    states |= {"t1": {"api": PROVISIONAL, "web": SETTLED}, "t2": {"api": SETTLED, "web": SETTLED}}
     ctx = site(tmp_path, "t1", "t2", command="rollout", services=("api", "web"), options=Options(abort=RUN))
     assert planned(ctx) == {("t1", "api"): "revert", ("t2", "api"): "nothing"}
     assert any("web is left as it is" in note for note in ctx.run.notes)
-    assert [one.name for one in ctx.services(ctx.targets[0])] == ["api"]  # no row of it says that it is amiss
+    assert [one.name for one in ctx.services(ctx.targets[0])] == ["api"]  # no row for web
 
 
-def test_what_a_resumed_run_was_to_bring_and_nobody_knows_is_said_to_be_missing(
-    tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
+def test_a_release_of_a_resumed_run_that_is_not_known_is_reported(
+    tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
-    tell |= {"t1": {"api": PROVISIONAL, "web": SETTLED}}
+    states |= {"t1": {"api": PROVISIONAL, "web": SETTLED}}
     ctx = site(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
     assert planned(ctx) == {("t1", "api"): "confirm"}
     assert ctx.run.outcome("t1", "web").phase == "untouched"
@@ -63,10 +63,10 @@ def test_what_a_resumed_run_was_to_bring_and_nobody_knows_is_said_to_be_missing(
 
 @pytest.mark.parametrize("command", ["rollback", "rollout"])
 def test_what_is_about_no_service_at_all_is_refused(
-    tmp_path: Path, tell: dict[str, dict[str, ServiceState]], command: str
+    tmp_path: Path, states: dict[str, dict[str, ServiceState]], command: str
 ) -> None:
     none = target(None)
-    tell |= {"t1": {"api": none, "web": none}}
+    states |= {"t1": {"api": none, "web": none}}
     options = Options(abort=RUN) if command == "rollout" else Options()
     ctx = site(tmp_path, "t1", command=command, services=("api", "web"), options=options)
     with pytest.raises(RefusedError, match=r"api: no target .*web: no target "):
@@ -74,24 +74,24 @@ def test_what_is_about_no_service_at_all_is_refused(
 
 
 def test_a_service_that_is_new_in_the_data_does_not_keep_the_others_from_going_back(
-    tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
+    tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
-    tell |= {"t1": {"api": TWO, "web": target(None)}}
+    states |= {"t1": {"api": TWO, "web": target(None)}}
     ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
     assert planned(ctx) == {("t1", "api"): "activate"}
 
 
-def test_a_service_with_nothing_to_go_back_to_names_the_word_that_leaves_it_out(
-    tmp_path: Path, tell: dict[str, dict[str, ServiceState]]
+def test_a_service_with_nothing_to_go_back_to_names_the_option_that_leaves_it_out(
+    tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
-    tell |= {"t1": {"api": TWO, "web": target(V1, V1, ran=(BEFORE,))}}
+    states |= {"t1": {"api": TWO, "web": target(V1, V1, ran=(BEFORE,))}}
     ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
     with pytest.raises(RefusedError, match=r"^web: .*; without web: --data service=api$"):
         switches(ctx, ctx.targets[0])
 
 
-def test_a_target_the_run_was_not_about_is_told_so(tmp_path: Path, tell: dict[str, dict[str, ServiceState]]) -> None:
-    tell |= {"t1": {"hello": PROVISIONAL}, "t2": {"hello": SETTLED}}
+def test_a_target_the_run_was_not_about_says_so(tmp_path: Path, states: dict[str, dict[str, ServiceState]]) -> None:
+    states |= {"t1": {"hello": PROVISIONAL}, "t2": {"hello": SETTLED}}
     ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(abort=RUN))
     path = ctx.run.home.journal(RUN)
     path.parent.mkdir(parents=True)

@@ -15,7 +15,7 @@ from gofallback.deploys.rollout.switch import Switch
 from gofallback.deploys.rollout.waves import Step, planned_waves, stop_reason
 from gofallback.deploys.run.context import RunContext
 from gofallback.deploys.run.options import Options
-from gofallback.deploys.run.report import to_report
+from gofallback.deploys.run.report import PyinfraFacts, to_report
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.operations.target import activate as operation
@@ -44,7 +44,7 @@ def step(ctx: RunContext, how: Any = "activate", service: str = "hello", wave: i
 
 
 @pytest.fixture
-def says(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
     """What every target answers to `activate` and `revert`."""
     answers: dict[str, ActivationOutcome] = {}
     monkeypatch.setattr(operation, "activate", lambda *args, **_: answers["activate"])
@@ -54,39 +54,39 @@ def says(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
 
 
 def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
-    tmp_path: Path, says: dict[str, ActivationOutcome]
+    tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
     ctx = site(tmp_path, "t1")
     switched(ctx, "t1")
-    says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
+    answers["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     host = ctx.targets[0]
     assert switch.roll_back(ctx, host, "why")  # pyinfra would leave it out otherwise
     assert ctx.run.outcome("t1", "hello").lost
 
 
 def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_for(
-    tmp_path: Path, says: dict[str, ActivationOutcome]
+    tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
     ctx = site(tmp_path, "t1", services=("api", "web"))
     switched(ctx, "t1", "api")
-    says["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
-    says["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
+    answers["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
+    answers["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
     assert (ctx.run.outcome("t1", "api").lost, ctx.run.outcome("t1", "web").phase) == (True, "reverted")
 
 
 def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
-    tmp_path: Path, says: dict[str, ActivationOutcome]
+    tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
     ctx = site(tmp_path, "t1", services=("api", "web"))
     switched(ctx, "t1", "api")
-    says["lease"] = ActivationOutcome("unknown", "")
+    answers["lease"] = ActivationOutcome("unknown", "")
     assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
     assert ctx.run.outcome("t1", "api").lost
 
 
 def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped_before_its_wave(
-    tmp_path: Path, says: dict[str, ActivationOutcome]
+    tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
     ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
     ctx.run.outcome("t1", "hello").phase = TargetPhase.REVERTED
@@ -120,7 +120,7 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
     monkeypatch.setattr(lease, "release", lambda _, host: given_back.append(host.name))
     assert confirm._wait_for_lost(ctx.state, ctx.targets[0], ctx) is good
     assert ctx.run.outcome("t1", "hello").phase == state
-    assert given_back == ["t1"]  # its renewals would put the way back off
+    assert given_back == ["t1"]  # its renewals would extend the window
 
 
 def test_a_lost_target_is_given_no_more_time_at_the_end_than_it_needs_since_it_was_lost(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def waiting(tmp_path: Path, pause: Any) -> RunContext:
     return ctx
 
 
-def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
+def test_a_pause_for_a_persons_answer_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = waiting(tmp_path, "ask")
@@ -168,7 +168,7 @@ def test_a_pause_for_a_persons_word_ends_when_the_run_may_not_go_on_anyway(
     pause.pause(ctx.state, ctx.targets[0], ctx, Step("pause", planned_waves(ctx)[0]))
     assert time.monotonic() - began < 5
     assert stop_reason(ctx) == "t1: taken over"
-    assert not list(ctx.run.home.run(ctx.run.id).glob("*.json"))  # nobody is asked any more
+    assert not list(ctx.run.home.run(ctx.run.id).glob("*.json"))  # the question is closed
 
 
 def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_back_without(
@@ -188,7 +188,7 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
     ctx = waiting(tmp_path, 0)
     connected: list[str] = []
 
-    def asked(*_: object) -> TargetState:
+    def read(*_: object) -> TargetState:
         if not connected:
             raise BrokenError("the connection is closed")
         return TargetState(services={"hello": target(NEW, OLD, NEW)})
@@ -197,26 +197,26 @@ def test_a_connection_that_broke_between_two_waves_is_made_anew_before_a_target_
         connected.append(host.name)
         return True
 
-    monkeypatch.setattr(reconnect, "read_state_over", asked)
+    monkeypatch.setattr(reconnect, "read_state_over", read)
     monkeypatch.setattr(reconnect, "reconnect", connect_again)
     assert activate._gate(ctx.state, ctx.targets[0], ctx, Step("gate", planned_waves(ctx)[0]))
     assert ctx.run.outcome("t1", "hello").phase == "provisional"
     assert not ctx.run.outcome("t1", "hello").lost
 
 
-def looked_at(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int = 1 << 30) -> None:
-    """What every target tells when it is looked at before the verdict."""
+def rechecked(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int = 1 << 30) -> None:
+    """The state of every target in the check before the verdict."""
     found = TargetState(free={"/opt/hello": free}, services={"hello": target(current, OLD, NEW)})
     monkeypatch.setattr(confirm, "read_state", lambda *_: found)
 
 
-def test_a_first_release_that_was_taken_back_to_nothing_is_what_was_asked_for(
+def test_a_first_release_that_was_taken_back_to_nothing_is_as_requested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
     outcome = ctx.run.outcome("t1", "hello")
     switch.record_outcome(ctx.run, outcome, ActivationOutcome("reverted", NEW), taking_back=True)
-    looked_at(monkeypatch, current=None)
+    rechecked(monkeypatch, current=None)
     assert confirm._recheck(ctx.state, ctx.targets[0], ctx)
     assert (outcome.phase, outcome.live, outcome.release) == ("taken-back", None, None)
 
@@ -227,12 +227,12 @@ def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_
     ctx = site(tmp_path, "t1", command="rollback")
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.phase = OLD, TargetPhase.CONFIRMED
-    looked_at(monkeypatch, current=OLD, free=0)
+    rechecked(monkeypatch, current=OLD, free=0)
     assert confirm._recheck(ctx.state, ctx.targets[0], ctx)
     assert (outcome.phase, outcome.healthy) == ("confirmed", True)
 
 
-def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_and_not_called_healthy(
+def test_a_rollback_that_cannot_be_rechecked_is_confirmed_once_in_the_journal_and_not_called_healthy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def silent(*_: object) -> TargetState:
@@ -245,7 +245,7 @@ def test_a_rollback_that_cannot_be_looked_at_is_confirmed_once_in_the_journal_an
     ctx.run.set_phase(outcome, TargetPhase.CONFIRMED)
     monkeypatch.setattr(confirm, "read_state", silent)
     assert not confirm._recheck(ctx.state, ctx.targets[0], ctx)
-    row = to_report(ctx.run, failed=True, order={}).targets[0]
+    row = to_report(ctx.run, PyinfraFacts(failed=True)).targets[0]
     assert (row.outcome, row.health, row.reason) == (
         "confirmed",
         "unknown",

@@ -27,7 +27,7 @@ from gofallback.rollout.phases import TargetPhase
 from tests.unit.sites import site
 
 
-def test_everybody_else_keeps_the_order_of_the_inventory(tmp_path: Path) -> None:
+def test_all_others_keep_the_order_of_the_inventory(tmp_path: Path) -> None:
     assert [host.name for host in in_order(site(tmp_path, "t1", "t2", "t3", marked=("t3",)))] == ["t3", "t1", "t2"]
 
 
@@ -42,7 +42,7 @@ def test_one_bad_outcome_stops_the_rest_and_the_first_cause_is_the_reason(tmp_pa
 
 
 @pytest.mark.parametrize("state", ["planned", "provisional", "confirmed", "unchanged", "untouched"])
-def test_good_outcomes_and_those_to_come_stop_nobody(tmp_path: Path, state: Any) -> None:
+def test_good_outcomes_and_those_to_come_stop_nothing(tmp_path: Path, state: Any) -> None:
     ctx = site(tmp_path, "t1", "t2")
     ctx.run.outcome("t1", "hello").phase = TargetPhase(state)
     assert stop_reason(ctx) is None
@@ -94,14 +94,14 @@ def test_a_target_stands_where_the_worst_of_its_services_stands(tmp_path: Path) 
     assert target_phases(ctx)["t2"] == "lost"
 
 
-def test_failures_within_the_budget_stop_nobody(tmp_path: Path) -> None:
+def test_failures_within_the_budget_stop_nothing(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", "t4", rollout={"budget": {"count": 1}})
     ctx.run.outcome("t3", "hello").phase = TargetPhase.REVERTED
     assert stop_reason(ctx) is None
     ctx.run.set_first_cause("not healthy", host="t3", service="hello")
     ctx.run.outcome("t4", "hello").phase = TargetPhase.FAILED
-    words = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
-    assert stop_reason(ctx) == words
+    reason = "2 of 4 targets failed, the budget is 1: t3 reverted, t4 failed; first: hello on t3: not healthy"
+    assert stop_reason(ctx) == reason
 
 
 def test_what_stopped_a_rollout_is_its_reason_and_not_what_the_budget_allowed_before(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_targets_that_disagree_about_the_rollout_are_refused_with_the_key(tmp_pa
         check_strategy(ctx)
 
 
-def test_a_target_without_a_service_of_this_run_is_nobodys_canary(tmp_path: Path) -> None:
+def test_a_target_without_a_service_of_this_run_is_no_canary(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", "t3", services=("api", "web"), only={"t1": []})
     assert [(wave.name, wave.hosts) for wave in planned_waves(ctx)] == [("canary", ("t2",)), ("wave 1", ("t3",))]
 
@@ -138,7 +138,7 @@ def test_where_no_named_canary_can_be_reached_another_target_goes_first(tmp_path
     assert ctx.run.notes == ["t1: no canary can be reached; the first target goes first"]
 
 
-def test_on_the_way_back_a_target_that_failed_keeps_no_other_on_what_it_is_to_leave(tmp_path: Path) -> None:
+def test_in_a_rollback_a_failed_target_does_not_stop_the_others(tmp_path: Path) -> None:
     ctx = site(tmp_path, "t1", "t2", command="rollback")
     ctx.run.outcome("t1", "hello").phase = TargetPhase.FAILED
     assert stop_reason(ctx) == "t1 failed"  # nothing was changed yet

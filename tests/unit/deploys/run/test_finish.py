@@ -1,4 +1,4 @@
-"""What a run says of itself at its end, whatever ended it."""
+"""What a run reports at its end, however it ends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from gofallback.deploys.rollout.switch import record_outcome
 from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.finish import close_outcomes
 from gofallback.deploys.run.options import Options
-from gofallback.deploys.run.report import to_report
-from gofallback.deploys.run.state import Run, Span, TargetOutcome, WaveTiming
+from gofallback.deploys.run.outcome import TargetOutcome
+from gofallback.deploys.run.report import PyinfraFacts, to_report
+from gofallback.deploys.run.state import Run, Span, WaveTiming
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.release.activation import ActivationOutcome
@@ -43,7 +44,7 @@ def test_a_target_whose_turn_never_came_is_untouched_and_says_why(run: Run) -> N
     assert (outcome.phase, outcome.reason) == ("untouched", "the run ended before its turn")
 
 
-def test_a_host_that_failed_without_a_word_names_the_stage_it_failed_in(run: Run) -> None:
+def test_a_host_that_failed_without_a_reason_names_the_stage_it_failed_in(run: Run) -> None:
     outcome = planned(run, "t1")
     run.spans = [Span("preflight", "t1", 0.0, 1.0, ok=True), Span("release", "t1", 1.0, 2.0, ok=False)]
     close_outcomes(run, failed={"t1"})
@@ -64,7 +65,7 @@ def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_t
     run.set_phase(outcome, TargetPhase.SWITCHING, "begun and not followed")
     run.stopped = "SIGINT"
     close_outcomes(run, failed=())
-    report = to_report(run, failed=True, order={})
+    report = to_report(run, PyinfraFacts(failed=True))
     (row,) = report.targets
     assert (row.outcome, row.running, row.health, row.reason) == ("switching", "", "unknown", "begun and not followed")
     assert runs_now(row) == "what runs there now is not known"
@@ -74,7 +75,7 @@ def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_t
     assert events == [("intended", "begun and not followed"), ("switching", "begun and not followed")]
 
 
-def test_the_end_of_a_window_is_told_as_the_last_renewal_put_it_off(run: Run) -> None:
+def test_the_end_of_a_window_is_reported_as_the_last_renewal_extended_it(run: Run) -> None:
     seconds = iter([5.0, 605.0, 605.0])
     run.clock, run._t0 = lambda: next(seconds), 0.0
     outcome = planned(run, "t1")
@@ -88,7 +89,7 @@ def test_a_stopped_run_is_never_good_although_all_that_was_done_went_well(run: R
     outcome = planned(run, "t1")
     outcome.phase = TargetPhase.CONFIRMED
     run.stopped = "SIGTERM"
-    report = to_report(run, failed=True, order={"t1": 0})
+    report = to_report(run, PyinfraFacts(failed=True, order={"t1": 0}))
     assert report.exit_status == 4
     assert report.reason.startswith("stopped by SIGTERM")
 
@@ -100,12 +101,12 @@ def test_the_report_gives_what_failed_first_as_the_reason_and_not_what_followed(
     second.phase, second.reason = TargetPhase.FAILED, "not healthy"
     run.set_first_cause("not healthy", host="t2", service="hello")
     run.set_first_cause("went back", host="t1", service="hello")
-    assert to_report(run, failed=True, order={}).reason == "hello on t2: not healthy"
+    assert to_report(run, PyinfraFacts(failed=True)).reason == "hello on t2: not healthy"
 
 
 def test_a_run_whose_builder_failed_is_failed_although_no_target_was_touched(run: Run) -> None:
     planned(run, "t1").phase = TargetPhase.UNTOUCHED
-    report = to_report(run, failed=True, order={})
+    report = to_report(run, PyinfraFacts(failed=True))
     assert (report.verdict, report.exit_status) == ("failed", 4)
 
 
@@ -116,7 +117,7 @@ def test_where_the_target_refused_what_ran_before_still_runs(run: Run) -> None:
     assert outcome.reason == "refused: another activation is under way"
 
 
-def test_an_activation_that_was_cut_off_without_a_window_failed_and_nobody_knows_what_runs(run: Run) -> None:
+def test_an_activation_that_was_cut_off_without_a_window_failed_and_what_runs_is_not_known(run: Run) -> None:
     outcome = planned(run, "t1")
     record_outcome(run, outcome, ActivationOutcome("interrupted", NEW, reason="killed"))
     assert (outcome.phase, outcome.live, outcome.healthy) == ("failed", None, None)
@@ -151,7 +152,7 @@ def test_a_target_that_an_abort_took_back_is_taken_back_and_journalled_as_revert
     record_outcome(run, outcome, ActivationOutcome("reverted", NEW, live=OLD, healthy=True), taking_back=True)
     assert (outcome.phase, outcome.release, outcome.live) == ("taken-back", OLD, OLD)
     assert [entry.event for entry in entries(run.home.journal(run.id).read_bytes())] == ["reverted"]
-    report = to_report(run, failed=False, order={})
+    report = to_report(run, PyinfraFacts(failed=False))
     assert (report.targets[0].outcome, report.verdict, report.exit_status) == ("taken-back", "done", 0)
 
 
@@ -169,7 +170,7 @@ def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> No
         WaveTiming("wave 1", ("t2",), start=8.0, end=9.0, state="failed"),
         WaveTiming("wave 2", ("t3",)),
     ]
-    rows = to_report(run, failed=True, order={}).waves
+    rows = to_report(run, PyinfraFacts(failed=True)).waves
     assert [(row.name, row.state, row.pause) for row in rows] == [
         ("canary", "passed", 5.0),
         ("wave 1", "failed", 0.0),
@@ -180,12 +181,12 @@ def test_waves_say_what_was_reached_and_how_long_the_pauses_were(run: Run) -> No
 def test_a_wave_with_nothing_to_do_was_passed(run: Run) -> None:
     run.waves = [WaveTiming("canary", ("t1",)), WaveTiming("wave 1", ("t2",))]
     planned(run, "t1").phase, planned(run, "t2").phase = TargetPhase.UNCHANGED, TargetPhase.UNTOUCHED
-    assert [row.state for row in to_report(run, failed=False, order={}).waves] == ["passed", "not reached"]
+    assert [row.state for row in to_report(run, PyinfraFacts(failed=False)).waves] == ["passed", "not reached"]
 
 
 def test_a_wave_in_whose_middle_the_run_ended_was_cut_off(run: Run) -> None:
     run.waves = [WaveTiming("canary", ("t1",), start=0.0, state="begun")]
-    (row,) = to_report(run, failed=True, order={}).waves
+    (row,) = to_report(run, PyinfraFacts(failed=True)).waves
     assert row.state == "cut off"
     assert row.end is not None
 
@@ -197,7 +198,7 @@ def test_the_report_knows_from_the_journal_how_long_each_release_was_provisional
         run.journal.write(event, host=host, service="hello")
     run.journal.write("reverted", host="t2", service="hello")
     run.journal.write("seen", host="t2", service="hello")
-    holds = to_report(run, failed=True, order={}).holds
+    holds = to_report(run, PyinfraFacts(failed=True)).holds
     assert [(hold.host, round(hold.start), round(hold.end), hold.ended) for hold in holds] == [
         ("t1", 0, 3, "confirmed"),
         ("t2", 1, 4, "reverted"),
@@ -207,15 +208,15 @@ def test_the_report_knows_from_the_journal_how_long_each_release_was_provisional
 def test_who_approved_and_what_was_set_aside_is_in_the_report(run: Run) -> None:
     run.approvals = [{"principal": "bob@example.com", "key": "SHA256:abc", "at": "", "expires": "", "file": "a.sig"}]
     run.overrides = [{"kind": "freeze", "what": "year end", "why": "INC-1"}]
-    report = to_report(run, failed=False, order={})
+    report = to_report(run, PyinfraFacts(failed=False))
     assert report.approvals[0].principal == "bob@example.com"
     assert (report.overrides[0].kind, report.overrides[0].why) == ("freeze", "INC-1")
 
 
-def test_a_release_that_nobody_confirmed_says_until_when_it_stays(run: Run) -> None:
+def test_a_release_that_was_not_confirmed_says_until_when_it_stays(run: Run) -> None:
     outcome = planned(run, "t1")
     outcome.phase, outcome.live, outcome.deadline = TargetPhase.PROVISIONAL, NEW, "2026-11-22T03:14:00Z"
-    report = to_report(run, failed=True, order={})
+    report = to_report(run, PyinfraFacts(failed=True))
     assert (report.verdict, report.targets[0].outcome, report.targets[0].deadline) == (
         "failed",
         "provisional",

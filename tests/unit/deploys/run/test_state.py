@@ -76,7 +76,7 @@ def test_before_the_run_executes_anything_no_listener_hears_of_it(run: Run) -> N
     assert seen == []
 
 
-def test_a_run_whose_journal_cannot_be_begun_switches_nothing(run: Run, tmp_path: Path) -> None:
+def test_a_run_whose_journal_cannot_be_opened_switches_nothing(run: Run, tmp_path: Path) -> None:
     folder = run.home.journal(run.id).parent
     folder.parent.mkdir(parents=True)
     folder.write_text("a file where the run's folder should be")
@@ -100,7 +100,7 @@ def test_a_phase_that_cannot_follow_is_kept_and_noted_as_a_defect(run: Run) -> N
     assert run.notes == ["hello on t1: went from reverted to provisional, which is unexpected"]
 
 
-def test_a_lost_target_is_counted_from_when_it_was_last_heard_of(run: Run) -> None:
+def test_a_lost_target_is_counted_from_its_last_answer(run: Run) -> None:
     run.clock, run._t0 = lambda: 100.0, 0.0
     outcome = run.outcome("t1", "hello")
     outcome.phase = TargetPhase.PROVISIONAL
