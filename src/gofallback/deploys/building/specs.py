@@ -28,7 +28,7 @@ def _resolve(ctx: RunContext, service: Service) -> ResolvedSource:
     wanted = service
     if ctx.run.options.ref:
         wanted = service.model_copy(update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})})
-    found = resolve_ref(wanted, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_print)
+    found = resolve_ref(wanted, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, report=_print)
     _print(found.line())
     for note in found.notes:
         ctx.run.note(note)
