@@ -14,7 +14,7 @@ from gofallback.controller.store import MANIFEST, Stored
 from gofallback.deploys.releasing.desired import DesiredRelease, desired_from_source, desired_from_store
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
-from gofallback.provenance.attest import beside
+from gofallback.provenance.attest import attached_files
 from gofallback.redact import names_secret, redact
 from gofallback.release.contents import contents
 from gofallback.release.plan import Step, plan_steps
@@ -106,7 +106,7 @@ def upload(ctx: RunContext, host: Host, want: DesiredRelease, programs: Sequence
         want.service,
         want.files,
         manifest=_manifest(want, binary, further, agent),
-        metadata=beside(binary.path.parent) | _beside_further(further),
+        metadata=attached_files(binary.path.parent) | _beside_further(further),
         binary=_program(binary),
         extra_binaries={one.manifest.spec.binary: _program(one) for one in further},
         agent=_program(agent),
@@ -124,7 +124,7 @@ def _beside_further(further: Sequence[Stored]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for one in further:
         name = one.manifest.spec.binary
-        files = beside(one.path.parent)
+        files = attached_files(one.path.parent)
         with contextlib.suppress(OSError):  # as there: `verify` calls it missing
             # the bytes that were signed: a later gofallback would write the same manifest with further keys
             files[MANIFEST] = (one.path.parent / MANIFEST).read_bytes()
