@@ -145,7 +145,7 @@ def _publish(ctx: RunContext, host: Host, name: str, store: PublishStore, stored
     if item.sha256 != stored.manifest.sha256:
         raise PublishError(f"{stored.path}: changed since it was verified; build it again")
     opened = open_store(store, spec.service, spec.version)
-    row = Row(item, opened.where(item))
+    row = Row(item, opened.address(item))
     publish([row], opened, store, _Watcher(host))
     took = "was there already" if row.state == "there already" else f"sent in {time.monotonic() - began:.1f} s"
     host.log(f"{item.name} {spec.version}: {item.size / _MB:.1f} MB {took}, {name} ({row.checked})")
@@ -161,16 +161,16 @@ class _Watcher:
     def __init__(self, host: Host) -> None:
         self._host, self._told = host, time.monotonic()
 
-    def begins(self, item: Item) -> None:
+    def started(self, item: Item) -> None:
         self._told = time.monotonic()
 
-    def moved(self, item: Item, done: int) -> None:
+    def progressed(self, item: Item, done: int) -> None:
         if time.monotonic() - self._told >= _TELL:
             self._told = time.monotonic()
             self._host.log(f"{item.name}: {done / _MB:.1f} of {item.size / _MB:.1f} MB to the store")
 
-    def ended(self, row: Row) -> None:
+    def finished(self, row: Row) -> None:
         """The run says it."""
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         self._host.log(line)
