@@ -21,6 +21,7 @@ from gofallback.git.git_command import GitError
 from gofallback.git.mirror import Mirror, MirrorBusyError
 from gofallback.git.submodules import submodules
 from gofallback.model import Service
+from gofallback.model.source import Source
 from gofallback.source import tree
 from gofallback.source.model import Repository, ResolvedSource
 from gofallback.source.refs import RefError, commit_named, packed_refs, short_names, similar_names, version_of
@@ -57,24 +58,27 @@ def resolve(
     refuse_local_changes(request, source.repository)
     mirror = Mirror(mirrors / mirror_name(source.repository), source.repository)
     try:
-        with mirror.locked(report):
-            update(request, mirror, ref=source.ref, key="source.repository")
-            commit = _commit(request, mirror, source.ref)
-            entries = mirror.tree(commit)
-            described, time = mirror.describe(commit), mirror.commit_time(commit)
-            notes = tree.notes(entries, lfs=mirror.uses_lfs(commit), submodules=source.submodules)
-        below = submodules(request, mirror, commit, entries, prefix="", depth=0) if source.submodules else ()
+        return _resolve(request, source, mirror)
     except MirrorBusyError:
         raise request.error(f"another run has been using {mirror.path} for too long; end it and run again") from None
     except GitError as error:
-        raise request.error(
-            f"git cannot read the mirror {mirror.path} ({why(error)}); remove it and run again"
-        ) from None
+        reason = f"git cannot read the mirror {mirror.path} ({why(error)})"
+        raise request.error(f"{reason}; remove it and run again") from None
     except OSError as error:
         raise request.error(f"{error.filename or mirrors}: {error.strerror}") from None
-    fetched = mirror.fetched_at or now()
+
+
+def _resolve(request: SourceRequest, source: Source, mirror: Mirror) -> ResolvedSource:
+    with mirror.locked(request.report):
+        update(request, mirror, ref=source.ref, key="source.repository")
+        commit = _commit(request, mirror, source.ref)
+        entries = mirror.tree(commit)
+        described, time = mirror.describe(commit), mirror.commit_time(commit)
+        notes = tree.notes(entries, lfs=mirror.uses_lfs(commit), submodules=source.submodules)
+    below = submodules(request, mirror, commit, entries, prefix="", depth=0) if source.submodules else ()
+    fetched = mirror.fetched_at or request.now()
     return ResolvedSource(
-        service=service.name,
+        service=request.service,
         repository=source.repository,
         ref=source.ref,
         commit=commit,
@@ -82,8 +86,8 @@ def resolve(
         commit_time=time,
         mirror=mirror.path,
         fetched_at=fetched,
-        age=max(0.0, (now() - fetched).total_seconds()),
-        offline=offline,
+        age=max(0.0, (request.now() - fetched).total_seconds()),
+        offline=request.offline,
         submodules=below,
         notes=tuple(notes),
     )

@@ -179,21 +179,27 @@ def run(
             pass_fds=tuple(descriptors),
             start_new_session=True,  # no terminal to prompt on, and one group to end
         )
-        began = reported = time.monotonic()
-        try:
-            while process.poll() is None and time.monotonic() - began < timeout:
-                time.sleep(0.05)  # cooperative under gevent, where a blocking wait stops every host
-                if time.monotonic() - reported >= _PROGRESS:
-                    reported = time.monotonic()
-                    progress(reported - began)
-        finally:
-            timed_out = process.poll() is None
-            if timed_out:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        timed_out = _wait(process, timeout, progress)
         texts = []
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
     return GoResult(process.returncode, texts[0], texts[1], timed_out)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, progress: Callable[[float], None]) -> bool:
+    """Wait for the end of a process; whether it had to be killed."""
+    began = reported = time.monotonic()
+    try:
+        while process.poll() is None and time.monotonic() - began < timeout:
+            time.sleep(0.05)  # cooperative under gevent, where a blocking wait stops every host
+            if time.monotonic() - reported >= _PROGRESS:
+                reported = time.monotonic()
+                progress(reported - began)
+    finally:
+        timed_out = process.poll() is None
+        if timed_out:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return timed_out

@@ -186,7 +186,7 @@ class _Transfer:
             run_command(self.state, self.host, self.shell.delete(remote))
             raise
         beside = self.work.beside("mirror", ".git")
-        line = self.lines.receive(place, remote if made else None, f"{remote}.refs", beside, anew=anew)
+        line = self.lines.receive(place, remote if made else None, f"{remote}.refs", beside, recreate=anew)
         result = self._git(line, _TIMEOUT)
         if not result.ok:
             clean = self.shell.script([self.shell.delete(remote), self.shell.delete(f"{remote}.refs")])

@@ -170,7 +170,7 @@ def _load(path: Path) -> CryptoSigner:
 
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise ProvenanceError(f"{path}: has mode {mode:o}, should be 600, for whoever reads it can sign: chmod 600")
+        raise ProvenanceError(f"{path}: has mode {mode:o}, should be 600, since every reader of it can sign: chmod 600")
     try:
         private = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError):

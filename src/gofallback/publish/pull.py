@@ -67,7 +67,7 @@ def _guard_signed(store: PublishStore, address: str) -> None:
     if parts.scheme == "http" and not store.plain_http and not loopback(parts.hostname or ""):
         raise PublishError(
             f"http://{parts.netloc}: the signed address would go over the wire for everybody to read, and whoever "
-            "has it may fetch the file too; use an endpoint with https://, or say plain_http: true"
+            "has it may fetch the file too; use an endpoint with https://, or set plain_http: true"
         )
 
 
@@ -86,17 +86,10 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
             would go over http://.
     """
     ca = _pem(store.ca) if store.ca else ""
-    asker = "nobody in particular (no `read_token`)"
+    asker = "an anonymous request (no `read_token`)"
     headers: dict[str, str] = {}
     if store.url.startswith("s3://"):
-        from gofallback.publish.s3 import S3Store  # here: its imports take a second
-
-        bucket = S3Store(store, service, version)
-        _guard_signed(store, bucket.endpoint)
-        url = bucket.signed_url(item, target.pull_deadline + _SPARE)
-        hide(
-            value for key, value in parse_qsl(urlsplit(url).query) if key in ("X-Amz-Signature", "X-Amz-Security-Token")
-        )
+        url = _signed_url(store, service, version, item, target.pull_deadline + _SPARE)
     else:
         theirs, headers = reader(store), reading_header(store)
         url = upload(theirs, service, version, item).read_url
@@ -115,6 +108,17 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
         deadline=target.pull_deadline,
         proxy=target.pull_proxy or "",
     )
+
+
+def _signed_url(store: PublishStore, service: str, version: str, item: Item, seconds: int) -> str:
+    from gofallback.publish.s3 import S3Store  # here: its imports take a second
+
+    bucket = S3Store(store, service, version)
+    _guard_signed(store, bucket.endpoint)
+    url = bucket.signed_url(item, seconds)
+    secret = ("X-Amz-Signature", "X-Amz-Security-Token")
+    hide(value for key, value in parse_qsl(urlsplit(url).query) if key in secret)
+    return url
 
 
 def _pem(path: str) -> str:

@@ -95,19 +95,17 @@ def publish(
     _refuse_others(rows, found, data)
     for row in rows:
         stored, began = found[row.item.name], time.monotonic()
-        if stored and stored.same:
-            row.state, row.checked = "there already", stored.checked_by
-            watcher.finished(row)
-            continue
-        watcher.started(row.item)
-        row.state = "failed"
+        upload = _Upload(row.item, store, watcher, find, replace=stored is not None)
         try:
-            upload = _Upload(row.item, store, watcher, find, replace=stored is not None)
+            if stored and stored.same:
+                row.state, row.checked = "there already", stored.checked_by
+                continue
+            watcher.started(row.item)
+            row.state = "failed"
             retry(upload.send)
-            row.checked = retry(upload.check).checked_by
-            row.state = "sent"
+            row.state, row.checked = "sent", retry(upload.check).checked_by
         finally:
-            row.seconds = time.monotonic() - began
+            row.seconds = time.monotonic() - began if row.state != "there already" else 0.0
             watcher.finished(row)
 
 
@@ -145,7 +143,7 @@ class _Upload:
         if not stored.same:
             raise PublishError(
                 f"{address}: hash mismatch after the upload: sent sha256 {self.item.sha256}, {self.item.size} bytes; "
-                f"the store has {stored.description} ({stored.checked_by}); remove it there, and look what changes "
+                f"the store has {stored.description} ({stored.checked_by}); remove it there, and find out what changes "
                 "files on the way"
             )
         return stored

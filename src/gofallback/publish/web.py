@@ -176,7 +176,7 @@ class WebStore:
         return refusal(answer.status_code, answer.reason or "", _text(answer), url, self._identity())
 
     def _identity(self) -> str:
-        return f"the token of {place(self._store.token)}" if self._store.token else "nobody in particular (no `token`)"
+        return f"the token of {place(self._store.token)}" if self._store.token else "an anonymous request (no `token`)"
 
 
 def followed(method: str, status: int, url: str, target: str, own: tuple[str, str, int]) -> str:

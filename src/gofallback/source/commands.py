@@ -99,7 +99,7 @@ class GitOnBuilder:
         steps += [sh.say("@status"), self._if_tree(tree, self._status(tree)), sh.say("@end")]
         return sh.script(steps, always=True)
 
-    def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, anew: bool = False) -> str:
+    def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, recreate: bool = False) -> str:
         """Bring a mirror up to date from uploaded files: objects first, then all refs by one rename.
 
         Two runs may do that at the same time: objects are named after their content, and refs are one file.
@@ -109,13 +109,13 @@ class GitOnBuilder:
             bundle: the uploaded bundle; None: the mirror has every object.
             refs: the uploaded ``packed-refs``.
             beside: a folder of this run alone, in which a missing mirror is made.
-            anew: remove the mirror first.
+            recreate: remove the mirror first.
         """
         sh, bare = self.shell, f"--git-dir={place.mirror}"
         # Loose refs would win over the packed ones; a mirror filled by `clone` may have some. `refs` itself stays:
         # without it no other run's git would take the folder for a repository.
         loose = [join(place.mirror, "refs", kind) for kind in ("heads", "tags")]
-        steps = [sh.remove(place.mirror)] if anew else []
+        steps = [sh.remove(place.mirror)] if recreate else []
         steps += self._init(place, beside)
         if bundle:
             steps.append(sh.quiet(self.run(bare, "bundle", "unbundle", bundle)))
