@@ -149,7 +149,7 @@ def environment(request: ModuleRequest, export: Path) -> dict[str, str]:
         request: of the commit.
         export: folder that holds the module files.
     """
-    git_command.withhold(request.private.variables_named)
+    git_command.withhold(request.private.secret_variables)
     shared = {name: value for name, value in request.environment.items() if name in _SHARED}
     workspace = request.files.workspace
     # Modules of GONOPROXY (by default GOPRIVATE) bypass GOPROXY=off.
