@@ -100,7 +100,7 @@ def test_private_modules_reach_the_builder_without_a_credential_and_each_byte_on
     commit(team.repo, **{"more.go": "package main\n"})
     second = team.drill()
     assert second.code == 0, second.output
-    second.line("2 modules .* are in the controller's cache; nobody was asked")
+    second.line("2 modules .* are in the controller's cache; no server was contacted")
     second.line("2 modules are on the builder; nothing sent")
     assert sent(second) == []
 

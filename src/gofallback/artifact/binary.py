@@ -1,27 +1,28 @@
-"""What a binary is: format, architecture, how it is linked, and what Go says about the build. Runs nothing."""
+"""The description of a binary: format, architecture, linking, and Go's build info. Reads the file, runs nothing."""
 
 from __future__ import annotations
 
 import hashlib
 import struct
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 from gofallback.artifact import buildinfo, macho, pe
 from gofallback.artifact.buildinfo import BuildInfo
 from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.headers import Headers
 from gofallback.model.base import Strict
 
 __all__ = ["ArtifactError", "BinaryInfo", "inspect", "inspect_bytes"]
 
 Format = Literal["ELF", "PE", "Mach-O"]
 
-#: Largest file that is read, in bytes.
+#: Bytes of the largest file that is read.
 LARGEST = 2 << 30
 
 
 class BinaryInfo(Strict):
-    """One binary, as its bytes describe it."""
+    """One binary. `gofallback.artifact.headers` explains the fields of its headers."""
 
     format: Format
     sha256: str
@@ -29,34 +30,25 @@ class BinaryInfo(Strict):
     """Bytes."""
     bits: Literal[32, 64]
     machine: str
-    """Name in the format's own words, such as X86_64."""
     goarch: str
-    """Empty for a machine Go does not know."""
     abi: str
-    """OS ABI of an ELF file, subsystem of a PE file, platform of a Mach-O file."""
     kind: str
-    """Such as executable, position independent, library."""
     interpreter: str = ""
-    """Dynamic loader (PT_INTERP), or empty."""
     needed: tuple[str, ...] = ()
-    """Shared libraries it asks for."""
     glibc: str | None = None
-    """Highest GLIBC symbol version it needs."""
     glibc_symbols: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(version, symbols that need it), newest first."""
     stripped: bool = False
-    """Neither symbol table nor DWARF."""
     build: BuildInfo | None = None
-    """Go's own build info; None for what Go 1.18 or later did not build."""
+    """Go's build info; None for a binary that Go 1.18 or later did not build."""
 
     @property
     def static(self) -> bool:
-        """Neither a loader nor a shared library is needed."""
+        """It needs neither a loader nor a shared library."""
         return not self.interpreter and not self.needed
 
 
 def inspect(path: Path) -> BinaryInfo:
-    """Read a file and say what it is.
+    """Describe a binary file.
 
     Raises:
         ArtifactError: one line; not readable, not a binary, or damaged.
@@ -77,82 +69,43 @@ def inspect(path: Path) -> BinaryInfo:
 
 
 def inspect_bytes(data: bytes) -> BinaryInfo:
-    """The same for a file's content.
+    """Describe a binary by its content.
 
     Raises:
         ArtifactError: one line, without a file name.
     """
+    format_, headers = _headers(data)
+    return BinaryInfo(
+        format=format_,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        bits=64 if headers.bits == 64 else 32,
+        machine=headers.machine,
+        goarch=headers.goarch,
+        abi=headers.abi,
+        kind=headers.kind,
+        interpreter=headers.interpreter,
+        needed=headers.needed,
+        glibc=headers.glibc,
+        glibc_symbols=headers.glibc_symbols,
+        stripped=headers.stripped,
+        build=buildinfo.find(data, headers.build_info),
+    )
+
+
+def _headers(data: bytes) -> tuple[Format, Headers]:
     if data.startswith(b"\x7fELF"):
-        return _elf(data)
+        from gofallback.artifact import elf  # here: pyelftools is slow to import, and most runs inspect no binary
+
+        return "ELF", elf.parse(data)
     try:
         if data.startswith(b"MZ"):
-            return _pe(data)
+            return "PE", pe.parse(data)
         if data[:4] in macho.MAGICS:
-            return _macho(data)
+            return "Mach-O", macho.parse(data)
     except struct.error:
         raise ArtifactError(f"is a cut-off binary ({len(data)} bytes); build or copy it again") from None
     raise ArtifactError(f"is not a binary (ELF, PE or Mach-O): {_looks_like(data)}")
-
-
-def _elf(data: bytes) -> BinaryInfo:
-    from gofallback.artifact import elf  # not above: pyelftools is slow to import, and most runs look at no binary
-
-    found = elf.parse(data)
-    return BinaryInfo(
-        format="ELF",
-        **_digest(data),
-        bits=64 if found.bits == 64 else 32,
-        machine=found.machine,
-        goarch=found.goarch,
-        abi=found.abi,
-        kind=found.kind,
-        interpreter=found.interpreter,
-        needed=found.needed,
-        glibc=found.glibc,
-        glibc_symbols=found.glibc_symbols,
-        stripped=found.stripped,
-        build=buildinfo.find(data, found.build_info),
-    )
-
-
-def _pe(data: bytes) -> BinaryInfo:
-    found = pe.parse(data)
-    return BinaryInfo(
-        format="PE",
-        **_digest(data),
-        bits=64 if found.bits == 64 else 32,
-        machine=found.machine,
-        goarch=found.goarch,
-        abi=found.subsystem,
-        kind=found.kind,
-        stripped=found.stripped,
-        build=buildinfo.find(data, found.data_sections),
-    )
-
-
-def _macho(data: bytes) -> BinaryInfo:
-    found = macho.parse(data)
-    return BinaryInfo(
-        format="Mach-O",
-        **_digest(data),
-        bits=64 if found.bits == 64 else 32,
-        machine=found.machine,
-        goarch=found.goarch,
-        abi=found.platform,
-        kind=found.kind,
-        needed=found.needed,
-        stripped=found.stripped,
-        build=buildinfo.find(data, found.build_info),
-    )
-
-
-class _Digest(TypedDict):
-    sha256: str
-    size: int
-
-
-def _digest(data: bytes) -> _Digest:
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 
 def _looks_like(data: bytes) -> str:

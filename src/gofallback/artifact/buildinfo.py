@@ -25,23 +25,23 @@ _LARGEST_STRING = 16 << 20
 
 
 class Module(Strict):
-    """A module whose packages were linked in: a `dep` line, with the `=>` line behind it."""
+    """A module whose packages are linked in: a `dep` line, with the `=>` line after it."""
 
     path: str
-    """Import path; where go.mod replaces it by another module, that one's."""
+    """Import path; of the replacement where go.mod replaces the module by another."""
     version: str
     """Empty for a folder that replaces a module."""
     sum: str = ""
-    """Such as ``h1:47DEQ...=``, as go.sum has it; empty for vendored and local modules."""
+    """Such as ``h1:47DEQ...=``, as in go.sum; empty for vendored and local modules."""
     replaces: str = ""
-    """``path@version`` of the module that go.mod asked for and replaced; mostly empty."""
+    """``path@version`` of the replaced module; mostly empty."""
 
 
 class BuildInfo(Strict):
-    """What `go version -m` prints."""
+    """The output of `go version -m`."""
 
     go_version: str
-    """Such as ``go1.26.6``, with experiments behind it: ``go1.26.6 X:synctest``."""
+    """Such as ``go1.26.6``, with experiments: ``go1.26.6 X:synctest``."""
     path: str = ""
     """Import path of the main package."""
     module: str = ""
@@ -51,7 +51,7 @@ class BuildInfo(Strict):
     dependencies: list[tuple[str, str]] = Field(default_factory=list)
     """(module, version), as `dep` lines."""
     modules: list[Module] = Field(default_factory=list)
-    """What was linked in: dependencies, replaced ones by what replaces them."""
+    """The modules that are linked in: dependencies, or their replacements."""
     settings: dict[str, str] = Field(default_factory=dict)
     """Such as GOOS, CGO_ENABLED, -trimpath, -tags, vcs.revision, vcs.modified."""
 
@@ -62,20 +62,20 @@ class BuildInfo(Strict):
 
     @property
     def revision(self) -> str:
-        """Commit the binary was built from, or an empty string."""
+        """Commit the binary was built from, or empty."""
         return self.settings.get("vcs.revision", "")
 
 
 def find(data: bytes, ranges: Iterable[tuple[int, int]] = ()) -> BuildInfo | None:
     """The build info in a file's bytes.
 
-    Arguments:
+    Args:
         data: the whole file.
-        ranges: (offset, size) of the sections where the linker puts it, looked at before the rest. A program may well
-            hold the magic as a string of its own, so every hit has to parse to count.
+        ranges: (offset, size) of the sections where the linker puts it, searched before the rest. A program may hold
+            the magic as a string of its own, so a match counts only if it parses.
 
     Returns:
-        None when there is none in the inline format: not a Go program, or built by Go 1.17 or older.
+        None without build info in the inline format: not a Go program, or built by Go 1.17 or older.
     """
     for offset, size in (*ranges, (0, len(data))):
         end = min(len(data), offset + size)
@@ -100,14 +100,14 @@ def _parse_at(data: bytes, at: int) -> BuildInfo | None:
         return None
     module = _string(data, after)
     raw = module[0] if module else b""
-    # The same test as the standard library's: the text between the sentinels ends in a line feed.
+    # As the standard library tests it: the text between the sentinels ends in a line feed.
     wrapped = len(raw) > 2 * _SENTINEL and raw[-_SENTINEL - 1] == 0x0A
     inner = raw[_SENTINEL:-_SENTINEL] if wrapped else b""
     return _module_info(text.decode("utf-8", "replace"), inner.decode("utf-8", "replace"))
 
 
 def _string(data: bytes, at: int) -> tuple[bytes, int] | None:
-    """A string with a varint length: its bytes, and the offset behind it."""
+    """A string with a varint length: its bytes, and the offset after it."""
     length = shift = 0
     for index in range(at, min(at + 10, len(data))):
         byte = data[index]
@@ -152,15 +152,15 @@ def _module_info(version: str, text: str) -> BuildInfo:
 
 
 def _replaced(module: Module, path: str, version: str = "", sum: str = "") -> Module:
-    asked = f"{module.path}@{module.version}"
-    # A folder begins so (https://go.dev/ref/mod#go-mod-file-replace), and its name says nothing on another machine.
+    original = f"{module.path}@{module.version}"
+    # A folder (https://go.dev/ref/mod#go-mod-file-replace): its name means nothing on another machine.
     if path.startswith((".", "/", "\\")) or path[1:2] == ":":
-        return Module(path=module.path, version="", replaces=asked)
-    return Module(path=path, version=version, sum=sum, replaces=asked)
+        return Module(path=module.path, version="", replaces=original)
+    return Module(path=path, version=version, sum=sum, replaces=original)
 
 
 def _setting(text: str) -> tuple[str, str]:
-    """``key=value``; either half may be quoted as a Go string where it holds spaces, quotes or '='."""
+    """``key=value``; either half may be a quoted Go string where it holds spaces, quotes or '='."""
     if text.startswith('"'):
         end = _closing(text)
         key, rest = _unquote(text[: end + 1]), text[end + 1 :].removeprefix("=")
@@ -177,7 +177,7 @@ def _closing(text: str) -> int:
 
 
 def _unquote(text: str) -> str:
-    """``strconv.Unquote`` for what strconv.Quote writes here; the text itself where it is none."""
+    """``strconv.Unquote`` of a quoted string; any other text as it is."""
     if text.startswith("`") and text.endswith("`") and len(text) >= 2:
         return text[1:-1]
     if not text.startswith('"'):

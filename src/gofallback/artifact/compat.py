@@ -1,4 +1,4 @@
-"""Does this binary run on that target? Architecture, kernel and libc: what it needs, and what the target has."""
+"""Whether a binary runs on a target: architecture, kernel and libc that it needs, and those of the target."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _OF_LIBC = re.compile(
     r"|libBrokenLocale|ld-[\w.-]+|libc\.musl[\w.-]*)\.so(?:\.|$)"
 )
 _MOST_NAMED = 3
-"""Symbols, and versions, that a reason names."""
+"""Symbols, and versions, in one reason."""
 
 Libc = Literal["glibc", "musl", "none"]
 State = Literal["ok", "warn", "bad"]
 
 
 class TargetFacts(Strict):
-    """What a target is, as far as a binary is concerned."""
+    """The properties of a target that matter to a binary."""
 
     name: str = ""
     goos: str = "linux"
@@ -64,7 +64,7 @@ class Compatibility(Strict):
     ok: bool
     rows: list[Row]
     reason: str = ""
-    """One line that says why not, with the remedy; empty when ok."""
+    """One line with the reason and the remedy; empty when ok."""
 
 
 def minimum_kernel(go_release: str, goarch: str) -> str:
@@ -79,8 +79,8 @@ def compatibility(info: BinaryInfo, target: TargetFacts, compiler: str = "zig") 
 
     Args:
         info: the binary.
-        target: what it shall run on.
-        compiler: of its C, ``zig`` or ``gcc``: what can be done about its libc depends on it.
+        target: where it is to run.
+        compiler: C compiler, ``zig`` or ``gcc``: the remedy for a wrong libc depends on it.
     """
     rows = [*_system(info, target), *_architecture(info, target), *_kernel(info, target)]
     rows += [*_libc(info, target, compiler), *_libraries(info)]
@@ -91,17 +91,17 @@ def compatibility(info: BinaryInfo, target: TargetFacts, compiler: str = "zig") 
 
 
 def compat_table(judged: Iterable[tuple[str, Compatibility]]) -> Table:
-    """The table that the verify stage shows: one block for all targets and binaries about which the same is to be said.
+    """The table of the verify stage: one block for all targets and binaries with the same rows.
 
     Args:
-        judged: a target's name, or target and binary with a blank between them; and the verdict.
+        judged: a target's name, or target and binary with a blank between them; and the compatibility.
     """
     table = Table(title="compatibility", title_justify="left", header_style="bold")
     table.add_column("target", overflow="fold", min_width=18, max_width=30)
     for column in ("what", "needs", "has", "verdict"):
         table.add_column(column, overflow="fold")
     colours = {"ok": "green", "warn": "yellow", "bad": "red"}
-    for names, rows in _alike(judged):
+    for names, rows in _grouped(judged):
         for index, row in enumerate(rows):
             word = "no" if row.state == "bad" else "yes"
             text = Text(word, style=colours[row.state])
@@ -111,15 +111,15 @@ def compat_table(judged: Iterable[tuple[str, Compatibility]]) -> Table:
     return table
 
 
-def _alike(judged: Iterable[tuple[str, Compatibility]]) -> list[tuple[list[str], list[Row]]]:
-    found: list[tuple[list[str], list[Row]]] = []
-    for name, verdict in judged:
-        names = next((names for names, rows in found if rows == verdict.rows), None)
+def _grouped(judged: Iterable[tuple[str, Compatibility]]) -> list[tuple[list[str], list[Row]]]:
+    groups: list[tuple[list[str], list[Row]]] = []
+    for name, compatible in judged:
+        names = next((names for names, rows in groups if rows == compatible.rows), None)
         if names is None:
-            found.append(([name], verdict.rows))
+            groups.append(([name], compatible.rows))
         else:
             names.append(name)
-    return found
+    return groups
 
 
 def _label(names: list[str]) -> str:
@@ -129,9 +129,11 @@ def _label(names: list[str]) -> str:
         target, _, binary = name.partition(" ")
         binaries.setdefault(target, []).append(binary)
     targets: dict[tuple[str, ...], list[str]] = {}
-    for target, held in binaries.items():
-        targets.setdefault(tuple(held), []).append(target)
-    return "\n".join(", ".join(who) + (f": {', '.join(held)}" if any(held) else "") for held, who in targets.items())
+    for target, names_there in binaries.items():
+        targets.setdefault(tuple(names_there), []).append(target)
+    return "\n".join(
+        ", ".join(hosts) + (f": {', '.join(programs)}" if any(programs) else "") for programs, hosts in targets.items()
+    )
 
 
 def _system(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
@@ -147,7 +149,7 @@ def _architecture(info: BinaryInfo, target: TargetFacts) -> Iterator[Row]:
     note = f"add {target.goos}/{has} to build.platforms"
     if _RUNS_32_BIT.get(needs) == has:
         state = "ok" if needs == "386" else "warn"
-        # Server cores such as Neoverse V2 and Apple's have no AArch32; the kernel does not tell.
+        # Server cores such as Neoverse V2 and Apple's have no AArch32; the kernel does not show that.
         note = "32-bit program on a 64-bit kernel" + ("" if needs == "386" else ", if its cores have AArch32")
     elif needs != has:
         state = "bad"
@@ -171,10 +173,10 @@ def _libc(info: BinaryInfo, target: TargetFacts, compiler: str) -> Iterator[Row]
     if info.static:
         yield Row(what="libc", needs="none (static)", has=has, state="ok")
         return
-    wanted = "musl" if _is_musl(info) else "glibc"
-    needs = f"{wanted} {info.glibc} or later" if info.glibc else wanted
+    libc = "musl" if _is_musl(info) else "glibc"
+    needs = f"{libc} {info.glibc} or later" if info.glibc else libc
     static = "build it static (linkage: static) or on a system as old as the target"
-    if wanted != target.libc:
+    if libc != target.libc:
         yield Row(what="libc", needs=needs, has=has, state="bad", note=static)
     elif info.bits == 32 and target.goarch in _RUNS_32_BIT.values():
         yield Row(what="libc", needs=f"{needs}, 32-bit", has=has, state="bad", note="build it static or for the target")
@@ -186,15 +188,15 @@ def _libc(info: BinaryInfo, target: TargetFacts, compiler: str) -> Iterator[Row]
 
 
 def _too_new(info: BinaryInfo, has: str, compiler: str) -> str:
-    """Which symbols ask for more glibc than there is, and what to do."""
+    """The symbols that need a newer glibc than the target's, and the remedy."""
     above = [(version, names) for version, names in info.glibc_symbols if version_tuple(version) > version_tuple(has)]
     named = ", ".join(f"GLIBC_{version} ({_some(names)})" for version, names in above[:_MOST_NAMED])
-    asked = f"it asks for {named}; " if named else ""
+    symbols = f"it asks for {named}; " if named else ""
     older = ".".join(str(part) for part in version_tuple(has)[:2])
     remedy = f'set build.cgo.glibc: "{older}" (or auto), or ' if older else ""
-    if compiler == "gcc":  # it links the glibc that it finds
+    if compiler == "gcc":  # links the glibc that it finds
         remedy = f"give the GCC a sysroot with glibc {older or 'of the target'} (build.cgo.sysroot), take Zig, or "
-    return f"{asked}{remedy}build it static (linkage: static)"
+    return f"{symbols}{remedy}build it static (linkage: static)"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -203,13 +205,13 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _libraries(info: BinaryInfo) -> Iterator[Row]:
-    """What it needs besides libc's own libraries: nothing asks a target for them before the smoke test."""
+    """Libraries besides libc's own: no check looks for them on a target before the smoke test."""
     if info.format != "ELF":
         return
     others = [name for name in info.needed if not _OF_LIBC.match(name)]
     if others:
-        note = "they have to be installed there; the smoke test and the health check tell"
-        yield Row(what="libraries", needs=", ".join(others), has="not asked", state="warn", note=note)
+        note = "they have to be installed there; the smoke test and the health check show whether they are"
+        yield Row(what="libraries", needs=", ".join(others), has="not checked", state="warn", note=note)
 
 
 def _is_musl(info: BinaryInfo) -> bool:

@@ -1,6 +1,6 @@
-"""What the bytes of two builds of one program tell of why they differ: line ends, paths, functions, build IDs.
+"""The parts of a binary's bytes that explain differences of two builds: line ends, paths, functions, build IDs.
 
-All of it is found without symbols: Go's linker leaves names of functions and files in every binary (the pclntab).
+No symbols are needed: Go's linker leaves names of functions and files in every binary (the pclntab).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from gofallback.artifact.sections import Section
 
-#: Bytes before a line end that are looked up in the other binary; the linker puts strings side by side, so the longer
-#: the more likely it is that the neighbour is among them.
+#: Bytes before a line end that are searched in the other binary. The linker puts strings side by side: more bytes
+#: would often include the neighbouring string.
 _ANCHOR = 10
 _MOST_LINES = 5
 _MOST_TRIES = 20_000
@@ -23,7 +23,7 @@ _NOTE_ID = re.compile(rb"\x04\x00\x00\x00(....)\x04\x00\x00\x00Go\x00\x00", re.D
 
 
 def line_ends(crlf: bytes, lf: bytes) -> list[str]:
-    """Lines that end in CR LF in the one binary and in LF in the other: an embedded file of a checkout with CRLF.
+    """Lines with CR LF in one binary and LF in the other: an embedded file of a checkout with CRLF.
 
     Args:
         crlf: the binary that may have CR LF.
@@ -32,17 +32,17 @@ def line_ends(crlf: bytes, lf: bytes) -> list[str]:
     Returns:
         The last words of each such line, at most five.
     """
-    found: list[str] = []
+    ends: list[str] = []
     for number, hit in enumerate(re.finditer(rb"[^\r\n\x00]{%d}\r\n" % _ANCHOR, crlf)):
-        if number >= _MOST_TRIES or len(found) >= _MOST_LINES:
+        if number >= _MOST_TRIES or len(ends) >= _MOST_LINES:
             break
         line = hit.group()[:-2]
         if not _is_text(line) or line + b"\r\n" in lf or line + b"\n" in crlf:
             continue
         at = lf.find(line + b"\n")
         if at >= 0:
-            found.append(_common_end(crlf[: hit.end() - 2], lf[: at + len(line)]))
-    return found
+            ends.append(_common_end(crlf[: hit.end() - 2], lf[: at + len(line)]))
+    return ends
 
 
 def _is_text(line: bytes) -> bool:
@@ -65,7 +65,7 @@ def paths(data: bytes) -> frozenset[str]:
 
 
 def folders(files: Iterable[str]) -> list[str]:
-    """Where source files lie: GOROOT, and what the others have in common."""
+    """Folders of source files: GOROOT, and the common folder of all others."""
     files = sorted(files)
     roots = {name.split("/src/runtime/")[0] for name in files if "/src/runtime/" in name}
     others = [name for name in files if not any(name.startswith(f"{root}/") for root in roots)]
@@ -78,9 +78,9 @@ def folders(files: Iterable[str]) -> list[str]:
 
 
 def functions(data: bytes, parts: Iterable[Section]) -> frozenset[str]:
-    """Names of Go functions, as the pclntab has them; with inlined ones."""
-    tables = [one for one in parts if one.name.endswith(("gopclntab", ".rdata"))]
-    names = (hit[1] for one in tables for hit in _FUNCTION.finditer(one.of(data)))
+    """Names of Go functions in the pclntab, with inlined ones."""
+    tables = [part for part in parts if part.name.endswith(("gopclntab", ".rdata"))]
+    names = (hit[1] for table in tables for hit in _FUNCTION.finditer(table.of(data)))
     return frozenset(
         name.decode("utf-8", "replace") for name in names if not name.endswith((b".go", b".s", b".c", b".h"))
     )
@@ -88,9 +88,9 @@ def functions(data: bytes, parts: Iterable[Section]) -> frozenset[str]:
 
 def build_id(data: bytes, parts: Iterable[Section]) -> str:
     """Go's build ID; empty after ``-ldflags=-buildid=``."""
-    for one in parts:
-        if one.name == ".note.go.buildid":
-            note = one.of(data)
+    for part in parts:
+        if part.name == ".note.go.buildid":
+            note = part.of(data)
             found = _NOTE_ID.match(note)
             size = int.from_bytes(found[1], "little") if found else 0
             return note[16 : 16 + size].decode("ascii", "replace")
@@ -99,6 +99,6 @@ def build_id(data: bytes, parts: Iterable[Section]) -> str:
 
 
 def compilers(data: bytes, parts: Iterable[Section]) -> tuple[str, ...]:
-    """What C compilers and linkers wrote of themselves (`.comment`): empty without cgo."""
-    words = {word for one in parts if one.name == ".comment" for word in one.of(data).split(b"\x00") if word}
+    """Names that C compilers and linkers left (`.comment`); empty without cgo."""
+    words = {word for part in parts if part.name == ".comment" for word in part.of(data).split(b"\x00") if word}
     return tuple(sorted(word.decode("utf-8", "replace") for word in words))

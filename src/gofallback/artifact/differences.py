@@ -1,4 +1,4 @@
-"""Why two builds of one program differ, as far as their build info tells: the causes, each with its remedy. Pure."""
+"""Why two builds of one program differ, by their headers and build info: causes, each with its remedy. Pure."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from gofallback.model.base import Strict
 _MOST = 3
 _LONGEST = 120
 
-#: Settings whose difference is told by others here.
-_TOLD = frozenset({"vcs", "vcs.revision", "vcs.time", "vcs.modified", "-trimpath", "GOOS", "GOARCH", "CGO_ENABLED"})
+#: Settings that other findings cover.
+_COVERED = frozenset({"vcs", "vcs.revision", "vcs.time", "vcs.modified", "-trimpath", "GOOS", "GOARCH", "CGO_ENABLED"})
 
 
 class Finding(Strict):
-    """One reason."""
+    """One reason of a difference."""
 
     kind: str
     """Such as ``go``, ``commit``, ``setting``, ``line ends``; for programs."""
     text: str
-    """What is different, and what each side has."""
+    """The difference, with the value of each side."""
     remedy: str
-    """What to do; empty where nobody can tell."""
+    """Empty where none is known."""
 
     def line(self) -> str:
-        """Both in one line."""
+        """Text and remedy in one line."""
         return f"{self.text}; {self.remedy}" if self.remedy else self.text
 
 
 def causes(one: BinaryInfo, other: BinaryInfo, names: tuple[str, str]) -> Iterator[Finding]:
-    """What explains a difference by itself, the strongest first."""
+    """Differences that are causes, the strongest first."""
     a, b = names
     kinds = [f"{info.format} for {info.goarch or info.machine}" for info in (one, other)]
     if kinds[0] != kinds[1]:
@@ -129,18 +129,18 @@ def _settings(one: BuildInfo, other: BuildInfo, names: tuple[str, str]) -> Itera
             text=_each("CGO_ENABLED", a.get("CGO_ENABLED"), b.get("CGO_ENABLED"), names),
             remedy="set it for both (build.linkage, build.cgo); its default depends on whether a C compiler is there",
         )
-    # With -trimpath Go leaves -ldflags out (https://go.dev/issue/52372): only between two of a kind does it tell.
-    untold = _TOLD | ({"-ldflags"} if a.get("-trimpath") != b.get("-trimpath") else set())
-    for key in sorted((a.keys() | b.keys()) - untold):
+    # With -trimpath Go leaves -ldflags out (https://go.dev/issue/52372): comparable only if both or neither have it.
+    skipped = _COVERED | ({"-ldflags"} if a.get("-trimpath") != b.get("-trimpath") else set())
+    for key in sorted((a.keys() | b.keys()) - skipped):
         if a.get(key) == b.get(key):
             continue
         flag = key.startswith("-")
         yield Finding(
             kind="setting",
             text=_each(key, a.get(key), b.get(key), names),
-            remedy="look for GOFLAGS and `go env -w` on the builders, and say it in services.<name>.build"
+            remedy="look for GOFLAGS and `go env -w` on the builders, and set it in services.<name>.build"
             if flag
-            else "say it in services.<name>.build.environment; look for `go env -w` where one of them was built",
+            else "set it in services.<name>.build.environment; look for `go env -w` where one of them was built",
         )
 
 

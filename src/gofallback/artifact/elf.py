@@ -1,8 +1,7 @@
-"""ELF files: what the loader of a target looks at (elf(5)), by pyelftools."""
+"""The headers of ELF files, as the loader of a target reads them (elf(5)), by pyelftools."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from typing import Any
@@ -13,8 +12,9 @@ from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
 
 from gofallback.artifact import glibc
 from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.headers import Headers, damaged
 
-#: More than any real program has; a damaged count would keep the parser busy for hours.
+#: More than real programs have; a damaged count would keep the parser busy for hours.
 _MOST_HEADERS = 10_000
 _MOST_VERSIONS = 1_000
 _MOST_SYMBOLS = 100_000
@@ -53,27 +53,7 @@ _KINDS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True)
-class Elf:
-    """The headers of one ELF file."""
-
-    bits: int
-    little: bool
-    machine: str
-    goarch: str
-    abi: str
-    kind: str
-    interpreter: str
-    needed: tuple[str, ...]
-    glibc: str | None
-    glibc_symbols: tuple[tuple[str, tuple[str, ...]], ...]
-    """(version, symbols that need it), newest first."""
-    stripped: bool
-    build_info: tuple[tuple[int, int], ...]
-    """(offset, size) of the sections that may hold Go's build info."""
-
-
-def parse(data: bytes) -> Elf:
+def parse(data: bytes) -> Headers:
     """The headers of an ELF file.
 
     Raises:
@@ -83,24 +63,23 @@ def parse(data: bytes) -> Elf:
         return _parse(data)
     except ArtifactError:
         raise
-    except Exception as error:  # on damaged files pyelftools raises whatever its parsers run into
-        raise ArtifactError(f"is a damaged ELF file ({type(error).__name__}); build or copy it again") from None
+    except Exception as error:  # on damaged files pyelftools raises any error
+        raise damaged("ELF", type(error).__name__) from None
 
 
-def _parse(data: bytes) -> Elf:
+def _parse(data: bytes) -> Headers:
     file = ELFFile(BytesIO(data))
     if max(file.num_segments(), file.num_sections()) > _MOST_HEADERS:
-        raise ArtifactError("is a damaged ELF file (too many headers); build or copy it again")
+        raise damaged("ELF", "too many headers")
     header = file.header
-    _complete(data, header, file)
+    _require_complete(data, header, file)
     machine, little, bits = str(header["e_machine"]), bool(file.little_endian), int(file.elfclass)
     interpreter, needed = _dynamic(file)
     sections = list(file.iter_sections())
     names = {section.name for section in sections}
     linked = bool(interpreter or needed)
-    return Elf(
+    return Headers(
         bits=bits,
-        little=little,
         machine=machine.removeprefix("EM_"),
         goarch=_GOARCH.get((machine, bits, little), ""),
         abi=_ABI.get(str(header["e_ident"]["EI_OSABI"]), str(header["e_ident"]["EI_OSABI"])),
@@ -114,8 +93,8 @@ def _parse(data: bytes) -> Elf:
     )
 
 
-def _complete(data: bytes, header: Any, file: Any) -> None:
-    """A file cut off in transfer still has good headers at its start (Go's linker puts both tables there)."""
+def _require_complete(data: bytes, header: Any, file: Any) -> None:
+    """Refuse a file cut off in transfer: its headers are good (Go's linker puts both tables at the start)."""
     tables = (("e_phoff", "e_phentsize", "e_phnum"), ("e_shoff", "e_shentsize", "e_shnum"))
     ends = [header[offset] + header[size] * header[count] for offset, size, count in tables]
     if max(ends) <= len(data):
@@ -139,13 +118,13 @@ def _glibc(sections: list[Any], data: bytes) -> str | None:
     versions = [section for section in sections if isinstance(section, GNUVerNeedSection)]
     if not versions:
         return None if sections else glibc.highest_in(data)
-    # The counts come from the file: without a limit a damaged one would keep this loop busy for hours.
+    # The counts come from the file: without a limit a damaged count would keep this loop busy for hours.
     needs = (need for section in versions for need in islice(section.iter_versions(), _MOST_VERSIONS))
     return glibc.highest(str(aux.name) for _, names in needs for aux in islice(names, _MOST_VERSIONS))
 
 
 def _glibc_symbols(sections: list[Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Which symbols need which version: .gnu.version numbers each of .dynsym, .gnu.version_r says what it means."""
+    """Symbols by the version they need: .gnu.version numbers each of .dynsym, .gnu.version_r names the numbers."""
     numbered = next((section for section in sections if isinstance(section, GNUVerSymSection)), None)
     needed = [section for section in sections if isinstance(section, GNUVerNeedSection)]
     if numbered is None or not needed:

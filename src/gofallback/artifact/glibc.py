@@ -1,4 +1,4 @@
-"""Versions of glibc's symbols: which one a dynamic binary needs at least."""
+"""Versions of glibc's symbols: the lowest glibc that a dynamic binary needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _IN_BYTES = re.compile(rb"\x00GLIBC_(\d{1,4}(?:\.\d{1,4}){1,2})(?=\x00)")
 
 
 def version_tuple(text: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``2.36-9+deb12`` is (2, 36); empty when there is none."""
+    """The leading numbers of a version: ``2.36-9+deb12`` is (2, 36); empty without any."""
     match = re.match(r"\d+(?:\.\d+)*", text)
     return tuple(int(part[:9]) for part in match.group().split(".")) if match else ()
 
@@ -22,5 +22,5 @@ def highest(symbols: Iterable[str]) -> str | None:
 
 
 def highest_in(data: bytes) -> str | None:
-    """The same from the bytes of a file that has no section headers any more (``sstrip``)."""
+    """The same from the bytes of a file without section headers (``sstrip``)."""
     return highest(f"GLIBC_{match.group(1).decode()}" for match in _IN_BYTES.finditer(data))

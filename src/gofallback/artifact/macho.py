@@ -1,4 +1,4 @@
-"""Mach-O files: the header and the load commands that tell what a macOS binary is (mach-o/loader.h)."""
+"""The header and load commands of Mach-O files, which are macOS binaries (mach-o/loader.h)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass, field
 
 from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.headers import Headers, damaged
 
 MAGICS = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe")
 _CPUS: dict[int, tuple[str, str]] = {
@@ -22,37 +23,19 @@ _LC_LOAD_DYLIB = (0xC, 0x80000018, 0x8000001F)
 
 
 @dataclass
-class MachO:
-    """The headers of one Mach-O file."""
+class _Commands:
+    """What the load commands say."""
 
-    bits: int
-    machine: str
-    goarch: str
-    kind: str
     platform: str = "macOS"
     libraries: list[str] = field(default_factory=list)
-    ranges: list[tuple[int, int]] = field(default_factory=list)
+    build_info: list[tuple[int, int]] = field(default_factory=list)
+    """(offset, size) of ``__go_buildinfo``."""
     dwarf: bool = False
     sections: list[tuple[str, int, int]] = field(default_factory=list)
-    """(segment and name, offset, size) of those that take room in the file."""
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        """Libraries of LC_LOAD_DYLIB."""
-        return tuple(self.libraries)
-
-    @property
-    def build_info(self) -> tuple[tuple[int, int], ...]:
-        """(offset, size) of ``__go_buildinfo``."""
-        return tuple(self.ranges)
-
-    @property
-    def stripped(self) -> bool:
-        """No DWARF; the symbol table stays, as the loader needs it."""
-        return not self.dwarf
+    """(segment and name, offset, size) of sections with content in the file."""
 
 
-def parse(data: bytes) -> MachO:
+def parse(data: bytes) -> Headers:
     """The headers of a Mach-O file.
 
     Raises:
@@ -62,20 +45,30 @@ def parse(data: bytes) -> MachO:
     wide = data[:4] == MAGICS[0]
     cpu, _, kind, commands, _ = struct.unpack_from("<IIIII", data, 4)
     if commands > _MOST_COMMANDS:
-        raise ArtifactError("is a damaged Mach-O file (too many load commands); build or copy it again")
+        raise damaged("Mach-O", "too many load commands")
     name, goarch = _CPUS.get(cpu, (f"cpu {cpu:#x}", ""))
-    found = MachO(64 if wide else 32, name, goarch, _KINDS.get(kind, f"type {kind}"))
+    found = _Commands()
     at = 32 if wide else 28
     for _ in range(commands):
         command, size = struct.unpack_from("<II", data, at)
         if size < 8:
-            raise ArtifactError("is a damaged Mach-O file (empty load command); build or copy it again")
+            raise damaged("Mach-O", "empty load command")
         _command(found, data, at, command, size)
         at += size
-    return found
+    return Headers(
+        bits=64 if wide else 32,
+        machine=name,
+        goarch=goarch,
+        abi=found.platform,
+        kind=_KINDS.get(kind, f"type {kind}"),
+        stripped=not found.dwarf,  # the symbol table stays, as the loader needs it
+        build_info=tuple(found.build_info),
+        needed=tuple(found.libraries),
+        sections=tuple(found.sections),
+    )
 
 
-def _command(found: MachO, data: bytes, at: int, command: int, size: int) -> None:
+def _command(found: _Commands, data: bytes, at: int, command: int, size: int) -> None:
     if command == _LC_BUILD_VERSION:
         (platform,) = struct.unpack_from("<I", data, at + 8)
         found.platform = _PLATFORMS.get(platform, f"platform {platform}")
@@ -88,7 +81,7 @@ def _command(found: MachO, data: bytes, at: int, command: int, size: int) -> Non
         _segment(found, data, at, wide=command == _LC_SEGMENT_64)
 
 
-def _segment(found: MachO, data: bytes, at: int, *, wide: bool) -> None:
+def _segment(found: _Commands, data: bytes, at: int, *, wide: bool) -> None:
     segment = data[at + 8 : at + 24].rstrip(b"\x00")
     offset, filesize = struct.unpack_from("<QQ" if wide else "<II", data, at + (40 if wide else 32))
     if filesize and offset + filesize > len(data):
@@ -106,6 +99,6 @@ def _segment(found: MachO, data: bytes, at: int, *, wide: bool) -> None:
         else:
             length, start = struct.unpack_from("<II", data, section + 36)
         if name == b"__go_buildinfo":
-            found.ranges.append((start, length))
+            found.build_info.append((start, length))
         if start:
             found.sections.append((b",".join((segment, name)).decode("utf-8", "replace"), start, length))

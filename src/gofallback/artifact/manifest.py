@@ -1,4 +1,4 @@
-"""The manifest: all that crosses from build to release."""
+"""The manifest: everything that a build hands to a release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gofallback.model.base import Sha256, Strict
 
 
 class Manifest(Strict):
-    """What a binary is, where it came from and what its bytes must be. Kept as JSON beside the binary, everywhere."""
+    """The spec of a binary, its builder, and the hash of its bytes. Kept as JSON beside the binary, everywhere."""
 
     schema_version: int = 1
     spec: BuildSpec
@@ -16,7 +16,7 @@ class Manifest(Strict):
     size: int
     """Bytes."""
     builder: str
-    """Name of the host that built it."""
+    """Name of the builder."""
     built_at: str
     """RFC 3339, UTC."""
     seconds: float

@@ -1,4 +1,4 @@
-"""PE files: the few headers that tell what a Windows binary is (learn.microsoft.com/windows/win32/debug/pe-format)."""
+"""The headers of PE files, which are Windows binaries (learn.microsoft.com/windows/win32/debug/pe-format)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 from dataclasses import dataclass
 
 from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.headers import Headers
 
 _MACHINES: dict[int, tuple[str, str]] = {
     0x014C: ("I386", "386"),
@@ -19,23 +20,7 @@ _DLL = 0x2000
 _INITIALIZED_DATA_READ_WRITE = 0x40 | 0x40000000 | 0x80000000
 
 
-@dataclass(frozen=True)
-class Pe:
-    """The headers of one PE file."""
-
-    bits: int
-    machine: str
-    goarch: str
-    subsystem: str
-    kind: str
-    stripped: bool
-    data_sections: tuple[tuple[int, int], ...]
-    """(offset, size) of writable data."""
-    sections: tuple[tuple[str, int, int], ...] = ()
-    """(name, offset, size) of all of them."""
-
-
-def parse(data: bytes) -> Pe:
+def parse(data: bytes) -> Headers:
     """The headers of a PE file.
 
     Raises:
@@ -53,16 +38,14 @@ def parse(data: bytes) -> Pe:
         raise ArtifactError("is a damaged PE file; build or copy it again")
     name, goarch = _MACHINES.get(machine, (f"machine {machine:#06x}", ""))
     sections = _sections(data, optional + optional_size, count)
-    return Pe(
+    return Headers(
         bits=64 if magic == 0x20B else 32,
         machine=name,
         goarch=goarch,
-        subsystem=_SUBSYSTEMS.get(subsystem, f"subsystem {subsystem}"),
+        abi=_SUBSYSTEMS.get(subsystem, f"subsystem {subsystem}"),
         kind="library" if flags & _DLL else "executable",
         stripped=not _has_debug(data, sections, symbols, symbol_count),
-        data_sections=tuple(
-            (s.offset, s.size) for s in sections if s.flags & 0xC0000040 == _INITIALIZED_DATA_READ_WRITE
-        ),
+        build_info=tuple((s.offset, s.size) for s in sections if s.flags & 0xC0000040 == _INITIALIZED_DATA_READ_WRITE),
         sections=tuple((_name(data, s, symbols + 18 * symbol_count), s.offset, s.size) for s in sections),
     )
 
@@ -76,19 +59,19 @@ class _Section:
 
 
 def _sections(data: bytes, at: int, count: int) -> list[_Section]:
-    found = []
+    sections = []
     for index in range(count):
         name, _, _, size, offset, flags = struct.unpack_from("<8sIIII12xI", data, at + 40 * index)
         if offset + size > len(data) and size:
             raise ArtifactError(
                 f"is a cut-off PE file: {len(data)} bytes, a section reaches to {offset + size}; copy it again"
             )
-        found.append(_Section(name, offset, size, flags))
-    return found
+        sections.append(_Section(name, offset, size, flags))
+    return sections
 
 
 def _name(data: bytes, section: _Section, strings: int) -> str:
-    """Long names are kept in the string table behind the symbols ("/4")."""
+    """The name; long ones are in the string table behind the symbols ("/4")."""
     name = section.name.rstrip(b"\x00")
     if name.startswith(b"/") and name[1:].isdigit():
         start = strings + int(name[1:])

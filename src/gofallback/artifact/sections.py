@@ -1,4 +1,4 @@
-"""The sections of a binary: where its code, its constants and its tables lie in the file."""
+"""The sections of a binary: code, constants and tables, with their places in the file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from elftools.elf.elffile import ELFFile
 
 from gofallback.artifact import macho, pe
 from gofallback.artifact.errors import ArtifactError
+from gofallback.artifact.headers import damaged
 
 _MOST = 10_000
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section, as far as it takes room in the file."""
+    """One section with content in the file."""
 
     name: str
     offset: int
@@ -29,7 +30,7 @@ class Section:
 
 
 def sections(data: bytes) -> list[Section]:
-    """The sections of an ELF, PE or Mach-O file, in the order of its table; empty where it has no table.
+    """The sections of an ELF, PE or Mach-O file, in the order of its table; empty without a table.
 
     Raises:
         ArtifactError: the file is damaged.
@@ -38,9 +39,9 @@ def sections(data: bytes) -> list[Section]:
         if data.startswith(b"\x7fELF"):
             return _elf(data)
         if data.startswith(b"MZ"):
-            return [Section(*one) for one in pe.parse(data).sections if one[2]]
+            return [Section(*fields) for fields in pe.parse(data).sections if fields[2]]
         if data[:4] in macho.MAGICS:
-            return [Section(*one) for one in macho.parse(data).sections if one[2]]
+            return [Section(*fields) for fields in macho.parse(data).sections if fields[2]]
     except struct.error:
         raise ArtifactError(f"is a cut-off binary ({len(data)} bytes); build or copy it again") from None
     return []
@@ -50,13 +51,13 @@ def _elf(data: bytes) -> list[Section]:
     try:
         file = ELFFile(BytesIO(data))
         if file.num_sections() > _MOST:
-            raise ArtifactError("is a damaged ELF file (too many sections); build or copy it again")
+            raise damaged("ELF", "too many sections")
         return [
-            Section(one.name, int(one["sh_offset"]), int(one["sh_size"]))
-            for one in file.iter_sections()
-            if one["sh_type"] not in ("SHT_NULL", "SHT_NOBITS") and one["sh_size"]
+            Section(section.name, int(section["sh_offset"]), int(section["sh_size"]))
+            for section in file.iter_sections()
+            if section["sh_type"] not in ("SHT_NULL", "SHT_NOBITS") and section["sh_size"]
         ]
     except ArtifactError:
         raise
-    except Exception as error:  # on damaged files pyelftools raises whatever its parsers run into
-        raise ArtifactError(f"is a damaged ELF file ({type(error).__name__}); build or copy it again") from None
+    except Exception as error:  # on damaged files pyelftools raises any error
+        raise damaged("ELF", type(error).__name__) from None

@@ -1,4 +1,4 @@
-"""Everything that decides the bytes of one binary, and the key made of it."""
+"""Everything that decides the bytes of one binary, and the key made of that."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _FIRST = frozenset(
         *("tags", "stamp", "strip", "linkage", "vendored", "environment"),
     ]
 )
-"""Fields of the first keys. A later one counts in a key only when it differs from its default."""
+"""Fields of the first keys. A later field counts in a key only when it differs from its default."""
 
 
 class BuildSpec(Strict):
-    """One binary to build: the only thing that crosses from group data and source to the build.
+    """One binary to build: all that group data and source hand to the build.
 
     Two specs with equal ``key`` give equal bytes (reproducible flags, see docs/architecture.md).
     """
@@ -41,21 +41,21 @@ class BuildSpec(Strict):
     strip: bool = True
     linkage: str = "static"
     vendored: bool | None = None
-    """True: -mod=vendor; None: decided on the builder (vendor/ is part of the commit, so the key need not know)."""
+    """True: -mod=vendor; None: go decides (vendor/ is part of the commit, so the key does not depend on it)."""
     environment: tuple[tuple[str, str], ...] = ()
-    """Sorted further environment for go."""
+    """Further variables for go, sorted."""
     generate: tuple[str, ...] = ()
-    """Packages for ``go generate``, which runs before; what it makes is compiled as an overlay of the commit."""
+    """Packages for ``go generate``, which runs first; its files are compiled as an overlay of the commit."""
     cgo: CgoSpec | None = None
-    """With C: what its compiler decides of the bytes."""
+    """The C compiler's part, for builds with C."""
     generator_tags: tuple[str, ...] | None = None
-    """Tags under which ``generate`` runs: those of the service's main binary; None: they are ``tags``."""
+    """Tags for ``generate``: those of the service's main binary; None: ``tags``."""
 
     @property
     def key(self) -> str:
         """64 hex digits: SHA-256 over the canonical JSON of all fields.
 
-        A field that came later and has its default is left out: the keys of what was built before it stay.
+        A later field with its default is left out: keys of earlier builds do not change.
         """
         every = self.model_dump(mode="json")
         changed = self.model_dump(mode="json", exclude_defaults=True)
@@ -65,7 +65,7 @@ class BuildSpec(Strict):
 
     @property
     def what(self) -> str:
-        """For a person: the service, and which of its binaries where that has another name."""
+        """For people: the service, and the binary where its name differs."""
         return self.service if self.binary == self.service else f"{self.service} {self.binary}"
 
     @property
@@ -84,7 +84,7 @@ class BuildSpec(Strict):
         return self.binary + (".exe" if self.goos == "windows" else "")
 
     def flags(self) -> list[str]:
-        """Arguments of ``go build`` that decide the bytes (design 3.6)."""
+        """Arguments of ``go build`` that decide the bytes."""
         ldflags = (["-s", "-w"] if self.strip else []) + ["-buildid="]
         ldflags += [f"-X={name}={value}" for name, value in self.stamp]
         if self.cgo is not None:
@@ -97,7 +97,7 @@ class BuildSpec(Strict):
 
 
 def _quoted(part: str) -> str:
-    """One word of ``-ldflags``: go takes whole words in either kind of quotes and knows no escapes (go help build)."""
+    """One word of ``-ldflags``: go takes words in either kind of quotes, without escapes (go help build)."""
     if not any(character in part for character in " \t'\""):
         return part
     mark = '"' if "'" in part else "'"

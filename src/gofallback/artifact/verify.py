@@ -1,4 +1,4 @@
-"""Is this binary what was asked for? Judged from its bytes alone, before any target changes."""
+"""Whether a binary is what its spec says, judged from its bytes alone, before any target changes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _COMMIT = 40  # hex digits of a SHA-1; a key of other length (the agent's) is no
 
 
 def problems(info: BinaryInfo, spec: BuildSpec, *, sha256: str, size: int) -> list[str]:
-    """Everything that keeps a binary from being used: one line each with expectation and remedy; empty: all is well.
+    """Everything that is wrong with a binary: one line each with expectation and remedy.
 
-    Arguments:
-        info: what the file on the controller is.
-        spec: what was asked for.
-        sha256: hash that the builder (or the manifest) names.
-        size: bytes that the builder (or the manifest) names.
+    Args:
+        info: of the file on the controller.
+        spec: the binary that should be there.
+        sha256: hash by the builder or the manifest.
+        size: bytes by the builder or the manifest.
     """
     found = [*_transfer(info, sha256, size), *_shape(info, spec), *_linkage(info, spec)]
     if info.build is None:
@@ -57,24 +57,24 @@ def _transfer(info: BinaryInfo, sha256: str, size: int) -> Iterator[str]:
 
 
 def _shape(info: BinaryInfo, spec: BuildSpec) -> Iterator[str]:
-    wanted = {"windows": "PE", "darwin": "Mach-O", "ios": "Mach-O"}.get(spec.goos, "ELF")
+    expected = {"windows": "PE", "darwin": "Mach-O", "ios": "Mach-O"}.get(spec.goos, "ELF")
     rebuild = "check `platforms` and remove the artifact to build it again"
-    if info.format != wanted:
-        yield f"is a {info.format} file, should be {wanted}; {rebuild}"
+    if info.format != expected:
+        yield f"is a {info.format} file, should be {expected}; {rebuild}"
         return
     if info.goarch != spec.goarch:
         got = info.goarch or "no architecture of Go"
         yield f"is for {got} ({info.bits} bit, machine {info.machine}), should be for {spec.goarch}; {rebuild}"
-    if wanted == "ELF":
+    if expected == "ELF":
         allowed = _ELF_ABI.get(spec.goos, ())
         if info.abi not in allowed:
             yield f"has the OS ABI {info.abi}, should have {' or '.join(allowed) or 'one Go writes'}; {rebuild}"
-    elif wanted == "PE" and info.abi != "Windows console":
+    elif expected == "PE" and info.abi != "Windows console":
         yield (
             f"is a program of the subsystem {info.abi}, should be Windows console; look for -H in -ldflags of GOFLAGS "
             "in build.environment"
         )
-    elif wanted == "Mach-O" and info.abi != _MACHO_ABI[spec.goos]:
+    elif expected == "Mach-O" and info.abi != _MACHO_ABI[spec.goos]:
         yield f"is for {info.abi}, should be for {_MACHO_ABI[spec.goos]}; {rebuild}"
     if info.kind not in ("executable", "position independent"):
         yield f"is no program but {info.kind}; should be an executable: let build.package name a main package"
@@ -86,13 +86,13 @@ def _linkage(info: BinaryInfo, spec: BuildSpec) -> Iterator[str]:
         static = "cgo.libc: musl" if spec.cgo else "CGO_ENABLED=0"
         yield f"is dynamically linked (needs {needs}), should be static; set {static}, or linkage: dynamic"
     if spec.cgo and spec.linkage == "dynamic" and info.format == "ELF" and not info.static:
-        yield from _asked_libc(info, spec.cgo)
+        yield from _libc(info, spec.cgo)
     if spec.strip and not info.stripped:
         yield "has symbols or DWARF, should be stripped (-s -w); look for -ldflags in GOFLAGS of build.environment"
 
 
-def _asked_libc(info: BinaryInfo, cgo: CgoSpec) -> Iterator[str]:
-    """Whether the C library is the one that was asked for, and no newer."""
+def _libc(info: BinaryInfo, cgo: CgoSpec) -> Iterator[str]:
+    """The C library should be that of the spec, and no newer."""
     if cgo.libc and (cgo.libc == "musl") != ("ld-musl" in info.interpreter):
         yield (
             f"is for the loader {info.interpreter or 'none'}, should be linked for {cgo.libc}; "
@@ -140,27 +140,27 @@ def _flags(build: BuildInfo, spec: BuildSpec) -> Iterator[str]:
     look = "look for it in GOFLAGS of build.environment"
     if settings.get("-trimpath") != "true":
         yield f"was built without -trimpath, so it holds paths of the builder; {look}"
-    tags, wanted = settings.get("-tags", ""), ",".join(spec.tags)
-    if sorted(tags.split(",")) != sorted(wanted.split(",")):
-        yield f"was built with the tags '{tags}', should be '{wanted}'; {look}"
+    tags, expected_tags = settings.get("-tags", ""), ",".join(spec.tags)
+    if sorted(tags.split(",")) != sorted(expected_tags.split(",")):
+        yield f"was built with the tags '{tags}', should be '{expected_tags}'; {look}"
     enabled = "0" if spec.cgo is None else "1"
     if (spec.cgo or spec.linkage == "static") and settings.get("CGO_ENABLED") != enabled:
         yield f"was built with CGO_ENABLED={settings.get('CGO_ENABLED', '?')}, should be {enabled}; {look}"
     for name, value in spec.environment:
-        # Only what Go records of its environment: GOAMD64, GOARM, GOEXPERIMENT, GOFIPS140, ...
+        # Only variables that Go records: GOAMD64, GOARM, GOEXPERIMENT, GOFIPS140, ...
         if settings.get(name, value) != value:
             yield f"was built with {name}={settings[name]}, should be {value}; remove the artifact to build it again"
-    # With -trimpath Go leaves -ldflags out (https://go.dev/issue/52372): compared only where it is there.
+    # With -trimpath Go leaves -ldflags out (https://go.dev/issue/52372): compared only where they are recorded.
     ldflags = next((flag.partition("=")[2] for flag in spec.flags() if flag.startswith("-ldflags=")), "")
     if settings.get("-ldflags", ldflags) != ldflags:
         yield f"was built with other -ldflags than asked for; {look}"
-    expected = _main_package(build, spec)
-    if expected and build.path != expected:
-        yield f"is the program {build.path or '?'}, should be {expected}; check build.package and build.directory"
+    package = _main_package(build, spec)
+    if package and build.path != package:
+        yield f"is the program {build.path or '?'}, should be {package}; check build.package and build.directory"
 
 
 def _main_package(build: BuildInfo, spec: BuildSpec) -> str:
-    """Import path of a package given as a relative path."""
+    """Import path of the spec's package; empty where it cannot be known."""
     if not build.module or not spec.package.startswith("."):
         return ""
     return posixpath.normpath(posixpath.join(build.module, spec.package))

@@ -14,9 +14,9 @@ from gofallback.cli.command import add_command, add_version, artifact_store, exi
 from gofallback.controller.paths import Home
 from gofallback.model import Service, parse_fleet
 from gofallback.model.load import load_services
-from gofallback.publish.download import Made, complete, make
+from gofallback.publish.download import WrittenFile, complete_platforms, write_archives
 from gofallback.publish.errors import PublishError
-from gofallback.publish.files import chosen
+from gofallback.publish.files import select_artifacts
 from gofallback.report.screen import console
 from gofallback.report.style import size_text
 
@@ -43,9 +43,9 @@ def register(commands: Commands) -> None:
 
 
 def _archive(given: argparse.Namespace) -> int:
-    name, artifacts = chosen(artifact_store(), given.service, given.version)
+    name, artifacts = select_artifacts(artifact_store(), given.service, given.version)
     service = _service(name)
-    made = make(service, complete(service, artifacts), Home.default().mirrors, given.to)
+    made = write_archives(service, complete_platforms(service, artifacts), Home.default().mirrors, given.to)
     if given.json:
         rows = [
             {"name": one.item.name, "size": one.item.size, "sha256": one.item.sha256, "state": one.state}
@@ -68,7 +68,7 @@ def _service(name: str) -> Service:
     return parse_fleet({"services": services}).services[name]
 
 
-def _table(made: list[Made]) -> Table:
+def _table(made: list[WrittenFile]) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE)
     for column in ("file", "size", "sha256", ""):
         table.add_column(column, overflow="fold")

@@ -90,7 +90,7 @@ def _twin(stored: Stored, signer: CryptoSigner, trusted: list[TrustedKey]) -> tu
     """
     try:
         content = (stored.path.parent / TWIN).read_bytes()
-        return twin.again(content, stored.manifest, trusted, signer), f"; {TWIN} was signed again too"
+        return twin.re_sign(content, stored.manifest, trusted, signer), f"; {TWIN} was signed again too"
     except FileNotFoundError:
         return None, ""
     except OSError as error:

@@ -20,7 +20,7 @@ from gofallback.cli.command import add_command, add_version, artifact_store, exi
 from gofallback.model.fleet import parse_publish
 from gofallback.model.publish import Publish, PublishStore
 from gofallback.publish.errors import PublishError, one_line
-from gofallback.publish.files import Item, chosen, collect
+from gofallback.publish.files import Item, collect_files, select_artifacts
 from gofallback.publish.send import Row, open_store, publish
 from gofallback.report.screen import console
 from gofallback.report.style import seconds_text, size_text
@@ -69,13 +69,13 @@ def _credential(text: str) -> dict[str, str]:
 
 def _publish(given: argparse.Namespace) -> int:
     name, data = _store(given)
-    service, found = chosen(artifact_store(), given.service, given.version)
+    service, found = select_artifacts(artifact_store(), given.service, given.version)
     rows: list[Row] = []
     problem = ""
     with tempfile.TemporaryDirectory(prefix="gofallback-publish-") as work:
-        items = collect(found, Path(work), archives=data.archives)
+        items = collect_files(found, Path(work), archives=data.archives)
         store = open_store(data, service, given.version)
-        rows = [Row(item, store.where(item)) for item in items]
+        rows = [Row(item, store.address(item)) for item in items]
         with _Screen(quiet=given.json) as screen:
             try:
                 publish(rows, store, data, screen)
@@ -148,20 +148,20 @@ class _Screen:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def begins(self, item: Item) -> None:
+    def started(self, item: Item) -> None:
         self._tasks[item.name] = self._bars.add_task(item.name, total=item.size)
 
-    def moved(self, item: Item, done: int) -> None:
+    def progressed(self, item: Item, done: int) -> None:
         self._bars.update(self._tasks[item.name], completed=done)
 
-    def ended(self, row: Row) -> None:
+    def finished(self, row: Row) -> None:
         if row.item.name in self._tasks:
             self._bars.remove_task(self._tasks.pop(row.item.name))
         if not self._quiet:
             duration = f", {seconds_text(row.seconds)}" if row.state != "there already" else ""
-            self.say(f"{row.item.name}: {row.state}, {size_text(row.item.size)}{duration}")
+            self.report(f"{row.item.name}: {row.state}, {size_text(row.item.size)}{duration}")
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         self._bars.console.print(Text(one_line(line)), soft_wrap=True)
 
 

@@ -52,7 +52,7 @@ def register(commands: Commands) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     trusted = trusted_keys(Home.default().keys, Path.cwd(), arguments.key)
     folders, demanded = artifact_folders(arguments.path), bool(arguments.key)
-    verdicts = [verify_folder(path, trusted, demanded=demanded) for path in folders or [arguments.path]]
+    verdicts = [verify_folder(path, trusted, signature_required=demanded) for path in folders or [arguments.path]]
     problems = list(checksums.problems(arguments.path, ())) if folders and (arguments.path / CHECKSUMS).exists() else []
     if arguments.json:
         records = [_as_json(verdict) for verdict in verdicts]

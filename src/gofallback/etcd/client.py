@@ -1,6 +1,6 @@
-"""The few questions a lease asks etcd, asked of one member after the other until one answers.
+"""The requests of a lease to etcd, sent to one member after the other until one answers.
 
-etcd3gw brings the paths and forms of etcd's HTTP gateway; it has one member and no login, which are added here.
+etcd3gw knows the paths and forms of etcd's HTTP gateway, but one member only and no login; both are added here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from gofallback.redact import hide, redact
 
 T = TypeVar("T")
 
-#: What a member that is away, or has no leader, brings about: the next one is asked.
-_AWAY = ("no leader", "request timed out", "leader changed", "transport is closing", "server stopped")
-_STALE = "invalid auth token"
-#: What is said in place of a library's long sentence.
+#: Errors of a member that is down or has no leader: the next member gets the request.
+_UNAVAILABLE = ("no leader", "request timed out", "leader changed", "transport is closing", "server stopped")
+_EXPIRED = "invalid auth token"
+#: Part of a library's long sentence, and what is shown instead.
 _PLAIN = {
     "refused": "connection refused",
     "timed out": "no answer in time",
@@ -42,26 +42,26 @@ _PLAIN = {
 
 
 class EtcdError(GofallbackError):
-    """etcd does not answer, or refuses; one line."""
+    """etcd does not answer, or refuses a request; one line."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A key that is there."""
+class KeyValue:
+    """An existing key."""
 
     value: str
     lease: str
-    """Id of the etcd lease it is bound to; 0: none."""
+    """Id of the etcd lease the key is bound to; 0: none."""
     revision: str
-    """Of its last change."""
+    """Revision of its last change."""
 
 
 class Cluster:
     """An etcd cluster.
 
     Args:
-        url: where it is.
-        timeout: seconds one member has for one answer.
+        url: of the cluster.
+        timeout: seconds for one member's answer.
     """
 
     def __init__(self, url: EtcdUrl, timeout: float) -> None:
@@ -71,19 +71,19 @@ class Cluster:
         hide([self._secret])
         self._clients = [self._client(host, port) for host, port in url.members]
 
-    def get(self, keys: Iterable[str]) -> dict[str, Found | None]:
+    def get(self, keys: Iterable[str]) -> dict[str, KeyValue | None]:
         """Each key as it is now, all at one moment."""
         names = list(keys)
-        asked = [{"request_range": {"key": _encode(name)}} for name in names]
-        said = self._ask(lambda client: client.transaction({"compare": [], "success": asked, "failure": []}))
-        found: dict[str, Found | None] = {}
-        for name, response in zip(names, said.get("responses", []), strict=True):
+        ranges = [{"request_range": {"key": _encode(name)}} for name in names]
+        answer = self._request(lambda client: client.transaction({"compare": [], "success": ranges, "failure": []}))
+        found: dict[str, KeyValue | None] = {}
+        for name, response in zip(names, answer.get("responses", []), strict=True):
             rows = response.get("response_range", {}).get("kvs", [])
-            found[name] = _found(rows[0]) if rows else None
+            found[name] = _key_value(rows[0]) if rows else None
         return found
 
-    def put_if(self, before: Mapping[str, Found | None], values: Mapping[str, str], lease: str) -> bool:
-        """Put every value, bound to a lease, if no key has changed; False: one has, and none was put."""
+    def put_if(self, before: Mapping[str, KeyValue | None], values: Mapping[str, str], lease: str) -> bool:
+        """Put every value, bound to a lease, if no key has changed; False: a key has changed, and nothing was put."""
         compare: list[dict[str, Any]] = []
         for key, found in before.items():
             if found is None:
@@ -95,104 +95,104 @@ class Cluster:
             {"request_put": {"key": _encode(key), "value": _encode(value), "lease": lease}}
             for key, value in values.items()
         ]
-        said = self._ask(lambda client: client.transaction({"compare": compare, "success": puts, "failure": []}))
-        return bool(said.get("succeeded"))
+        answer = self._request(lambda client: client.transaction({"compare": compare, "success": puts, "failure": []}))
+        return bool(answer.get("succeeded"))
 
     def grant(self, ttl: int) -> str:
-        """A new lease of so many seconds; its id."""
-        return str(self._ask(lambda client: client.lease(ttl)).id)
+        """Id of a new lease of so many seconds."""
+        return str(self._request(lambda client: client.lease(ttl)).id)
 
     def keep_alive(self, lease: str) -> bool:
-        """Renew a lease; False: there is none of that id any more."""
-        return self._ask(lambda client: GatewayLease(int(lease), client).refresh()) > 0
+        """Renew a lease; False: it does not exist any more."""
+        return self._request(lambda client: GatewayLease(int(lease), client).refresh()) > 0
 
     def time_left(self, lease: str) -> float:
-        """Seconds a lease has left; 0: it is over."""
+        """Seconds a lease has left; 0: it has expired."""
         if lease == "0":
             return float("inf")
         try:
-            return max(0.0, float(self._ask(lambda client: GatewayLease(int(lease), client).ttl())))
-        except KeyError:  # the gateway leaves a number out that is 0
+            return max(0.0, float(self._request(lambda client: GatewayLease(int(lease), client).ttl())))
+        except KeyError:  # the gateway leaves out a number that is 0
             return 0.0
 
     def revoke(self, lease: str) -> None:
-        """End a lease, and every key bound to it."""
-        self._ask(lambda client: GatewayLease(int(lease), client).revoke())
+        """End a lease, and delete every key bound to it."""
+        self._request(lambda client: GatewayLease(int(lease), client).revoke())
 
     def _client(self, host: str, port: int) -> Etcd3Client:
         session = requests.Session()
-        session.trust_env = False  # no proxy, and no ~/.netrc in the place of the login
+        session.trust_env = False  # no proxy, and no ~/.netrc in place of the login
         if self._url.tls:
             paths = ssl.get_default_verify_paths()
             session.verify = self._url.ca or paths.cafile or paths.capath or True
         protocol = "https" if self._url.tls else "http"
         return Etcd3Client(host, port, protocol, timeout=self._timeout, session=session)
 
-    def _ask(self, question: Callable[[Etcd3Client], T]) -> T:
-        """The first answer. A member that does not answer goes to the end of the row."""
+    def _request(self, request: Callable[[Etcd3Client], T]) -> T:
+        """The first answer. A member that does not answer becomes the last one."""
         why = ""
         for _ in self._clients:
             client = self._clients[0]
             try:
-                return self._logged_in(client, question)
+                return self._logged_in(client, request)
             except (Etcd3Exception, requests.RequestException, OSError) as error:
-                why = _words(error)
-                if not _is_away(error, why):
+                why = _message(error)
+                if not _is_unavailable(error, why):
                     raise EtcdError(f"{self._url}: {_advice(why)}") from None
             self._clients.append(self._clients.pop(0))
         raise EtcdError(f"{self._url}: {'no member answers' if len(self._clients) > 1 else 'does not answer'} ({why})")
 
-    def _logged_in(self, client: Etcd3Client, question: Callable[[Etcd3Client], T]) -> T:
+    def _logged_in(self, client: Etcd3Client, request: Callable[[Etcd3Client], T]) -> T:
         if not self._url.user:
-            return question(client)
+            return request(client)
         if "Authorization" not in client.session.headers:
             self._login(client)
         try:
-            return question(client)
+            return request(client)
         except Etcd3Exception as error:
-            if _STALE not in _words(error):
+            if _EXPIRED not in _message(error):
                 raise
-        self._login(client)  # tokens end after minutes, and with the member that gave them
-        return question(client)
+        self._login(client)  # tokens expire after minutes, and when their member ends
+        return request(client)
 
     def _login(self, client: Etcd3Client) -> None:
         client.session.headers.pop("Authorization", None)
-        said = client.post(
+        answer = client.post(
             client.get_url("/auth/authenticate"), json={"name": self._url.user, "password": self._secret}
         )
-        client.session.headers["Authorization"] = str(said["token"])
+        client.session.headers["Authorization"] = str(answer["token"])
 
 
-def _found(row: Mapping[str, Any]) -> Found:
+def _key_value(row: Mapping[str, Any]) -> KeyValue:
     value = base64.b64decode(row.get("value", "")).decode(errors="replace")
-    return Found(value, str(row.get("lease", "0")), str(row["mod_revision"]))
+    return KeyValue(value, str(row.get("lease", "0")), str(row["mod_revision"]))
 
 
 def _encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _words(error: Exception) -> str:
-    """etcd's own words, in one line; never a request's body, which may hold the password."""
+def _message(error: Exception) -> str:
+    """etcd's own message, in one line; never a request's body, which may hold the password."""
     text = str((error.detail_text if isinstance(error, Etcd3Exception) else None) or error)
-    for sign, words in _PLAIN.items():
-        if sign in text:
-            return words
+    for part, plain in _PLAIN.items():
+        if part in text:
+            return plain
     with contextlib.suppress(ValueError, AttributeError):
         text = str(json.loads(text).get("error") or text)
     return redact(" ".join(text.split()))[:200] or type(error).__name__
 
 
-def _is_away(error: Exception, words: str) -> bool:
+def _is_unavailable(error: Exception, message: str) -> bool:
     if isinstance(error, (requests.ConnectionError, requests.Timeout, OSError)):
         return True
     name = type(error).__name__
-    return name in ("ConnectionFailedError", "ConnectionTimeoutError") or any(part in words for part in _AWAY)
+    return name in ("ConnectionFailedError", "ConnectionTimeoutError") or any(part in message for part in _UNAVAILABLE)
 
 
-def _advice(words: str) -> str:
-    if "authentication failed" in words or "authentication is not enabled" in words:
-        return f"{words}; correct user and password in rollout.lease"
-    if "permission denied" in words or "user name is empty" in words:
-        return f"{words}; expected a user who may read and write below /gofallback/ (docs/leases.md)"
-    return words
+def _advice(message: str) -> str:
+    if "authentication failed" in message or "authentication is not enabled" in message:
+        return f"{message}; correct user and password in rollout.lease"
+    if "permission denied" in message or "user name is empty" in message:
+        return f"{message}; expected a user who may read and write below /gofallback/ (docs/leases.md)"
+    return message

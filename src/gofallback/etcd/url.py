@@ -1,4 +1,4 @@
-"""`etcd://user:password@host:2379,host2:2379`: where etcd is. Pure. Its text never shows the password."""
+"""The URL of an etcd cluster: `etcd://user:password@host:2379,host2:2379`. Pure. Its text never has the password."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class EtcdUrl:
     """One etcd cluster."""
 
     members: tuple[tuple[str, int], ...]
-    """Host and port of each; every one is tried."""
+    """Host and port of every member."""
     tls: bool = False
     user: str = ""
     password: str = field(default="", repr=False)
     password_file: str = ""
-    """Has the password in its first line: group data then needs none."""
+    """File with the password in its first line, in place of a password in group data."""
     ca: str = ""
     """PEM file of the authorities to trust; empty: the system's."""
 
@@ -37,24 +37,24 @@ class EtcdUrl:
         """Read a URL. User and password may be percent-encoded.
 
         Raises:
-            EtcdUrlError: what is wrong with it.
+            EtcdUrlError: the URL is wrong.
         """
         scheme, _, rest = text.partition("://")
         if scheme not in ("etcd", "etcds"):
             raise EtcdUrlError(f"rollout.lease: {_FORM}")
         rest, _, query = rest.partition("?")
-        login, _, places = rest.rstrip("/").rpartition("@")
+        login, _, addresses = rest.rstrip("/").rpartition("@")
         user, _, password = login.partition(":")
         options = dict(parse_qsl(query, keep_blank_values=True))
         unknown = sorted(options.keys() - {"ca", "password_file"})
         if unknown:
             raise EtcdUrlError(f"rollout.lease: unknown option {unknown[0]}; known are ca and password_file")
         members = []
-        for place in places.split(","):
-            found = _MEMBER.fullmatch(place)
-            if found is None or not 0 < int(found["port"] or PORT) < 65536:
+        for address in addresses.split(","):
+            match = _MEMBER.fullmatch(address)
+            if match is None or not 0 < int(match["port"] or PORT) < 65536:
                 raise EtcdUrlError(f"rollout.lease: one of its hosts cannot be read; {_FORM}")
-            members.append((found["host"].strip("[]"), int(found["port"] or PORT)))
+            members.append((match["host"].strip("[]"), int(match["port"] or PORT)))
         tls = scheme == "etcds"
         if options.get("ca") and not tls:
             raise EtcdUrlError("rollout.lease: ca is for etcds://")
@@ -71,7 +71,7 @@ class EtcdUrl:
         """The password.
 
         Raises:
-            EtcdUrlError: its file cannot be read.
+            EtcdUrlError: the password's file cannot be read.
         """
         if not self.password_file:
             return self.password

@@ -58,7 +58,7 @@ def _require_plain(entry: Entry, key: str, where: str) -> None:
         raise DataError(
             f"{key}: {entry.path!r} in {where} leads out of its folder; who made that commit? Nothing is sent"
         )
-    if entry.is_symlink or entry.is_submodule:
+    if not entry.is_file:
         kind = "a symbolic link" if entry.is_symlink else "a submodule"
         raise DataError(f"{key}: {entry.path} in {where} is {kind}; name plain files")
 

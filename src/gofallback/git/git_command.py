@@ -1,4 +1,4 @@
-"""git on the controller: never a prompt, never without an end, one locale, the whole process group ended in time."""
+"""Runs git on the controller: no prompt, a timeout for the whole process group, one locale."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import IO
 QUICK = 60.0
 """Seconds for a command that only touches this machine's disk."""
 REMOTE = 900.0
-"""Seconds for a fetch; a silent server is left much earlier (http.lowSpeed*, ssh's keep-alive)."""
+"""Seconds for a fetch; a server that sends nothing is given up much earlier (http.lowSpeed*, ssh's keep-alive)."""
 
-#: A caller's own repository (a git hook, a CI job) must not leak into ours (git rev-parse --local-env-vars).
+#: Variables of a caller's own repository (a git hook, a CI job), which must not affect ours (git rev-parse
+#: --local-env-vars).
 _LOCAL = frozenset(
     (
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -50,24 +51,24 @@ _SETTINGS = (
 _SSH = "-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=3"
 
 
-#: Variables with a secret that data names: no program of ours needs them in its environment.
+#: Variables with secrets that group data names: no program that we run needs them.
 _withheld: set[str] = set()
 
 
 def withhold(names: Iterable[str]) -> None:
-    """Keep variables of this process from every program that is started with `environment`, for good."""
+    """Remove variables from every later result of `environment`."""
     _withheld.update(names)
 
 
 class GitError(Exception):
-    """git ended with an error, or was ended."""
+    """git ended with an error, or ran out of time."""
 
     def __init__(self, output: str, timeout: float | None = None) -> None:
         super().__init__(output)
         self.output = output
         """stderr."""
         self.timeout = timeout
-        """Seconds after which it was ended; None: it ended by itself."""
+        """Seconds after which git was killed; None: git ended by itself."""
 
 
 def git(
@@ -82,10 +83,10 @@ def git(
 
     Args:
         arguments: everything after ``git``.
-        directory: a bare repository (or None for none).
+        directory: a bare repository, or None.
         timeout: seconds until the process group is killed.
-        stdin: text for its standard input, else an empty one.
-        into: a file that gets its stdout as it is, in place of the return value.
+        stdin: text for its standard input.
+        into: a file that gets the raw stdout, in place of the return value.
 
     Raises:
         GitError: exit status not 0, or out of time.
@@ -103,7 +104,7 @@ def git(
     try:
         out, err = process.communicate(stdin.encode(), timeout=timeout)
     except BaseException as error:
-        _end(process)
+        _kill(process)
         if isinstance(error, subprocess.TimeoutExpired):
             raise GitError("", timeout) from None
         raise
@@ -112,14 +113,14 @@ def git(
     return (out or b"").decode(errors="surrogateescape")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def environment() -> dict[str, str]:
-    """This process's own, without what would lead git into another repository, and without any prompt."""
+    """This process's environment, without variables that lead git into another repository, and without prompts."""
     left_out = _LOCAL | _withheld | {"SSH_ASKPASS"}
     own = {name: value for name, value in os.environ.items() if name not in left_out}
     ssh = own.get("GIT_SSH_COMMAND") or _configured_ssh()
@@ -134,9 +135,9 @@ def environment() -> dict[str, str]:
 
 @functools.cache
 def _configured_ssh() -> str:
-    """``GIT_SSH_COMMAND`` wins over the user's core.sshCommand and GIT_SSH, so what they say has to be carried over."""
+    """The user's core.sshCommand or GIT_SSH: the ``GIT_SSH_COMMAND`` that we set would override them."""
     program = os.environ.get("GIT_SSH")
-    found = subprocess.run(
+    configured = subprocess.run(
         ["git", "config", "--global", "core.sshCommand"], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip() or (shlex.quote(program) if program else "ssh")
+    return configured.stdout.strip() or (shlex.quote(program) if program else "ssh")

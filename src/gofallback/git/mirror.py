@@ -1,4 +1,4 @@
-"""One bare mirror on the controller: kept up to date, read by name, bundled for a builder."""
+"""One bare mirror on the controller: fetched, read, and bundled for builders."""
 
 from __future__ import annotations
 
@@ -12,66 +12,69 @@ from pathlib import Path
 from typing import IO
 
 from gofallback.git.git_command import REMOTE, GitError, git
-from gofallback.source.refs import FULL_SHA, Ref, parse_refs
+from gofallback.source.refs import FULL_SHA, Ref, is_branch_or_tag, parse_refs
 from gofallback.source.tree import Entry, parse_tree
 
 _FETCHED = "gofallback-fetched"
 _REFSPECS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-#: Commits that were asked for by SHA and that no branch or tag reaches: kept from git's garbage collection.
-_KEPT = "refs/gofallback"
+#: Refs that protect commits outside of all branches and tags from git's garbage collection.
+_PINNED = "refs/gofallback"
 
 
-class MirrorBusyError(Exception):
+class MirrorBusyError(GitError):
     """Another run has held the mirror for too long."""
+
+    def __init__(self) -> None:
+        super().__init__("another run holds it")
 
 
 class Mirror:
-    """The mirror of ``url`` in the folder ``path``. Every method that writes has to run inside `locked`."""
+    """The mirror of ``url`` in the folder ``path``. Methods that write must run inside `locked`."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self.url = url
 
     @contextlib.contextmanager
-    def locked(self, say: Callable[[str], None], *, patience: float = REMOTE) -> Iterator[None]:
-        """Hold the mirror alone; runs that want it at the same time take turns.
+    def locked(self, report: Callable[[str], None], *, timeout: float = REMOTE) -> Iterator[None]:
+        """Hold the mirror alone; runs that use it at the same time take turns.
 
         Args:
-            say: hears one line when another run is waited for.
-            patience: seconds to wait.
+            report: called with one line when this run has to wait for another.
+            timeout: seconds to wait.
 
         Raises:
-            MirrorBusyError: still held after ``patience``.
+            MirrorBusyError: the mirror is still held after ``timeout``.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.with_suffix(".lock").open("w") as handle:
-            end, told = time.monotonic() + patience, False
+            end, reported = time.monotonic() + timeout, False
             while True:
-                try:  # never the blocking call: it would stop every greenlet of pyinfra
+                try:  # a blocking call would stop every greenlet of pyinfra
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() > end:
                         raise MirrorBusyError from None
-                    if not told:
-                        say(f"another run fetches {self.url}: waiting for it")
-                        told = True
+                    if not reported:
+                        report(f"another run fetches {self.url}: waiting for it")
+                        reported = True
                     time.sleep(0.1)
             yield
 
     @property
     def fetched_at(self) -> datetime | None:
-        """When the last complete fetch ended; None: there is no usable mirror."""
+        """The end of the last complete fetch; None: there is no usable mirror."""
         try:
             return datetime.fromisoformat((self.path / _FETCHED).read_text().strip())
         except (OSError, ValueError):
             return None
 
     def fetch(self, now: Callable[[], datetime], *, timeout: float = REMOTE) -> None:
-        """Bring every branch and tag up to date, forget those that are gone.
+        """Bring every branch and tag up to date, and remove deleted ones.
 
         Raises:
-            GitError: the remote cannot be read; the mirror is as it was.
+            GitError: the remote cannot be read; the mirror is unchanged.
         """
         self._prepare()
         git(
@@ -90,18 +93,18 @@ class Mirror:
             timeout=timeout,
         )
         git(["pack-refs", "--all", "--prune"], directory=self.path)
-        fresh = self.path / f"{_FETCHED}.new"
-        fresh.write_text(now().astimezone(UTC).isoformat() + "\n")
-        fresh.replace(self.path / _FETCHED)
+        new = self.path / f"{_FETCHED}.new"
+        new.write_text(now().astimezone(UTC).isoformat() + "\n")
+        new.replace(self.path / _FETCHED)
 
     def fetch_commit(self, sha: str) -> None:
-        """Get one commit that no branch or tag reaches, where the server allows that.
+        """Fetch one commit that no branch or tag reaches.
 
         Raises:
-            GitError: the server does not know it, or does not give it away.
+            GitError: the server has no such commit, or does not allow that.
         """
         git(
-            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.url, f"+{sha}:{_KEPT}/{sha}"],
+            ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.url, f"+{sha}:{_PINNED}/{sha}"],
             directory=self.path,
             timeout=REMOTE,
         )
@@ -113,10 +116,10 @@ class Mirror:
         except GitError as error:
             if error.output.strip():
                 raise
-            return {}  # an empty repository: exit status 1 without a word
+            return {}  # an empty repository: exit status 1 without output
 
     def commit(self, name: str) -> str | None:
-        """The commit behind an object name (a full or unambiguous short SHA); None when there is none."""
+        """The commit of an object name (a full or unambiguous short SHA), or None."""
         try:
             return git(
                 ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"], directory=self.path
@@ -137,11 +140,23 @@ class Mirror:
         return parse_tree(git(["ls-tree", "-r", "-z", "--full-tree", commit], directory=self.path))
 
     def blobs(self, shas: Sequence[str], into: IO[bytes]) -> None:
-        """Write the contents of blobs into a file, each behind a line ``<sha> blob <size>`` and before a line end."""
+        """Write blobs into a file: for each a line ``<sha> blob <size>``, its content, and a line end."""
         git(["cat-file", "--batch"], directory=self.path, stdin="".join(f"{sha}\n" for sha in shas), into=into)
 
+    def contents(self, shas: Sequence[str], largest: int) -> dict[str, bytes]:
+        """The contents of blobs, by SHA; without blobs of more than ``largest`` bytes."""
+        output = git(["cat-file", "--batch"], directory=self.path, stdin="".join(f"{sha}\n" for sha in shas))
+        rest, contents = output.encode(errors="surrogateescape"), {}
+        while rest:
+            head, _, rest = rest.partition(b"\n")
+            sha, _, size = head.decode().split(" ")
+            if int(size) <= largest:
+                contents[sha] = rest[: int(size)]
+            rest = rest[int(size) + 1 :]
+        return contents
+
     def uses_lfs(self, commit: str) -> bool:
-        """Whether an attributes file of a commit hands files to Git LFS."""
+        """Whether an attributes file of a commit puts files into Git LFS."""
         try:
             git(["grep", "-q", "-e", "filter=lfs", commit, "--", ":(glob)**/.gitattributes"], directory=self.path)
         except GitError as error:
@@ -158,33 +173,33 @@ class Mirror:
             key, _, value = record.partition("\n")
             name, _, field = key.removeprefix("submodule.").rpartition(".")
             values.setdefault(name, {})[field] = value
-        return {one["path"]: one["url"] for one in values.values() if "path" in one and "url" in one}
+        return {fields["path"]: fields["url"] for fields in values.values() if {"path", "url"} <= fields.keys()}
 
     def bundle(self, commit: str, have: Collection[str], target: Path) -> Path | None:
         """Everything a builder lacks, as one bundle.
 
         Args:
-            commit: has to be part of it, whether a branch reaches it or not.
-            have: object names the builder has, of any repository; those unknown here are left out.
+            commit: part of the bundle, whether a branch reaches it or not.
+            have: object names the builder has, of any repository; unknown ones do not count.
             target: file to write.
 
         Returns:
             ``target``, or None when the builder lacks nothing.
         """
         refs = self.refs()
-        wanted = {ref.target for name, ref in refs.items() if name.startswith(("refs/heads/", "refs/tags/"))} | {commit}
-        if wanted <= set(have):
+        tips = {ref.target for name, ref in refs.items() if is_branch_or_tag(name)} | {commit}
+        if tips <= set(have):
             return None
         known = self._known(have)
         missing = git(
-            ["rev-list", "--objects", "--max-count=1", "--stdin"], directory=self.path, stdin=_range(wanted, known)
+            ["rev-list", "--objects", "--max-count=1", "--stdin"], directory=self.path, stdin=_range(tips, known)
         )
         if not missing.strip():
             return None
         target.parent.mkdir(parents=True, exist_ok=True)
         # `git bundle` leaves out a revision without a name, so the commit gets one.
-        git(["update-ref", f"{_KEPT}/{commit}", commit], directory=self.path)
-        names = [f"{_KEPT}/{commit}", *(name for name in refs if name.startswith(("refs/heads/", "refs/tags/")))]
+        git(["update-ref", f"{_PINNED}/{commit}", commit], directory=self.path)
+        names = [f"{_PINNED}/{commit}", *filter(is_branch_or_tag, refs)]
         part = target.with_name(target.name + ".part")
         git(
             ["bundle", "create", "--quiet", str(part), "--stdin"],
@@ -203,7 +218,7 @@ class Mirror:
         return [line.split(" ")[0] for line in answer.splitlines() if " commit " in line or " tag " in line]
 
     def _prepare(self) -> None:
-        """A bare repository, also after a run that was killed in the middle of anything."""
+        """Make sure that there is a bare repository, even after a run that was killed."""
         if self.path.exists():
             try:
                 git(["rev-parse", "--git-dir"], directory=self.path)
@@ -216,5 +231,5 @@ class Mirror:
             stale.unlink(missing_ok=True)
 
 
-def _range(wanted: Collection[str], known: Collection[str]) -> str:
-    return "".join(f"{name}\n" for name in wanted) + "".join(f"^{name}\n" for name in known)
+def _range(names: Collection[str], known: Collection[str]) -> str:
+    return "".join(f"{name}\n" for name in names) + "".join(f"^{name}\n" for name in known)

@@ -92,13 +92,7 @@ def cgo_spec(
     Raises:
         CgoError: the compiler cannot build for the platform; or there is no Zig.
     """
-    goos, _, goarch = platform.partition("/")
-    supported = [name for name, (arch, *_) in sorted(_ARCHES.items()) if arch or cgo.compiler == "gcc"]
-    if goos != "linux" or goarch not in supported:
-        raise CgoError(
-            f"{where}: compiler {cgo.compiler} builds for Linux on {', '.join(supported)}, not for {platform}; "
-            "remove the platform, or make it a service of its own without cgo"
-        )
+    goarch = _supported_arch(cgo, platform, where)
     spec = CgoSpec(
         compiler=cgo.compiler,
         version=cgo.version or "",
@@ -111,11 +105,9 @@ def cgo_spec(
         sysroot=sysroot,
     )
     if cgo.compiler == "gcc":
+        given = {"cc": cgo.cc, "cxx": cgo.cxx, "ar": cgo.ar, "strip": cgo.strip}
         triple = gnu_triple(platform)
-        programs = {
-            name: (getattr(cgo, name) or "").replace("{triple}", triple) for name in ("cc", "cxx", "ar", "strip")
-        }
-        return spec.model_copy(update=programs)
+        return spec.model_copy(update={name: (text or "").replace("{triple}", triple) for name, text in given.items()})
     if zig is None:
         raise CgoError(
             f"{where}: compiler is zig, but no Zig is pinned; set toolchain.zig and add its pins (tool: zig) in "
@@ -124,6 +116,18 @@ def cgo_spec(
     libc = cgo.libc_for(linkage) or "gnu"
     target = zig_target(goarch, libc, _glibc(cgo, goarch, glibc, where) if libc == "gnu" else "", environment or {})
     return spec.model_copy(update={"version": zig, "target": target})
+
+
+def _supported_arch(cgo: Cgo, platform: str, where: str) -> str:
+    """GOARCH of a platform that the compiler can build for."""
+    goos, _, goarch = platform.partition("/")
+    supported = [name for name, (arch, *_) in sorted(_ARCHES.items()) if arch or cgo.compiler == "gcc"]
+    if goos != "linux" or goarch not in supported:
+        raise CgoError(
+            f"{where}: compiler {cgo.compiler} builds for Linux on {', '.join(supported)}, not for {platform}; "
+            "remove the platform, or make it a service of its own without cgo"
+        )
+    return goarch
 
 
 def _glibc(cgo: Cgo, goarch: str, oldest: str | None, where: str) -> str:

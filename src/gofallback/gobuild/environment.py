@@ -45,7 +45,7 @@ def go_environment(
     An empty value means that the variable is not set (`gofallback.builder.shell.Shell.prepared`).
 
     Args:
-        spec: what is built.
+        spec: the binary.
         root: the builder's root, such as ``C:\gofallback`` or ``/home/builder/gofallback``.
         goroot: folder of the toolchain.
         git_directory: folder that holds git's program: go calls it to stamp the commit.
@@ -57,18 +57,10 @@ def go_environment(
     """
     layout = Layout(root)
     own = {
+        **_go_variables(layout),
         "GOROOT": goroot,
-        "GOTOOLCHAIN": "local",
-        "GOENV": "off",
-        "GOTELEMETRY": "off",
-        "CGO_ENABLED": "0",
         "GOOS": "" if native else spec.goos,
         "GOARCH": "" if native else spec.goarch,
-        "GOCACHE": join(layout.cache, "gocache"),
-        "GOMODCACHE": join(layout.cache, "gomodcache"),
-        "GOTMPDIR": join(layout.cache, "gotmp"),
-        "GOPATH": join(layout.cache, "gopath"),
-        **dict.fromkeys(_TEMPORARY[layout.os], layout.tmp),
         "PATH": search_path(goroot, git_directory, system_root),
     }
     if spec.cgo is not None and not (native and spec.cgo.compiler == "gcc"):
@@ -80,6 +72,20 @@ def go_environment(
     # The login's git settings do not count; those of group data do, such as an address in place of another.
     git_settings = {name: given[name] for name in _GIT_SETTINGS.split() if name in given}
     return unset | given | own | git_environment(root, join(git_directory, "git")) | git_settings
+
+
+def _go_variables(layout: Layout) -> dict[str, str]:
+    return {
+        "GOTOOLCHAIN": "local",
+        "GOENV": "off",
+        "GOTELEMETRY": "off",
+        "CGO_ENABLED": "0",
+        "GOCACHE": join(layout.cache, "gocache"),
+        "GOMODCACHE": join(layout.cache, "gomodcache"),
+        "GOTMPDIR": join(layout.cache, "gotmp"),
+        "GOPATH": join(layout.cache, "gopath"),
+        **dict.fromkeys(_TEMPORARY[layout.os], layout.tmp),
+    }
 
 
 def search_path(goroot: str, git_directory: str, system_root: str) -> str:

@@ -1,7 +1,7 @@
 """Credentials for the go command of this controller: in memory only, and only while that command runs.
 
-git and go ask a helper program. The helper is `cat` on a file descriptor that go and git inherit: an anonymous file in
-memory (memfd_create(2)). So the secret is in no file, no argument and no environment, and gone with the descriptor.
+git and go call a helper program for them. The helper is `cat` on a file descriptor that go and git inherit: an
+anonymous file in memory (memfd_create(2)). So the secret is in no file, no argument and no environment.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from gofallback.redact import hide
 
 
 class ModuleSecretError(GofallbackError):
-    """A credential that data names cannot be had; one line."""
+    """A credential of group data cannot be used; one line."""
 
 
 @dataclass(frozen=True)
 class Handles:
-    """What a command needs to be given."""
+    """The access of one command to its credentials."""
 
     environment: Mapping[str, str]
     """Names the descriptors; holds no secret."""
     descriptors: tuple[int, ...] = ()
-    """To be inherited."""
+    """Descriptors that the command inherits."""
 
 
 @contextlib.contextmanager
@@ -39,12 +39,12 @@ def handles(
     """The credentials of all ``logins`` for one command.
 
     Args:
-        logins: who logs in where.
-        environment: of the command, to whose git settings and GOAUTH these are added.
-        own: this process's environment, where secrets may be.
+        logins: servers, with user and place of the token.
+        environment: of the command; its git settings and GOAUTH stay.
+        own: environment of this process, which may hold the secrets.
 
     Raises:
-        ModuleSecretError: a credential is not where data says.
+        ModuleSecretError: a credential is not in the place that group data names.
     """
     if not logins:
         yield Handles({})
@@ -60,13 +60,13 @@ def handles(
         for login, secret in secrets:
             number = _in_memory(f"username={login.user}\npassword={secret}\n", opened)
             name = f"credential.https://{login.host}.helper"
-            # The empty one forgets all others: a `store` of the user's would write the password to the disk.
+            # An empty value removes all other helpers: a `store` of the user's would write the password to the disk.
             settings += [(name, ""), (name, f"!f() {{ cat >/dev/null; cat /proc/self/fd/{number}; }}; f")]
         headers = _in_memory("".join(_header(login, secret) for login, secret in secrets), opened)
-        # go adds the address when it asks again: an argument of sh, which does not read it.
+        # go adds the address to a second call: an argument of sh, which does not read it.
         goauth = f"sh -c 'cat /proc/self/fd/{headers}' goauth"
-        more = {"GOAUTH": "; ".join([environment.get("GOAUTH") or "netrc", goauth])}
-        yield Handles(more | _git_settings(settings, environment), tuple(opened))
+        auth = {"GOAUTH": "; ".join([environment.get("GOAUTH") or "netrc", goauth])}
+        yield Handles(auth | _git_settings(settings, environment), tuple(opened))
     finally:
         for number in opened:
             os.close(number)
@@ -97,7 +97,7 @@ def _in_memory(text: str, opened: list[int]) -> int:
 
 def _git_settings(settings: list[tuple[str, str]], environment: Mapping[str, str]) -> dict[str, str]:
     first = int(environment.get("GIT_CONFIG_COUNT") or 0)
-    found = {"GIT_CONFIG_COUNT": str(first + len(settings))}
+    variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (name, value) in enumerate(settings, first):
-        found |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
-    return found
+        variables |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return variables

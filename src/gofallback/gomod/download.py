@@ -1,8 +1,8 @@
-"""The controller brings the modules: it downloads what a commit's go.sum names, once, and knows which files that is.
+"""Download the modules that a commit's go.sum names, once, and list their files.
 
-Go itself downloads, with this machine's own credentials, into a cache of its own (``$GOFALLBACK_HOME/modules/cache``)
-and verifies every module with the commit's go.sum. What a commit needs is then written down (``sets/<digest of its
-module files>``): the next commit with the same go.mod and go.sum needs neither Go nor any server.
+Go downloads, with this machine's own credentials, into a cache of its own (``$GOFALLBACK_HOME/modules/cache``) and
+verifies every module with the commit's go.sum. The list of files is kept (``sets/<digest of the module files>``): the
+next commit with the same go.mod and go.sum needs neither Go nor any server.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from gofallback.disk import file_sha256
 from gofallback.gobuild.modules import ModuleFiles, Sum, h1, proxy_name, receipt
-from gofallback.gomod import go_command
-from gofallback.gomod.run import ModuleError, ModuleRequest, objects
-from gofallback.gomod.run import go as run_go
+from gofallback.gomod.run import GoRun, ModuleError, ModuleRequest, objects
 from gofallback.report.style import size_text
 
 _DAY = 86400.0
@@ -30,7 +28,7 @@ _DAY = 86400.0
 
 @dataclass(frozen=True)
 class ModuleFile:
-    """One file a builder's go asks its proxy for."""
+    """One file that go on a builder reads from its proxy."""
 
     name: str
     """Below the root of a proxy, with ``/``."""
@@ -38,7 +36,7 @@ class ModuleFile:
     size: int
     """Bytes."""
     hash: str = ""
-    """``h1:...`` as go.sum has it; empty for a ``.info``, which nothing verifies and nothing is built from."""
+    """``h1:...`` of go.sum; empty for a ``.info``, which is not verified, and from which nothing is built."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,11 @@ class ModuleSet:
 
     files: tuple[ModuleFile, ...]
     fetched: int = 0
-    """Bytes that were not in the controller's cache before."""
+    """Bytes that this run downloaded."""
 
     @property
     def modules(self) -> int:
-        """How many modules."""
+        """Number of modules."""
         return sum(file.name.endswith(".zip") for file in self.files)
 
     @property
@@ -61,56 +59,58 @@ class ModuleSet:
 
     @property
     def receipt(self) -> str:
-        """See `gofallback.build.modules.receipt`."""
+        """See `gofallback.gobuild.modules.receipt`."""
         return receipt((file.name, file.size) for file in self.files)
 
 
-def download_modules(wanted: ModuleRequest, say: Callable[[str], None]) -> ModuleSet:
+def download_modules(request: ModuleRequest, report: Callable[[str], None]) -> ModuleSet:
     """Every file of every module that the commit needs, in the controller's cache.
 
     Args:
-        wanted: whose, and how.
-        say: hears about progress.
+        request: the commit, and how its modules may be downloaded.
+        report: called with lines of progress.
 
     Raises:
-        ModuleError: what is missing cannot be had; cause and remedy in one line.
+        ModuleError: a module cannot be downloaded; cause and remedy in one line.
         GoError, DownloadError: go is needed and the controller has none.
-        ModuleSecretError: a credential is not where data says.
+        ModuleSecretError: a credential is not in the place that group data names.
     """
-    known = _known(wanted)
-    if known is not None:
-        verb = "is" if known.modules == 1 else "are"
-        say(f"{wanted.label}: {_count(known)} {verb} in the controller's cache; nobody was asked")
-        return known
-    go = wanted.go()
-    _sweep(wanted.folder / "tmp")
-    export = wanted.folder / "tmp" / secrets.token_hex(6)
+    cached = _recorded(request)
+    if cached is not None:
+        verb = "is" if cached.modules == 1 else "are"
+        report(f"{request.label}: {_count(cached)} {verb} in the controller's cache; no server was contacted")
+        return cached
+    go = request.find_go()
+    _remove_old(request.folder / "tmp")
+    export = request.folder / "tmp" / secrets.token_hex(6)
     try:
-        _export(wanted.files, export)
-        found = _download(wanted, go, export, say)
-        _remember(wanted, found)
+        _export(request.files, export)
+        modules = _download(GoRun(request, go, export, report))
+        _record(request, modules)
     except OSError as error:
-        raise ModuleError(f"{error.filename or wanted.folder}: {error.strerror}; free space and run again") from None
+        raise ModuleError(f"{error.filename or request.folder}: {error.strerror}; free space and run again") from None
     finally:
         shutil.rmtree(export, ignore_errors=True)
-    say(f"{wanted.label}: {_count(found)} verified with go.sum, {size_text(found.fetched)} of it downloaded now")
-    return found
+    report(
+        f"{request.label}: {_count(modules)} verified with go.sum, {size_text(modules.fetched)} of it downloaded now"
+    )
+    return modules
 
 
-def _sweep(folder: Path) -> None:
-    """What runs left that were killed; a run beside this one is younger."""
-    for one in folder.glob("*"):
-        with contextlib.suppress(OSError):  # its own run may just be removing it
-            if one.stat().st_mtime < time.time() - _DAY:
-                shutil.rmtree(one, ignore_errors=True)
+def _remove_old(folder: Path) -> None:
+    """Remove folders of killed runs; those of parallel runs are younger."""
+    for path in folder.glob("*"):
+        with contextlib.suppress(OSError):  # its own run may be removing it
+            if path.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(path, ignore_errors=True)
 
 
-def _count(found: ModuleSet) -> str:
-    return f"{found.modules} module{'' if found.modules == 1 else 's'} ({size_text(found.size)})"
+def _count(modules: ModuleSet) -> str:
+    return f"{modules.modules} module{'' if modules.modules == 1 else 's'} ({size_text(modules.size)})"
 
 
-def check(file: ModuleFile) -> bool:
-    """Whether a file of the cache still is what go.sum names; a damaged one is removed, so that go fetches it again."""
+def verify(file: ModuleFile) -> bool:
+    """Whether a cached file still has the hash of go.sum; a damaged file is removed, so that go fetches it again."""
     if not file.hash:
         return True
     try:
@@ -128,35 +128,35 @@ def _gomod_hash(path: Path) -> str:
 
 
 def _zip_hash(path: Path) -> str:
-    names = {}
+    digests = {}
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             digest = hashlib.sha256()
             with archive.open(entry) as stream:
                 while chunk := stream.read(1 << 20):
                     digest.update(chunk)
-            names[entry.filename] = digest.digest()
-    return h1(names)
+            digests[entry.filename] = digest.digest()
+    return h1(digests)
 
 
-def _known(wanted: ModuleRequest) -> ModuleSet | None:
-    """What an earlier run wrote down for the same module files, if all of it is still there."""
+def _recorded(request: ModuleRequest) -> ModuleSet | None:
+    """The set that an earlier run recorded for the same module files, if every file is still there."""
     try:
-        listed = json.loads(wanted.record.read_text())
-        found = [ModuleFile(one["name"], wanted.downloads / one["name"], one["size"], one["hash"]) for one in listed]
-        if all(file.path.stat().st_size == file.size for file in found):
-            return ModuleSet(tuple(found))
+        rows = json.loads(request.record.read_text())
+        files = [ModuleFile(row["name"], request.downloads / row["name"], row["size"], row["hash"]) for row in rows]
+        if all(file.path.stat().st_size == file.size for file in files):
+            return ModuleSet(tuple(files))
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
 
 
-def _remember(wanted: ModuleRequest, found: ModuleSet) -> None:
-    wanted.record.parent.mkdir(parents=True, exist_ok=True)
-    listed = [{"name": file.name, "size": file.size, "hash": file.hash} for file in found.files]
-    fresh = wanted.record.with_suffix(f".{secrets.token_hex(4)}")
-    fresh.write_text(json.dumps(listed))
-    fresh.replace(wanted.record)
+def _record(request: ModuleRequest, modules: ModuleSet) -> None:
+    request.record.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"name": file.name, "size": file.size, "hash": file.hash} for file in modules.files]
+    new = request.record.with_suffix(f".{secrets.token_hex(4)}")
+    new.write_text(json.dumps(rows))
+    new.replace(request.record)
 
 
 def _export(files: ModuleFiles, folder: Path) -> None:
@@ -169,35 +169,35 @@ def _export(files: ModuleFiles, folder: Path) -> None:
     (folder / files.directory).mkdir(parents=True, exist_ok=True)
 
 
-def _download(wanted: ModuleRequest, go: go_command.Go, export: Path, say: Callable[[str], None]) -> ModuleSet:
-    listed = run_go(wanted, go, export, ["list", "-m", "-json", "all"], say)
-    sums = wanted.files.sums
-    named = {(one.path, one.version) for one in sums if not one.gomod}
-    needed = [(path, real) for path, real in _modules(listed) if real in named]
+def _download(go: GoRun) -> ModuleSet:
+    request, sums = go.request, go.request.files.sums
+    named = {(entry.path, entry.version) for entry in sums if not entry.gomod}
+    needed = [(path, real) for path, real in _modules(go.run("list", "-m", "-json", "all")) if real in named]
     fetched: set[tuple[str, str]] = set()
     for attempt in (1, 2):
-        absent = {real for _, real in needed if not _cached(wanted, real)}
+        absent = {real for _, real in needed if not _is_cached(request, real)}
         if absent:
-            say(f"{wanted.label}: {len(absent)} of {len(needed)} modules are not in the controller's cache: fetching")
+            count = f"{len(absent)} of {len(needed)} modules"
+            go.report(f"{request.label}: {count} are not in the controller's cache: fetching")
         if needed:
-            # Paths without versions: what go.mod selects, after its `replace`.
-            run_go(wanted, go, export, ["mod", "download", "-json", *(path for path, _ in needed)], say)
+            # Paths without versions: the version that go.mod selects, after its `replace`.
+            go.run("mod", "download", "-json", *(path for path, _ in needed))
         fetched |= absent
-        found = _collect(wanted, sums, {real for _, real in needed}, fetched)
-        damaged = [file.path for file in found.files if file.name.endswith(".zip") and not check(file)]
+        modules = _collect(request, sums, {real for _, real in needed}, fetched)
+        damaged = [file.path for file in modules.files if file.name.endswith(".zip") and not verify(file)]
         if not damaged:
-            return found
+            return modules
         if attempt == 1:
-            say(f"{wanted.label}: {damaged[0]} was damaged on the disk: fetching it again")
-    raise ModuleError(f"{wanted.label}: {damaged[0]} does not keep what is written to it; is the disk damaged?")
+            go.report(f"{request.label}: {damaged[0]} was damaged on the disk: fetching it again")
+    raise ModuleError(f"{request.label}: {damaged[0]} does not keep what is written to it; is the disk damaged?")
 
 
-def _cached(wanted: ModuleRequest, module: tuple[str, str]) -> bool:
-    return (wanted.downloads / proxy_name(*module, "zip")).is_file()
+def _is_cached(request: ModuleRequest, module: tuple[str, str]) -> bool:
+    return (request.downloads / proxy_name(*module, "zip")).is_file()
 
 
 def _modules(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Of ``go list -m -json all``: each path, and what go takes for it after ``replace``; folders are left out."""
+    """Of ``go list -m -json all``: each path, with the module and version behind its ``replace``; no folders."""
     for module in objects(text):
         real = module.get("Replace") or module
         if module.get("Version") and real.get("Version"):
@@ -205,23 +205,23 @@ def _modules(text: str) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def _collect(
-    wanted: ModuleRequest, sums: set[Sum], modules: set[tuple[str, str]], fetched: set[tuple[str, str]]
+    request: ModuleRequest, sums: set[Sum], modules: set[tuple[str, str]], fetched: set[tuple[str, str]]
 ) -> ModuleSet:
-    """The files of ``modules``, and each go.mod that go.sum names: go reads those of modules it builds nothing of."""
-    found: dict[str, ModuleFile] = {}
+    """The files of ``modules``, and every go.mod of go.sum: go reads those of modules that it does not build, too."""
+    files: dict[str, ModuleFile] = {}
 
     def add(name: str, digest: str = "") -> None:
-        path = wanted.downloads / name
+        path = request.downloads / name
         if path.is_file():
-            found[name] = ModuleFile(name, path, path.stat().st_size, digest)
+            files[name] = ModuleFile(name, path, path.stat().st_size, digest)
 
-    for one in sums:
-        if one.gomod:
-            add(proxy_name(one.path, one.version, "mod"), one.hash)
-        elif (one.path, one.version) in modules:
-            add(proxy_name(one.path, one.version, "zip"), one.hash)
-            add(proxy_name(one.path, one.version, "info"))
+    for entry in sums:
+        if entry.gomod:
+            add(proxy_name(entry.path, entry.version, "mod"), entry.hash)
+        elif (entry.path, entry.version) in modules:
+            add(proxy_name(entry.path, entry.version, "zip"), entry.hash)
+            add(proxy_name(entry.path, entry.version, "info"))
     new = {proxy_name(*module, "zip") for module in fetched}
     return ModuleSet(
-        tuple(found[name] for name in sorted(found)), sum(found[name].size for name in new if name in found)
+        tuple(files[name] for name in sorted(files)), sum(files[name].size for name in new if name in files)
     )

@@ -1,4 +1,4 @@
-"""go on the controller: one of its own, or one unpacked from a pin; never a prompt, never without an end."""
+"""go on the controller: installed, or unpacked from a pin; run without prompts and with a timeout."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ from gofallback.errors import GofallbackError
 from gofallback.gobuild.modules import version_number
 from gofallback.model import ToolchainPin
 
-Say = Callable[[str], None]
-_STEP = 5.0
+_PROGRESS = 5.0
 """Seconds between two lines of progress."""
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class GoError(GofallbackError):
-    """The controller has no Go that would do; one line."""
+    """The controller has no suitable Go; one line."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Go:
 
 
 @dataclass(frozen=True)
-class Said:
+class GoResult:
     """How a go command ended."""
 
     code: int
@@ -52,62 +51,69 @@ class Said:
 
     @property
     def text(self) -> str:
-        """Both, for whoever explains it."""
+        """Both outputs, for an explanation."""
         return f"{self.err}\n{self.out}"
 
 
 def installed() -> Go | None:
-    """The go on PATH; None when there is none, or none that runs."""
-    found = shutil.which("go")
-    if found is None:
+    """The go on PATH; None when there is none that runs."""
+    program = shutil.which("go")
+    if program is None:
         return None
     environment = os.environ | {"GOTOOLCHAIN": "local"}
     try:
-        done = subprocess.run(
-            [found, "version"], capture_output=True, text=True, check=False, env=environment, timeout=30, cwd="/"
+        result = subprocess.run(
+            [program, "version"], capture_output=True, text=True, check=False, env=environment, timeout=30, cwd="/"
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    version = read_version("go", done.stdout)
-    return Go(Path(found), version) if version else None
+    version = read_version("go", result.stdout)
+    return Go(Path(program), version) if version else None
 
 
 def pinned(pins: Iterable[ToolchainPin], needed: str) -> ToolchainPin | None:
-    """The newest pin of a Go for this machine that is not older than ``needed``."""
+    """The newest pinned Go for this machine that is not older than ``needed``."""
     if sys.platform != "linux":
         return None
     arch = _ARCHITECTURES.get(platform.machine().lower())
-    fit = [
+    suitable = [
         pin
         for pin in pins
         if (pin.tool, pin.os, pin.arch) == ("go", "linux", arch)
         and version_number(pin.version) >= version_number(needed)
     ]
-    return max(fit, key=lambda pin: version_number(pin.version), default=None)
+    return max(suitable, key=lambda pin: version_number(pin.version), default=None)
 
 
-def can(pins: Iterable[ToolchainPin], needed: str) -> bool:
-    """Whether `find` would find one."""
+def is_available(pins: Iterable[ToolchainPin], needed: str) -> bool:
+    """Whether `find_go` has a Go to return."""
     own = installed()
-    return (own is not None and _enough(own, needed)) or pinned(pins, needed) is not None
+    return (own is not None and _is_new_enough(own, needed)) or pinned(pins, needed) is not None
 
 
-def find(pins: Iterable[ToolchainPin], needed: str, *, downloads: Path, toolchains: Path, say: Say) -> Go:
-    """A Go that is not older than ``needed``: the one on PATH, else the newest pinned one, unpacked once.
+def find_go(
+    pins: Iterable[ToolchainPin],
+    needed: str,
+    *,
+    downloads: Path,
+    toolchains: Path,
+    report: Callable[[str], None],
+) -> Go:
+    """A Go that is not older than ``needed``: on PATH, else the newest pinned one, unpacked once.
 
     Args:
         pins: ``toolchain.pins`` of the builder; those with ``os: linux`` fit a controller.
-        needed: what go.mod wants, such as 1.26.
+        needed: version that go.mod requires, such as 1.26.
         downloads: the cache of archives.
-        toolchains: folder that gets the unpacked ones.
-        say: hears about progress.
+        toolchains: folder of unpacked toolchains.
+        report: called with lines of progress.
 
     Raises:
         GoError: there is none.
-        DownloadError: the pinned archive cannot be had.
+        DownloadError: the pinned archive cannot be downloaded.
     """
     own = installed()
-    if own is not None and _enough(own, needed):
+    if own is not None and _is_new_enough(own, needed):
         return own
     pin = pinned(pins, needed)
     if pin is None:
@@ -120,11 +126,11 @@ def find(pins: Iterable[ToolchainPin], needed: str, *, downloads: Path, toolchai
     final = toolchains / f"go{pin.version}-{pin.sha256[:12]}"
     program = final / "go" / "bin" / "go"
     if not program.is_file():
-        _unpack(fetch(pin, downloads, say), final)
+        _unpack(fetch(pin, downloads, report), final)
     return Go(program, pin.version)
 
 
-def _enough(own: Go, needed: str) -> bool:
+def _is_new_enough(own: Go, needed: str) -> bool:
     return version_number(own.version) >= version_number(needed)
 
 
@@ -151,15 +157,15 @@ def run(
     timeout: float,
     descriptors: Sequence[int] = (),
     progress: Callable[[float], None] = lambda _: None,
-) -> Said:
-    """Run one command in a process group of its own, which is ended as a whole when its time is over.
+) -> GoResult:
+    """Run one command in a process group of its own, which is killed as a whole after its timeout.
 
     Args:
         argv: program and arguments.
-        directory: where.
-        environment: all of it.
+        directory: working directory.
+        environment: the whole environment.
         timeout: seconds.
-        descriptors: file descriptors that it inherits.
+        descriptors: file descriptors that the command inherits.
         progress: called every few seconds with the seconds so far.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -173,21 +179,27 @@ def run(
             pass_fds=tuple(descriptors),
             start_new_session=True,  # no terminal to prompt on, and one group to end
         )
-        began = spoke = time.monotonic()
-        try:
-            while process.poll() is None and time.monotonic() - began < timeout:
-                time.sleep(0.05)  # cooperative under gevent, where a blocking wait stops every host
-                if time.monotonic() - spoke >= _STEP:
-                    spoke = time.monotonic()
-                    progress(spoke - began)
-        finally:
-            late = process.poll() is None
-            if late:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        timed_out = _wait(process, timeout, progress)
         texts = []
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
-    return Said(process.returncode, texts[0], texts[1], late)
+    return GoResult(process.returncode, texts[0], texts[1], timed_out)
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, progress: Callable[[float], None]) -> bool:
+    """Wait for the end of a process; whether it had to be killed."""
+    began = reported = time.monotonic()
+    try:
+        while process.poll() is None and time.monotonic() - began < timeout:
+            time.sleep(0.05)  # cooperative under gevent, where a blocking wait stops every host
+            if time.monotonic() - reported >= _PROGRESS:
+                reported = time.monotonic()
+                progress(reported - began)
+    finally:
+        timed_out = process.poll() is None
+        if timed_out:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return timed_out

@@ -1,4 +1,4 @@
-"""go, run on the controller for the modules of one commit: with whose login, in which environment, and what it said."""
+"""go, run on the controller for the modules of one commit: its login, its environment, and its errors explained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gofallback.gomod.credentials import handles
 from gofallback.model.modules import PrivateModules
 from gofallback.redact import redact
 
-#: Of ``build.environment``, what go on the controller is told too.
+#: Variables of ``build.environment`` that count for go on the controller too.
 _SHARED = frozenset(
     {"GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE", "GOPROXY", "GOSUMDB", "GOVCS", "GOAUTH", "GOWORK"}
 )
@@ -32,35 +32,35 @@ _BROKEN = re.compile(
 )
 _NO_PROTOCOL = re.compile(r"(?P<repository>[\w-]+(?:\.[\w-]+)+/\S*?\.git)\S*?@v\S+: no secure protocol found for \w+")
 _NEARLY_FULL = 32 << 20
-"""Bytes; with less than this free, a failure is explained with the disk: git says many things about a full one."""
+"""Bytes; with less than this free, a failure is explained with the disk: git's messages about a full disk vary."""
 
 
 class ModuleError(GofallbackError):
-    """The modules cannot be had; one line with cause and remedy."""
+    """The modules cannot be downloaded; one line with cause and remedy."""
 
 
 @dataclass(frozen=True)
 class ModuleRequest:
-    """Whose modules, and how they may be got."""
+    """The commit whose modules are needed, and how they may be downloaded."""
 
     label: str
     """Service and version, for lines."""
     files: ModuleFiles
     folder: Path
     """``$GOFALLBACK_HOME/modules``."""
-    go: Callable[[], go_command.Go]
-    """Called when go is needed after all."""
+    find_go: Callable[[], go_command.Go]
+    """Called only when go is needed."""
     private: PrivateModules = field(default_factory=PrivateModules)
     environment: Mapping[str, str] = field(default_factory=dict)
     """``build.environment``."""
     offline: bool = False
-    """No server may be asked."""
+    """No server may be contacted."""
     timeout: float = 1800
     """Seconds."""
 
     @property
     def record(self) -> Path:
-        """Where it is written down what these module files need."""
+        """File that lists what these module files need."""
         settings = self.environment.get("GOWORK", "")
         return self.folder / "sets" / f"{hashlib.sha256(f'{self.files.digest} {settings}'.encode()).hexdigest()}.json"
 
@@ -71,96 +71,99 @@ class ModuleRequest:
 
 
 def objects(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects that go prints one after the other; what is cut off is left out."""
+    """The JSON objects that go prints one after the other; an incomplete one at the end is left out."""
     decoder, at = json.JSONDecoder(), 0
     while at < len(text):
         if text[at].isspace():
             at += 1
             continue
         try:
-            found, at = decoder.raw_decode(text, at)
+            value, at = decoder.raw_decode(text, at)
         except ValueError:
             return
-        yield found
+        yield value
 
 
-def go(
-    wanted: ModuleRequest, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]
-) -> str:
-    """Run go in the module files of the commit; its standard output.
+@dataclass(frozen=True)
+class GoRun:
+    """Runs go in the exported module files of a commit."""
 
-    Args:
-        wanted: whose modules.
-        program: which go.
-        export: folder that holds the module files.
-        arguments: of go.
-        say: hears about progress.
+    request: ModuleRequest
+    go: go_command.Go
+    export: Path
+    """Folder that holds the module files."""
+    report: Callable[[str], None]
+    """Called with lines of progress."""
 
-    Raises:
-        ModuleError: it failed; cause and remedy.
-    """
-    done = _run(wanted, program, export, arguments, say)
-    if done.code and not done.timed_out and _BROKEN.search(done.text):
-        # A full disk or a pulled plug leaves git's own copies of the repositories broken; modules are not in there.
-        say(f"{wanted.label}: the controller's copy of a module's repository is damaged: fetching it again")
-        shutil.rmtree(wanted.folder / "cache" / "cache" / "vcs", ignore_errors=True)
-        done = _run(wanted, program, export, arguments, say)
-    if done.code == 0 and not done.timed_out:
-        return done.out
-    text = "\n".join([done.err, *(str(one.get("Error") or "") for one in objects(done.out))])
-    failure = classify(
-        text.replace(str(export), "<commit>"),
-        home=str(wanted.folder.parent),
-        logins=", ".join(f"build.private.logins {login.host}" for login in wanted.private.logins),
-        timed_out=wanted.timeout if done.timed_out else None,
-        full=shutil.disk_usage(wanted.folder).free < _NEARLY_FULL,
-    )
-    raise ModuleError(redact(f"{wanted.label}: modules: {failure.cause}; {failure.remedy}"))
+    def run(self, *arguments: str) -> str:
+        """Standard output of one go command.
 
-
-def _run(
-    wanted: ModuleRequest, program: go_command.Go, export: Path, arguments: list[str], say: Callable[[str], None]
-) -> go_command.Said:
-    own = environment(wanted, export)
-    with handles(wanted.private.logins, own) as given:
-        run = partial(go_command.run, environment=own | dict(given.environment), descriptors=given.descriptors)
-        done = run(
-            [str(program.program), *arguments],
-            directory=export / wanted.files.directory,
-            timeout=wanted.timeout,
-            progress=lambda seconds: say(f"{wanted.label}: go {' '.join(arguments[:2])}: {seconds:.0f} s so far"),
+        Raises:
+            ModuleError: it failed; cause and remedy.
+        """
+        request = self.request
+        result = self._run(arguments)
+        if result.code and not result.timed_out and _BROKEN.search(result.text):
+            # A full disk or a power cut breaks go's copies of the repositories, which hold no modules.
+            self.report(
+                f"{request.label}: the controller's copy of a module's repository is damaged: fetching it again"
+            )
+            shutil.rmtree(request.folder / "cache" / "cache" / "vcs", ignore_errors=True)
+            result = self._run(arguments)
+        if result.code == 0 and not result.timed_out:
+            return result.out
+        text = "\n".join([result.err, *(str(module.get("Error") or "") for module in objects(result.out))])
+        failure = classify(
+            text.replace(str(self.export), "<commit>"),
+            home=str(request.folder.parent),
+            logins=", ".join(f"build.private.logins {login.host}" for login in request.private.logins),
+            timed_out=request.timeout if result.timed_out else None,
+            full=shutil.disk_usage(request.folder).free < _NEARLY_FULL,
         )
-        hidden = _NO_PROTOCOL.search(done.text)
-        if hidden is None:
-            return done
-        # go tried https and ssh, and keeps to itself what git said.
-        asked = ["git", "ls-remote", "-q", f"https://{hidden['repository']}"]
-        told = run(asked, directory=export, timeout=60)
-    return go_command.Said(done.code, "", f"{hidden['repository']}: {told.err or hidden.group(0)}", done.timed_out)
+        raise ModuleError(redact(f"{request.label}: modules: {failure.cause}; {failure.remedy}"))
+
+    def _run(self, arguments: tuple[str, ...]) -> go_command.GoResult:
+        request, own = self.request, environment(self.request, self.export)
+        what = f"{request.label}: go {' '.join(arguments[:2])}"
+        with handles(request.private.logins, own) as access:
+            run = partial(go_command.run, environment=own | dict(access.environment), descriptors=access.descriptors)
+            result = run(
+                [str(self.go.program), *arguments],
+                directory=self.export / request.files.directory,
+                timeout=request.timeout,
+                progress=lambda seconds: self.report(f"{what}: {seconds:.0f} s so far"),
+            )
+            hidden = _NO_PROTOCOL.search(result.text)
+            if hidden is None:
+                return result
+            # go tried https and ssh, and does not print git's errors.
+            command = ["git", "ls-remote", "-q", f"https://{hidden['repository']}"]
+            reason = run(command, directory=self.export, timeout=60).err or hidden.group()
+        return go_command.GoResult(result.code, "", f"{hidden['repository']}: {reason}", result.timed_out)
 
 
-def environment(wanted: ModuleRequest, export: Path) -> dict[str, str]:
-    """What go on the controller sees: the user's own environment, data, and what keeps go.sum the last word.
+def environment(request: ModuleRequest, export: Path) -> dict[str, str]:
+    """The environment of go: the user's own, group data, and settings that make go.sum decide.
 
     Args:
-        wanted: whose modules.
+        request: of the commit.
         export: folder that holds the module files.
     """
-    git_command.withhold(wanted.private.secret_variables)
-    shared = {name: value for name, value in wanted.environment.items() if name in _SHARED}
-    workspace = wanted.files.workspace
-    # What GONOPROXY (by default GOPRIVATE) names goes around GOPROXY=off.
-    offline = {"GOPROXY": "off", "GONOPROXY": "none", "GOVCS": "*:off"} if wanted.offline else {}
+    git_command.withhold(request.private.secret_variables)
+    shared = {name: value for name, value in request.environment.items() if name in _SHARED}
+    workspace = request.files.workspace
+    # Modules of GONOPROXY (by default GOPRIVATE) bypass GOPROXY=off.
+    offline = {"GOPROXY": "off", "GONOPROXY": "none", "GOVCS": "*:off"} if request.offline else {}
     return (
         git_command.environment()
         | {name: os.environ[name] for name in ("GIT_CONFIG_COUNT",) if name in os.environ}  # settings of the user
-        # Found or not, it is said: a go.work above the controller's folder is none of this commit's.
+        # Always set: a go.work above the controller's folder does not belong to this commit.
         | {"GOWORK": str(export / workspace) if workspace else "off"}
         | shared
-        | wanted.private.variables()
+        | request.private.variables()
         | offline
         | {
-            "GOMODCACHE": str(wanted.folder / "cache"),
+            "GOMODCACHE": str(request.folder / "cache"),
             "GOFLAGS": "-modcacherw",
             "GOTOOLCHAIN": "local",
             "GO111MODULE": "on",

@@ -22,7 +22,7 @@ from gofallback.builder.paths import Layout, join, os_of, separator
 from gofallback.builder.shell import shell_of
 from gofallback.connectors.local import TransferError
 from gofallback.facts.builder import builder_state, forget
-from gofallback.gomod.download import ModuleFile, ModuleSet, check
+from gofallback.gomod.download import ModuleFile, ModuleSet, verify
 from gofallback.operations.remote import fail, run_command, send, send_content
 from gofallback.operations.stale_files import new_mark
 from gofallback.report.style import size_text
@@ -190,7 +190,7 @@ def _send_archive(state: State, host: Host, work: Delivery, files: Sequence[Modu
 
 def _has_room(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFile], size: int) -> bool:
     """Refuse to send a damaged file, or more than the builder has room for."""
-    damaged = next((file for file in missing if not check(file)), None)
+    damaged = next((file for file in missing if not verify(file)), None)
     if damaged is not None:
         return fail(
             host,

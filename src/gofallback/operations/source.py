@@ -31,7 +31,7 @@ from gofallback.gobuild.environment import git_environment, git_programs
 from gofallback.operations.remote import CommandResult, fail, run_command, send, send_content
 from gofallback.operations.stale_files import new_mark, sweep
 from gofallback.report.style import size_text
-from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Look, Place, places, read_look
+from gofallback.source.commands import REMOTE_ENVIRONMENT, GitOnBuilder, Place, SourceState, parse_source_state, places
 from gofallback.source.git_errors import explain
 from gofallback.source.model import Repository, ResolvedSource
 
@@ -105,8 +105,8 @@ class _Transfer:
         """
         began, work = time.monotonic(), self.work
         refs = self._refs()
-        result = self._git(self.lines.look(self.places, work.tree))
-        found = read_look(result.out)
+        result = self._git(self.lines.state(self.places, work.tree))
+        found = parse_source_state(result.out)
         if not found.complete:
             raise _TransferFailedError(f"the builder cannot be asked what it has ({result.last()}); run again")
         present = self._is_clean(found) and len(found.mirrors) == len(self.places)
@@ -137,11 +137,11 @@ class _Transfer:
             return {}  # the builder's own fetch decides
         return {number: (text, hashlib.sha256(text.encode()).hexdigest()) for number, text in enumerate(texts)}
 
-    def _is_clean(self, found: Look) -> bool:
+    def _is_clean(self, found: SourceState) -> bool:
         commits = ((found.heads.get(number), place.commit) for number, place in enumerate(self.places))
         return not found.changes and all(head == commit for head, commit in commits)
 
-    def _fill_mirrors(self, found: Look, refs: Mapping[int, tuple[str, str]]) -> None:
+    def _fill_mirrors(self, found: SourceState, refs: Mapping[int, tuple[str, str]]) -> None:
         for number, place in enumerate(self.places):
             if self.work.delivery == "clone":
                 self._clone(place)
@@ -186,7 +186,7 @@ class _Transfer:
             run_command(self.state, self.host, self.shell.delete(remote))
             raise
         beside = self.work.beside("mirror", ".git")
-        line = self.lines.receive(place, remote if made else None, f"{remote}.refs", beside, anew=anew)
+        line = self.lines.receive(place, remote if made else None, f"{remote}.refs", beside, recreate=anew)
         result = self._git(line, _TIMEOUT)
         if not result.ok:
             clean = self.shell.script([self.shell.delete(remote), self.shell.delete(f"{remote}.refs")])
@@ -206,7 +206,7 @@ class _Transfer:
             )
 
     def _refresh(self) -> bool:
-        return read_look(self._git(self.lines.refresh(self.places, self.work.tree)).out).done
+        return parse_source_state(self._git(self.lines.refresh(self.places, self.work.tree)).out).done
 
     def make_tree(self) -> None:
         """Check the commit out beside, and rename it into place.
@@ -216,7 +216,7 @@ class _Transfer:
         """
         work = self.work
         result = self._git(self.lines.tree(self.places, work.tree, work.temporary), _TIMEOUT)
-        found = read_look(result.out)
+        found = parse_source_state(result.out)
         if found.failed or not found.complete:
             raise _TransferFailedError(f"{found.failed or 'checkout'}: {self._git_problem(result)}")
         if not self._is_clean(found):
@@ -225,20 +225,22 @@ class _Transfer:
             return
         for pause in range(_MOVE_ATTEMPTS):
             gevent.sleep(float(pause))
-            if read_look(run_command(self.state, self.host, self.lines.settle(work.tree, work.temporary)).out).done:
+            if parse_source_state(
+                run_command(self.state, self.host, self.lines.settle(work.tree, work.temporary)).out
+            ).done:
                 return
         raise _TransferFailedError(f"{work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}")
 
     def _other_run_has_made_it(self) -> bool:
         """Whether another run has put the same tree in place meanwhile; it may be building there, so it stays."""
-        found = read_look(self._git(self.lines.look(self.places, self.work.tree)).out)
+        found = parse_source_state(self._git(self.lines.state(self.places, self.work.tree)).out)
         if not found.complete or not self._is_clean(found) or not self._refresh():
             return False
         run_command(self.state, self.host, self.shell.remove(self.work.temporary))
         self.host.log(f"{self.label}: another run has brought the tree meanwhile")
         return True
 
-    def _difference(self, found: Look) -> str:
+    def _difference(self, found: SourceState) -> str:
         for number, place in enumerate(self.places):
             if found.heads.get(number) != place.commit:
                 return f"{place.tree or 'HEAD'} is {found.heads.get(number)}, should be {place.commit}"

@@ -1,4 +1,4 @@
-"""Makes what lies beside an artifact: SBOM, provenance, checksums."""
+"""Makes the files beside an artifact: SBOM, provenance, checksums."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gofallback.artifact import checksums
 from gofallback.artifact.binary import BinaryInfo
 from gofallback.artifact.manifest import Manifest
 from gofallback.controller.store import MANIFEST
@@ -16,7 +17,6 @@ from gofallback.provenance import (
     SBOM,
     TWIN,
     ProvenanceError,
-    checksums,
     envelope,
     sbom,
     statement,
@@ -33,10 +33,10 @@ def attestations(
     """File name to content, for the artifact's folder.
 
     Args:
-        manifest: of the artifact; `artifact.verify.problems` found nothing.
+        manifest: of the artifact, without `artifact.verify.problems`.
         text: the bytes of its manifest.json.
         info: of the binary.
-        materials: what the run knows.
+        materials: facts of the run.
         signer: the controller's key.
 
     Raises:
@@ -45,20 +45,20 @@ def attestations(
     if info.sha256 != manifest.sha256:
         raise ProvenanceError(f"{manifest.spec.file_name}: has sha256 {info.sha256}, not {manifest.sha256}")
     if info.build is None:
-        raise ProvenanceError(f"{manifest.spec.file_name}: has no Go build info, so nobody can say what is in it")
+        raise ProvenanceError(f"{manifest.spec.file_name}: has no Go build info, so its content is unknown")
     files = {MANIFEST: text, SBOM: sbom.make(manifest, info.build)}
     made = statement.make(manifest, info.build, materials, {name: _sha256(data) for name, data in files.items()})
     files[PROVENANCE] = envelope.seal(statement.payload(made), signer)
     digests = {name: _sha256(data) for name, data in files.items()} | {manifest.spec.file_name: manifest.sha256}
-    del files[MANIFEST]  # it is there
-    return files | {CHECKSUMS: checksums.render(digests)}
+    del files[MANIFEST]  # already in the folder
+    return files | {CHECKSUMS: checksums.render(digests).encode()}
 
 
-def beside(folder: Path) -> dict[str, bytes]:
-    """What goes with a binary to a target, of its artifact's folder; nothing of what cannot be read there."""
+def attached_files(folder: Path) -> dict[str, bytes]:
+    """The files that go with a binary to a target; files that cannot be read are left out."""
     found = {}
     for name in (PROVENANCE, SBOM, TWIN):
-        with contextlib.suppress(OSError):  # `verify` calls it missing; a release does not wait for it
+        with contextlib.suppress(OSError):  # `verify` reports a missing file; a release goes on without
             found[name] = (folder / name).read_bytes()
     return found
 

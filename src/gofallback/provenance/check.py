@@ -1,4 +1,4 @@
-"""Is a folder what its signed provenance says? Reads files, asks nobody, changes nothing."""
+"""Compares a folder with its signed provenance. Only reads files."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ from gofallback.provenance.statement import Statement
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
 
-#: Bytes; the largest SBOM of a Go program seen has a few hundred kB.
+#: Bytes; the SBOM of a large Go program has a few hundred kB.
 _LARGEST = 64 << 20
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is checked."""
+    """The folder and the binary that are checked."""
 
     folder: Path
     """Holds provenance.json and sbom.json."""
     binary: Path
     info: BinaryInfo | None
-    """None: it is no binary (any more)."""
+    """None: the file is no binary (any more)."""
     manifest: Manifest | None
     release: bool = False
     """A release folder of a target: its manifest.json names the release too, and it has no checksums.txt."""
     prefix: str = ""
-    """Of published files, which lie in one folder: ``hello-linux-amd64.provenance.json``, with one checksums.txt."""
+    """Beginning of names of published files, which share a folder and checksums.txt: ``hello-linux-amd64``."""
 
     def name(self, what: str) -> str:
-        """Name of the file that an artifact's folder calls so."""
+        """Name of a file that is called ``what`` in an artifact's folder."""
         return f"{self.prefix}.{what}" if self.prefix else what
 
     def file(self, what: str) -> Path:
-        """The file."""
+        """Path of that file."""
         return self.folder / self.name(what)
 
 
 @dataclass
 class Result:
-    """What came of it."""
+    """The result of a check."""
 
     problems: list[str] = field(default_factory=list)
-    """One line each; empty: all is well."""
+    """One line each."""
     signed_by: list[TrustedKey] = field(default_factory=list)
     statement: Statement | None = None
-    """What the provenance says; to be believed only when `signed_by` is not empty."""
+    """The content of the provenance; to be trusted only when `signed_by` is not empty."""
     reproduced_by: str = ""
-    """Another builder that made the same bytes, as somebody trusted signed; empty: nobody says so."""
+    """Another builder that made the same bytes, signed with a trusted key; or empty."""
     attested: bool = True
-    """False: there is nothing to check, and nobody asked for it."""
+    """False: the folder has no attestation, and none is required."""
 
 
 def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Result:
@@ -78,7 +78,7 @@ def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Resul
 
     Args:
         case: the folder.
-        trusted: whose signatures count.
+        trusted: keys whose signatures count.
         required: whether a folder without any attestation is a problem.
     """
     there = [what for what in (PROVENANCE, SBOM, CHECKSUMS) if case.file(what).exists()]
@@ -86,8 +86,8 @@ def check(case: Case, trusted: Sequence[TrustedKey], *, required: bool) -> Resul
         return Result(attested=False)
     result = Result()
     if CHECKSUMS in there and not case.release and not case.prefix:
-        wanted = [what for what in (MANIFEST, PROVENANCE, SBOM) if case.file(what).exists()]
-        result.problems += checksums.problems(case.folder, [*wanted, case.binary.name])
+        names = [what for what in (MANIFEST, PROVENANCE, SBOM) if case.file(what).exists()]
+        result.problems += checksums.problems(case.folder, [*names, case.binary.name])
     _provenance(case, trusted, result)
     _twin(case, trusted, result)
     result.problems += _sbom(case, result.statement)
@@ -113,7 +113,7 @@ def _provenance(case: Case, trusted: Sequence[TrustedKey], result: Result) -> No
 
 
 def _twin(case: Case, trusted: Sequence[TrustedKey], result: Result) -> None:
-    """What says that a second builder made the same bytes: it need not be there, but has to be true."""
+    """The attestation of a second builder: it may be missing, but must not be wrong."""
     name = case.name(TWIN)
     try:
         content = _read(case.file(TWIN))
@@ -125,15 +125,15 @@ def _twin(case: Case, trusted: Sequence[TrustedKey], result: Result) -> None:
 
 
 def _unsigned(sealed: Envelope, trusted: Sequence[TrustedKey]) -> str:
-    """Why no signature counts."""
+    """The reason no signature counts."""
     if not sealed.signatures:
         return "is not signed"
-    known = {one.fingerprint: one for one in trusted}
+    known = {key.fingerprint: key for key in trusted}
     changed = [known[keyid].name for keyid in sealed.signatures if keyid in known]
     if changed:
         return f"was changed after it was signed with {changed[0]}"
     named = ", ".join(keyid if re.fullmatch("[0-9a-f]{64}", keyid) else f"{keyid!r:.80}" for keyid in sealed.signatures)
-    whose = ", ".join(f"{one.name} ({one.fingerprint[:16]})" for one in trusted) or "none"
+    whose = ", ".join(f"{key.name} ({key.fingerprint[:16]})" for key in trusted) or "none"
     return (
         f"was signed with the unknown key {named}; trusted: {whose}; if the key is one you know, name its .pub with "
         "--key or put it into trusted_keys/"
@@ -143,7 +143,9 @@ def _unsigned(sealed: Envelope, trusted: Sequence[TrustedKey]) -> str:
 def _compared(case: Case, made: Statement) -> Iterator[str]:
     digest = case.info.sha256 if case.info else _digest(case.binary)
     if digest not in made.digests():
-        about = ", ".join(f"{one.name} with sha256 {(one.digest or {}).get('sha256')}" for one in made.subject)
+        about = ", ".join(
+            f"{subject.name} with sha256 {(subject.digest or {}).get('sha256')}" for subject in made.subject
+        )
         yield f"is about another subject ({about:.300}); {case.binary.name} has sha256 {digest}"
     if case.manifest is None:
         return
@@ -155,12 +157,12 @@ def _compared(case: Case, made: Statement) -> Iterator[str]:
 
 
 def _byproduct(case: Case, made: Statement, name: str) -> Iterator[str]:
-    wanted = made.byproduct(name)
+    signed = made.byproduct(name)
     have = _digest(case.file(name))
-    if wanted is None:
+    if signed is None:
         yield f"does not name {name}, so nothing proves whose it is"
-    elif have != wanted:
-        yield f"{name} has sha256 {have}, it was signed with {wanted}"
+    elif have != signed:
+        yield f"{name} has sha256 {have}, it was signed with {signed}"
 
 
 def _sbom(case: Case, made: Statement | None) -> Iterator[str]:
@@ -179,13 +181,14 @@ def _sbom(case: Case, made: Statement | None) -> Iterator[str]:
         yield from sbom.problems(content, case.info.sha256, case.info.build, name)
 
 
-def _missing(name: str, case: Case, so: str) -> str:
+def _missing(name: str, case: Case, consequence: str) -> str:
     version = case.manifest.spec.version if case.manifest else "VERSION"
-    return f"{name}: missing, so {so}; on the controller that has it: gofallback attest {version}, then copy it again"
+    remedy = f"on the controller that has it: gofallback attest {version}, then copy it again"
+    return f"{name}: missing, so {consequence}; {remedy}"
 
 
 def _read(path: Path) -> bytes | None:
-    """None: it is not there."""
+    """The content, or None without a file."""
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)

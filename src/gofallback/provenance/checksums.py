@@ -1,45 +1,33 @@
-"""checksums.txt, in the format of sha256sum: ``sha256sum -c checksums.txt`` reads it too. Pure but for the files."""
+"""checksums.txt of an artifact's folder: made, and compared with the files."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from gofallback.artifact.checksums import CHECKSUMS, parse_line, render
 from gofallback.artifact.manifest import Manifest
 from gofallback.disk import file_sha256
-from gofallback.provenance import CHECKSUMS
-
-_LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)")
-
-
-def render(digests: Mapping[str, str]) -> bytes:
-    """The file.
-
-    Args:
-        digests: file name to SHA-256.
-    """
-    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
 
 
 def of(files: Mapping[str, bytes], manifest: Manifest) -> bytes:
     """The file of an artifact's folder.
 
     Args:
-        files: name to content of everything in it but the binary.
-        manifest: the artifact's.
+        files: name to content of every file in the folder, without the binary.
+        manifest: of the artifact.
     """
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if name != CHECKSUMS}
-    return render(digests | {manifest.spec.file_name: manifest.sha256})
+    return render(digests | {manifest.spec.file_name: manifest.sha256}).encode()
 
 
-def problems(folder: Path, wanted: Iterable[str]) -> Iterator[str]:
-    """What in a folder is not as its checksums.txt says, a line each.
+def problems(folder: Path, required: Iterable[str]) -> Iterator[str]:
+    """Differences between a folder and its checksums.txt, a line each.
 
     Args:
         folder: holds checksums.txt.
-        wanted: names that have to be in it.
+        required: names that have to be listed.
     """
     try:
         text = (folder / CHECKSUMS).read_text("utf-8")
@@ -49,13 +37,13 @@ def problems(folder: Path, wanted: Iterable[str]) -> Iterator[str]:
         return
     listed: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
-        found = _LINE.fullmatch(line)
-        if found is None:
+        entry = parse_line(line)
+        if entry is None:
             yield f"{CHECKSUMS}: line {number} is not of sha256sum; expected 64 hex digits, two blanks and a name"
             continue
-        listed.add(found[2])
-        yield from _file(folder, found[2], found[1])
-    for name in sorted(set(wanted) - listed):
+        listed.add(entry[0])
+        yield from _file(folder, *entry)
+    for name in sorted(set(required) - listed):
         yield f"{CHECKSUMS}: does not name {name}; it should name every file of the artifact"
 
 

@@ -27,10 +27,10 @@ def seal(payload: bytes, signer: Signer) -> bytes:
 
 
 def unseal(content: bytes) -> Envelope:
-    """Read an envelope. Nothing in it counts before `signers` has named somebody.
+    """Read an envelope. Its payload counts only when `signers` returns a key.
 
     Raises:
-        ProvenanceError: it is none, or its payload is no in-toto statement.
+        ProvenanceError: the content is no envelope, or its payload no in-toto statement.
     """
     from securesystemslib.dsse import Envelope
 
@@ -44,17 +44,17 @@ def unseal(content: bytes) -> Envelope:
 
 
 def signers(envelope: Envelope, trusted: Iterable[TrustedKey]) -> list[TrustedKey]:
-    """Which trusted keys signed it. The envelope's key id is only a hint (DSSE protocol), so every key is tried."""
+    """The trusted keys that signed it. The envelope's key id is only a hint (DSSE protocol), so every key is tried."""
     from securesystemslib.exceptions import UnverifiedSignatureError
     from securesystemslib.signer import Signature
 
     signed, found = envelope.pae(), []
-    for one in trusted:
+    for key in trusted:
         for signature in envelope.signatures.values():
             try:
-                one.key.verify_signature(Signature(one.fingerprint, signature.signature), signed)
+                key.key.verify_signature(Signature(key.fingerprint, signature.signature), signed)
             except UnverifiedSignatureError:
                 continue
-            found.append(one)
+            found.append(key)
             break
     return found

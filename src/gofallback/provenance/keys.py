@@ -1,7 +1,7 @@
-"""The controller's own signing key, and the keys that are trusted.
+"""The controller's own signing key, and the trusted keys.
 
-A key is named by its fingerprint, the SHA-256 of its public half in DER (SubjectPublicKeyInfo), which openssl tells
-too: ``openssl pkey -pubin -in KEY -outform DER | sha256sum``.
+A key is named by its fingerprint, the SHA-256 of its public half in DER (SubjectPublicKeyInfo), as openssl computes it:
+``openssl pkey -pubin -in KEY -outform DER | sha256sum``.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class TrustedKey:
 
 
 def controller_key(folder: Path) -> CryptoSigner:
-    """The controller's key; made when it is not there yet (ed25519, PKCS#8, 0600), its public half beside it.
+    """The controller's key; a missing key is made (ed25519, PKCS#8, 0600), its public half beside it.
 
     Args:
         folder: ``$GOFALLBACK_HOME/keys``.
 
     Raises:
-        ProvenanceError: it cannot be read or written, is no ed25519 key, or others may read it.
+        ProvenanceError: the key cannot be read or written, is no ed25519 key, or other users may read it.
     """
     path = folder / PRIVATE
     try:
@@ -58,36 +58,36 @@ def controller_key(folder: Path) -> CryptoSigner:
         signer = _load(path)
         if not (folder / PUBLIC).exists():
             with contextlib.suppress(FileExistsError):
-                _appear(folder / PUBLIC, _public_pem(signer), 0o644)
+                _create(folder / PUBLIC, _public_pem(signer), 0o644)
     except OSError as error:
         raise ProvenanceError(f"{error.filename or path}: cannot be read or written ({error.strerror})") from None
     return signer
 
 
 def read_public(path: Path) -> TrustedKey:
-    """A public key in PEM, as openssl and cosign write it.
+    """A public key in a PEM file, as openssl and cosign write it.
 
     Raises:
-        ProvenanceError: it cannot be read, or is no public key.
+        ProvenanceError: the file cannot be read, or holds no public key.
     """
     try:
         with path.open("rb") as file:
             content = file.read(_LARGEST)
     except OSError as error:
         raise ProvenanceError(f"{path}: cannot be read ({error.strerror})") from None
-    return read_text(content, path.name, str(path))
+    return parse_public(content, path.name, str(path))
 
 
-def read_text(content: bytes, name: str, where: str = "") -> TrustedKey:
-    """A public key in PEM that somebody has read already.
+def parse_public(content: bytes, name: str, where: str = "") -> TrustedKey:
+    """A public key in PEM.
 
     Args:
         content: the PEM.
-        name: what a person calls it.
+        name: for people.
         where: file or key path that holds it, for the error; default: ``name``.
 
     Raises:
-        ProvenanceError: it is no public key.
+        ProvenanceError: the content is no public key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -102,7 +102,7 @@ def read_text(content: bytes, name: str, where: str = "") -> TrustedKey:
 
 
 def trusted_keys(home: Path, project: Path, given: Iterable[Path] = ()) -> list[TrustedKey]:
-    """Whose signatures count.
+    """The keys whose signatures count.
 
     Args:
         home: ``$GOFALLBACK_HOME/keys``: every ``*.pub`` there is, or was, this controller's.
@@ -110,14 +110,14 @@ def trusted_keys(home: Path, project: Path, given: Iterable[Path] = ()) -> list[
         given: files that the user named; then only these count.
 
     Raises:
-        ProvenanceError: one of them cannot be read.
+        ProvenanceError: a key cannot be read.
     """
     paths = list(given) or [*sorted(home.glob("*.pub")), *sorted((project / TRUSTED).glob("*.pub"))]
-    found: dict[str, TrustedKey] = {}
+    keys: dict[str, TrustedKey] = {}
     for path in paths:
-        one = read_public(path)
-        found.setdefault(one.fingerprint, one)
-    return list(found.values())
+        key = read_public(path)
+        keys.setdefault(key.fingerprint, key)
+    return list(keys.values())
 
 
 def _named(public: PublicKeyTypes) -> SSlibKey:
@@ -140,16 +140,16 @@ def _make(path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.parent.chmod(0o700)
-    # Two runs may make it at once: whoever comes second takes the first one's.
+    # Two runs may do this at the same time: the second one takes the first one's key.
     with contextlib.suppress(FileExistsError):
-        _appear(path, CryptoSigner.generate_ed25519().private_bytes, 0o600)
+        _create(path, CryptoSigner.generate_ed25519().private_bytes, 0o600)
 
 
-def _appear(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that appears whole; one that is there already stays.
+def _create(path: Path, content: bytes, mode: int) -> None:
+    """Make a file with its whole content at once; an existing file stays.
 
     Raises:
-        FileExistsError: it is there already.
+        FileExistsError: the file exists.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
@@ -170,7 +170,7 @@ def _load(path: Path) -> CryptoSigner:
 
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise ProvenanceError(f"{path}: has mode {mode:o}, should be 600, for whoever reads it can sign: chmod 600")
+        raise ProvenanceError(f"{path}: has mode {mode:o}, should be 600, since every reader of it can sign: chmod 600")
     try:
         private = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""What repositories and modules are called in provenance and SBOM: addresses without secrets, hashes in hex. Pure."""
+"""Names of repositories and modules in provenance and SBOM: addresses without secrets, hashes in hex. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Checkout:
     url: str
     commit: str
     path: str = ""
-    """Of a submodule: where it is checked out."""
+    """Folder of a submodule."""
 
 
 def public_url(url: str) -> str:
@@ -57,7 +57,7 @@ def package(path: str, version: str, inside: str = "") -> PackageURL:
     """``pkg:golang/path@version#inside`` (https://github.com/package-url/purl-spec).
 
     Raises:
-        ProvenanceError: no path or no version that Go would write.
+        ProvenanceError: Go would not write such a path or version.
     """
     from packageurl import PackageURL
 
@@ -73,7 +73,7 @@ def package(path: str, version: str, inside: str = "") -> PackageURL:
 
 
 def purl(module: Module) -> str:
-    """The same of a module, as text.
+    """The package URL of a module, as text.
 
     Raises:
         ProvenanceError: see `package`.
@@ -82,9 +82,9 @@ def purl(module: Module) -> str:
 
 
 def h1(module: Module) -> str:
-    """go.sum's ``h1:`` hash in hex; empty where there is none.
+    """go.sum's ``h1:`` hash in hex; empty for a module without one.
 
-    It is the SHA-256 of the module's list of files and their hashes, in-toto's ``dirHash``
+    The hash is the SHA-256 of the module's list of files and their hashes, in-toto's ``dirHash``
     (https://github.com/in-toto/attestation/blob/main/spec/v1/digest_set.md).
     """
     if not module.sum.startswith("h1:"):

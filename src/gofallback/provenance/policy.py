@@ -1,4 +1,4 @@
-"""Is an artifact proven well enough to be sent to a target? What `trust` of group data asks for. Only reads files."""
+"""Whether an artifact has the provenance that ``trust`` of a target requires. Only reads files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gofallback.controller.store import Stored
 from gofallback.errors import GofallbackError
 from gofallback.model.trust import Trust
 from gofallback.provenance.check import Case, check
-from gofallback.provenance.keys import TrustedKey, read_text, trusted_keys
+from gofallback.provenance.keys import TrustedKey, parse_public, trusted_keys
 
-#: Of several findings about one artifact: the first are the causes.
+#: Problems that are shown: the first are the causes.
 _MOST = 2
 
 
-def keys_of(trust: Trust, home: Path, project: Path) -> list[TrustedKey]:
-    """Whose signatures count.
+def keys_trusted_by(trust: Trust, home: Path, project: Path) -> list[TrustedKey]:
+    """The keys whose signatures count for a target.
 
     Args:
         trust: of the target's group data; with `keys` in it only these count.
@@ -30,16 +30,16 @@ def keys_of(trust: Trust, home: Path, project: Path) -> list[TrustedKey]:
     if not trust.keys:
         return trusted_keys(home, project)
     return [
-        read_text(text.encode(), f"trust.keys[{number}]", f"trust.keys[{number}] in group_data/ or the inventory")
+        parse_public(text.encode(), f"trust.keys[{number}]", f"trust.keys[{number}] in group_data/ or the inventory")
         for number, text in enumerate(trust.keys)
     ]
 
 
-def unproven(stored: Stored, trust: Trust, trusted: Sequence[TrustedKey]) -> str | None:
-    """Why an artifact may not be sent, in one line; None: everything that `trust` asks for is proven.
+def provenance_problem(stored: Stored, trust: Trust, trusted: Sequence[TrustedKey]) -> str | None:
+    """The reason an artifact may not be sent, in one line, or None.
 
-    Compares the binary's bytes, its manifest, SBOM and checksums with the signed statement, and the signature with the
-    keys; then the statement's builder with those that may build.
+    Compares the binary's bytes, its manifest, SBOM and checksums with the signed statement, the signature with the
+    keys, and the builder with ``trust.builders``.
     """
     try:
         info = inspect(stored.path)
@@ -47,12 +47,14 @@ def unproven(stored: Stored, trust: Trust, trusted: Sequence[TrustedKey]) -> str
         return str(error)
     manifest = stored.manifest
     result = check(Case(stored.path.parent, stored.path, info, manifest), trusted, required=True)
-    found = list(result.problems)
+    problems = list(result.problems)
     if trust.builders and manifest.builder not in trust.builders:
         allowed = ", ".join(trust.builders)
-        found.append(f"was built on {manifest.builder}; trust.builders allows {allowed}: build it again there")
-    if not found:
+        problems.append(f"was built on {manifest.builder}; trust.builders allows {allowed}: build it again there")
+    if not problems:
         return None
-    more = f" (and {len(found) - _MOST} more: gofallback verify {stored.path.parent})" if len(found) > _MOST else ""
+    more = (
+        f" (and {len(problems) - _MOST} more: gofallback verify {stored.path.parent})" if len(problems) > _MOST else ""
+    )
     spec = manifest.spec
-    return f"{spec.what} {spec.version} {spec.platform}: {'; '.join(found[:_MOST])}{more}"
+    return f"{spec.what} {spec.version} {spec.platform}: {'; '.join(problems[:_MOST])}{more}"

@@ -1,4 +1,4 @@
-"""What is inside a binary: CycloneDX 1.6 from the build info that Go's linker put there. Same binary, same bytes."""
+"""The SBOM of a binary: CycloneDX 1.6 from the build info of Go's linker. Same binary, same bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: https://github.com/CycloneDX/cyclonedx-property-taxonomy/blob/main/cdx/gomod.md
 _ENVIRONMENT = "cdx:gomod:build:env:"
 _TAG = "cdx:gomod:build:tag"
-#: Settings of the build info that say what code was chosen.
+#: Settings of the build info that select code.
 _SETTINGS = ("CGO_ENABLED", "GOOS", "GOARCH")
 
 
@@ -46,7 +46,7 @@ def make(manifest: Manifest, build: BuildInfo) -> bytes:
         made.metadata.timestamp = at
     content = json.loads(JsonV1Dot6(made).output_as_string())
     if at is None:
-        del content["metadata"]["timestamp"]  # the library's: now
+        del content["metadata"]["timestamp"]  # set to now by the library
     return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -56,13 +56,13 @@ def linked(build: BuildInfo) -> list[Module]:
 
 
 def problems(content: bytes, sha256: str, build: BuildInfo, name: str = SBOM) -> Iterator[str]:
-    """What an SBOM says of a binary that is not so; a line each.
+    """What is wrong with the SBOM of a binary; a line each.
 
     Args:
-        content: the SBOM, by whatever version of this program.
+        content: the SBOM, by any version of this program.
         sha256: of the binary.
         build: of the binary.
-        name: of the SBOM's file.
+        name: of the file.
     """
     try:
         program, parts = _read(content)
@@ -72,17 +72,17 @@ def problems(content: bytes, sha256: str, build: BuildInfo, name: str = SBOM) ->
     if program != sha256:
         yield f"{name}: is about a binary with sha256 {program or 'none'}, this one has {sha256}"
     try:
-        wanted = {purl(module): h1(module) for module in linked(build)}
+        expected = {purl(module): h1(module) for module in linked(build)}
     except ProvenanceError as error:
         yield f"the binary {error}; it is damaged or was changed"
         return
-    for part in sorted(wanted.keys() - parts.keys()):
+    for part in sorted(expected.keys() - parts.keys()):
         yield f"{name}: does not name {part}, which is in the binary"
-    for part in sorted(parts.keys() - wanted.keys()):
+    for part in sorted(parts.keys() - expected.keys()):
         yield f"{name}: names {part!r:.200}, which is not in the binary"
-    for part in sorted(parts.keys() & wanted.keys()):
-        if parts[part] != wanted[part]:
-            yield f"{name}: {part} has the hash {parts[part] or 'none'}, the binary says {wanted[part] or 'none'}"
+    for part in sorted(parts.keys() & expected.keys()):
+        if parts[part] != expected[part]:
+            yield f"{name}: {part} has the hash {parts[part] or 'none'}, the binary says {expected[part] or 'none'}"
 
 
 def _read(content: bytes) -> tuple[str, dict[str, str]]:
@@ -90,11 +90,11 @@ def _read(content: bytes) -> tuple[str, dict[str, str]]:
     data = json.loads(content)
     if data["bomFormat"] != "CycloneDX":
         raise ValueError(data["bomFormat"])
-    return _hash(data["metadata"]["component"]), {str(one["purl"]): _hash(one) for one in data.get("components", [])}
+    return _hash(data["metadata"]["component"]), {str(part["purl"]): _hash(part) for part in data.get("components", [])}
 
 
 def _hash(component: dict[str, Any]) -> str:
-    return next((str(one["content"]) for one in component.get("hashes", []) if one["alg"] == "SHA-256"), "")
+    return next((str(digest["content"]) for digest in component.get("hashes", []) if digest["alg"] == "SHA-256"), "")
 
 
 def _part(module: Module) -> Component:
@@ -108,7 +108,7 @@ def _part(module: Module) -> Component:
         version=module.version or None,
         bom_ref=reference.to_string(),
         purl=reference,
-        # As cyclonedx-gomod has it: go.sum's h1 is a SHA-256, of the list of files.
+        # As in cyclonedx-gomod: go.sum's h1 is a SHA-256, of the list of files.
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else [],
         properties=[Property(name=name, value=value) for name, value in notes.items() if value],
     )

@@ -1,6 +1,6 @@
 """SLSA v1 provenance (https://slsa.dev/spec/v1.0/provenance) as an in-toto v1 statement. Pure.
 
-The build type is ours; what its parameters mean is in docs/provenance.md.
+The build type is our own; docs/provenance.md explains its parameters.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Descriptor(_Slsa):
 
 
 class BuildDefinition(_Slsa):
-    """What was asked for, and what it was made of."""
+    """Parameters and materials of a build."""
 
     build_type: str
     external_parameters: dict[str, Any]
@@ -53,19 +53,19 @@ class BuildDefinition(_Slsa):
 
 
 class BuilderId(_Slsa):
-    """Who is to be trusted for it."""
+    """The builder to be trusted."""
 
     id: str
 
 
 class Metadata(_Slsa):
-    """When, and in which run."""
+    """Time and run of a build."""
 
     invocation_id: str | None = None
     started_on: str | None = None
     finished_on: str | None = None
     attested_afterwards: bool | None = Field(default=None, alias="gofallback_attestedAfterwards")
-    """True: signed later, from the store, by ``gofallback attest``; so nothing is said of run and repository."""
+    """True: signed later, from the store, by ``gofallback attest``, so run and repository are unknown."""
 
 
 class RunDetails(_Slsa):
@@ -84,7 +84,7 @@ class Predicate(_Slsa):
 
 
 class Statement(_Slsa):
-    """What is signed."""
+    """The signed content."""
 
     type: str = Field(alias="_type")
     subject: list[Descriptor]
@@ -92,17 +92,19 @@ class Statement(_Slsa):
     predicate: Predicate
 
     def digests(self) -> frozenset[str]:
-        """SHA-256 of what it is about."""
-        return frozenset(one.digest["sha256"] for one in self.subject if one.digest and "sha256" in one.digest)
+        """SHA-256 of the subjects."""
+        digests = (subject.digest for subject in self.subject if subject.digest)
+        return frozenset(digest["sha256"] for digest in digests if "sha256" in digest)
 
     def byproduct(self, name: str) -> str | None:
         """SHA-256 of a file that belongs to the subject."""
-        found = (one.digest for one in self.predicate.run_details.byproducts if one.name == name and one.digest)
-        return next((digest.get("sha256") for digest in found), None)
+        files = self.predicate.run_details.byproducts
+        return next((file.digest.get("sha256") for file in files if file.name == name and file.digest), None)
 
     def dependency(self, name: str) -> Descriptor | None:
-        """What it was made of, by name."""
-        return next((one for one in self.predicate.build_definition.resolved_dependencies if one.name == name), None)
+        """A material, by name."""
+        materials = self.predicate.build_definition.resolved_dependencies
+        return next((material for material in materials if material.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ class Tool:
     version: str
     url: str = ""
     sha256: str = ""
-    """Of the archive it was unpacked from; empty: a machine-wide installation, whose bytes nobody pinned."""
+    """SHA-256 of its archive; empty for a machine-wide installation, whose bytes are not pinned."""
 
 
 @dataclass(frozen=True)
 class Materials:
-    """What a run knows of a build and the manifest does not. Empty: attested afterwards."""
+    """Facts of a build that only its run knows. Empty: attested afterwards."""
 
     run_id: str = ""
     ref: str = ""
@@ -133,7 +135,7 @@ def make(manifest: Manifest, build: BuildInfo, materials: Materials, byproducts:
     Args:
         manifest: of the artifact, checked against the binary.
         build: of the binary.
-        materials: what the run knows beyond that.
+        materials: facts of the run.
         byproducts: name to SHA-256 of the files beside the binary.
     """
     spec = manifest.spec
@@ -144,7 +146,7 @@ def make(manifest: Manifest, build: BuildInfo, materials: Materials, byproducts:
         predicate=Predicate(
             build_definition=BuildDefinition(
                 build_type=BUILD_TYPE,
-                external_parameters=_asked(spec, materials),
+                external_parameters=external_parameters(spec, materials),
                 internal_parameters={"key": manifest.key},
                 resolved_dependencies=list(_dependencies(spec, build, materials)),
             ),
@@ -168,7 +170,7 @@ def read(content: bytes) -> Statement:
     """Read a payload.
 
     Raises:
-        ProvenanceError: it is no in-toto v1 statement with SLSA v1 provenance.
+        ProvenanceError: the content is no in-toto v1 statement with SLSA v1 provenance.
     """
     try:
         statement = Statement.model_validate_json(content)
@@ -176,12 +178,12 @@ def read(content: bytes) -> Statement:
         detail = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in detail["loc"]) or "content"
         raise ProvenanceError(f"is no SLSA v1 provenance ({where}: {detail['msg'].lower()})") from None
-    for what, got, wanted in (
+    for what, got, expected in (
         ("_type", statement.type, STATEMENT),
         ("predicateType", statement.predicate_type, PREDICATE),
     ):
-        if got != wanted:
-            raise ProvenanceError(f"{what} is {got!r:.80}, should be {wanted}")
+        if got != expected:
+            raise ProvenanceError(f"{what} is {got!r:.80}, should be {expected}")
     return statement
 
 
@@ -191,29 +193,29 @@ def builder_id(host: str) -> str:
 
 
 def differences(statement: Statement, manifest: Manifest) -> Iterator[str]:
-    """What a manifest says that its provenance says otherwise; a line each. Only for our build type."""
+    """Differences between a manifest and its provenance, a line each. Only for our build type."""
     definition, details = statement.predicate.build_definition, statement.predicate.run_details
     if definition.build_type != BUILD_TYPE:
         yield f"has the build type {definition.build_type!r:.80}, should be {BUILD_TYPE}"
         return
-    told, asked = definition.external_parameters, _asked(manifest.spec, Materials())
-    for name in sorted(told.keys() - asked.keys() - {"repository", "ref"}):
+    signed, expected = definition.external_parameters, external_parameters(manifest.spec, Materials())
+    for name in sorted(signed.keys() - expected.keys() - {"repository", "ref"}):
         yield f"has the parameter {name!r:.40}, which this build type does not know"
-    wanted: dict[str, tuple[object, object]] = {name: (told.get(name), value) for name, value in asked.items()}
-    wanted["key"] = (definition.internal_parameters.get("key"), manifest.key)
-    wanted["builder"] = (details.builder.id, builder_id(manifest.builder))
-    wanted["finishedOn"] = (details.metadata.finished_on, manifest.built_at)
+    pairs: dict[str, tuple[object, object]] = {name: (signed.get(name), value) for name, value in expected.items()}
+    pairs["key"] = (definition.internal_parameters.get("key"), manifest.key)
+    pairs["builder"] = (details.builder.id, builder_id(manifest.builder))
+    pairs["finishedOn"] = (details.metadata.finished_on, manifest.built_at)
     source = statement.dependency("source")
     algorithm, commit = _commit(manifest.spec)
-    wanted["commit"] = ((source.digest or {}).get(algorithm) if source else None, commit)
-    for name, (got, expected) in wanted.items():
-        if got != expected:
-            yield f"{name} is {got!r:.120}, the manifest says {expected!r:.120}"
+    pairs["commit"] = ((source.digest or {}).get(algorithm) if source else None, commit)
+    for name, (have, should) in pairs.items():
+        if have != should:
+            yield f"{name} is {have!r:.120}, the manifest says {should!r:.120}"
 
 
-def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
-    """External parameters: all that a user decides."""
-    asked: dict[str, Any] = {
+def external_parameters(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
+    """The parameters of a build that a user decides."""
+    parameters: dict[str, Any] = {
         "service": spec.service,
         "version": spec.version,
         "package": spec.package,
@@ -225,15 +227,15 @@ def _asked(spec: BuildSpec, materials: Materials) -> dict[str, Any]:
         "linkage": spec.linkage,
         "environment": dict(spec.environment),
     }
-    if spec.generate:  # code that is in no commit: what `go generate` made of it on the builder
-        asked["generate"] = list(spec.generate)
+    if spec.generate:  # code that is in no commit: `go generate` made it on the builder
+        parameters["generate"] = list(spec.generate)
     if spec.generator_tags is not None:
-        asked["generator_tags"] = list(spec.generator_tags)
+        parameters["generator_tags"] = list(spec.generator_tags)
     if spec.cgo is not None:
-        asked["cgo"] = spec.cgo.model_dump(mode="json", exclude_defaults=True)
+        parameters["cgo"] = spec.cgo.model_dump(mode="json", exclude_defaults=True)
     if materials.source is not None:
-        asked |= {"repository": public_url(materials.source.url), "ref": materials.ref}
-    return asked
+        parameters |= {"repository": public_url(materials.source.url), "ref": materials.ref}
+    return parameters
 
 
 def _commit(spec: BuildSpec) -> tuple[str, str]:
@@ -245,8 +247,9 @@ def _dependencies(spec: BuildSpec, build: BuildInfo, materials: Materials) -> It
     algorithm, commit = _commit(spec)
     uri = git_uri(materials.source) if materials.source else None
     yield Descriptor(name="source", uri=uri, digest={algorithm: commit})
-    for one in materials.submodules:
-        yield Descriptor(name=f"source/{one.path}", uri=git_uri(one), digest={"gitCommit": one.commit})
+    for submodule in materials.submodules:
+        digests = {"gitCommit": submodule.commit}
+        yield Descriptor(name=f"source/{submodule.path}", uri=git_uri(submodule), digest=digests)
     for tool in materials.tools:
         yield Descriptor(
             name=tool.name,

@@ -1,7 +1,6 @@
-"""The word of the twin: provenance of the very same bytes, built by another builder (docs/twin-build.md).
+"""The twin's attestation: provenance of the same bytes, built by another builder (docs/twin-build.md).
 
-It is a SLSA v1 provenance like the first one, about the same subject, with another builder: whoever reads SLSA can read
-it. It lies beside the artifact as ``twin.json``.
+It is SLSA v1 provenance about the same subject, with another builder. It lies beside the artifact as ``twin.json``.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ def make(theirs: Manifest, build: BuildInfo, materials: Materials, signer: Signe
     Args:
         theirs: the twin's manifest; its SHA-256 is the artifact's.
         build: of the binary.
-        materials: what the run knows of the twin's build.
+        materials: facts of the twin's build.
         signer: the controller's key.
     """
     return envelope.seal(statement.payload(statement.make(theirs, build, materials, {})), signer)
 
 
-def again(content: bytes, manifest: Manifest, trusted: Sequence[TrustedKey], signer: Signer) -> bytes:
-    """The same word signed with another key, for it counts no longer than the keys that signed it.
+def re_sign(content: bytes, manifest: Manifest, trusted: Sequence[TrustedKey], signer: Signer) -> bytes:
+    """The same attestation signed with another key: it counts only as long as the key that signed it.
 
     Args:
         content: of twin.json.
         manifest: the artifact's.
-        trusted: whose signatures count.
-        signer: the controller's key of today.
+        trusted: keys whose signatures count.
+        signer: the controller's current key.
 
     Raises:
-        ProvenanceError: it says something else, or nobody trusted says it.
+        ProvenanceError: the content says something else, or no trusted key signed it.
     """
     read(content, manifest, trusted)
     return envelope.seal(envelope.unseal(content).payload, signer)
@@ -54,10 +53,10 @@ def read(content: bytes, manifest: Manifest, trusted: Sequence[TrustedKey]) -> s
     Args:
         content: of twin.json.
         manifest: the artifact's.
-        trusted: whose signatures count.
+        trusted: keys whose signatures count.
 
     Raises:
-        ProvenanceError: it says something else, or nobody trusted says it.
+        ProvenanceError: the content says something else, or no trusted key signed it.
     """
     sealed = envelope.unseal(content)
     if not envelope.signers(sealed, trusted):

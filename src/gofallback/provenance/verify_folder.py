@@ -1,4 +1,4 @@
-"""What lies in a folder (an artifact, a release, published files): is it what its manifest and its provenance say?"""
+"""Compares a folder (an artifact, a release, published files) with its manifest and its provenance."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from gofallback.provenance.check import Case, Result, check
 from gofallback.provenance.keys import TrustedKey
 
 AGENT = Path("lib") / "gofallback-agent"
-#: How deep below a folder artifacts are looked for: <version>/<platform>/<key>/manifest.json of the store.
+#: Levels below a folder that are searched for artifacts: <version>/<platform>/<key>/manifest.json of the store.
 _DEPTH = 3
 
 
 class NothingToVerifyError(GofallbackError):
-    """There is nothing to verify."""
+    """The path holds nothing to verify; one line."""
 
 
 class ReleaseManifest(Manifest):
-    """manifest.json of an artifact, and of a release on a target, which says two things more."""
+    """manifest.json of an artifact, or of a release on a target with its further fields."""
 
     release: str | None = None
     agent_sha256: Sha256 | None = None
     contents: dict[str, Sha256] | None = None
-    """Further binaries and further files of a release, by path inside it."""
+    """SHA-256 of further binaries and further files of a release, by path inside it."""
 
 
 @dataclass
 class Verdict:
-    """What is known of one binary."""
+    """The result for one binary."""
 
     binary: Path
     info: BinaryInfo | None
     manifest: ReleaseManifest | None
     problems: list[str]
-    """Of binary and manifest, then those of the attestation."""
+    """First of binary and manifest, then of the attestation."""
     attestation: Result
 
 
 def artifact_folders(path: Path) -> list[Path]:
-    """What there is to verify in a folder that is no artifact's own: folders of artifacts, or published binaries."""
+    """The folders of artifacts, or the published binaries, below a folder."""
     if not path.is_dir():
         return []
     if (path / MANIFEST).exists():
         manifest = _manifest(path / MANIFEST)
-        further = [one for one in (manifest and manifest.contents) or () if one.startswith("bin/")]
-        return [path, *(path / one for one in further)] if further else []
+        further = [name for name in (manifest and manifest.contents) or () if name.startswith("bin/")]
+        return [path, *(path / name for name in further)] if further else []
     published = [_published(found) for found in sorted(path.glob(f"*.{MANIFEST}"))]
     return published or sorted(
         found.parent for depth in range(1, _DEPTH + 1) for found in path.glob("*/" * depth + MANIFEST)
@@ -63,26 +63,26 @@ def artifact_folders(path: Path) -> list[Path]:
 
 
 def _published(manifest: Path) -> Path:
-    """The binary that a published manifest is about: its platform decides, not what happens to be there."""
+    """The binary of a published manifest, by the manifest's platform, whatever files are there."""
     known = _manifest(manifest)
     windows = known is not None and known.spec.goos == "windows"
     return manifest.with_name(manifest.name.removesuffix(f".{MANIFEST}") + (".exe" if windows else ""))
 
 
-def verify_folder(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) -> Verdict:
-    """Judge a binary, or the main one of an artifact's or a release's folder, by what lies beside it.
+def verify_folder(path: Path, trusted: Sequence[TrustedKey], *, signature_required: bool) -> Verdict:
+    """Compare a binary, or the main one of an artifact's or a release's folder, with the files beside it.
 
     Args:
         path: the binary, or the folder.
         trusted: keys whose signatures count.
-        demanded: a signature by one of them is required, also where no manifest is.
+        signature_required: a signature by a trusted key is required, even without a manifest.
 
     Raises:
         NothingToVerifyError: there is no binary.
-        ArtifactError: it is none.
+        ArtifactError: the file is no binary.
     """
     binary, manifest, folder, prefix = _located(path)
-    info, found = _inspected(binary, needed=manifest is None)
+    info, found = _inspected(binary, required=manifest is None)
     if manifest is not None:
         if info is not None:
             found += problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
@@ -94,23 +94,23 @@ def verify_folder(path: Path, trusted: Sequence[TrustedKey], *, demanded: bool) 
     result = check(
         Case(folder, binary, info, manifest, release=binary.parent != folder and not prefix, prefix=prefix),
         trusted,
-        # Whoever trusts nobody can be told nothing; and a binary alone is only described, unless a key was named.
-        required=demanded or (manifest is not None and bool(trusted)),
+        # Without trusted keys no signature can be checked; a binary alone is only described.
+        required=signature_required or (manifest is not None and bool(trusted)),
     )
     return Verdict(binary, info, manifest, found + result.problems, result)
 
 
-def _inspected(binary: Path, *, needed: bool) -> tuple[BinaryInfo | None, list[str]]:
+def _inspected(binary: Path, *, required: bool) -> tuple[BinaryInfo | None, list[str]]:
     try:
         return inspect(binary), []
     except ArtifactError as error:
-        if needed:
+        if required:
             raise
         return None, [str(error)]
 
 
 def _agent(folder: Path, manifest: ReleaseManifest) -> list[str]:
-    """The other program of a release."""
+    """The agent of a release."""
     if manifest.agent_sha256 is None:
         return []
     try:
@@ -138,10 +138,10 @@ def _contents(folder: Path, manifest: ReleaseManifest) -> Iterator[str]:
 
 
 def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
-    """The binary, its manifest, the folder of its attestation, and what the names there begin with.
+    """The binary, its manifest, the folder of its attestation, and the beginning of names there.
 
-    The manifest lies beside the binary, in a release one folder up (of a further binary under its name), and of
-    published files under the binary's name.
+    The manifest lies beside the binary; in a release one folder up, for a further binary with its name in front; for
+    published files with the binary's name in front.
     """
     if path.is_dir():
         manifest = _manifest(path / MANIFEST)
@@ -155,7 +155,7 @@ def _located(path: Path) -> tuple[Path, ReleaseManifest | None, Path, str]:
             raise NothingToVerifyError(
                 f"{path}: holds no {manifest.spec.file_name}, which its {MANIFEST} names; build or copy it again"
             )
-        if len(there) > 1:  # somebody may hope that the wrong one is looked at
+        if len(there) > 1:  # an attacker may hope that the wrong one is verified
             raise NothingToVerifyError(
                 f"{path}: holds {names[0].name} and bin/{names[1].name}; one of them is not ours"
             )

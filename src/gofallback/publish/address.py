@@ -1,4 +1,4 @@
-"""What a store's URL means. Pure."""
+"""Reads the URLs of stores. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class S3Address:
 
     bucket: str
     prefix: str = ""
-    """Without slashes at its ends."""
+    """Without leading and trailing slashes."""
     endpoint: str | None = None
-    """Of a store that is not Amazon's."""
+    """Address of a store that is not Amazon's."""
     region: str | None = None
 
     def key(self, service: str, version: str, file: str) -> str:
@@ -33,7 +33,7 @@ def file_root(url: str) -> Path:
     """The folder of a ``file://`` URL.
 
     Raises:
-        PublishError: it names a host, or no absolute path.
+        PublishError: the URL names a host, or no absolute path.
     """
     parts = urlsplit(url)
     path = unquote(parts.path)
@@ -63,7 +63,7 @@ def s3_address(url: str) -> S3Address:
 
 
 def filled(template: str, service: str, version: str, file: str) -> str:
-    """An address with its placeholders replaced (percent-encoded); without any, they are appended to the path."""
+    """An address with its placeholders replaced (percent-encoded); without any, the values are appended to the path."""
     if "{" not in template:
         path, question, query = template.partition("?")
         template = path.rstrip("/") + "/{service}/{version}/{file}" + question + query
@@ -71,5 +71,5 @@ def filled(template: str, service: str, version: str, file: str) -> str:
 
 
 def replaced(template: str, values: dict[str, str]) -> str:
-    """Text with ``{name}`` replaced, each once: what a value holds is left alone."""
-    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), template)
+    """Text with every ``{name}`` replaced; values are not searched for further names."""
+    return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)

@@ -1,6 +1,6 @@
-"""Archives whose bytes depend on what is in them only: no clock, no user, no order of a folder.
+"""Archives whose bytes depend on their contents only: not on clock, user, or order of a folder.
 
-Equal for equal contents on every machine with the same zlib.
+Equal contents give equal bytes on every machine with the same zlib.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 from gofallback.controller.store import Stored
 
 Format = Literal["tar.gz", "zip"]
-#: The earliest moment that a zip archive can hold (APPNOTE.TXT, 4.4.6: years since 1980).
+#: The earliest time in a zip archive (APPNOTE.TXT, 4.4.6: years since 1980).
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _OWNER = "root"
 
@@ -28,26 +28,26 @@ class Entry:
     """One file of an archive."""
 
     name: str
-    """With ``/``, the folder of the archive in front."""
+    """With ``/``, beginning with the archive's folder."""
     path: Path
     mode: int = 0o644
 
 
-def pack(one: Stored, files: Sequence[Path], work: Path, stem: str) -> Path:
+def pack(stored: Stored, files: Sequence[Path], work: Path, stem: str) -> Path:
     """``<stem>.tar.gz``, for windows ``<stem>.zip``: the artifact's files in a folder, the binary executable.
 
-    The folder is named like ``hello-v1.2.0-linux-amd64``: ``<stem>`` itself is the name of the binary beside the
-    archive. ``gofallback verify`` understands it.
+    The folder has a name such as ``hello-v1.2.0-linux-amd64``, since ``<stem>`` is the name of the binary beside the
+    archive. ``gofallback verify`` reads it.
     """
-    spec = one.manifest.spec
+    spec = stored.manifest.spec
     folder = f"{spec.binary}-{spec.version}-{spec.goos}-{spec.goarch}"
-    entries = [Entry(f"{folder}/{path.name}", path, 0o755 if path == one.path else 0o644) for path in files]
+    entries = [Entry(f"{folder}/{path.name}", path, 0o755 if path == stored.path else 0o644) for path in files]
     kind = default_format(spec.goos)
     return write(kind, entries, work / f"{stem}.{kind}")
 
 
 def default_format(goos: str) -> Format:
-    """What people on a system unpack without a further program."""
+    """The format that a system unpacks without further programs."""
     return "zip" if goos == "windows" else "tar.gz"
 
 
@@ -56,9 +56,9 @@ def write(kind: Format, entries: Sequence[Entry], target: Path, *, when: datetim
 
     Args:
         kind: its format.
-        entries: sorted by name here.
+        entries: in any order.
         target: the file.
-        when: the time of every file in it; None: the earliest that the format can say.
+        when: the time of every file in it; None: the earliest time of the format.
     """
     ordered = sorted(entries, key=lambda entry: entry.name)
     (_zip if kind == "zip" else _tar)(ordered, target, when)
@@ -66,7 +66,7 @@ def write(kind: Format, entries: Sequence[Entry], target: Path, *, when: datetim
 
 
 def _tar(entries: Sequence[Entry], target: Path, when: datetime | None) -> None:
-    # GzipFile writes the name and the time of what it packs unless told otherwise (RFC 1952, 2.3).
+    # By default GzipFile writes name and time of the packed file (RFC 1952, 2.3).
     with (
         target.open("wb") as raw,
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=9, mtime=0) as packed,

@@ -1,4 +1,4 @@
-"""The body of an upload, streamed: a file, or a form around it; never as a whole in memory."""
+"""The body of an upload, streamed: a file, or a form around it; never the whole file in memory."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ class Body:
 
     Args:
         path: the file.
-        size: its bytes; a file that has grown or shrunk is an error, not a short upload.
-        before, after: what stands around it.
-        moved: hears how many bytes of the file have been read.
+        size: of the file, in bytes; a file that has grown or shrunk is an error, not a short upload.
+        before, after: bytes around the file.
+        progress: called with the bytes of the file that have been read.
     """
 
     def __init__(
-        self, path: Path, size: int, before: bytes = b"", after: bytes = b"", moved: Callable[[int], None] | None = None
+        self,
+        path: Path,
+        size: int,
+        before: bytes = b"",
+        after: bytes = b"",
+        progress: Callable[[int], None] | None = None,
     ) -> None:
         self._path, self._size, self._before, self._after = path, size, before, after
-        self._moved = moved or (lambda _: None)
+        self._progress = progress or (lambda _: None)
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> Body:
@@ -44,7 +49,7 @@ class Body:
         return len(self._before) + self._size + len(self._after)
 
     def __iter__(self) -> Iterator[bytes]:
-        # requests asks for its length, and iterates: one pass. A second attempt makes a new Body.
+        # requests takes the length, and iterates once. A second attempt makes a new Body.
         if self._before:
             yield self._before
         done = 0
@@ -53,7 +58,7 @@ class Body:
             if done > self._size:
                 break
             yield chunk
-            self._moved(done)
+            self._progress(done)
         if done != self._size:
             raise PublishError(f"{self._path}: changed while it was sent; run the same command again")
         if self._after:
@@ -61,7 +66,7 @@ class Body:
 
 
 def form(
-    path: Path, size: int, name: str, fields: Sequence[tuple[str, str]], field: str, moved: Callable[[int], None]
+    path: Path, size: int, name: str, fields: Sequence[tuple[str, str]], field: str, progress: Callable[[int], None]
 ) -> tuple[Body, str]:
     """A form with the file as its last part (RFC 7578), and its Content-Type."""
     boundary = secrets.token_hex(16)
@@ -74,4 +79,4 @@ def form(
     last.make_multipart(content_type="application/octet-stream")
     parts.append(f"--{boundary}\r\n{last.render_headers()}".encode())
     after = f"\r\n--{boundary}--\r\n".encode()
-    return Body(path, size, b"".join(parts), after, moved), f"multipart/form-data; boundary={boundary}"
+    return Body(path, size, b"".join(parts), after, progress), f"multipart/form-data; boundary={boundary}"

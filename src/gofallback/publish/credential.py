@@ -46,7 +46,7 @@ def guard_plain(store: PublishStore) -> None:
     scheme, host, _ = origin(store.url)
     if store.token and scheme == "http" and not store.plain_http and not loopback(host):
         raise PublishError(
-            f"{store.url}: the token would go over the wire for everybody to read; use https://, or say "
+            f"{store.url}: the token would go over the wire for everybody to read; use https://, or set "
             "plain_http: true"
         )
 

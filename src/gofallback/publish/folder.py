@@ -1,4 +1,4 @@
-"""``file://``: a folder, such as a mounted share. Written beside, synced, read back, then renamed."""
+"""``file://``: a folder, such as a mounted share. Files are written beside, synced, read back, then renamed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from gofallback.disk import sync_folder
 from gofallback.publish.errors import PublishError
 from gofallback.publish.files import Item
-from gofallback.publish.store import Seen, compared
+from gofallback.publish.store import StoredFile, compare_content
 
 _CHUNK = 1 << 20
 _STALE = 3600.0
@@ -23,45 +23,43 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class FolderStore:
-    """Files of one version in ``root/<service>/<version>/``. The root has to exist.
-
-    It may be a share that is not mounted now.
-    """
+    """Files of one version in ``root/<service>/<version>/``. A missing root may be a share that is not mounted."""
 
     def __init__(self, root: Path, service: str, version: str) -> None:
         self._root = root
         self._folder = root / service / version
 
-    def where(self, item: Item) -> str:
+    def address(self, item: Item) -> str:
         """Path of the file."""
         return str(self._folder / item.name)
 
-    def look(self, item: Item) -> Seen | None:
-        """Read what is there."""
-        self._mounted()
+    def find(self, item: Item) -> StoredFile | None:
+        """Read the file."""
+        self._require_root()
         path = self._folder / item.name
         try:
             size = path.stat().st_size
             if size != item.size:
-                return Seen(False, f"{size} bytes", "size")
-            return compared(item, _chunks(path))
+                return StoredFile(False, f"{size} bytes", "size")
+            return compare_content(item, _chunks(path))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._error(error, path) from None
 
-    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
-        """Write it under another name, read that back, rename."""
-        self._mounted()
+    def send(self, item: Item, progress: Callable[[int], None], *, replace: bool) -> None:
+        """Write under another name, read back, rename."""
+        self._require_root()
         temporary = self._folder / f".{item.name}.{secrets.token_hex(4)}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._tidy(item)
-            _copy(item.path, temporary, moved)
-            seen = compared(item, _chunks(temporary))
-            if not seen.same:
+            self._remove_stale(item)
+            _copy(item.path, temporary, progress)
+            written = compare_content(item, _chunks(temporary))
+            if not written.same:
                 raise PublishError(
-                    f"{temporary}: hash mismatch: wrote sha256 {item.sha256}, read {seen.what}; is that disk sound?"
+                    f"{temporary}: hash mismatch: wrote sha256 {item.sha256}, read {written.description}; is that disk "
+                    "sound?"
                 )
             temporary.replace(self._folder / item.name)
             sync_folder(self._folder)
@@ -71,14 +69,14 @@ class FolderStore:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _tidy(self, item: Item) -> None:
-        """Remove what a killed run left; a living one writes to its part all the time."""
+    def _remove_stale(self, item: Item) -> None:
+        """Remove parts of killed runs; a running one keeps writing to its part."""
         for part in self._folder.glob(f".{item.name}.*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > _STALE:
                     part.unlink()
 
-    def _mounted(self) -> None:
+    def _require_root(self) -> None:
         if not self._root.is_dir():
             raise PublishError(f"{self._root}: no such folder; make it, or mount what belongs there, then run again")
 
@@ -97,12 +95,12 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _copy(source: Path, target: Path, moved: Callable[[int], None]) -> None:
+def _copy(source: Path, target: Path, progress: Callable[[int], None]) -> None:
     done = 0
     with source.open("rb") as reader, target.open("xb") as writer:
         while chunk := reader.read(_CHUNK):
             writer.write(chunk)
             done += len(chunk)
-            moved(done)
+            progress(done)
         writer.flush()
         os.fsync(writer.fileno())

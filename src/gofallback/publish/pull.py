@@ -1,4 +1,4 @@
-"""What a target needs to read from a store: an address, and the credential that the data names for reading."""
+"""Everything a target needs to read from a store: an address, and the credential for reading."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from gofallback.publish.send import open_store
 from gofallback.redact import hide
 from gofallback.release.pull import PullSource
 
-#: Seconds that a signed address is good for, besides the deadline of the download: clocks differ.
+#: Seconds that a signed address is valid beyond the deadline of the download: clocks differ.
 _SPARE = 900
 
 
 def reader(store: PublishStore) -> PublishStore:
-    """The same store as targets see it: with the credential for reading in place of the one for writing."""
+    """The store with the credential for reading in place of the one for writing."""
     return store.model_copy(
         update={
             "token": store.read_token,
@@ -32,10 +32,10 @@ def reader(store: PublishStore) -> PublishStore:
 
 
 def reading_header(store: PublishStore) -> dict[str, str]:
-    """What targets read with; empty where the store asks for nothing.
+    """The header that targets send; empty where the store needs no credential.
 
     Raises:
-        PublishError: it cannot be read, or would go over http:// to where files are read (not where they are sent).
+        PublishError: the credential cannot be read, or would go over http:// to the address for reading.
     """
     theirs = reader(store)
     guard_plain(theirs.model_copy(update={"url": store.read_url or store.url}))
@@ -43,7 +43,7 @@ def reading_header(store: PublishStore) -> dict[str, str]:
 
 
 def check(store: PublishStore, service: str, version: str) -> None:
-    """Whether targets can be told where a store has their files: what they read with is there, and stays secret.
+    """Check that targets can read from a store: their credential is there, and stays secret.
 
     Raises:
         PublishError: a credential is missing, or would go over http://.
@@ -56,25 +56,28 @@ def check(store: PublishStore, service: str, version: str) -> None:
 
 
 def _guard_signed(store: PublishStore, address: str) -> None:
-    """A signed address is a credential for as long as it is good, like a token. PublishError: it would go in the clear.
+    """Refuse a signed address over http://: while it is valid, it is a credential like a token.
 
-    The message holds scheme and host alone.
+    The message has scheme and host only.
+
+    Raises:
+        PublishError: the address is plain http.
     """
     parts = urlsplit(address)
     if parts.scheme == "http" and not store.plain_http and not loopback(parts.hostname or ""):
         raise PublishError(
             f"http://{parts.netloc}: the signed address would go over the wire for everybody to read, and whoever "
-            "has it may fetch the file too; use an endpoint with https://, or say plain_http: true"
+            "has it may fetch the file too; use an endpoint with https://, or set plain_http: true"
         )
 
 
 def source(name: str, store: PublishStore, service: str, version: str, item: Item, target: Target) -> PullSource:
-    """Where a target gets one published file.
+    """The source from which a target downloads one published file.
 
     Args:
         name: of the store in group data.
         store: its data; not a folder.
-        service, version: what the file is published under.
+        service, version: of the published file.
         item: the file.
         target: the target's clock and proxy.
 
@@ -83,17 +86,10 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
             would go over http://.
     """
     ca = _pem(store.ca) if store.ca else ""
-    asker = "nobody in particular (no `read_token`)"
+    asker = "an anonymous request (no `read_token`)"
     headers: dict[str, str] = {}
     if store.url.startswith("s3://"):
-        from gofallback.publish.s3 import S3Store  # a second of imports that the others need not pay
-
-        bucket = S3Store(store, service, version)
-        _guard_signed(store, bucket.endpoint)
-        url = bucket.signed_url(item, target.pull_deadline + _SPARE)
-        hide(
-            value for key, value in parse_qsl(urlsplit(url).query) if key in ("X-Amz-Signature", "X-Amz-Security-Token")
-        )
+        url = _signed_url(store, service, version, item, target.pull_deadline + _SPARE)
     else:
         theirs, headers = reader(store), reading_header(store)
         url = upload(theirs, service, version, item).read_url
@@ -112,6 +108,17 @@ def source(name: str, store: PublishStore, service: str, version: str, item: Ite
         deadline=target.pull_deadline,
         proxy=target.pull_proxy or "",
     )
+
+
+def _signed_url(store: PublishStore, service: str, version: str, item: Item, seconds: int) -> str:
+    from gofallback.publish.s3 import S3Store  # here: its imports take a second
+
+    bucket = S3Store(store, service, version)
+    _guard_signed(store, bucket.endpoint)
+    url = bucket.signed_url(item, seconds)
+    secret = ("X-Amz-Signature", "X-Amz-Security-Token")
+    hide(value for key, value in parse_qsl(urlsplit(url).query) if key in secret)
+    return url
 
 
 def _pem(path: str) -> str:

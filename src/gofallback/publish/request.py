@@ -1,4 +1,4 @@
-"""The requests each registry wants, from its own documentation. Pure; docs/publishing.md shows them line by line."""
+"""The requests of each registry, from its own documentation. Pure; docs/publishing.md shows them line by line."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from gofallback.publish.files import Item
 
 @dataclass(frozen=True)
 class Upload:
-    """How one file is sent, and where it is read back from. Holds no credential."""
+    """The request that sends one file, and the address to read it back. Holds no credential."""
 
     method: str
     url: str
     read_url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Besides Content-Type and Content-Length, which the body decides."""
+    """Without Content-Type and Content-Length, which depend on the body."""
     form: tuple[tuple[str, str], ...] = ()
     """Fields of a multipart form, before the file."""
     file_field: str | None = None
     """The form's field of the file; None: the body is the file."""
     checksum_header: str | None = None
-    """The store answers HEAD with the file's SHA-256 in it."""
+    """Header of the answer to HEAD with the file's SHA-256."""
     remove_first: bool = False
-    """The registry refuses a name that is taken: DELETE before a file is replaced."""
+    """The registry refuses an existing name: DELETE before a file is replaced."""
 
 
 def upload(store: PublishStore, service: str, version: str, item: Item) -> Upload:
@@ -42,7 +42,7 @@ def upload(store: PublishStore, service: str, version: str, item: Item) -> Uploa
     plain = store.url if "{" not in store.url else url
     return Upload(
         "POST",
-        plain,  # a form goes to one address; the name is inside
+        plain,  # a form goes to one address, and holds the name
         filled(store.read_url or store.url, service, version, item.name),
         form=tuple((name, replaced(text, values)) for name, text in store.form.items()),
         file_field=store.file_field,
@@ -99,7 +99,7 @@ _TOKEN_HEADERS = {"gitlab": "PRIVATE-TOKEN"}
 
 
 def credential_header(store: PublishStore, token: str) -> tuple[str, str]:
-    """Name and value of the header that proves who asks."""
+    """Name and value of the header with a credential."""
     if store.user:
         pair = base64.b64encode(f"{store.user}:{token}".encode()).decode()
         return "Authorization", f"Basic {pair}"
@@ -111,6 +111,6 @@ def credential_header(store: PublishStore, token: str) -> tuple[str, str]:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port: what a credential is meant for (RFC 6454, 4)."""
+    """Scheme, host and port: a credential is for one origin (RFC 6454, 4)."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)

@@ -1,4 +1,4 @@
-"""What an S3 store says when it refuses, and what a person does about it."""
+"""Errors of an S3 store, with remedies."""
 
 from __future__ import annotations
 
@@ -7,21 +7,8 @@ from typing import Any
 
 from botocore import exceptions
 
-from gofallback.publish.errors import Again, PublishError, excerpt
-from gofallback.publish.retry import PASSING, UNHEARD
-
-_FULL = frozenset(
-    {"QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "StorageFull"}
-)
-_WRONG_KEYS = frozenset(
-    {
-        *("AccessDenied", "403", "401", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"),
-        *("InvalidToken", "AuthFailure", "UnauthorizedAccess", "AllAccessDisabled", "AccountProblem"),
-    }
-)
-_OTHER_SUM = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InvalidDigest"})
-_OTHER_REGION = frozenset({"PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "301", "307"})
-_PASSING = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"})
+from gofallback.publish.errors import PublishError, TransientError, excerpt
+from gofallback.publish.retry import NOT_EXECUTED, TRANSIENT
 
 
 class AbsentError(Exception):
@@ -29,46 +16,47 @@ class AbsentError(Exception):
 
 
 class S3RefusedError(PublishError):
-    """The store says no; ``code`` is its own word for why."""
+    """The store refuses a request, with a code of its own."""
 
     def __init__(self, text: str, code: str) -> None:
         super().__init__(text)
         self.code = code
 
 
-def refused(where: str, operation: str, response: dict[str, Any]) -> Exception:
-    """What an error of S3 means (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
+def error_of(where: str, operation: str, response: dict[str, Any]) -> Exception:
+    """The exception for an error response (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
     error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
     code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
-    said, more = f"{where}: {operation}: {code or status}", excerpt(str(error.get("Message", "")))
+    text, more = f"{where}: {operation}: {code or status}", excerpt(str(error.get("Message", "")))
     if operation in ("HeadObject", "GetObject") and (code == "NoSuchKey" or (status == 404 and code != "NoSuchBucket")):
         return AbsentError()
     if code == "NoSuchUpload":
         return AbsentError()
-    if status in PASSING or code in _PASSING:
+    if status in TRANSIENT or code == "RequestTimeout":
         after = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
-        return Again(said + more, float(after) if after.isdecimal() else None, unheard=status in UNHEARD)
+        seconds = float(after) if after.isdecimal() else None
+        return TransientError(text + more, seconds, not_executed=status in NOT_EXECUTED)
     if code == "NoSuchBucket" or (status == 404 and code in ("404", "NotFound")):
         why = ": no such bucket; make it, or correct the url"
     elif code == "RequestTimeTooSkewed":
         why = ": the clock of this machine is wrong; set it"
-    elif code in _FULL or status == 507:
+    elif status == 507 or code == "QuotaExceeded":
         why = ": the store is full; make room, then run the same command again"
     elif code == "EntityTooLarge":
         why = ": larger than the store takes, or than its quota leaves; make room, or publish elsewhere"
-    elif code in _OTHER_SUM:
+    elif code in ("BadDigest", "XAmzContentSHA256Mismatch"):
         why = ": hash mismatch: what arrived is not what was sent; nothing was kept"
-    elif code in _OTHER_REGION:
+    elif status in (301, 307) or code == "AuthorizationHeaderMalformed":
         why = ": the bucket is in another region; put &region=NAME into the url"
-    elif code in _WRONG_KEYS or status in (401, 403):
+    elif status in (401, 403) or code in ("ExpiredToken", "InvalidToken"):
         why = ": the store refuses the credentials; are they right, and do they allow what docs/publishing.md lists?"
     else:
         why = ""
-    return S3RefusedError(said + why + more, code)
+    return S3RefusedError(text + why + more, code)
 
 
 def innermost(error: exceptions.BotoCoreError) -> str:
-    """The innermost reason: botocore puts the URL into its own message, and urllib3 the object into its."""
+    """The innermost reason: botocore's message has the URL, urllib3's the object."""
     inner = error.kwargs.get("error")
     text = str(inner if inner is not None else error)
     return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", text)

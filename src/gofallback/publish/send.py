@@ -1,27 +1,29 @@
-"""Sends the files of a version: looks first, sends what is missing, looks again."""
+"""Sends the files of a version: finds those that are there, sends the others, and checks them."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from gofallback.model.publish import PublishStore
 from gofallback.publish.address import file_root
-from gofallback.publish.errors import Again, PublishError
+from gofallback.publish.errors import PublishError, TransientError
 from gofallback.publish.files import Item
 from gofallback.publish.folder import FolderStore
-from gofallback.publish.retry import persistently
-from gofallback.publish.store import Seen, Store
+from gofallback.publish.retry import with_retries
+from gofallback.publish.store import Store, StoredFile
 from gofallback.publish.web import WebStore
+
+T = TypeVar("T")
 
 State = Literal["sent", "there already", "failed", "not sent"]
 
 
 @dataclass
 class Row:
-    """What became of one file."""
+    """The state of one file."""
 
     item: Item
     address: str
@@ -32,28 +34,32 @@ class Row:
 
 
 class Watcher(Protocol):
-    """Somebody who looks on."""
+    """Shows progress."""
 
-    def begins(self, item: Item) -> None:
-        """A file begins to go."""
+    def started(self, item: Item) -> None:
+        """The upload of a file starts."""
 
-    def moved(self, item: Item, done: int) -> None:
-        """So many bytes of it have gone; less than before when an attempt begins anew."""
+    def progressed(self, item: Item, done: int) -> None:
+        """So many bytes are sent; fewer than before when another attempt starts."""
 
-    def ended(self, row: Row) -> None:
-        """A file has come to its end."""
+    def finished(self, row: Row) -> None:
+        """A file is sent, was there already, or failed."""
 
-    def say(self, line: str) -> None:
-        """Something worth a line."""
+    def report(self, line: str) -> None:
+        """A line about an event."""
 
 
 def open_store(store: PublishStore, service: str, version: str) -> Store:
-    """The store that the data describes, with its credentials read. PublishError when one is missing."""
+    """The store of some group data, with its credentials read.
+
+    Raises:
+        PublishError: a credential is missing, or the address is wrong.
+    """
     scheme = store.url.split("://")[0]
     if scheme == "file":
         return FolderStore(file_root(store.url), service, version)
     if scheme == "s3":
-        from gofallback.publish.s3 import S3Store  # a second of imports that the others need not pay
+        from gofallback.publish.s3 import S3Store  # here: its imports take a second
 
         return S3Store(store, service, version)
     return WebStore(store, service, version)
@@ -66,87 +72,90 @@ def publish(
     watcher: Watcher,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Bring every row into the store, in their order; the rows tell how far it came.
+    """Send every row to the store, in their order, and set the state of each.
 
     Args:
         rows: the files, `not sent`.
-        store: where to.
+        store: the target.
         data: its rules: attempts, overwrite.
-        watcher: looks on.
+        watcher: shows progress.
         sleep: waits so many seconds.
 
     Raises:
-        PublishError: a file is there with other content (nothing was sent then), or the store does not take one.
+        PublishError: a file is there with other content (nothing was sent then), or the store refuses one.
     """
 
-    def look(item: Item) -> Seen | None:
-        return persistently(lambda: store.look(item), data.attempts, watcher.say, sleep)
+    def retry(action: Callable[[], T]) -> T:
+        return with_retries(action, data.attempts, watcher.report, sleep)
 
-    found = {row.item.name: look(row.item) for row in rows}
+    def find(item: Item) -> StoredFile | None:
+        return retry(lambda: store.find(item))
+
+    found = {row.item.name: find(row.item) for row in rows}
     _refuse_others(rows, found, data)
     for row in rows:
-        seen, began = found[row.item.name], time.monotonic()
-        if seen and seen.same:
-            row.state, row.checked = "there already", seen.how
-            watcher.ended(row)
-            continue
-        watcher.begins(row.item)
-        row.state = "failed"
+        stored, began = found[row.item.name], time.monotonic()
+        upload = _Upload(row.item, store, watcher, find, replace=stored is not None)
         try:
-            sending = _Sending(row.item, store, watcher, look, replace=seen is not None)
-            persistently(sending, data.attempts, watcher.say, sleep)
-            row.checked = persistently(sending.check, data.attempts, watcher.say, sleep).how
-            row.state = "sent"
+            if stored and stored.same:
+                row.state, row.checked = "there already", stored.checked_by
+                continue
+            watcher.started(row.item)
+            row.state = "failed"
+            retry(upload.send)
+            row.state, row.checked = "sent", retry(upload.check).checked_by
         finally:
-            row.seconds = time.monotonic() - began
-            watcher.ended(row)
+            row.seconds = time.monotonic() - began if row.state != "there already" else 0.0
+            watcher.finished(row)
 
 
 @dataclass
-class _Sending:
-    """The attempts to send one file. A later one looks first: the answer may be all that was lost."""
+class _Upload:
+    """The attempts to send one file. A later one checks the store first: only the answer may have been lost."""
 
     item: Item
     store: Store
     watcher: Watcher
-    look: Callable[[Item], Seen | None]
+    find: Callable[[Item], StoredFile | None]
     replace: bool
-    doubt: bool = False
+    maybe_sent: bool = False
 
-    def __call__(self) -> None:
-        if self.doubt:
-            seen = self.look(self.item)
-            if seen and seen.same:
+    def send(self) -> None:
+        """One attempt."""
+        if self.maybe_sent:
+            stored = self.find(self.item)
+            if stored and stored.same:
                 return
-            self.replace = self.replace or seen is not None
-            self.doubt = False
+            self.replace = self.replace or stored is not None
+            self.maybe_sent = False
         try:
-            self.store.send(self.item, lambda done: self.watcher.moved(self.item, done), replace=self.replace)
-        except Again as reason:
-            self.doubt = not reason.unheard
+            self.store.send(self.item, lambda done: self.watcher.progressed(self.item, done), replace=self.replace)
+        except TransientError as reason:
+            self.maybe_sent = not reason.not_executed
             raise
 
-    def check(self) -> Seen:
-        """What the store has now is what was sent."""
-        seen = self.store.look(self.item)
-        where = self.store.where(self.item)
-        if seen is None:
-            raise Again(f"{where}: the store took it and does not have it")
-        if not seen.same:
+    def check(self) -> StoredFile:
+        """The file in the store, which has to be the item."""
+        stored = self.store.find(self.item)
+        address = self.store.address(self.item)
+        if stored is None:
+            raise TransientError(f"{address}: the store took it and does not have it")
+        if not stored.same:
             raise PublishError(
-                f"{where}: hash mismatch after the upload: sent sha256 {self.item.sha256}, {self.item.size} bytes; the "
-                f"store has {seen.what} ({seen.how}); remove it there, and look what changes files on the way"
+                f"{address}: hash mismatch after the upload: sent sha256 {self.item.sha256}, {self.item.size} bytes; "
+                f"the store has {stored.description} ({stored.checked_by}); remove it there, and find out what changes "
+                "files on the way"
             )
-        return seen
+        return stored
 
 
-def _refuse_others(rows: Sequence[Row], found: dict[str, Seen | None], data: PublishStore) -> None:
-    others = [(row, seen) for row in rows if (seen := found[row.item.name]) is not None and not seen.same]
+def _refuse_others(rows: Sequence[Row], found: dict[str, StoredFile | None], data: PublishStore) -> None:
+    others = [(row, stored) for row in rows if (stored := found[row.item.name]) is not None and not stored.same]
     if not others or data.overwrite:
         return
-    row, seen = others[0]
+    row, stored = others[0]
     more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
     raise PublishError(
-        f"{row.address}: is there with other content: {seen.what}, ours has sha256 {row.item.sha256} and "
+        f"{row.address}: is there with other content: {stored.description}, ours has sha256 {row.item.sha256} and "
         f"{row.item.size} bytes{more}; nothing was sent. Publish it as another version, or replace it (--overwrite)"
     )

@@ -1,4 +1,4 @@
-"""What every store can do, and the one that a URL means."""
+"""What every store can do, and the comparison of a stored file with the item."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ STORES_SUM = "store's SHA-256"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a store has under a name."""
+class StoredFile:
+    """The file that a store has under a name."""
 
     same: bool
     """It is the item."""
-    what: str
-    """For a person: its SHA-256, or its size when that says enough."""
-    how: str
-    """How that was found: `READ_BACK` or `STORES_SUM`."""
+    description: str
+    """For people: its SHA-256, or its size when that is enough."""
+    checked_by: str
+    """`READ_BACK` or `STORES_SUM`."""
 
 
 class Store(Protocol):
-    """A place for the files of one version. Raises PublishError, or Again where another attempt may do."""
+    """A place for the files of one version. Raises PublishError, or TransientError for failures that may pass."""
 
-    def where(self, item: Item) -> str:
+    def address(self, item: Item) -> str:
         """Address of a file; holds no secret."""
 
-    def look(self, item: Item) -> Seen | None:
-        """What is there under the item's name; None: nothing."""
+    def find(self, item: Item) -> StoredFile | None:
+        """The file under the item's name, or None."""
 
-    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
-        """Put it there; ``moved`` hears how many bytes have gone, ``replace``: something else is there."""
+    def send(self, item: Item, progress: Callable[[int], None], *, replace: bool) -> None:
+        """Send the item. ``progress`` is called with the bytes sent; ``replace``: another file has its name."""
 
 
-def compared(item: Item, chunks: Iterable[bytes]) -> Seen:
-    """An item beside what was read back; reading ends where it is longer."""
+def compare_content(item: Item, chunks: Iterable[bytes]) -> StoredFile:
+    """Compare an item with content that was read back, until that is longer."""
     digest, size = hashlib.sha256(), 0
     for chunk in chunks:
         digest.update(chunk)
         size += len(chunk)
         if size > item.size:
-            return Seen(False, f"more than {item.size} bytes", READ_BACK)
-    return by_sum(item, digest.hexdigest(), READ_BACK)
+            return StoredFile(False, f"more than {item.size} bytes", READ_BACK)
+    return compare_sum(item, digest.hexdigest(), READ_BACK)
 
 
-def by_sum(item: Item, sha256: str, how: str) -> Seen:
-    """An item beside a SHA-256 in hex."""
-    return Seen(sha256 == item.sha256, f"sha256 {sha256}", how)
+def compare_sum(item: Item, sha256: str, checked_by: str) -> StoredFile:
+    """Compare an item with a SHA-256 in hex."""
+    return StoredFile(sha256 == item.sha256, f"sha256 {sha256}", checked_by)

@@ -13,30 +13,29 @@ from requests.auth import AuthBase
 
 from gofallback.credentials import place
 from gofallback.model.publish import PublishStore
-from gofallback.publish import request as requested
 from gofallback.publish.body import Body, form
 from gofallback.publish.credential import guard_plain, header
-from gofallback.publish.errors import Again, PublishError, excerpt
+from gofallback.publish.errors import PublishError, TransientError, excerpt
 from gofallback.publish.files import Item
-from gofallback.publish.request import Upload, origin
-from gofallback.publish.retry import PASSING, UNHEARD
-from gofallback.publish.store import STORES_SUM, Seen, by_sum, compared
+from gofallback.publish.request import Upload, origin, upload
+from gofallback.publish.retry import NOT_EXECUTED, TRANSIENT
+from gofallback.publish.store import STORES_SUM, StoredFile, compare_content, compare_sum
 
 _CHUNK = 1 << 18
 _CONNECT = 10.0
 """Seconds for a connection."""
 _HOPS = 5
 _EXCERPT = 2000
-"""Bytes of an answer that are read for what a store says."""
-_PATIENCE = 5.0
-"""Seconds for them."""
-_MOVED = frozenset({301, 302, 303, 307, 308})
-#: What a server means that says "it is not there, and will not be".
+"""Bytes of an answer that are read for its message."""
+_EXCERPT_TIMEOUT = 5.0
+"""Seconds to read them."""
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: Statuses for a file that is not there.
 _ABSENT = frozenset({404, 410})
 
 
 class _Credential(AuthBase):
-    """Puts the header on. As it is an auth object, requests does not look into ~/.netrc for another one."""
+    """Adds the header. With an auth object requests does not read ~/.netrc."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = headers
@@ -58,71 +57,76 @@ class WebStore:
         self._session.headers["User-Agent"] = "gofallback"
         self._host = urlsplit(store.url).netloc
 
-    def where(self, item: Item) -> str:
-        """Address that it is read from."""
+    def address(self, item: Item) -> str:
+        """Address for reading."""
         return self._upload(item).read_url
 
-    def look(self, item: Item) -> Seen | None:
-        """The store's own sum where it tells one, else the content."""
-        upload = self._upload(item)
-        if upload.checksum_header and not self._store.read_back:
-            with closing(self._ask("HEAD", upload.read_url)) as answer:
+    def find(self, item: Item) -> StoredFile | None:
+        """The file by the store's own sum where there is one, else by its content."""
+        request = self._upload(item)
+        if request.checksum_header and not self._store.read_back:
+            with closing(self._request("HEAD", request.read_url)) as answer:
                 if answer.status_code in _ABSENT:
                     return None
-                known = answer.headers.get(upload.checksum_header, "")
+                known = answer.headers.get(request.checksum_header, "")
                 if answer.status_code == 200 and known:
-                    return by_sum(item, known.lower(), STORES_SUM)
-        with closing(self._ask("GET", upload.read_url)) as answer:
+                    return compare_sum(item, known.lower(), STORES_SUM)
+        with closing(self._request("GET", request.read_url)) as answer:
             if answer.status_code in _ABSENT:
                 return None
             if answer.status_code != 200:
-                raise self._refused(answer, upload.read_url)
+                raise self._refusal(answer, request.read_url)
             try:
-                return compared(item, answer.iter_content(_CHUNK))
+                return compare_content(item, answer.iter_content(_CHUNK))
             except requests.RequestException as error:
-                raise Again(f"{self._host}: {_cause(error)} while {item.name} was read back") from None
+                raise TransientError(f"{self._host}: {_cause(error)} while {item.name} was read back") from None
 
-    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
-        """One request; from its beginning, however often."""
-        upload = self._upload(item)
-        if replace and upload.remove_first:
-            with closing(self._ask("DELETE", upload.url)) as answer:
+    def send(self, item: Item, progress: Callable[[int], None], *, replace: bool) -> None:
+        """One request; every attempt starts from the beginning."""
+        request = self._upload(item)
+        if replace and request.remove_first:
+            with closing(self._request("DELETE", request.url)) as answer:
                 if not answer.ok and answer.status_code not in _ABSENT:
-                    raise self._refused(answer, upload.url)
-        with closing(self._ask(upload.method, upload.url, lambda: self._body(item, upload, moved), upload)) as answer:
+                    raise self._refusal(answer, request.url)
+
+        def body() -> tuple[Body, str]:
+            return self._body(item, request, progress)
+
+        with closing(self._request(request.method, request.url, body, request.headers)) as answer:
             if not answer.ok:
-                raise self._refused(answer, upload.url)
+                raise self._refusal(answer, request.url)
 
     def _upload(self, item: Item) -> Upload:
-        return requested.upload(self._store, self._service, self._version, item)
+        return upload(self._store, self._service, self._version, item)
 
-    def _body(self, item: Item, upload: Upload, moved: Callable[[int], None]) -> tuple[Body, str]:
-        if upload.file_field:
-            return form(item.path, item.size, item.name, upload.form, upload.file_field, moved)
-        return Body(item.path, item.size, moved=moved), "application/octet-stream"
+    def _body(self, item: Item, request: Upload, progress: Callable[[int], None]) -> tuple[Body, str]:
+        if request.file_field:
+            return form(item.path, item.size, item.name, request.form, request.file_field, progress)
+        return Body(item.path, item.size, progress=progress), "application/octet-stream"
 
-    def _ask(
+    def _request(
         self,
         method: str,
         url: str,
         body: Callable[[], tuple[Body, str]] | None = None,
-        upload: Upload | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """An answer that is no redirect and no passing failure."""
+        """An answer that is no redirect and no transient failure."""
         first = url
         for _ in range(_HOPS):
-            answer = self._once(method, url, body, upload)
+            answer = self._once(method, url, body, headers or {})
             target = answer.headers.get("Location")
-            if answer.status_code in _MOVED and target:
+            if answer.status_code in _REDIRECTS and target:
                 answer.close()
                 url = self._next(method, answer.status_code, first, url, target)
                 continue
-            if answer.status_code in PASSING:
+            if answer.status_code in TRANSIENT:
                 with closing(answer):
-                    said = f"{answer.status_code} {answer.reason or ''}".strip()
-                    unheard = answer.status_code in UNHEARD
-                    raise Again(
-                        f"{self._host} says {said} to {method} {first}", _asked(answer.headers), unheard=unheard
+                    status = f"{answer.status_code} {answer.reason or ''}".strip()
+                    raise TransientError(
+                        f"{self._host} says {status} to {method} {first}",
+                        _retry_after(answer.headers),
+                        not_executed=answer.status_code in NOT_EXECUTED,
                     )
             return answer
         raise PublishError(f"{first}: {_HOPS} redirects one after the other; correct the url")
@@ -130,17 +134,16 @@ class WebStore:
     def _next(self, method: str, status: int, first: str, url: str, target: str) -> str:
         try:
             return followed(method, status, first, urljoin(url, target), self._own)
-        except ValueError:  # not shown: whatever it is, it may hold a signature
-            raise PublishError(f"{first}: {status} leads to what is no address; is that a store?") from None
+        except ValueError:  # not shown: the address may hold a signature
+            raise PublishError(f"{first}: {status} leads to an invalid address; is that a store?") from None
 
     def _once(
-        self, method: str, url: str, body: Callable[[], tuple[Body, str]] | None, upload: Upload | None
+        self, method: str, url: str, body: Callable[[], tuple[Body, str]] | None, headers: Mapping[str, str]
     ) -> requests.Response:
-        headers = dict(upload.headers) if upload else {}
-        # Content-Encoding would change what is hashed.
-        headers["Accept-Encoding"] = "identity"
+        # Content-Encoding would change the bytes that are hashed.
+        headers = {**headers, "Accept-Encoding": "identity"}
         auth = _Credential(self._secret if origin(url) == self._own else {})
-        ask = functools.partial(
+        send = functools.partial(
             self._session.request,
             method,
             url,
@@ -152,44 +155,44 @@ class WebStore:
         )
         try:
             if body is None:
-                return ask(headers=headers)
+                return send(headers=headers)
             opened, kind = body()
             with opened as data:
-                return ask(headers={**headers, "Content-Type": kind}, data=data if len(data) else b"")
+                return send(headers={**headers, "Content-Type": kind}, data=data if len(data) else b"")
         except requests.exceptions.SSLError as error:
             raise PublishError(
                 f"{self._host}: TLS: {_cause(error)}; is it the right host? `ca` names the authority of a private one"
             ) from None
         except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-            raise Again(f"{self._host}: {_cause(error)}") from None
+            raise TransientError(f"{self._host}: {_cause(error)}") from None
         except requests.RequestException as error:
             raise PublishError(f"{self._host}: {_cause(error)}") from None
-        except ValueError:  # a host that a redirect named and no name server could be asked for
-            raise PublishError(f"{self._host}: leads to what is no address; is that a store?") from None
-        except OSError as error:  # requests checks the file of `ca` by itself
+        except ValueError:  # a redirect to a host whose name cannot be resolved at all
+            raise PublishError(f"{self._host}: leads to an invalid address; is that a store?") from None
+        except OSError as error:  # the file of `ca`
             raise PublishError(f"{self._host}: {error}") from None
 
-    def _refused(self, answer: requests.Response, url: str) -> PublishError:
-        return refused(answer.status_code, answer.reason or "", _text(answer), url, self._asker())
+    def _refusal(self, answer: requests.Response, url: str) -> PublishError:
+        return refusal(answer.status_code, answer.reason or "", _text(answer), url, self._identity())
 
-    def _asker(self) -> str:
-        return f"the token of {place(self._store.token)}" if self._store.token else "nobody in particular (no `token`)"
+    def _identity(self) -> str:
+        return f"the token of {place(self._store.token)}" if self._store.token else "an anonymous request (no `token`)"
 
 
 def followed(method: str, status: int, url: str, target: str, own: tuple[str, str, int]) -> str:
-    """Where to go on after a redirect. Reading goes on elsewhere without the token; what is sent goes nowhere else.
+    """The address to follow after a redirect: to other hosts only for reading, and without the token.
 
-    The address that it leads to may hold a signature behind its '?', so that is never shown.
+    The redirect's address may hold a signature behind its '?', so that part is never shown.
 
     Args:
         method: of the request.
         status: of the answer.
-        url: that was asked for.
-        target: where it leads.
-        own: origin that the data names.
+        url: of the request.
+        target: address of the redirect.
+        own: origin by group data.
 
     Raises:
-        PublishError: it would lead what is sent, or the token, to another host, or off TLS.
+        PublishError: the redirect leads the file or the token to another host, or off TLS.
     """
     scheme, host, port = origin(target)
     there = f"{scheme}://{host}:{port}"
@@ -210,13 +213,12 @@ def followed(method: str, status: int, url: str, target: str, own: tuple[str, st
     return target
 
 
-def refused(status: int, reason: str, text: str, url: str, asker: str) -> PublishError:
-    """What a status means for a person (RFC 9110, RFC 4918 for 507)."""
-    said, more = f"{status} {reason}".strip(), excerpt(text)
+def refusal(status: int, reason: str, text: str, url: str, identity: str) -> PublishError:
+    """The error for a status, with its remedy (RFC 9110, RFC 4918 for 507)."""
     if status in (401, 403):
-        why = f"the store refuses {asker}; is it right, not expired, and allowed to write?"
+        why = f"the store refuses {identity}; is it right, not expired, and allowed to write?"
     elif status in _ABSENT:
-        why = f"no such repository or project, or one that {asker} may not see; correct the url"
+        why = f"no such repository or project, or one that {identity} may not see; correct the url"
     elif status == 507:
         why = "the store is full; make room, then run the same command again"
     elif status == 413:
@@ -225,39 +227,39 @@ def refused(status: int, reason: str, text: str, url: str, asker: str) -> Publis
         why = "the store refuses this file: a name that is taken, or a sum that differs"
     else:
         why = "the store does not take it; is that the right url and preset?"
-    return PublishError(f"{url}: {said}: {why}{more}")
+    return PublishError(f"{url}: {f'{status} {reason}'.strip()}: {why}{excerpt(text)}")
 
 
 def _text(answer: requests.Response) -> str:
-    """The beginning of what the store says: as much as comes soon.
+    """The beginning of the store's message: as much as comes soon.
 
-    Where more would have come, its last word is left out: it may be a part of the token, which nobody would recognize.
+    An incomplete text loses its last word: it may be part of the token, which `redact` would not recognize.
     """
-    said, end = bytearray(), time.monotonic() + _PATIENCE
+    content, end = bytearray(), time.monotonic() + _EXCERPT_TIMEOUT
     try:
         for byte in answer.iter_content(1):
-            said += byte
-            if len(said) >= _EXCERPT or time.monotonic() > end:
-                return said.decode("utf-8", "replace").rpartition(" ")[0]
+            content += byte
+            if len(content) >= _EXCERPT or time.monotonic() > end:
+                return content.decode("utf-8", "replace").rpartition(" ")[0]
     except requests.RequestException:
-        return said.decode("utf-8", "replace").rpartition(" ")[0]
-    return said.decode("utf-8", "replace")
+        return content.decode("utf-8", "replace").rpartition(" ")[0]
+    return content.decode("utf-8", "replace")
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests and urllib3 wrap it several times, with the whole URL in each."""
-    seen: BaseException = error
+    """The innermost reason: requests and urllib3 wrap it several times, each time with the whole URL."""
+    inner: BaseException = error
     for _ in range(8):
-        inner = getattr(seen, "reason", None) or next((a for a in seen.args if isinstance(a, BaseException)), None)
-        if not isinstance(inner, BaseException):
+        wrapped = getattr(inner, "reason", None) or next((a for a in inner.args if isinstance(a, BaseException)), None)
+        if not isinstance(wrapped, BaseException):
             break
-        seen = inner
-    strerror = getattr(seen, "verify_message", None) or getattr(seen, "strerror", None)
-    text = str(strerror or seen)
-    return text.rpartition(">: ")[2] or type(seen).__name__
+        inner = wrapped
+    strerror = getattr(inner, "verify_message", None) or getattr(inner, "strerror", None)
+    text = str(strerror or inner)
+    return text.rpartition(">: ")[2] or type(inner).__name__
 
 
-def _asked(headers: Mapping[str, str]) -> float | None:
-    """Seconds of Retry-After; its other form, a date, is left alone."""
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds of Retry-After; its other form, a date, does not count."""
     text = headers.get("Retry-After", "")
     return float(text) if text.isdecimal() else None

@@ -1,8 +1,8 @@
-r"""git on a builder: the command lines, for its shell. Pure: nothing is run here.
+r"""The git commands for a builder, for its shell. Pure: nothing is run here.
 
 A builder has one bare mirror per repository (``mirrors\<name>.git``: objects from bundles, refs from one
 ``packed-refs`` file) and one clean tree per commit (``work\<service>\<commit>``), which borrows the mirror's objects.
-Every line says ``@failed <what>`` and ends with status 1 at the first command that fails.
+Every script prints ``@failed <what>`` and ends with status 1 at the first command that fails.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gofallback.builder.shell import Shell, shell_of
 from gofallback.source.model import ResolvedSource
 from gofallback.source.urls import mirror_name
 
-#: Environment of git where it talks to a remote: the host's own settings and credentials, and never a question.
+#: Environment of git where it talks to a remote: the host's own settings and credentials, and never a prompt.
 REMOTE_ENVIRONMENT: Mapping[str, str] = {
     "GIT_TERMINAL_PROMPT": "0",
     "GCM_INTERACTIVE": "never",
@@ -35,7 +35,7 @@ class Place:
     """One repository on a builder."""
 
     name: str
-    """Of the mirror's folder, without ``.git``."""
+    """Name of the mirror's folder, without ``.git``."""
     url: str
     commit: str
     mirror: str
@@ -46,22 +46,22 @@ class Place:
 def places(source: ResolvedSource, root: str) -> list[Place]:
     """The service's repository, then its submodules, parents first."""
     layout = Layout(root)
-    found = [Place(source.service, source.repository, source.commit, layout.mirror(source.service), "")]
+    repositories = [Place(source.service, source.repository, source.commit, layout.mirror(source.service), "")]
     for submodule in source.below():
-        # One for each path: the same repository may be there twice, at two commits.
+        # A mirror for each path: the same repository may be there twice, at two commits.
         unique = hashlib.sha256(submodule.path.encode()).hexdigest()[:6]
         name = f"{source.service}+{mirror_name(submodule.repository).removesuffix('.git')}-{unique}"
         tree = submodule.path.replace("/", separator(root))
-        found.append(Place(name, submodule.repository, submodule.commit, layout.mirror(name), tree))
-    return found
+        repositories.append(Place(name, submodule.repository, submodule.commit, layout.mirror(name), tree))
+    return repositories
 
 
 @dataclass(frozen=True)
 class GitOnBuilder:
-    """The lines for one builder.
+    """The scripts for one builder.
 
     Args:
-        git: path of git's program; no PATH is relied on.
+        git: path of git's program; PATH does not count.
         root: the builder's root.
     """
 
@@ -75,15 +75,15 @@ class GitOnBuilder:
 
     @property
     def configuration(self) -> str:
-        """Where our git configuration is kept there."""
+        """Path of our git configuration on the builder."""
         return join(self.root, GIT_CONFIG_NAME)
 
     def run(self, *arguments: str) -> str:
         """One git command."""
         return self.shell.command([self.git, *arguments])
 
-    def look(self, where: list[Place], tree: str) -> str:
-        """What is there already; `read_look` reads the answer."""
+    def state(self, where: list[Place], tree: str) -> str:
+        """The script that shows what the builder has; `parse_source_state` reads its output."""
         sh = self.shell
         steps = [sh.if_there(self.configuration, sh.say("@config"))]
         for number, place in enumerate(where):
@@ -99,23 +99,23 @@ class GitOnBuilder:
         steps += [sh.say("@status"), self._if_tree(tree, self._status(tree)), sh.say("@end")]
         return sh.script(steps, always=True)
 
-    def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, anew: bool = False) -> str:
+    def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, recreate: bool = False) -> str:
         """Bring a mirror up to date from uploaded files: objects first, then all refs by one rename.
 
-        Two runs may do that at the same time: objects have their names from their content, and refs are one file.
+        Two runs may do that at the same time: objects are named after their content, and refs are one file.
 
         Args:
-            place: which mirror.
-            bundle: the uploaded bundle; None: every object is there.
+            place: the repository.
+            bundle: the uploaded bundle; None: the mirror has every object.
             refs: the uploaded ``packed-refs``.
-            beside: a folder of this run alone, in which the mirror is made where there is none.
-            anew: throw the mirror away first.
+            beside: a folder of this run alone, in which a missing mirror is made.
+            recreate: remove the mirror first.
         """
         sh, bare = self.shell, f"--git-dir={place.mirror}"
         # Loose refs would win over the packed ones; a mirror filled by `clone` may have some. `refs` itself stays:
         # without it no other run's git would take the folder for a repository.
         loose = [join(place.mirror, "refs", kind) for kind in ("heads", "tags")]
-        steps = [sh.remove(place.mirror)] if anew else []
+        steps = [sh.remove(place.mirror)] if recreate else []
         steps += self._init(place, beside)
         if bundle:
             steps.append(sh.quiet(self.run(bare, "bundle", "unbundle", bundle)))
@@ -141,14 +141,14 @@ class GitOnBuilder:
         return self._all(steps, f"fetch {place.url}")
 
     def tree(self, where: list[Place], final: str, temporary: str) -> str:
-        """Make the tree of a commit beside, prove it, and rename it into place: ``@done`` says that it is there.
+        """Make the tree of a commit beside, check it, and rename it into place: then the script prints ``@done``.
 
-        Without ``@done`` there is a tree already, or something has a file of the new one open: `look` tells.
+        Without ``@done`` there is a tree already, or a program has a file of the new tree open: `state` shows which.
 
         Args:
             where: see `places`.
-            final: the folder it gets, unless there is one.
-            temporary: the folder it is made in, of this run alone; on the same drive.
+            final: folder of the tree, unless that is there already.
+            temporary: folder of this run alone in which the tree is made; on the same drive.
         """
         sh = self.shell
         made = [sh.or_end(sh.remove(temporary), "clean-up")]
@@ -162,21 +162,21 @@ class GitOnBuilder:
                     self.run("-C", at, "checkout", "--quiet", "--detach", place.commit),
                 )
             ]
-        proof = self._proof(where, temporary)
+        check = self._check(where, temporary)
         done = sh.if_there(join(final, ".git", "HEAD"), sh.unless_there(temporary, sh.say("@done")))
-        return sh.script([*made, *proof, sh.claim(temporary, final), done, sh.prune(final, TREES)])
+        return sh.script([*made, *check, sh.claim(temporary, final), done, sh.prune(final, TREES)])
 
     def refresh(self, where: list[Place], final: str) -> str:
-        """Give a tree that is there the names of today: a tag decides what go stamps."""
+        """Give an existing tree today's refs: a tag decides what go stamps."""
         sh = self.shell
         copies = [self._copy_refs(place, join(final, place.tree) if place.tree else final) for place in where]
         return sh.script([*(sh.or_end(copy, "refs") for copy in copies), sh.say("@done")])
 
     def settle(self, final: str, temporary: str) -> str:
-        """The rename over a tree that is not the commit's; it can be said again when something had a file open."""
+        """Rename over a tree that is not the commit's; can be repeated when a program had a file open."""
         return self.shell.settle(temporary, final, [".git/HEAD"])
 
-    def _proof(self, where: list[Place], tree: str) -> list[str]:
+    def _check(self, where: list[Place], tree: str) -> list[str]:
         sh, heads = self.shell, []
         for number, place in enumerate(where):
             at = join(tree, place.tree) if place.tree else tree
@@ -190,7 +190,7 @@ class GitOnBuilder:
         return self.shell.if_there(join(at, ".git", "HEAD"), line)
 
     def _status(self, tree: str) -> str:
-        # Ignored files too: go compiles what lies there, and calls the tree unmodified.
+        # Ignored files too: go compiles them, and still calls the tree unmodified.
         return self.run("-C", tree, "status", "--porcelain", "--untracked-files=all", "--ignored")
 
     def _init(self, place: Place, beside: str) -> list[str]:
@@ -204,16 +204,16 @@ class GitOnBuilder:
 
 
 @dataclass(frozen=True)
-class Look:
+class SourceState:
     """What a builder has of one source."""
 
     complete: bool
-    """The answer was not cut off."""
+    """The output was not cut off."""
     configured: bool
     mirrors: Mapping[int, str]
     """Number of the place to SHA-256 of its mirror's ``packed-refs``."""
     refs: Mapping[int, str]
-    """The same of its tree's."""
+    """The same for its tree."""
     heads: Mapping[int, str]
     """Number of the place to the commit that is checked out."""
     changes: tuple[str, ...]
@@ -222,9 +222,9 @@ class Look:
     failed: str | None
 
 
-def read_look(lines: tuple[str, ...]) -> Look:
-    """Read the answer to `GitOnBuilder.look` and `GitOnBuilder.tree`."""
-    found: dict[str, dict[int, str]] = {"mirror": {}, "refs": {}, "head": {}}
+def parse_source_state(lines: tuple[str, ...]) -> SourceState:
+    """Read the output of `GitOnBuilder.state` and `GitOnBuilder.tree`."""
+    hashes: dict[str, dict[int, str]] = {"mirror": {}, "refs": {}, "head": {}}
     changes: list[str] = []
     seen: set[str] = set()
     failed, section, number = None, "", 0
@@ -237,14 +237,14 @@ def read_look(lines: tuple[str, ...]) -> Look:
             seen.add(section)
         elif section == "status" and line.strip():
             changes.append(line)
-        elif section in found and (text := line.strip().replace(" ", "").lower()) and len(text) in (40, 64):
-            found[section][number] = text
-    return Look(
+        elif section in hashes and (text := line.strip().replace(" ", "").lower()) and len(text) in (40, 64):
+            hashes[section][number] = text
+    return SourceState(
         complete="end" in seen,
         configured="config" in seen,
-        mirrors=found["mirror"],
-        refs=found["refs"],
-        heads=found["head"],
+        mirrors=hashes["mirror"],
+        refs=hashes["refs"],
+        heads=hashes["head"],
         changes=tuple(changes),
         done="done" in seen,
         failed=failed,

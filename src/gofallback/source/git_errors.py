@@ -74,12 +74,12 @@ def explain(output: str, *, timeout: float | None = None) -> tuple[str, str]:
 
 
 def last_line(output: str) -> str:
-    """The line of git's output that says most: the last ``fatal:`` or ``error:``, else the last at all."""
+    """The most telling line of git's output: the last ``fatal:`` or ``error:``, else the last line."""
     lines = [
         line.strip() for line in output.splitlines() if line.strip() and not line.startswith(("hint:", "warning:"))
     ]
-    grave = [line for line in lines if re.match(r"(fatal|error|remote: error|ssh): ", line)]
-    chosen = (grave or lines or [""])[-1]
+    errors = [line for line in lines if re.match(r"(fatal|error|remote: error|ssh): ", line)]
+    chosen = (errors or lines or [""])[-1]
     return re.sub(r"^(fatal|error): ", "", chosen)[:300]
 
 

@@ -1,4 +1,4 @@
-"""The source once it is resolved: plain, frozen, the same for the plan and for the run."""
+"""The resolved source of a service: plain, frozen, the same for the plan and for the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Repository(Strict):
     """One repository at one commit, and the controller-side mirror that holds it."""
 
     repository: str
-    """URL or path it was fetched from."""
+    """URL or path the mirror is fetched from."""
     commit: Commit
     mirror: Path
     """Bare mirror on the controller."""
@@ -35,15 +35,15 @@ class Submodule(Repository):
     """A submodule of the commit above it."""
 
     path: str
-    """Where it is checked out, relative to the top of the outermost work tree, with ``/``."""
+    """Its folder, relative to the top of the outermost work tree, with ``/``."""
 
 
 class ResolvedSource(Repository):
-    """The exact commit of one service, and how fresh that knowledge is."""
+    """The exact commit of one service, and the age of the mirror that named it."""
 
     service: str
     ref: str
-    """What group data asked for."""
+    """``source.ref`` of group data."""
     version: str
     """``git describe --tags --always`` of the commit, characters outside ``[A-Za-z0-9._+-]`` replaced by ``-``."""
     commit_time: datetime
@@ -53,12 +53,12 @@ class ResolvedSource(Repository):
     age: float
     """Seconds between ``fetched_at`` and now."""
     offline: bool = False
-    """True: the remote was not asked."""
+    """The remote was not contacted."""
     notes: tuple[str, ...] = ()
-    """What a Windows builder sees differently (symbolic links, names it cannot hold, ...), one line each."""
+    """Differences on a Windows builder (symbolic links, impossible names, ...), one line each."""
 
     def line(self) -> str:
-        """What a person needs to know before anything is built."""
+        """One line for people, before anything is built."""
         when = f"{self.commit_time:%Y-%m-%d %H:%M %Z}"
         return f"{self.service}: {self.ref} is {self.commit} ({self.version}, committed {when})"
 

@@ -1,13 +1,14 @@
-"""Which ref was meant, what is near it, and a repository's refs as one file. Pure."""
+"""Refs of a repository: by name, by similar name, and all of them as one file. Pure."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 FULL_SHA = re.compile(r"[0-9a-f]{40}")
+_BRANCH_OR_TAG = re.compile(r"refs/(?:heads|tags)/")
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Ref:
     """One ref of a mirror."""
 
     target: str
-    """Object it names: a commit, or an annotated tag."""
+    """Name of the object: a commit, or an annotated tag."""
     peeled: str | None = None
     """Commit behind an annotated tag."""
 
@@ -26,11 +27,11 @@ class Ref:
 
 
 class RefError(Exception):
-    """Nothing has that name, or two things have; ``str`` is the part of the line after the ref."""
+    """A branch and a tag have one name; ``str`` is the part of the line after the ref."""
 
 
 def parse_refs(text: str) -> dict[str, Ref]:
-    """Read ``git show-ref --dereference``; ``<sha> <ref>`` and ``<sha> <ref>^{}`` for what a tag points to."""
+    """Read ``git show-ref --dereference``: ``<sha> <ref>``, and ``<sha> <ref>^{}`` for the commit of a tag."""
     refs: dict[str, Ref] = {}
     for line in text.splitlines():
         sha, _, name = line.partition(" ")
@@ -42,8 +43,8 @@ def parse_refs(text: str) -> dict[str, Ref]:
     return refs
 
 
-def choose(ref: str, refs: Mapping[str, Ref]) -> str | None:
-    """The commit that a branch or tag name means; None when no ref has that name.
+def commit_named(ref: str, refs: Mapping[str, Ref]) -> str | None:
+    """The commit of a branch or tag; None when no ref has that name.
 
     Raises:
         RefError: a branch and a tag have that name and mean different commits.
@@ -55,28 +56,38 @@ def choose(ref: str, refs: Mapping[str, Ref]) -> str | None:
     return next(iter(found.values()), None)
 
 
-def near(ref: str, refs: Mapping[str, Ref], *, most: int = 3) -> list[str]:
-    """Names a person may have meant, best first."""
-    names = sorted({_short(name) for name in refs if name.startswith(("refs/heads/", "refs/tags/"))})
-    wanted = re.sub(r"^(refs/(heads|tags)/|(refs/remotes/)?(origin|upstream)/)", "", ref)
-    folded: dict[str, str] = {}
+def is_branch_or_tag(name: str) -> bool:
+    """Whether a full name is that of a branch or a tag."""
+    return bool(_BRANCH_OR_TAG.match(name))
+
+
+def short_names(refs: Iterable[str]) -> list[str]:
+    """The branches and tags among full names, without ``refs/heads/`` and ``refs/tags/``, sorted."""
+    return sorted({_BRANCH_OR_TAG.sub("", name, count=1) for name in refs if is_branch_or_tag(name)})
+
+
+def similar_names(ref: str, refs: Mapping[str, Ref], *, most: int = 3) -> list[str]:
+    """Branches and tags that the user may have meant, best first."""
+    names = short_names(refs)
+    plain = re.sub(r"^(refs/(heads|tags)/|(refs/remotes/)?(origin|upstream)/)", "", ref)
+    by_lower: dict[str, str] = {}
     for name in names:
-        folded.setdefault(name.lower(), name)
-    close = [folded[name] for name in difflib.get_close_matches(wanted.lower(), folded, n=most, cutoff=0.6)]
-    partial = [name for name in names if wanted.lower() in name.lower() and name not in close]
+        by_lower.setdefault(name.lower(), name)
+    close = [by_lower[name] for name in difflib.get_close_matches(plain.lower(), by_lower, n=most, cutoff=0.6)]
+    partial = [name for name in names if plain.lower() in name.lower() and name not in close]
     return (close + partial)[:most]
 
 
 def packed_refs(refs: Mapping[str, Ref]) -> str:
     """All branches and tags as the content of git's ``packed-refs`` file.
 
-    Setting a bare repository's refs by replacing this one file is atomic, and it knows no clash between names that
-    differ only in case, which loose refs have on Windows' file systems (gitrepository-layout(5); the header promises
-    that names are sorted and that every tag says what it points to: refs/packed-backend.c of git).
+    Replacing this one file sets a bare repository's refs atomically. Names that differ only in case do not clash in it,
+    as loose refs do on Windows' file systems (gitrepository-layout(5)). The header promises that names are sorted and
+    that every tag has its commit (refs/packed-backend.c of git).
     """
     lines = ["# pack-refs with: peeled fully-peeled sorted "]
     for name in sorted(refs, key=lambda name: name.encode()):
-        if name.startswith(("refs/heads/", "refs/tags/")):
+        if is_branch_or_tag(name):
             lines.append(f"{refs[name].target} {name}")
             if refs[name].peeled:
                 lines.append(f"^{refs[name].peeled}")
@@ -84,9 +95,5 @@ def packed_refs(refs: Mapping[str, Ref]) -> str:
 
 
 def version_of(described: str) -> str:
-    """``git describe``'s answer as a version: what a folder name and a Go variable can hold (docs/architecture.md)."""
+    """The output of ``git describe`` as a version that fits a folder name and a Go variable (docs/architecture.md)."""
     return re.sub(r"[^A-Za-z0-9._+-]", "-", described.strip()).lstrip(".-") or "unknown"
-
-
-def _short(name: str) -> str:
-    return re.sub(r"^refs/(heads|tags)/", "", name)

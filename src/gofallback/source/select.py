@@ -1,4 +1,4 @@
-"""Which files a path or a pattern of group data means, and what each is called below the folder it goes to. Pure."""
+"""The files that a path or a pattern of group data selects, and their names below the folder they go to. Pure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SelectedFile:
 
 
 def base_of(pattern: str) -> str:
-    """The folder that the names of matches are relative to: all parts before the first one with ``*`` or ``?``.
+    """The folder that the names of matches are relative to: all parts before the first part with ``*`` or ``?``.
 
-    Of a plain path it is the path itself.
+    For a plain path the path itself.
     """
     parts = _clean(pattern).split("/")
     wild = next((number for number, part in enumerate(parts) if _WILD.search(part)), len(parts))
@@ -34,11 +34,11 @@ def base_of(pattern: str) -> str:
 
 
 def select(pattern: str, paths: Iterable[str]) -> dict[str, str]:
-    """Every path that is meant, and its name below the folder it goes to.
+    """Every selected path, and its name below the folder it goes to.
 
     Args:
-        pattern: a file; a folder: everything below it; or a pattern: ``*`` and ``?`` stay within a name, ``**`` is any
-            number of folders, and at the end any file below. Other characters stand for themselves.
+        pattern: a file; a folder, for everything below it; or a pattern: ``*`` and ``?`` match within a name, ``**``
+            any number of folders, and at the end any file below. Other characters match themselves.
         paths: of files, with ``/``.
     """
     clean = _clean(pattern)
@@ -48,9 +48,9 @@ def select(pattern: str, paths: Iterable[str]) -> dict[str, str]:
             return {clean: clean.rpartition("/")[2]}
         inside = f"{clean}/" if clean else ""
         return {path: path.removeprefix(inside) for path in every if path.startswith(inside)}
-    wanted, base = _compiled(clean), base_of(clean)
+    regex, base = _compiled(clean), base_of(clean)
     inside = f"{base}/" if base else ""
-    return {path: path.removeprefix(inside) for path in paths if wanted.fullmatch(path)}
+    return {path: path.removeprefix(inside) for path in paths if regex.fullmatch(path)}
 
 
 def _clean(pattern: str) -> str:

@@ -1,4 +1,4 @@
-"""What a tree holds that a Windows builder sees differently from a Linux one. Pure."""
+"""The files of a commit, and what a Windows builder makes of them that Linux does not. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class Entry:
     mode: str
     sha: str
     path: str
+
+    @property
+    def is_file(self) -> bool:
+        """Neither a link nor a submodule."""
+        return not self.is_symlink and not self.is_submodule
 
     @property
     def is_submodule(self) -> bool:
@@ -41,12 +46,12 @@ def parse_tree(text: str) -> list[Entry]:
 
 
 def notes(entries: list[Entry], *, lfs: bool = False, submodules: bool = True) -> list[str]:
-    """One line for each kind of trouble, with the first path of it.
+    """One line for each kind of problem, with its first path.
 
     Args:
         entries: every file of the commit.
-        lfs: its attributes hand files to Git LFS.
-        submodules: they are fetched too.
+        lfs: the commit has files in Git LFS.
+        submodules: submodules are fetched too.
     """
     found: list[str] = []
     if lfs:

@@ -7,21 +7,21 @@ import re
 
 
 def mirror_name(url: str) -> str:
-    """Folder name of the mirror of ``url``: readable, and different for every address."""
+    """Folder name of a repository's mirror: readable, and different for every address."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:10]
     last = re.split(r"[/:]", url.rstrip("/"))[-1].removesuffix(".git")
     return f"{re.sub(r'[^A-Za-z0-9._-]', '-', last)[:40] or 'repository'}-{digest}.git"
 
 
 def local_path(url: str) -> str | None:
-    """The path, when ``url`` names a folder of this machine, else None."""
+    """The path of a folder of this machine; None for any other address."""
     if url.startswith("file://"):
         return "/" + url.removeprefix("file://").split("/", 1)[-1]
     return url if url.startswith("/") else None
 
 
 def resolve_relative(base: str, url: str) -> str:
-    """A submodule's address as git resolves it: ``./`` and ``../`` start from the superproject (git-submodule(1)).
+    """A submodule's full address: ``./`` and ``../`` start from the superproject (git-submodule(1)).
 
     Args:
         base: address of the superproject.

@@ -40,7 +40,7 @@ def test_the_same_bytes_need_no_words() -> None:
         (elf({"vcs.revision": "d" * 40}), "commit", "commit: w1 has cccccccccccc, w2 dddddddddddd; build the same"),
         (elf({"vcs.time": "2026-01-01T00:00:00Z"}), "commit", "time of the commit: w1 has 2026-11-22T03:00:00Z, w2"),
         (elf({"vcs.modified": "true"}), "modified", "the work tree of w2 held changes (vcs.modified=true); look for"),
-        (elf({"GOAMD64": "v3"}), "setting", "GOAMD64: w1 has v1, w2 v3; say it in services.<name>.build.environment"),
+        (elf({"GOAMD64": "v3"}), "setting", "GOAMD64: w1 has v1, w2 v3; set it in services.<name>.build.environment"),
         (elf({"-tags": "debug"}), "setting", "-tags: w1 has none, w2 debug; look for GOFLAGS"),
         (elf({"-ldflags": "-w"}), "setting", "-ldflags: w1 has none, w2 -w; look for GOFLAGS"),
         (elf({"CGO_ENABLED": "1"}), "cgo", "CGO_ENABLED: w1 has 0, w2 1; set it for both"),

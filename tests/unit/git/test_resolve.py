@@ -67,7 +67,7 @@ class Controller:
         self, repository: Path | str, ref: str = "main", *, offline: bool = False, submodules: bool = False
     ) -> ResolvedSource:
         wanted = service(repository, ref, submodules=submodules)
-        return resolve(wanted, self.mirrors, offline=offline, now=lambda: self.time, say=self.said.append)
+        return resolve(wanted, self.mirrors, offline=offline, now=lambda: self.time, report=self.said.append)
 
     def refusal(
         self, repository: Path | str, ref: str = "main", *, offline: bool = False, submodules: bool = False

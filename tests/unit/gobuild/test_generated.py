@@ -59,8 +59,8 @@ def test_what_is_generated_is_part_of_the_key_and_nothing_generated_is_not() -> 
 
 
 def test_the_provenance_says_that_code_was_generated() -> None:
-    assert statement._asked(spec(generate=True), Materials())["generate"] == ["./..."]
-    assert "generate" not in statement._asked(spec(), Materials())
+    assert statement.external_parameters(spec(generate=True), Materials())["generate"] == ["./..."]
+    assert "generate" not in statement.external_parameters(spec(), Materials())
 
 
 def test_the_commands_get_the_overlay_and_their_share_of_the_cores() -> None:
@@ -155,7 +155,7 @@ def test_generators_see_the_tags_of_the_main_binary_whichever_is_missing() -> No
 def test_code_generated_under_other_tags_is_another_product() -> None:
     every = [further(main, own) for main in ([], ["x"], ["y"]) for own in ([], ["x"], ["y"])]
     assert len({one.key for one in every}) == len(every)
-    assert statement._asked(further(["x"], []), Materials())["generator_tags"] == ["x"]
+    assert statement.external_parameters(further(["x"], []), Materials())["generator_tags"] == ["x"]
 
 
 def test_tags_of_the_main_binary_count_only_where_code_is_generated() -> None:

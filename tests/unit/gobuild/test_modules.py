@@ -25,7 +25,7 @@ from gofallback.gobuild.modules import (
     receipt,
 )
 from gofallback.gomod.credentials import ModuleSecretError, handles
-from gofallback.gomod.download import ModuleFile, check
+from gofallback.gomod.download import ModuleFile, verify
 from gofallback.model import DataError, parse_fleet
 from gofallback.model.modules import PrivateModules
 from gofallback.operations.modules import read_listing
@@ -195,11 +195,11 @@ def test_a_damaged_file_of_the_cache_is_found_and_removed(tmp_path: Path) -> Non
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m@v1.0.0/m.go", "package m\n")
     good = h1({"m@v1.0.0/m.go": hashlib.sha256(b"package m\n").digest()})
-    assert check(ModuleFile("m/@v/v1.0.0.zip", path, path.stat().st_size, good))
+    assert verify(ModuleFile("m/@v/v1.0.0.zip", path, path.stat().st_size, good))
     (tmp_path / "v1.0.0.ziphash").write_text(good)
     content = path.read_bytes()
     path.write_bytes(content.replace(b"package m", b"package x"))
-    assert not check(ModuleFile("m/@v/v1.0.0.zip", path, path.stat().st_size, good))
+    assert not verify(ModuleFile("m/@v/v1.0.0.zip", path, path.stat().st_size, good))
     assert list(tmp_path.iterdir()) == []
 
 

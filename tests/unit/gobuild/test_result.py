@@ -9,7 +9,7 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.builder.cmd import Cmd
 from gofallback.gobuild.result import Built, Measured, read_manifests, read_measured, record, reusable
-from gofallback.source.commands import GitOnBuilder, places, read_look
+from gofallback.source.commands import GitOnBuilder, parse_source_state, places
 from gofallback.source.model import ResolvedSource, Submodule
 
 DIGEST = "0f" * 32
@@ -92,23 +92,23 @@ def test_every_repository_has_a_mirror_of_its_own() -> None:
 def test_answer_about_a_tree_is_read() -> None:
     mirror = ("@config", "@mirror 0", "SHA256 hash of x:", DIGEST, "CertUtil: ok", "@refs 0")
     tree = ("@head 0", "a" * 40, "@head 1", "@status", " M main.go", "@end", "@done")
-    look = read_look(mirror + tree)
+    look = parse_source_state(mirror + tree)
     assert (look.configured, look.complete, look.done, look.failed) == (True, True, True, None)
     assert (look.mirrors, look.refs, look.heads) == ({0: DIGEST}, {}, {0: "a" * 40})
     assert look.changes == (" M main.go",)
-    assert read_look(("@failed checkout hello",)).failed == "checkout hello"
-    assert not read_look(("@mirror 0",)).complete
+    assert parse_source_state(("@failed checkout hello",)).failed == "checkout hello"
+    assert not parse_source_state(("@mirror 0",)).complete
 
 
 def test_each_step_stays_within_what_cmd_reads_and_many_become_lines() -> None:
     lines = GitOnBuilder("C:\\gofallback\\toolchains\\git-2.45.2\\cmd\\git.exe", "C:\\gofallback")
     where = places(source(), "C:\\gofallback")
     for text in (
-        lines.look(where, "C:\\t"),
+        lines.state(where, "C:\\t"),
         lines.tree(where, "C:\\a\\b", "C:\\t"),
         lines.receive(where[0], None, "r", "C:\\b"),
     ):
         assert all(len(line) < 8000 for line in text.splitlines())
-    assert "\n" not in lines.look(where[:1], "C:\\t")
+    assert "\n" not in lines.state(where[:1], "C:\\t")
     assert "\n" not in Cmd().script(["a", "b"])
     assert Cmd().script(["a" * 5000, "b" * 5000]).splitlines() == ["a" * 5000, "b" * 5000]

@@ -59,7 +59,7 @@ def pin(folder: Path, version: str, *, os: str = "linux", arch: str = ARCH) -> T
 
 def find(tmp_path: Path, needed: str, *pins: ToolchainPin) -> go_command.Go:
     folders = {"downloads": tmp_path / "downloads", "toolchains": tmp_path / "toolchains"}
-    return go_command.find(pins, needed, say=lambda _: None, **folders)
+    return go_command.find_go(pins, needed, report=lambda _: None, **folders)
 
 
 def test_the_go_on_path_is_used_when_it_is_new_enough(tmp_path: Path, on_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_else_the_newest_pin_for_this_machine_is_unpacked_once(tmp_path: Path, o
 def test_without_any_go_the_line_names_every_way_out(tmp_path: Path, on_path: Path) -> None:
     with pytest.raises(go_command.GoError, match=r"no Go 1\.30 \(there is no go on PATH\).*os: linux.*build\.modules"):
         find(tmp_path, "1.30", pin(tmp_path, "1.27.1"))
-    assert not go_command.can([pin(tmp_path, "1.27.1")], "1.30")
-    assert go_command.can([pin(tmp_path, "1.27.1")], "1.27")
+    assert not go_command.is_available([pin(tmp_path, "1.27.1")], "1.30")
+    assert go_command.is_available([pin(tmp_path, "1.27.1")], "1.27")
 
 
 def test_a_go_that_is_too_old_is_named(tmp_path: Path, on_path: Path) -> None:

@@ -361,7 +361,7 @@ def test_no_changed_byte_of_any_file_goes_unseen(made: Path, data: st.DataObject
     sum_again(folder)
     trusted = [read_public(made.parent / "keys" / PUBLIC)]
     try:
-        verdict = verify_folder(folder, trusted, demanded=True)
+        verdict = verify_folder(folder, trusted, signature_required=True)
     except GofallbackError as error:
         assert name == "manifest.json" and "\n" not in str(error), (at, error)
         return
@@ -386,5 +386,5 @@ def test_any_module_path_can_be_attested_and_is_found_again(made: Path, module: 
     except (ArtifactError, ProvenanceError) as error:  # not a binary by now, or a path such as "/"
         assert "\n" not in str(error)
         return
-    verdict = verify_folder(folder, [read_public(made.parent / "keys" / PUBLIC)], demanded=True)
+    verdict = verify_folder(folder, [read_public(made.parent / "keys" / PUBLIC)], signature_required=True)
     assert verdict.problems == []

@@ -80,13 +80,13 @@ class Watcher:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def begins(self, item: Item) -> None: ...
+    def started(self, item: Item) -> None: ...
 
-    def moved(self, item: Item, done: int) -> None: ...
+    def progressed(self, item: Item, done: int) -> None: ...
 
-    def ended(self, row: Row) -> None: ...
+    def finished(self, row: Row) -> None: ...
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         self.lines.append(line)
 
 
@@ -94,7 +94,7 @@ def refused(store: Store, data: PublishStore, file: Path) -> str:
     """What a person gets to see of it."""
     item, watcher = Item.of(file, "hello"), Watcher()
     with pytest.raises(PublishError) as error:
-        publish([Row(item, store.where(item))], store, data, watcher, lambda _: None)
+        publish([Row(item, store.address(item))], store, data, watcher, lambda _: None)
     shown = "\n".join([str(error.value), *watcher.lines])
     assert "\n" not in str(error.value) and TOKEN[:8] not in shown
     return str(error.value)
@@ -118,7 +118,7 @@ def to_web(odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 def test_a_redirect_to_what_is_no_address_is_one_line(odd: Odd, to_web: Callable[[], str], target: str) -> None:
     odd.answers["GET"] = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode()
     line = to_web()
-    assert "leads to what is no address" in line or "redirect to file://" in line
+    assert "leads to an invalid address" in line or "redirect to file://" in line
 
 
 def chunks(*parts: bytes) -> bytes:
@@ -144,7 +144,7 @@ def test_no_part_of_the_token_is_shown_that_a_store_says_in_part(
 def test_a_store_that_talks_for_ever_is_not_listened_to_for_ever(
     odd: Odd, to_web: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web, "_PATIENCE", 0.05)
+    monkeypatch.setattr(web, "_EXCERPT_TIMEOUT", 0.05)
     stop = threading.Event()
 
     def drips(connection: socket.socket) -> None:

@@ -11,11 +11,11 @@ import pytest
 from gofallback.model.publish import PublishStore
 from gofallback.publish.address import S3Address, file_root, filled, s3_address
 from gofallback.publish.body import Body, form
-from gofallback.publish.errors import Again, PublishError
+from gofallback.publish.errors import PublishError, TransientError
 from gofallback.publish.files import Item
 from gofallback.publish.request import credential_header, origin, upload
-from gofallback.publish.s3_errors import refused as s3_refused
-from gofallback.publish.web import followed, refused
+from gofallback.publish.s3_errors import error_of
+from gofallback.publish.web import followed, refusal
 from tests.paths import PROJECT
 
 PAGE = PROJECT / "docs" / "publishing.md"
@@ -176,11 +176,11 @@ def test_an_upload_goes_nowhere_else(status: int, target: str, said: str) -> Non
     ],
 )
 def test_what_a_status_means(status: int, said: str) -> None:
-    assert said in str(refused(status, "", "", "https://x/y", "the token of $T"))
+    assert said in str(refusal(status, "", "", "https://x/y", "the token of $T"))
 
 
 def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
-    line = str(refused(400, "Bad Request", "duplicate\npackage\x1b[31m token=glpat-abcdefgh12345", "https://x/y", "z"))
+    line = str(refusal(400, "Bad Request", "duplicate\npackage\x1b[31m token=glpat-abcdefgh12345", "https://x/y", "z"))
     assert line.endswith("; it says: duplicate package [31m token=***")
     assert "glpat" not in line and "\n" not in line and "\x1b" not in line
 
@@ -201,7 +201,7 @@ def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
     ],
 )
 def test_what_an_error_of_s3_means(code: str, status: int, said: str) -> None:
-    error = s3_refused("s3://b", "PutObject", {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}})
+    error = error_of("s3://b", "PutObject", {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}})
     assert isinstance(error, PublishError)
     assert said in str(error)
 
@@ -209,8 +209,8 @@ def test_what_an_error_of_s3_means(code: str, status: int, said: str) -> None:
 @pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("RequestTimeout", 400)])
 def test_what_s3_asks_to_try_again(code: str, status: int) -> None:
     meta = {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}}
-    error = s3_refused("s3://b", "UploadPart", {"Error": {"Code": code}, "ResponseMetadata": meta})
-    assert isinstance(error, Again) and error.after == 7
+    error = error_of("s3://b", "UploadPart", {"Error": {"Code": code}, "ResponseMetadata": meta})
+    assert isinstance(error, TransientError) and error.after == 7
 
 
 def test_a_form_ends_with_the_file_and_its_length_is_known(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.model.publish import Credential, PublishStore
 from gofallback.publish import files
 from gofallback.publish.credential import header
-from gofallback.publish.errors import Again, PublishError
-from gofallback.publish.files import Item, chosen, collect, public_name
-from gofallback.publish.retry import persistently
+from gofallback.publish.errors import PublishError, TransientError
+from gofallback.publish.files import Item, collect_files, public_name, select_artifacts
+from gofallback.publish.retry import with_retries
 from gofallback.publish.send import Row, publish
-from gofallback.publish.store import Seen
+from gofallback.publish.store import StoredFile
 from tests.unit.controller.test_store import CONTENT, manifest, spec
 
 PLAIN = PublishStore(url="https://x.example.com/y", attempts=3)
@@ -37,7 +37,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 def found(store: ArtifactStore) -> list[Stored]:
-    return chosen(store, None, "v1.0.0")[1]
+    return select_artifacts(store, None, "v1.0.0")[1]
 
 
 def test_every_file_of_an_artifact_gets_a_name_of_its_own_and_the_sums_come_last(
@@ -47,7 +47,7 @@ def test_every_file_of_an_artifact_gets_a_name_of_its_own_and_the_sums_come_last
         (one.path.parent / "provenance.json").write_text("{}")
         (one.path.parent / ".half").write_text("somebody is at work")
     (tmp_path / "work").mkdir()
-    items = collect(found(store), tmp_path / "work", archives=True)
+    items = collect_files(found(store), tmp_path / "work", archives=True)
     assert [item.name for item in items] == [
         "hello-linux-amd64",
         "hello-linux-amd64.manifest.json",
@@ -78,7 +78,7 @@ def test_archives_depend_on_contents_only(store: ArtifactStore, tmp_path: Path) 
         for one in found(store):
             one.path.touch()
             one.path.chmod(0o700 + number)
-        made.append({item.name: item.sha256 for item in collect(found(store), work, archives=True)})
+        made.append({item.name: item.sha256 for item in collect_files(found(store), work, archives=True)})
     assert made[0] == made[1]
     with tarfile.open(tmp_path / "work0" / "hello-linux-amd64.tar.gz") as archive:
         entry = archive.getmember("hello-v1.0.0-linux-amd64/hello")
@@ -98,14 +98,14 @@ def test_the_build_that_came_last_is_published(store: ArtifactStore, tmp_path: P
 
 def test_an_unknown_version_says_what_there_is(store: ArtifactStore) -> None:
     with pytest.raises(PublishError, match=r"^v9: not in the artifact store \(hello: v1.0.0\); build it with"):
-        chosen(store, None, "v9")
+        select_artifacts(store, None, "v9")
 
 
 def test_a_version_of_several_services_asks_which(store: ArtifactStore, tmp_path: Path) -> None:
     store.add(manifest(spec(service="shop")), tmp_path / "download")
     with pytest.raises(PublishError, match="hello, shop have it; say which with --service"):
-        chosen(store, None, "v1.0.0")
-    assert chosen(store, "shop", "v1.0.0")[0] == "shop"
+        select_artifacts(store, None, "v1.0.0")
+    assert select_artifacts(store, "shop", "v1.0.0")[0] == "shop"
 
 
 # Retries
@@ -126,26 +126,33 @@ def flaky(*outcomes: Exception | str) -> Callable[[], str]:
 def test_what_may_pass_is_tried_again_later_each_time() -> None:
     waits: list[float] = []
     said: list[str] = []
-    act = flaky(Again("reset"), Again("reset"), Again("503"), "done")
-    assert persistently(act, 5, said.append, waits.append) == "done"
+    act = flaky(TransientError("reset"), TransientError("reset"), TransientError("503"), "done")
+    assert with_retries(act, 5, said.append, waits.append) == "done"
     assert 0.5 <= waits[0] <= 1.0 and 1.0 <= waits[1] <= 1.5 and 2.0 <= waits[2] <= 2.5
     assert said[0].startswith("reset; again in ") and "(attempt 1 of 5)" in said[0]
 
 
 def test_a_store_is_waited_for_as_long_as_it_asks_but_not_for_ever() -> None:
     waits: list[float] = []
-    persistently(flaky(Again("429", 9), Again("429", 86_400), "done"), 5, lambda _: None, waits.append)
+    with_retries(
+        flaky(TransientError("429", 9), TransientError("429", 86_400), "done"), 5, lambda _: None, waits.append
+    )
     assert waits == [9, 120]
 
 
 def test_after_the_last_attempt_it_is_an_error() -> None:
     with pytest.raises(PublishError, match="x: connection refused; tried 2 times"):
-        persistently(flaky(Again("x: connection refused"), Again("x: connection refused")), 2, print, lambda _: None)
+        with_retries(
+            flaky(TransientError("x: connection refused"), TransientError("x: connection refused")),
+            2,
+            print,
+            lambda _: None,
+        )
 
 
 def test_what_is_final_is_not_tried_again() -> None:
     with pytest.raises(PublishError, match="401"):
-        persistently(flaky(PublishError("401"), "never"), 5, print, lambda _: None)
+        with_retries(flaky(PublishError("401"), "never"), 5, print, lambda _: None)
 
 
 class Fake:
@@ -157,15 +164,15 @@ class Fake:
         self.sent: list[tuple[str, bool]] = []
         self.looks = 0
 
-    def where(self, item: Item) -> str:
+    def address(self, item: Item) -> str:
         return f"fake/{item.name}"
 
-    def look(self, item: Item) -> Seen | None:
+    def find(self, item: Item) -> StoredFile | None:
         self.looks += 1
         there = self.kept.get(item.name)
-        return None if there is None else Seen(there == item.sha256, f"sha256 {there}", "fake")
+        return None if there is None else StoredFile(there == item.sha256, f"sha256 {there}", "fake")
 
-    def send(self, item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+    def send(self, item: Item, progress: Callable[[int], None], *, replace: bool) -> None:
         self.sent.append((item.name, replace))
         outcome = self.outcomes.pop(0) if self.outcomes else None
         if outcome is None or self.keeps:
@@ -175,17 +182,17 @@ class Fake:
 
 
 class Silent:
-    def begins(self, item: Item) -> None: ...
-    def moved(self, item: Item, done: int) -> None: ...
-    def ended(self, row: Row) -> None: ...
-    def say(self, line: str) -> None: ...
+    def started(self, item: Item) -> None: ...
+    def progressed(self, item: Item, done: int) -> None: ...
+    def finished(self, row: Row) -> None: ...
+    def report(self, line: str) -> None: ...
 
 
 ITEMS = [Item(name, Path("/nowhere"), 4, digest * 32) for name, digest in (("one", "aa"), ("two", "bb"))]
 
 
 def go(store: Fake, data: PublishStore = PLAIN) -> list[Row]:
-    rows = [Row(item, store.where(item)) for item in ITEMS]
+    rows = [Row(item, store.address(item)) for item in ITEMS]
     try:
         publish(rows, store, data, Silent(), lambda _: None)
     except PublishError as error:
@@ -194,28 +201,28 @@ def go(store: Fake, data: PublishStore = PLAIN) -> list[Row]:
 
 
 def test_an_upload_whose_answer_was_lost_is_not_sent_twice() -> None:
-    store = Fake(Again("the connection broke"), keeps=True)
+    store = Fake(TransientError("the connection broke"), keeps=True)
     assert [row.state for row in go(store)] == ["sent", "sent"]
     assert [name for name, _ in store.sent] == ["one", "two"]
 
 
 def test_an_upload_that_was_not_heard_is_sent_again_without_another_look() -> None:
-    store = Fake(Again("429", unheard=True))
+    store = Fake(TransientError("429", not_executed=True))
     go(store)
     assert [name for name, _ in store.sent] == ["one", "one", "two"]
     assert store.looks == 4
 
 
 def test_half_an_upload_that_a_store_kept_is_replaced() -> None:
-    store = Fake(Again("the connection broke"))
+    store = Fake(TransientError("the connection broke"))
     store.outcomes.append(None)  # type: ignore[arg-type]
     store.kept = {}
     original = store.send
 
-    def send(item: Item, moved: Callable[[int], None], *, replace: bool) -> None:
+    def send(item: Item, progress: Callable[[int], None], *, replace: bool) -> None:
         if not store.sent:
             store.kept[item.name] = "half"
-        original(item, moved, replace=replace)
+        original(item, progress, replace=replace)
 
     store.send = send  # type: ignore[method-assign]
     assert [row.state for row in go(store)] == ["sent", "sent"]
@@ -250,7 +257,7 @@ def test_a_token_is_taken_out_of_every_error_whatever_a_store_answers() -> None:
     value = header(data, {"T": "qwertz-4711"})["Authorization"]
     for text in ("qwertz-4711", value, value.partition(" ")[2]):
         assert text not in str(PublishError(f"the store says: {text}!"))
-        assert text not in str(Again(f"the store says: {text}!"))
+        assert text not in str(TransientError(f"the store says: {text}!"))
 
 
 def test_only_http_loads_nothing_of_s3() -> None:
@@ -262,5 +269,5 @@ def test_two_files_of_one_name_are_refused(store: ArtifactStore, tmp_path: Path)
     linux = next(one for one in found(store) if one.manifest.platform == "linux/amd64")
     (linux.path.parent / "hello.manifest.json").write_text("{}")
     with pytest.raises(PublishError, match="would have this name"):
-        collect([linux], tmp_path, archives=False)
+        collect_files([linux], tmp_path, archives=False)
     assert files.CHECKSUMS == "checksums.txt"

@@ -180,7 +180,7 @@ def test_a_signed_address_does_not_go_over_http_unless_allowed(tmp_path: Path, m
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret-key-of-the-test")
     plain = {"url": "s3://bucket/pre?endpoint=http://s3.example.com:9000", "token": None}
-    message = r"^http://s3\.example\.com:9000: the signed address would go .* or say plain_http: true$"
+    message = r"^http://s3\.example\.com:9000: the signed address would go .* or set plain_http: true$"
     with pytest.raises(PublishError, match=message):
         source(tmp_path, **plain)
     with pytest.raises(PublishError, match=message):  # while planning, too

@@ -34,7 +34,7 @@ def way_of(ctx: RunContext, host: Host, service: Service, source: ResolvedSource
             files,
             service.build.private,
             [service.build.environment, ctx.fleet(host).builder.environment],
-            controller_can=go_command.can(_pins(ctx, host), files.go),
+            controller_can=go_command.is_available(_pins(ctx, host), files.go),
         )
 
     return ctx.once(_WAY(host.name, service.name, source.commit), choose)
@@ -90,8 +90,8 @@ def _request(ctx: RunContext, host: Host, service: Service, source: ResolvedSour
         label=f"{service.name} {source.version}",
         files=files,
         folder=home.modules,
-        go=lambda: go_command.find(
-            _pins(ctx, host), files.go, downloads=home.downloads, toolchains=home.toolchains, say=host.log
+        find_go=lambda: go_command.find_go(
+            _pins(ctx, host), files.go, downloads=home.downloads, toolchains=home.toolchains, report=host.log
         ),
         private=service.build.private,
         environment=service.build.environment,

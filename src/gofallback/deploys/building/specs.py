@@ -30,7 +30,7 @@ def _resolve(ctx: RunContext, service: Service) -> ResolvedSource:
         requested = service.model_copy(
             update={"source": service.source.model_copy(update={"ref": ctx.run.options.ref})}
         )
-    found = resolve_ref(requested, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, say=_print)
+    found = resolve_ref(requested, ctx.run.home.mirrors, offline=ctx.run.options.source_offline, report=_print)
     _print(found.line())
     for note in found.notes:
         ctx.run.note(note)

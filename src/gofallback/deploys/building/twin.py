@@ -17,7 +17,7 @@ from gofallback.model.trust import Trust
 from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance import twin as attestation
 from gofallback.provenance.keys import TrustedKey
-from gofallback.provenance.policy import keys_of
+from gofallback.provenance.policy import keys_trusted_by
 
 _TRUSTED: Key[list[TrustedKey]] = Key("trusted keys")
 
@@ -141,7 +141,7 @@ def trusted_keys(ctx: RunContext, trust: Trust) -> list[TrustedKey]:
     Raises:
         ProvenanceError: a key cannot be read.
     """
-    return ctx.once(_TRUSTED(*trust.keys), lambda: keys_of(trust, ctx.run.home.keys, ctx.project))
+    return ctx.once(_TRUSTED(*trust.keys), lambda: keys_trusted_by(trust, ctx.run.home.keys, ctx.project))
 
 
 def _confirmation(ctx: RunContext, stored: Stored, host: Host) -> Confirmation:

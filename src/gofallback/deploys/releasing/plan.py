@@ -14,7 +14,7 @@ from gofallback.controller.store import MANIFEST, Stored
 from gofallback.deploys.releasing.desired import DesiredRelease, desired_from_source, desired_from_store
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
-from gofallback.provenance.attest import beside
+from gofallback.provenance.attest import attached_files
 from gofallback.redact import names_secret, redact
 from gofallback.release.contents import contents
 from gofallback.release.plan import Step, plan_steps
@@ -106,7 +106,7 @@ def upload(ctx: RunContext, host: Host, desired: DesiredRelease, programs: Seque
         desired.service,
         desired.files,
         manifest=_manifest(desired, binary, extra, agent),
-        metadata=beside(binary.path.parent) | _beside_extra(extra),
+        metadata=attached_files(binary.path.parent) | _beside_extra(extra),
         binary=_program(binary),
         extra_binaries={one.manifest.spec.binary: _program(one) for one in extra},
         agent=_program(agent),
@@ -124,7 +124,7 @@ def _beside_extra(extra: Sequence[Stored]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for one in extra:
         name = one.manifest.spec.binary
-        files = beside(one.path.parent)
+        files = attached_files(one.path.parent)
         with contextlib.suppress(OSError):  # `gofallback verify` reports it as missing
             # the bytes that were signed: a later gofallback would write the same manifest with more keys
             files[MANIFEST] = (one.path.parent / MANIFEST).read_bytes()

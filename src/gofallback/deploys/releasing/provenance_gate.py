@@ -16,7 +16,7 @@ from gofallback.deploys.run.context import Key, RunContext
 from gofallback.errors import RefusedError
 from gofallback.model.trust import Trust
 from gofallback.provenance.keys import PUBLIC, read_public
-from gofallback.provenance.policy import unproven
+from gofallback.provenance.policy import provenance_problem
 
 _UNPROVEN: Key[str | None] = Key("unproven")
 
@@ -54,7 +54,7 @@ def _unproven_reason(ctx: RunContext, trust: Trust, stored: Stored) -> str | Non
     stats = ((path.name, path.stat()) for path in files)
     seen = tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for name, stat in stats)
     key = _UNPROVEN(stored.manifest.sha256, tuple(trust.keys), tuple(trust.builders), seen)
-    return ctx.once(key, lambda: unproven(stored, trust, twin.trusted_keys(ctx, trust)))
+    return ctx.once(key, lambda: provenance_problem(stored, trust, twin.trusted_keys(ctx, trust)))
 
 
 def refuse_unproven(ctx: RunContext, host: Host, desired: Iterable[DesiredRelease]) -> None:

@@ -151,7 +151,7 @@ class _Publisher:
         if item.sha256 != stored.manifest.sha256:
             raise PublishError(f"{stored.path}: changed since it was verified; build it again")
         opened = open_store(self.store, spec.service, spec.version)
-        row = Row(item, opened.where(item))
+        row = Row(item, opened.address(item))
         publish([row], opened, self.store, _Watcher(self.host))
         took = "was there already" if row.state == "there already" else f"sent in {time.monotonic() - began:.1f} s"
         self.host.log(f"{item.name} {spec.version}: {item.size / _MB:.1f} MB {took}, {self.name} ({row.checked})")
@@ -169,16 +169,16 @@ class _Watcher:
     def __init__(self, host: Host) -> None:
         self._host, self._logged = host, time.monotonic()
 
-    def begins(self, item: Item) -> None:
+    def started(self, item: Item) -> None:
         self._logged = time.monotonic()
 
-    def moved(self, item: Item, done: int) -> None:
+    def progressed(self, item: Item, done: int) -> None:
         if time.monotonic() - self._logged >= _PROGRESS_INTERVAL:
             self._logged = time.monotonic()
             self._host.log(f"{item.name}: {done / _MB:.1f} of {item.size / _MB:.1f} MB to the store")
 
-    def ended(self, row: Row) -> None:
+    def finished(self, row: Row) -> None:
         """The caller logs it."""
 
-    def say(self, line: str) -> None:
+    def report(self, line: str) -> None:
         self._host.log(line)

@@ -45,7 +45,7 @@ def _take(ctx: RunContext) -> str | None:
     except GofallbackError as error:
         return str(error)
     atexit.register(lease.release)  # runs before the end of the run (registered earlier), which may take long
-    ctx.watchers.append(lease.lost)
+    ctx.watchers.append(lease.lost_reason)
     for taken in lease.takeovers:
         click.secho(f"    {lease.where}: {taken}", fg="red", err=True)
         ctx.run.emit(

@@ -17,7 +17,7 @@ from gofallback.controller.store import ArtifactStore, Stored
 from gofallback.deploys.building import attest
 from gofallback.model import Toolchain, ToolchainPin
 from gofallback.provenance import envelope, statement, twin
-from gofallback.provenance.attest import beside
+from gofallback.provenance.attest import attached_files
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.statement import Materials, Statement
 from gofallback.source.model import ResolvedSource
@@ -163,7 +163,7 @@ def test_a_run_says_which_toolchains_and_which_repository(
 
 
 def test_what_goes_to_a_target_is_what_is_there(old: Path) -> None:
-    assert beside(old) == {}
+    assert attached_files(old) == {}
     main(["attest", "v1.1.0"])
-    assert sorted(beside(old)) == ["provenance.json", "sbom.json"]
-    assert json.loads(beside(old)["sbom.json"])["bomFormat"] == "CycloneDX"
+    assert sorted(attached_files(old)) == ["provenance.json", "sbom.json"]
+    assert json.loads(attached_files(old)["sbom.json"])["bomFormat"] == "CycloneDX"

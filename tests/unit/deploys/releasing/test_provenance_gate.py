@@ -16,7 +16,7 @@ from gofallback.model import DataError, Fleet, parse_fleet
 from gofallback.model.trust import Trust
 from gofallback.provenance import ProvenanceError
 from gofallback.provenance.keys import PUBLIC, controller_key
-from gofallback.provenance.policy import keys_of, unproven
+from gofallback.provenance.policy import keys_trusted_by, provenance_problem
 from tests.unit.attested import PROGRAM, SPEC, artifact, manifest, sum_again
 from tests.unit.binaries import ElfMaker, build_info, module_text
 from tests.unit.services import MINIMAL
@@ -40,7 +40,7 @@ def stored(tmp_path: Path, keys: Path) -> Stored:
 def checked(stored: Stored, keys: Path, trust: Trust | None = None) -> str | None:
     """The reason, as a run gets it."""
     policy = trust or Trust()
-    return unproven(stored, policy, keys_of(policy, keys, keys))
+    return provenance_problem(stored, policy, keys_trusted_by(policy, keys, keys))
 
 
 def test_what_the_controller_signed_itself_may_be_sent(stored: Stored, keys: Path) -> None:
@@ -194,4 +194,4 @@ def test_group_data_that_makes_no_sense_is_refused_by_key(trust: object, message
 
 def test_text_that_is_base64_and_no_key_is_refused_with_its_place(keys: Path) -> None:
     with pytest.raises(ProvenanceError, match=r"trust\.keys\[0\] in group_data/ or the inventory: is no public key"):
-        keys_of(Trust(keys=["QUFBQQ=="]), keys, keys)
+        keys_trusted_by(Trust(keys=["QUFBQQ=="]), keys, keys)
