@@ -27,14 +27,18 @@ test: setup ## every check of CI: format, lint, types, unit tests, and the lab
 	@# Lab tests mostly wait for hosts: on two cores, three workers need less than half the time of one.
 	@$(BIN)/pytest -n 3 --dist loadfile --durations=15 tests
 
-check: setup check-static ## format, lint, types, unit tests: under a minute
-	@$(BIN)/pytest -q -n auto -m "not lab" tests
+check: setup ## format, lint, types, import contracts, unit tests: under a minute
+	@$(MAKE) --no-print-directory -j2 --output-sync=target check-static check-unit
 
-.PHONY: check-static
+.PHONY: check-static check-unit
 check-static:
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+check-unit:
+	@$(BIN)/pytest -q -n auto -m "not lab" tests
 
 lab-up: setup ## start the lab's hosts: make lab-up HOSTS=10 LAB=name
 	@$(PY) -m lab up --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
