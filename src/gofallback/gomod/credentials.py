@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gofallback.credentials import CredentialError, place, read
+from gofallback.credentials import CredentialError, read
 from gofallback.errors import GofallbackError
 from gofallback.model.modules import ModuleLogin
 from gofallback.redact import hide
@@ -74,12 +74,9 @@ def handles(
 
 def _secret(login: ModuleLogin, environment: Mapping[str, str]) -> str:
     try:
-        secret = read(login.token, environment)
+        return read(login.token, environment)
     except CredentialError as error:
         raise ModuleSecretError(f"build.private.logins {login.host}: {error}") from None
-    if "\n" in secret:
-        raise ModuleSecretError(f"build.private.logins {login.host}: {place(login.token)} has a line end inside")
-    return secret
 
 
 def _header(login: ModuleLogin, secret: str) -> str:

@@ -90,7 +90,7 @@ def verify_folder(path: Path, trusted: Sequence[TrustedKey], *, signature_requir
             found.append(
                 f"{MANIFEST}: key should be {manifest.spec.key}, the key of its build, got {manifest.key}; build again"
             )
-        found += [*_agent(folder, manifest), *_contents(folder, manifest)]
+        found += _contents(folder, manifest)
     result = check(
         Case(folder, binary, info, manifest, release=binary.parent != folder and not prefix, prefix=prefix),
         trusted,
@@ -109,22 +109,10 @@ def _inspected(binary: Path, *, required: bool) -> tuple[BinaryInfo | None, list
         return None, [str(error)]
 
 
-def _agent(folder: Path, manifest: ReleaseManifest) -> list[str]:
-    """The agent of a release."""
-    if manifest.agent_sha256 is None:
-        return []
-    try:
-        have = file_sha256(folder / AGENT)
-    except OSError as error:
-        return [f"{AGENT}: cannot be read ({error.strerror}); copy the folder again"]
-    if have == manifest.agent_sha256:
-        return []
-    return [f"{AGENT}: has sha256 {have}, {MANIFEST} says {manifest.agent_sha256}; it was changed or damaged"]
-
-
 def _contents(folder: Path, manifest: ReleaseManifest) -> Iterator[str]:
-    """Further binaries and further files of a release."""
-    for name, sha256 in (manifest.contents or {}).items():
+    """Problems of the agent, of further binaries and of further files of a release."""
+    agent = {str(AGENT): manifest.agent_sha256} if manifest.agent_sha256 else {}
+    for name, sha256 in (agent | (manifest.contents or {})).items():
         if name.startswith("/") or ".." in Path(name).parts:
             yield f"{MANIFEST}: names {name!r:.80}, which is outside of the folder"
             continue

@@ -32,7 +32,7 @@ def found(info: BinaryInfo, **changes: Any) -> list[str]:
     return [line.removeprefix(f"hello {spec.platform}: ") for line in lines]
 
 
-def test_what_was_asked_for_has_no_problem() -> None:
+def test_the_binary_of_the_spec_has_no_problem() -> None:
     assert found(binary()) == []
 
 
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[BinaryInfo, dict[str, Any], str]] = {
     "other format": (inspect_bytes(pe(machine=0x8664, wide=True)), {}, "is a PE file, should be ELF;"),
     "macOS, not iOS": (inspect_bytes(macho()), {"platform": "ios/arm64"}, "is for macOS, should be for iOS;"),
     "a library": (inspect_bytes(pe(dll=True)), {"platform": "windows/386"}, "is no program but library;"),
-    "dynamic where static was asked": (
+    "dynamic where static is expected": (
         binary(maker=ElfMaker(interpreter=LOADER, needed=("libc.so.6",), versions=("GLIBC_2.34",))), {},
         f"is dynamically linked (needs {LOADER}, libc.so.6), should be static;",
     ),
@@ -85,7 +85,7 @@ CASES: dict[str, tuple[BinaryInfo, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("info", "changes", "line"), CASES.values(), ids=list(CASES))
-def test_a_binary_that_was_not_asked_for_is_refused(info: BinaryInfo, changes: dict[str, Any], line: str) -> None:
+def test_a_binary_of_another_spec_is_refused(info: BinaryInfo, changes: dict[str, Any], line: str) -> None:
     assert [one for one in found(info, **changes) if one.startswith(line)], found(info, **changes)
 
 
@@ -93,7 +93,7 @@ def test_tags_in_another_order_are_the_same() -> None:
     assert found(binary(**{"-tags": "b,a"}), tags=("a", "b")) == []
 
 
-def test_dynamic_linkage_is_fine_when_asked_for() -> None:
+def test_dynamic_linkage_is_fine_when_the_spec_has_it() -> None:
     info = binary(maker=ElfMaker(interpreter=LOADER, needed=("libc.so.6",)), CGO_ENABLED="1")
     assert found(info, linkage="dynamic") == []
 
@@ -113,7 +113,7 @@ def test_a_static_program_with_c_passes_only_when_it_is_really_static() -> None:
     )
 
 
-def test_c_that_was_asked_for_and_is_not_there_is_refused_and_the_other_way_round() -> None:
+def test_missing_c_is_refused_and_unexpected_c_too() -> None:
     (line,) = found(binary(), cgo=STATIC_ZIG)
     assert line.startswith("was built with CGO_ENABLED=0, should be 1;")
     (line,) = found(binary(CGO_ENABLED="1"))
@@ -129,7 +129,7 @@ def test_a_program_that_needs_more_glibc_than_it_was_linked_for_is_refused() -> 
     assert line.startswith("needs glibc 2.34 (GLIBC_2.34: dlsym, pthread_create), was to be linked for 2.31;")
 
 
-def test_another_c_library_than_asked_for_is_refused() -> None:
+def test_another_c_library_than_in_the_spec_is_refused() -> None:
     info = binary(maker=ElfMaker(interpreter=MUSL_LOADER, needed=("libc.so",)), CGO_ENABLED="1")
     (line,) = found(info, linkage="dynamic", cgo=ZIG)
     assert line.startswith(f"is for the loader {MUSL_LOADER}, should be linked for gnu;")

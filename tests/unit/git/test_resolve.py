@@ -60,14 +60,14 @@ def service(repository: Path | str, ref: str = "main", *, submodules: bool = Fal
 class Controller:
     def __init__(self, folder: Path) -> None:
         self.mirrors = folder / "mirrors"
-        self.said: list[str] = []
+        self.lines: list[str] = []
         self.time = WHEN
 
     def resolve(
         self, repository: Path | str, ref: str = "main", *, offline: bool = False, submodules: bool = False
     ) -> ResolvedSource:
-        wanted = service(repository, ref, submodules=submodules)
-        return resolve(wanted, self.mirrors, offline=offline, now=lambda: self.time, report=self.said.append)
+        data = service(repository, ref, submodules=submodules)
+        return resolve(data, self.mirrors, offline=offline, now=lambda: self.time, report=self.lines.append)
 
     def refusal(
         self, repository: Path | str, ref: str = "main", *, offline: bool = False, submodules: bool = False
@@ -182,7 +182,7 @@ def test_unreachable_remote_with_a_mirror_says_its_age_and_how_to_go_on(tmp_path
     assert "--data source_offline=true" in text
     offline = controller.resolve(repo, offline=True)
     assert (offline.commit, offline.offline, offline.age) == (before.commit, True, 3 * 3600)
-    assert any("fetched 3 h ago" in line for line in controller.said)
+    assert any("fetched 3 h ago" in line for line in controller.lines)
 
 
 def test_offline_without_a_mirror_is_refused(tmp_path: Path, controller: Controller) -> None:
@@ -248,18 +248,18 @@ def test_prompts_of_git_are_never_waited_for(
 
 
 @pytest.mark.parametrize(
-    ("says", "cause"),
+    ("output", "cause"),
     [
         ("git@host: Permission denied (publickey).", "refuses this user's ssh key"),
         ("Host key verification failed.", "host key is not known"),
         ("ssh: Could not resolve hostname host: Name or service not known", "cannot be resolved"),
     ],
 )
-def test_cause_of_a_failing_ssh_is_said(
-    tmp_path: Path, controller: Controller, monkeypatch: pytest.MonkeyPatch, says: str, cause: str
+def test_cause_of_a_failing_ssh_is_shown(
+    tmp_path: Path, controller: Controller, monkeypatch: pytest.MonkeyPatch, output: str, cause: str
 ) -> None:
     program = tmp_path / "ssh"
-    program.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 255\n')
+    program.write_text(f'#!/bin/sh\necho "{output}" >&2\nexit 255\n')
     program.chmod(0o755)
     monkeypatch.setenv("GIT_SSH_COMMAND", str(program))
     assert cause in controller.refusal("ssh://git@host/hello.git")
@@ -367,10 +367,10 @@ def test_submodule_commit_that_was_never_pushed_is_named(tmp_path: Path, control
 
 
 def test_submodule_of_a_remote_must_not_point_at_local_files() -> None:
-    asked = SourceRequest("hello", Path(), False, lambda: WHEN, lambda _: None)
+    request = SourceRequest("hello", Path(), False, lambda: WHEN, lambda _: None)
     for url in ("/etc", "file:///etc", "ext::sh -c id", "-u/x"):
         with pytest.raises(SourceError, match="refused"):
-            submodules._submodule_url(asked, "https://git.example.com/a/b.git", url, "submodule x:")
+            submodules._submodule_url(request, "https://git.example.com/a/b.git", url, "submodule x:")
 
 
 def test_what_windows_sees_differently_is_noted(tmp_path: Path, controller: Controller) -> None:

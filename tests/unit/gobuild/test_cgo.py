@@ -1,4 +1,4 @@
-"""cgo: what group data may say, what the C compiler is told, and what of it decides the bytes."""
+"""cgo: what group data may say, the variables for the C compiler, and the parts of them that decide the bytes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refusal(toolchain: dict[str, object] | None = None, **build: object) -> str:
     return str(caught.value)
 
 
-def asked(cgo: Cgo, platform: str = "linux/amd64", linkage: str = "dynamic", **more: object) -> CgoSpec:
+def spec_of(cgo: Cgo, platform: str = "linux/amd64", linkage: str = "dynamic", **more: object) -> CgoSpec:
     given: dict[str, object] = {"where": "services.ledger.build.cgo", "zig": "0.15.2", "glibc": "2.31", **more}
     return cgo_spec(cgo, platform, linkage, **given)  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def test_nothing_but_braces_is_zig_with_its_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "said"),
+    ("build", "message"),
     [
         ({"cgo": {"compiler": "gcc"}}, "compiler gcc needs cc"),
         ({"cgo": {"cc": "gcc"}}, "cc is for a cross GCC, compiler is zig"),
@@ -93,9 +93,9 @@ def test_nothing_but_braces_is_zig_with_its_defaults() -> None:
         ({"cgo": {}, "environment": {"CGO_LDFLAGS": "-lm"}}, "belongs in build.cgo"),
     ],
 )
-def test_a_contradiction_is_one_line_that_names_its_key(build: dict[str, object], said: str) -> None:
+def test_a_contradiction_is_one_line_that_names_its_key(build: dict[str, object], message: str) -> None:
     line = refusal(**build)
-    assert said in line
+    assert message in line
     assert line.startswith("services.ledger.build")
     assert "group_data/services/ledger.yml" in line
     assert "\n" not in line
@@ -137,36 +137,36 @@ def test_zigs_triple_for_a_platform(goarch: str, environment: dict[str, str], gn
 @pytest.mark.parametrize("platform", ["linux/mips", "linux/ppc64", "darwin/arm64", "windows/amd64"])
 def test_a_platform_zig_cannot_build_for_is_refused(platform: str) -> None:
     with pytest.raises(CgoError, match=rf"services\.ledger\.build\.cgo: .*not for {platform}"):
-        asked(Cgo(), platform)
+        spec_of(Cgo(), platform)
 
 
 def test_the_oldest_glibc_of_the_targets_decides() -> None:
     assert oldest_glibc(["2.36", "2.31-13+deb11u11", "2.41", ""]) == "2.31-13+deb11u11"
-    assert asked(Cgo(), glibc="2.31-13+deb11u11").target == "x86_64-linux-gnu.2.31"
-    assert asked(Cgo(), glibc="2.9").target == "x86_64-linux-gnu.2.9"
+    assert spec_of(Cgo(), glibc="2.31-13+deb11u11").target == "x86_64-linux-gnu.2.31"
+    assert spec_of(Cgo(), glibc="2.9").target == "x86_64-linux-gnu.2.9"
     assert oldest_glibc([""]) is None
-    assert asked(Cgo(), glibc=None).target == "x86_64-linux-gnu.2.28"
+    assert spec_of(Cgo(), glibc=None).target == "x86_64-linux-gnu.2.28"
 
 
 def test_a_pinned_glibc_wins_and_an_architecture_has_a_first_one() -> None:
-    assert asked(Cgo(glibc="2.17")).target == "x86_64-linux-gnu.2.17"
-    assert asked(Cgo(), "linux/loong64").target == "loongarch64-linux-gnu.2.36"
+    assert spec_of(Cgo(glibc="2.17")).target == "x86_64-linux-gnu.2.17"
+    assert spec_of(Cgo(), "linux/loong64").target == "loongarch64-linux-gnu.2.36"
     with pytest.raises(CgoError, match=r"the first glibc for loong64 is 2\.36"):
-        asked(Cgo(glibc="2.31"), "linux/loong64")
+        spec_of(Cgo(glibc="2.31"), "linux/loong64")
 
 
 def test_static_is_musl_and_knows_no_glibc() -> None:
-    made = asked(Cgo(), linkage="static")
+    made = spec_of(Cgo(), linkage="static")
     assert (made.target, made.libc, made.glibc) == ("x86_64-linux-musl", "musl", "")
 
 
 def test_no_zig_is_said_with_the_remedy() -> None:
     with pytest.raises(CgoError, match=r"no Zig is pinned; set toolchain\.zig"):
-        asked(Cgo(), zig=None)
+        spec_of(Cgo(), zig=None)
 
 
-def test_what_go_is_told_of_zig() -> None:
-    made = variables(asked(Cgo(ldflags=["-lm"])), CgoPaths(f"{ROOT}/cache", ZIG), "linux/amd64")
+def test_variables_of_go_for_zig() -> None:
+    made = variables(spec_of(Cgo(ldflags=["-lm"])), CgoPaths(f"{ROOT}/cache", ZIG), "linux/amd64")
     assert made["CGO_ENABLED"] == "1"
     assert made["CC"] == f"{ZIG} cc -target x86_64-linux-gnu.2.31"
     assert made["CXX"] == f"{ZIG} c++ -target x86_64-linux-gnu.2.31"
@@ -177,10 +177,10 @@ def test_what_go_is_told_of_zig() -> None:
     assert made["CPATH"] == ""
 
 
-def test_what_go_is_told_of_zig_on_windows() -> None:
+def test_variables_of_go_for_zig_on_windows() -> None:
     home = "C:\\go fallback"
     paths = CgoPaths(f"{home}\\cache", f"{home}\\toolchains\\zig-0.15.2\\zig.exe", f"{home}\\s", frozenset({"usr/lib"}))
-    made = variables(asked(Cgo(sysroot="x"), sysroot="b" * 64), paths, "linux/amd64")
+    made = variables(spec_of(Cgo(sysroot="x"), sysroot="b" * 64), paths, "linux/amd64")
     assert made["CC"] == f"'{home}\\toolchains\\zig-0.15.2\\zig.exe' cc -target x86_64-linux-gnu.2.31"
     assert made["CGO_LDFLAGS"] == f"-O2 '-L{home}\\s\\usr\\lib'"
     assert made["PKG_CONFIG_LIBDIR"].startswith(f"{home}\\s\\usr\\lib\\x86_64-linux-gnu\\pkgconfig;")
@@ -189,7 +189,7 @@ def test_what_go_is_told_of_zig_on_windows() -> None:
 def test_a_sysroots_headers_come_after_zigs_own_and_its_path_is_not_in_the_binary() -> None:
     folders = frozenset({"usr", "usr/include", "usr/lib", "usr/lib/x86_64-linux-gnu"})
     paths = CgoPaths(f"{ROOT}/cache", ZIG, "/s", folders)
-    cgo = asked(Cgo(cflags=["-DX=1", "-I{sysroot}/opt/include"]), sysroot="b" * 64)
+    cgo = spec_of(Cgo(cflags=["-DX=1", "-I{sysroot}/opt/include"]), sysroot="b" * 64)
     made = variables(cgo, paths, "linux/amd64")
     assert made["CGO_CFLAGS"] == "-O2 -ffile-prefix-map=/s=/sysroot -DX=1 -I/s/opt/include"
     assert made["CGO_CPPFLAGS"] == "-idirafter /s/usr/include"
@@ -197,33 +197,33 @@ def test_a_sysroots_headers_come_after_zigs_own_and_its_path_is_not_in_the_binar
     assert made["PKG_CONFIG_SYSROOT_DIR"] == "/s"
 
 
-def test_what_go_is_told_of_a_cross_gcc() -> None:
+def test_variables_of_go_for_a_cross_gcc() -> None:
     cgo = Cgo(compiler="gcc", cc="{triple}-gcc", cxx="{triple}-g++", ar="{triple}-ar", strip="{triple}-strip")
     made = variables(
-        asked(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths(f"{ROOT}/cache", sysroot="/s"), "linux/arm64"
+        spec_of(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths(f"{ROOT}/cache", sysroot="/s"), "linux/arm64"
     )
     assert made["CC"] == "aarch64-linux-gnu-gcc"
     assert made["STRIP"] == "aarch64-linux-gnu-strip"
     assert made["CGO_CPPFLAGS"] == "--sysroot=/s"
     assert made["CGO_LDFLAGS"] == "-O2 --sysroot=/s"
     folders = frozenset({"usr/lib", "usr/lib/aarch64-linux-gnu", "lib"})
-    told = variables(
-        asked(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths("/c", sysroot="/s", folders=folders), "linux/arm64"
+    environment = variables(
+        spec_of(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths("/c", sysroot="/s", folders=folders), "linux/arm64"
     )
     # else a GCC takes the libraries beside its own before those of the sysroot
-    assert told["CGO_LDFLAGS"] == "-O2 --sysroot=/s -B/s/usr/lib/aarch64-linux-gnu -B/s/usr/lib"
+    assert environment["CGO_LDFLAGS"] == "-O2 --sysroot=/s -B/s/usr/lib/aarch64-linux-gnu -B/s/usr/lib"
     assert "ZIG_LOCAL_CACHE_DIR" not in made
 
 
 def test_tests_on_the_builder_itself_get_no_target_and_no_sysroot() -> None:
     paths = CgoPaths(f"{ROOT}/cache", ZIG, "/s", frozenset({"usr/include"}))
-    made = variables(asked(Cgo(), sysroot="b" * 64), paths, "linux/amd64", native=True)
+    made = variables(spec_of(Cgo(), sysroot="b" * 64), paths, "linux/amd64", native=True)
     assert made["CC"] == f"{ZIG} cc"
     assert "/s" not in made["CGO_CPPFLAGS"]
 
 
-def test_symbols_are_asked_for_only_where_they_are_kept() -> None:
-    assert variables(asked(Cgo()), CgoPaths("/c", ZIG), "linux/amd64", strip=False)["CGO_CFLAGS"] == "-O2 -g"
+def test_debug_information_is_made_only_where_it_is_kept() -> None:
+    assert variables(spec_of(Cgo()), CgoPaths("/c", ZIG), "linux/amd64", strip=False)["CGO_CFLAGS"] == "-O2 -g"
 
 
 def test_words_are_quoted_as_go_takes_them_apart() -> None:
@@ -233,16 +233,16 @@ def test_words_are_quoted_as_go_takes_them_apart() -> None:
 
 
 def test_the_c_compiler_links_whatever_go_would_choose() -> None:
-    assert "-linkmode=external -extldflags=-static" in spec(asked(Cgo(), linkage="static")).flags()[1]
-    assert "-linkmode=external" in spec(asked(Cgo()), "dynamic").flags()[1]
-    assert "-extldflags" not in spec(asked(Cgo()), "dynamic").flags()[1]
-    assert "-extldflags=-dynamic" in spec(asked(Cgo(libc="musl")), "dynamic").flags()[1]
+    assert "-linkmode=external -extldflags=-static" in spec(spec_of(Cgo(), linkage="static")).flags()[1]
+    assert "-linkmode=external" in spec(spec_of(Cgo()), "dynamic").flags()[1]
+    assert "-extldflags" not in spec(spec_of(Cgo()), "dynamic").flags()[1]
+    assert "-extldflags=-dynamic" in spec(spec_of(Cgo(libc="musl")), "dynamic").flags()[1]
     assert "-linkmode" not in spec(None).flags()[1]
 
 
 def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
     root = "C:\\gofallback"
-    made = spec(asked(Cgo(sysroot="x"), sysroot="b" * 64), "dynamic")
+    made = spec(spec_of(Cgo(sysroot="x"), sysroot="b" * 64), "dynamic")
     argv = plan.build_argv(made, f"{root}\\toolchains\\go1.26.6\\bin\\go.exe", f"{root}\\tmp\\hello")
     assert command_line(argv) == (
         "C:\\gofallback\\toolchains\\go1.26.6\\bin\\go.exe build "
@@ -250,9 +250,11 @@ def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
     )
     there = f"{root}\\cache\\sysroots\\{'b' * 64}"
     folders = frozenset({"usr/include", "usr/lib/x86_64-linux-gnu"})
-    told = go_environment(made, root, f"{root}\\toolchains\\go1.26.6", "", sysroot=there, sysroot_folders=folders)
+    environment = go_environment(
+        made, root, f"{root}\\toolchains\\go1.26.6", "", sysroot=there, sysroot_folders=folders
+    )
     zig = f"{root}\\toolchains\\zig-0.15.2\\zig.exe"
-    c = {name: value for name, value in told.items() if value and name in C_VARIABLES}
+    c = {name: value for name, value in environment.items() if value and name in C_VARIABLES}
     assert c == {
         "CGO_ENABLED": "1",
         "CC": f"{zig} cc -target x86_64-linux-gnu.2.31",
@@ -269,12 +271,12 @@ def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
             f"{there}\\usr\\{name}\\pkgconfig" for name in ("lib\\x86_64-linux-gnu", "lib64", "lib", "share")
         ),
     }
-    assert (told["GOOS"], told["GOARCH"]) == ("linux", "amd64")
+    assert (environment["GOOS"], environment["GOARCH"]) == ("linux", "amd64")
 
 
-def test_a_build_without_c_is_told_nothing_of_it() -> None:
-    told = go_environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
-    assert {name: value for name, value in told.items() if value and name in C_VARIABLES} == {"CGO_ENABLED": "0"}
+def test_a_build_without_c_has_no_variables_of_c() -> None:
+    environment = go_environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
+    assert {name: value for name, value in environment.items() if value and name in C_VARIABLES} == {"CGO_ENABLED": "0"}
 
 
 def test_a_builder_gets_zig_only_where_a_service_needs_it() -> None:
@@ -314,15 +316,15 @@ def test_a_spec_without_c_keeps_the_key_it_had_before_there_was_cgo() -> None:
 def test_whatever_decides_the_bytes_is_in_the_key() -> None:
     cases = [
         None,
-        asked(Cgo()),
-        asked(Cgo(), zig="0.16.0"),
-        asked(Cgo(), glibc="2.36"),
-        asked(Cgo(cflags=["-DX"])),
-        asked(Cgo(ldflags=["-lm"])),
-        asked(Cgo(sysroot="x"), sysroot="b" * 64),
-        asked(Cgo(sysroot="x"), sysroot="c" * 64),
-        asked(Cgo(compiler="gcc", cc="gcc")),
-        asked(Cgo(compiler="gcc", cc="gcc", version="12.2.0")),
+        spec_of(Cgo()),
+        spec_of(Cgo(), zig="0.16.0"),
+        spec_of(Cgo(), glibc="2.36"),
+        spec_of(Cgo(cflags=["-DX"])),
+        spec_of(Cgo(ldflags=["-lm"])),
+        spec_of(Cgo(sysroot="x"), sysroot="b" * 64),
+        spec_of(Cgo(sysroot="x"), sysroot="c" * 64),
+        spec_of(Cgo(compiler="gcc", cc="gcc")),
+        spec_of(Cgo(compiler="gcc", cc="gcc", version="12.2.0")),
     ]
     assert len({spec(one).key for one in cases}) == len(cases)
 

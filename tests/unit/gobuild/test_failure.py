@@ -141,7 +141,7 @@ def test_paths_of_windows_are_shown_as_in_the_repository() -> None:
     assert classify(".\\cmd\\hello\\main.go:7:2: undefined: x", 1, False).cause == "cmd/hello/main.go:7:2: undefined: x"
 
 
-def test_time_over_is_told_with_the_time() -> None:
+def test_a_timeout_names_its_seconds() -> None:
     failure = classify("half a line", 1, True, seconds=1800)
     assert (failure.kind, failure.cause) == ("timeout", "not finished after 1800 s")
     assert "build.timeout" in failure.remedy

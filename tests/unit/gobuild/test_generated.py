@@ -19,11 +19,11 @@ from gofallback.provenance import statement
 from gofallback.provenance.statement import Materials
 from tests.unit.gobuild.test_plan import service, source, spec
 
-TOLD = ["warning: CRLF", "@changed", "A\tinternal/zz.go", "M\tpage.txt", "D\told.go", "T\tlink", "@end", ""]
+STATUS = ["warning: CRLF", "@changed", "A\tinternal/zz.go", "M\tpage.txt", "D\told.go", "T\tlink", "@end", ""]
 
 
-def test_what_git_tells_is_read_and_said() -> None:
-    changes = read_changes(TOLD)
+def test_changes_that_git_lists_are_read_and_shown() -> None:
+    changes = read_changes(STATUS)
     assert changes == Changes(("internal/zz.go", "page.txt", "link"), ("old.go",))
     assert changes.line() == "internal/zz.go, page.txt, link and 1 more"
     nothing = read_changes(["@changed", "@end"])
@@ -32,12 +32,12 @@ def test_what_git_tells_is_read_and_said() -> None:
 
 def test_an_answer_that_is_cut_short_or_quoted_is_refused() -> None:
     with pytest.raises(GeneratedError, match="git did not list what changed"):
-        read_changes(TOLD[:-2])
+        read_changes(STATUS[:-2])
     with pytest.raises(GeneratedError, match="whose name is not plain ASCII"):
         read_changes(["@changed", 'A\t"\\303\\244.go"', "@end"])
 
 
-def test_a_tree_that_git_cannot_put_back_is_told() -> None:
+def test_a_tree_that_git_cannot_restore_is_an_error() -> None:
     assert first_unrestored(["@clean"]) == ""
     assert first_unrestored([" M third/dep", "@clean"]) == " M third/dep"
     assert first_unrestored(["!! ignored/", "@clean"]) == "!! ignored/"
@@ -74,19 +74,19 @@ def test_the_commands_get_the_overlay_and_their_share_of_the_cores() -> None:
 
 
 @pytest.mark.parametrize("where", ["%PATH%", "$PATH"])
-def test_a_generator_that_is_not_there_is_said_with_what_to_do(where: str) -> None:
-    told = f'internal\\page\\page.go:3: running "stringer": exec: "stringer": executable file not found in {where}'
-    failure = classify(told, 1, False, step="generate")
+def test_a_missing_generator_is_named_with_a_remedy(where: str) -> None:
+    output = f'internal\\page\\page.go:3: running "stringer": exec: "stringer": executable file not found in {where}'
+    failure = classify(output, 1, False, step="generate")
     assert (failure.kind, failure.title) == ("generate", "go generate")
     assert failure.cause == "the generator stringer is not on the builder (internal/page/page.go:3)"
     assert "go run <package>" in failure.remedy
 
 
-def test_a_generator_that_fails_is_told_with_its_last_word() -> None:
-    told = 'gen: codes.csv: no such line\nexit status 1\ninternal/codes/codes.go:6: running "go": exit status 1'
-    failure = classify(told, 1, False, step="generate")
+def test_a_failed_generator_is_shown_with_its_last_line() -> None:
+    output = 'gen: codes.csv: no such line\nexit status 1\ninternal/codes/codes.go:6: running "go": exit status 1'
+    failure = classify(output, 1, False, step="generate")
     assert failure.cause == "internal/codes/codes.go:6: go: exit status 1: gen: codes.csv: no such line"
-    broken = classify("internal/gen/main.go:9:2: undefined: x\n" + told.splitlines()[-1], 1, False, step="generate")
+    broken = classify("internal/gen/main.go:9:2: undefined: x\n" + output.splitlines()[-1], 1, False, step="generate")
     assert (broken.kind, broken.cause) == ("compile", "internal/gen/main.go:9:2: undefined: x")
 
 
@@ -120,11 +120,11 @@ def test_every_binary_is_built_for_every_platform_with_what_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted", "at_once"), [("8", None, 4), ("2", None, 2), ("", None, 1), ("x", None, 1), ("2", 6, 6)]
+    ("output", "setting", "at_once"), [("8", None, 4), ("2", None, 2), ("", None, 1), ("x", None, 1), ("2", 6, 6)]
 )
-def test_as_many_at_once_as_the_builder_has_cores(told: str, wanted: int | None, at_once: int) -> None:
-    cores = BuilderState("C:\\gofallback", environment={"NUMBER_OF_PROCESSORS": told}).cores
-    job = Job((spec(),), Builder(parallel_platforms=wanted), "C:\\go", "C:\\git", Path("records"), cores=cores)
+def test_as_many_at_once_as_the_builder_has_cores(output: str, setting: int | None, at_once: int) -> None:
+    cores = BuilderState("C:\\gofallback", environment={"NUMBER_OF_PROCESSORS": output}).cores
+    job = Job((spec(),), Builder(parallel_platforms=setting), "C:\\go", "C:\\git", Path("records"), cores=cores)
     assert job.at_once == at_once
 
 

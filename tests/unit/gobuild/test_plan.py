@@ -179,9 +179,9 @@ def test_a_later_field_counts_in_the_key_only_when_it_is_set() -> None:
 
 
 def test_git_settings_of_group_data_count_and_those_of_a_login_do_not() -> None:
-    said = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.lowSpeedTime", "GIT_CONFIG_VALUE_0": "9"}
-    environment = go_environment(spec(environment=said), ROOT, GOROOT, GIT)
-    assert said.items() <= environment.items()
+    settings = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.lowSpeedTime", "GIT_CONFIG_VALUE_0": "9"}
+    environment = go_environment(spec(environment=settings), ROOT, GOROOT, GIT)
+    assert settings.items() <= environment.items()
     assert go_environment(spec(), ROOT, GOROOT, GIT)["GIT_CONFIG_COUNT"] == "", "not set, whatever the login has"
 
 
@@ -195,5 +195,5 @@ def test_git_on_the_builder_reads_our_settings_only() -> None:
 
 def test_with_live_output_go_names_each_package_and_nothing_else_changes() -> None:
     agent = plan.agent_spec("1.26.6", "linux/amd64", "0" * 64)
-    quiet, live = (plan.build_argv(agent, "go.exe", "x", live=wanted) for wanted in (False, True))
+    quiet, live = (plan.build_argv(agent, "go.exe", "x", live=verbose) for verbose in (False, True))
     assert [word for word in live if word != "-v"] == quiet and "-v" in live and "-v" not in quiet

@@ -36,17 +36,19 @@ def statement_of(folder: Path) -> dict[str, Any]:
     return json.loads(base64.b64decode(envelope["payload"]))
 
 
-def test_provenance_names_what_was_asked_for_and_what_it_was_made_of(tmp_path: Path, keys: Path) -> None:
+def test_provenance_names_parameters_and_materials(tmp_path: Path, keys: Path) -> None:
     made = statement_of(artifact(tmp_path / "a", keys))
     assert made["_type"] == "https://in-toto.io/Statement/v1"
     assert made["predicateType"] == "https://slsa.dev/provenance/v1"
     assert made["subject"] == [{"name": "hello", "digest": {"sha256": hashlib.sha256(PROGRAM).hexdigest()}}]
     definition = made["predicate"]["buildDefinition"]
     assert definition["buildType"] == "urn:gofallback:build:go:v1"
-    asked = definition["externalParameters"]
-    assert asked["repository"] == "https://git.example.com/team/hello.git" and asked["ref"] == "v1.1.0"
-    assert asked["platform"] == "linux/amd64" and asked["package"] == "./cmd/hello" and asked["tags"] == []
-    assert asked["flags"] == ["-trimpath", "-ldflags=-s -w -buildid= -X=main.version=v1.1.0"]
+    parameters = definition["externalParameters"]
+    assert parameters["repository"] == "https://git.example.com/team/hello.git" and parameters["ref"] == "v1.1.0"
+    assert (
+        parameters["platform"] == "linux/amd64" and parameters["package"] == "./cmd/hello" and parameters["tags"] == []
+    )
+    assert parameters["flags"] == ["-trimpath", "-ldflags=-s -w -buildid= -X=main.version=v1.1.0"]
     assert definition["resolvedDependencies"] == [
         {
             "name": "source",

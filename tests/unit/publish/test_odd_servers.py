@@ -50,12 +50,12 @@ class Odd:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(5)
-        said = connection.makefile("rb")
-        line, length = said.readline().decode(), 0
-        while (header := said.readline().strip()) != b"":
+        stream = connection.makefile("rb")
+        line, length = stream.readline().decode(), 0
+        while (header := stream.readline().strip()) != b"":
             name, _, value = header.partition(b":")
             length = int(value) if name.lower() == b"content-length" else length
-        said.read(length)
+        stream.read(length)
         method, path, *_ = line.split(" ")
         kind = next(
             (kind for kind in self.answers if kind.startswith(f"{method} ") and kind.split()[1] in path), method
@@ -127,7 +127,7 @@ def chunks(*parts: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "message"),
     [
         (chunks(b"you sent " + TOKEN[:15].encode(), TOKEN[15:].encode(), b" with it"), "it says: you sent *** with it"),
         (chunks(b"you sent" + b" " * 1977 + TOKEN.encode() + b" more"), "it says: you sent"),
@@ -135,10 +135,10 @@ def chunks(*parts: bytes) -> bytes:
     ids=["in two pieces", "cut off by what is read at most"],
 )
 def test_no_part_of_the_token_is_shown_that_a_store_says_in_part(
-    odd: Odd, to_web: Callable[[], str], answer: bytes, told: str
+    odd: Odd, to_web: Callable[[], str], answer: bytes, message: str
 ) -> None:
     odd.answers["PUT"] = answer
-    assert to_web().endswith(told)
+    assert to_web().endswith(message)
 
 
 def test_a_store_that_talks_for_ever_is_not_listened_to_for_ever(
@@ -168,7 +168,7 @@ def xml(text: str, head: str = "") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answers", "told"),
+    ("answers", "message"),
     [
         ({"HEAD": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"}, "an answer that makes no sense (KeyError)"),
         ({"HEAD": xml("", "Last-Modified: never\r\n")}, "an answer that makes no sense (ValueError)"),
@@ -179,7 +179,7 @@ def xml(text: str, head: str = "") -> bytes:
     ids=["no length", "no date", "no id", "uploads of nothing", "the same page for ever"],
 )
 def test_a_store_that_does_not_speak_s3_is_one_line(
-    odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], told: str
+    odd: Odd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any], message: str
 ) -> None:
     from gofallback.publish.s3 import S3Store
 
@@ -191,4 +191,4 @@ def test_a_store_that_does_not_speak_s3_is_one_line(
     url = f"s3://bucket?endpoint=http://127.0.0.1:{odd.port}"
     data = PublishStore.model_validate({"url": url, "timeout": 2, "attempts": 1})
     (tmp_path / "hello").write_bytes(b"x" * (5 << 20) + b"x")
-    assert told in refused(S3Store(data, "hello", "v1", part=5 << 20), data, tmp_path / "hello")
+    assert message in refused(S3Store(data, "hello", "v1", part=5 << 20), data, tmp_path / "hello")

@@ -38,13 +38,13 @@ def store(preset: str | None, **more: Any) -> PublishStore:
 
 def lines(data: PublishStore) -> list[str]:
     """The request as the page shows it."""
-    asked = upload(data, "hello", "v1.2.0", ITEM)
+    sent = upload(data, "hello", "v1.2.0", ITEM)
     name, value = credential_header(data, "TOKEN")
     value = "Basic BASE64" if value.startswith("Basic") else value
-    found = [f"{asked.method} {asked.url}", f"{name}: {value}"]
-    found += [f"{key}: {text.replace(ITEM.sha256, 'SHA256')}" for key, text in asked.headers.items()]
-    found += [f"{key}={text}" for key, text in asked.form]
-    return found + ([f"{asked.file_field}=V"] if asked.file_field else [])
+    found = [f"{sent.method} {sent.url}", f"{name}: {value}"]
+    found += [f"{key}: {text.replace(ITEM.sha256, 'SHA256')}" for key, text in sent.headers.items()]
+    found += [f"{key}={text}" for key, text in sent.form]
+    return found + ([f"{sent.file_field}=V"] if sent.file_field else [])
 
 
 @pytest.mark.parametrize("preset", list(URLS))
@@ -53,9 +53,9 @@ def test_each_preset_makes_the_request_that_the_page_shows(preset: str | None) -
         part for part in PAGE.read_text().split("```") if URLS[preset].partition("/{")[0].split("/repo")[0] in part
     ]
     data = store(preset, user="ci") if preset and preset.startswith("nexus") else store(preset)
-    wanted = lines(data)
+    expected = lines(data)
     shown = [[line.split("   ")[0] for line in part.strip().splitlines()] for part in block]
-    assert any(all(line in part for line in wanted) for part in shown), wanted
+    assert any(all(line in part for line in expected) for part in shown), expected
 
 
 def test_gitlab_takes_the_token_in_its_own_header_or_in_the_named_one() -> None:
@@ -69,8 +69,8 @@ def test_basic_authentication_is_user_and_token() -> None:
 
 
 def test_nexus_by_its_components_api_is_read_back_from_the_repository() -> None:
-    asked = upload(store("nexus-components"), "hello", "v1.2.0", ITEM)
-    assert asked.read_url == "https://nexus.example.com/repository/raw-releases/hello/v1.2.0/hello-linux-amd64"
+    sent = upload(store("nexus-components"), "hello", "v1.2.0", ITEM)
+    assert sent.read_url == "https://nexus.example.com/repository/raw-releases/hello/v1.2.0/hello-linux-amd64"
 
 
 def test_nexus_below_a_prefix_puts_it_into_the_directory() -> None:
@@ -86,9 +86,9 @@ def test_a_plain_form_goes_to_the_url_and_is_read_back_elsewhere() -> None:
         form={"path": "/{service}/{version}"},
         read_url="https://x.example.com/files",
     )
-    asked = upload(data, "hello", "v1", ITEM)
-    assert (asked.method, asked.url, asked.form) == ("POST", "https://x.example.com/upload", (("path", "/hello/v1"),))
-    assert asked.read_url == "https://x.example.com/files/hello/v1/hello-linux-amd64"
+    sent = upload(data, "hello", "v1", ITEM)
+    assert (sent.method, sent.url, sent.form) == ("POST", "https://x.example.com/upload", (("path", "/hello/v1"),))
+    assert sent.read_url == "https://x.example.com/files/hello/v1/hello-linux-amd64"
 
 
 def test_placeholders_are_encoded_and_replaced_once() -> None:
@@ -149,7 +149,7 @@ def test_reading_follows_anywhere_but_off_tls() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "target", "said"),
+    ("status", "target", "message"),
     [
         (307, "https://evil.example.net/a", "redirect to another host refused"),
         (308, "https://x.example.com:8443/a", "redirect to another host refused"),
@@ -157,14 +157,14 @@ def test_reading_follows_anywhere_but_off_tls() -> None:
         (307, "http://x.example.com/a", "leaves TLS"),
     ],
 )
-def test_an_upload_goes_nowhere_else(status: int, target: str, said: str) -> None:
-    with pytest.raises(PublishError, match=said):
+def test_an_upload_goes_nowhere_else(status: int, target: str, message: str) -> None:
+    with pytest.raises(PublishError, match=message):
         followed("PUT", status, "https://x.example.com/a", target, OWN)
     assert followed("PUT", 307, "https://x.example.com/a", "https://x.example.com/b", OWN) == "https://x.example.com/b"
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (401, "refuses the token of $T"),
         (403, "refuses the token of $T"),
@@ -175,8 +175,8 @@ def test_an_upload_goes_nowhere_else(status: int, target: str, said: str) -> Non
         (405, "is that the right url and preset?"),
     ],
 )
-def test_what_a_status_means(status: int, said: str) -> None:
-    assert said in str(refusal(status, "", "", "https://x/y", "the token of $T"))
+def test_what_a_status_means(status: int, message: str) -> None:
+    assert message in str(refusal(status, "", "", "https://x/y", "the token of $T"))
 
 
 def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
@@ -186,7 +186,7 @@ def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "said"),
+    ("code", "status", "message"),
     [
         ("NoSuchBucket", 404, "no such bucket"),
         ("AccessDenied", 403, "refuses the credentials"),
@@ -200,10 +200,10 @@ def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
         ("RequestTimeTooSkewed", 403, "the clock of this machine is wrong"),
     ],
 )
-def test_what_an_error_of_s3_means(code: str, status: int, said: str) -> None:
+def test_what_an_error_of_s3_means(code: str, status: int, message: str) -> None:
     error = error_of("s3://b", "PutObject", {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}})
     assert isinstance(error, PublishError)
-    assert said in str(error)
+    assert message in str(error)
 
 
 @pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("RequestTimeout", 400)])

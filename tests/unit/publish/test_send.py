@@ -1,4 +1,4 @@
-"""Sending: names, archives, retries, doubt after a lost answer, conflicts, and that no secret shows."""
+"""Sending: names, archives, retries, checks after a lost answer, conflicts, and that no secret shows."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def test_every_file_of_an_artifact_gets_a_name_of_its_own_and_the_sums_come_last
         "hello-windows-amd64.zip",
         "checksums.txt",
     ]
-    told = items[-1].path.read_text().splitlines()
-    assert told[0] == f"{hashlib.sha256(CONTENT).hexdigest()}  hello-linux-amd64"
-    assert len(told) == len(items) - 1
+    lines = items[-1].path.read_text().splitlines()
+    assert lines[0] == f"{hashlib.sha256(CONTENT).hexdigest()}  hello-linux-amd64"
+    assert len(lines) == len(items) - 1
 
 
 def test_a_signature_named_after_the_binary_is_not_named_twice(store: ArtifactStore) -> None:
@@ -125,11 +125,11 @@ def flaky(*outcomes: Exception | str) -> Callable[[], str]:
 
 def test_what_may_pass_is_tried_again_later_each_time() -> None:
     waits: list[float] = []
-    said: list[str] = []
+    reports: list[str] = []
     act = flaky(TransientError("reset"), TransientError("reset"), TransientError("503"), "done")
-    assert with_retries(act, 5, said.append, waits.append) == "done"
+    assert with_retries(act, 5, reports.append, waits.append) == "done"
     assert 0.5 <= waits[0] <= 1.0 and 1.0 <= waits[1] <= 1.5 and 2.0 <= waits[2] <= 2.5
-    assert said[0].startswith("reset; again in ") and "(attempt 1 of 5)" in said[0]
+    assert reports[0].startswith("reset; again in ") and "(attempt 1 of 5)" in reports[0]
 
 
 def test_a_store_is_waited_for_as_long_as_it_asks_but_not_for_ever() -> None:
@@ -206,7 +206,7 @@ def test_an_upload_whose_answer_was_lost_is_not_sent_twice() -> None:
     assert [name for name, _ in store.sent] == ["one", "two"]
 
 
-def test_an_upload_that_was_not_heard_is_sent_again_without_another_look() -> None:
+def test_an_upload_that_was_not_executed_is_sent_again_without_another_check() -> None:
     store = Fake(TransientError("429", not_executed=True))
     go(store)
     assert [name for name, _ in store.sent] == ["one", "one", "two"]
@@ -244,7 +244,7 @@ def test_overwrite_replaces_it() -> None:
     assert store.sent == [("one", False), ("two", True)]
 
 
-def test_what_came_before_a_failure_is_told() -> None:
+def test_files_before_a_failure_keep_their_state() -> None:
     store = Fake(None, PublishError("507: the store is full"))  # type: ignore[arg-type]
     assert [row.state for row in go(store)] == ["sent", "failed"]
 
