@@ -69,7 +69,7 @@ def test_a_dynamic_program_names_its_loader_libraries_and_highest_glibc() -> Non
         (ElfMaker(machine=62, bits=32), "", "System V"),  # x32 is none of Go's
     ],
 )
-def test_architecture_and_abi_are_told_from_the_header(maker: ElfMaker, goarch: str, abi: str) -> None:
+def test_architecture_and_abi_are_read_from_the_header(maker: ElfMaker, goarch: str, abi: str) -> None:
     info = inspect_bytes(maker.bytes())
     assert (info.goarch, info.abi, info.build) == (goarch, abi, None)
 

@@ -165,7 +165,7 @@ def test_no_zig_is_said_with_the_remedy() -> None:
         asked(Cgo(), zig=None)
 
 
-def test_what_go_is_told_of_zig() -> None:
+def test_what_go_gets_for_zig() -> None:
     made = variables(asked(Cgo(ldflags=["-lm"])), CgoPaths(f"{ROOT}/cache", ZIG), "linux/amd64")
     assert made["CGO_ENABLED"] == "1"
     assert made["CC"] == f"{ZIG} cc -target x86_64-linux-gnu.2.31"
@@ -177,7 +177,7 @@ def test_what_go_is_told_of_zig() -> None:
     assert made["CPATH"] == ""
 
 
-def test_what_go_is_told_of_zig_on_windows() -> None:
+def test_what_go_gets_for_zig_on_windows() -> None:
     home = "C:\\go fallback"
     paths = CgoPaths(f"{home}\\cache", f"{home}\\toolchains\\zig-0.15.2\\zig.exe", f"{home}\\s", frozenset({"usr/lib"}))
     made = variables(asked(Cgo(sysroot="x"), sysroot="b" * 64), paths, "linux/amd64")
@@ -197,7 +197,7 @@ def test_a_sysroots_headers_come_after_zigs_own_and_its_path_is_not_in_the_binar
     assert made["PKG_CONFIG_SYSROOT_DIR"] == "/s"
 
 
-def test_what_go_is_told_of_a_cross_gcc() -> None:
+def test_what_go_gets_for_a_cross_gcc() -> None:
     cgo = Cgo(compiler="gcc", cc="{triple}-gcc", cxx="{triple}-g++", ar="{triple}-ar", strip="{triple}-strip")
     made = variables(
         asked(cgo, "linux/arm64", sysroot="b" * 64), CgoPaths(f"{ROOT}/cache", sysroot="/s"), "linux/arm64"
@@ -272,7 +272,7 @@ def test_the_whole_command_and_environment_of_a_build_on_windows() -> None:
     assert (told["GOOS"], told["GOARCH"]) == ("linux", "amd64")
 
 
-def test_a_build_without_c_is_told_nothing_of_it() -> None:
+def test_a_build_without_c_gets_none_of_it() -> None:
     told = go_environment(spec(None), ROOT, f"{ROOT}/toolchains/go1.26.6", "/usr/bin")
     assert {name: value for name, value in told.items() if value and name in C_VARIABLES} == {"CGO_ENABLED": "0"}
 

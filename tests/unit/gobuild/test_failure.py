@@ -103,7 +103,7 @@ def test_cause_and_remedy_of_a_failed_build(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_gates_tell_their_own_failures_from_the_builds(name: str) -> None:
+def test_gates_distinguish_their_own_failures_from_the_builds(name: str) -> None:
     step, kind, cause = STEPS[name]
     failure = classify(read(name), 1, False, step=step)
     assert failure.kind == kind, failure
@@ -141,7 +141,7 @@ def test_paths_of_windows_are_shown_as_in_the_repository() -> None:
     assert classify(".\\cmd\\hello\\main.go:7:2: undefined: x", 1, False).cause == "cmd/hello/main.go:7:2: undefined: x"
 
 
-def test_time_over_is_told_with_the_time() -> None:
+def test_a_timeout_is_reported_with_the_time() -> None:
     failure = classify("half a line", 1, True, seconds=1800)
     assert (failure.kind, failure.cause) == ("timeout", "not finished after 1800 s")
     assert "build.timeout" in failure.remedy

@@ -52,7 +52,7 @@ def spec(mirror: Path, **build: Any) -> BuildSpec:
         ({"directory": "mod", "package": "./tool", "version_variable": "main.version"}, ["main.version"]),
     ],
 )
-def test_a_variable_that_the_main_package_does_not_have_is_told(
+def test_a_variable_that_the_main_package_does_not_have_is_reported(
     mirror: Path, build: dict[str, Any], found: list[str]
 ) -> None:
     assert unused_stamps(mirror, spec(mirror, **build)) == found
@@ -69,7 +69,7 @@ def test_a_variable_that_the_main_package_does_not_have_is_told(
         {"package": "./cmd/submodule", "version_variable": "main.version"},
     ],
 )
-def test_nothing_is_told_of_what_is_there_or_not_to_be_seen(mirror: Path, build: dict[str, Any]) -> None:
+def test_nothing_is_reported_of_what_is_there_or_not_to_be_seen(mirror: Path, build: dict[str, Any]) -> None:
     assert unused_stamps(mirror, spec(mirror, **build)) == []
 
 
