@@ -103,7 +103,7 @@ def test_cause_and_remedy_of_a_failed_build(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_gates_tell_their_own_failures_from_the_builds(name: str) -> None:
+def test_gates_name_their_own_failures_and_not_the_builds(name: str) -> None:
     step, kind, cause = STEPS[name]
     failure = classify(read(name), 1, False, step=step)
     assert failure.kind == kind, failure
