@@ -36,7 +36,7 @@ ROLLOUT: dict[str, Any] = {
     "activate_timeout": 30,
 }
 HEALTH = {"start_deadline": 8, "interval": 0.1, "minimum_healthy": 1.0, "timeout": 1}
-PATIENCE = 240.0
+END_TIMEOUT = 240.0
 """Seconds after which a command that has not ended is a failure of the cell."""
 
 
@@ -92,11 +92,11 @@ class Controller:
 def ended(what: str, running: Running) -> Command:
     """Wait for a command's end. CellError if it does not come."""
     try:
-        result = running.end(PATIENCE)
+        result = running.end(END_TIMEOUT)
     except AssertionError:
         running.kill()
         tail = " | ".join(running.lines[-6:])
-        raise CellError(f"{what}: no end after {PATIENCE:.0f} s: {tail}") from None
+        raise CellError(f"{what}: no end after {END_TIMEOUT:.0f} s: {tail}") from None
     return Command(what, result.code, result.output)
 
 

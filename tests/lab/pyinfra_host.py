@@ -46,7 +46,7 @@ def entry(lab: Lab, machine: LabHost) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def heard() -> Iterator[Messages]:
+def recorded() -> Iterator[Messages]:
     """What pyinfra prints meanwhile."""
     messages = Messages()
     logger = logging.getLogger("pyinfra")
@@ -66,7 +66,7 @@ def connected(lab: Lab, *machines: LabHost) -> Iterator[tuple[State, list[Host],
     """
     hosts = [entry(lab, machine) for machine in machines or lab.targets]
     state = State(Inventory((hosts, {})), Config(CONNECT_TIMEOUT=20))
-    with heard() as messages:
+    with recorded() as messages:
         try:
             connect_all(state)
             found = list(state.inventory)

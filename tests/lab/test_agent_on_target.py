@@ -220,7 +220,7 @@ def test_a_host_that_goes_down_in_mid_activation_comes_back_with_the_old_release
     assert_v1_is_back(good, before)
 
 
-def test_a_second_activation_is_refused_and_told_of_the_first(good: AgentTarget) -> None:
+def test_a_second_activation_is_refused_and_names_the_first(good: AgentTarget) -> None:
     good.release("v2", service(minimum_healthy=5))
     run_id = good.start("v2")
     good.await_stage(run_id, "gate")

@@ -123,7 +123,7 @@ def test_a_dry_run_that_would_go_on_exits_0_and_keeps_no_journal(made: Fleet) ->
     assert sorted(made.home.glob("runs/*/journal.jsonl")) == before
 
 
-def test_a_full_disk_refuses_a_run_and_does_not_stop_one_that_has_begun(made: Fleet) -> None:
+def test_a_full_disk_refuses_a_run_and_does_not_stop_one_that_has_started(made: Fleet) -> None:
     runs = made.home / "runs"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", runs], check=True)
     try:

@@ -24,7 +24,7 @@ def assert_fleet_is_on_the_old_release(fleet: Fleet) -> None:
         assert (fleet.live(target) or "").startswith("v1.0.0-")
 
 
-def assert_told_as_it_is(result: Result) -> None:
+def assert_fails_in_lines(result: Result) -> None:
     """A run that did not do what it was asked says so, in lines and by its status."""
     assert result.code != 0, result.output
     assert "Traceback" not in result.output, result.output
@@ -49,7 +49,7 @@ def test_a_bad_release_goes_back_on_the_canary_and_reaches_nobody_else(
     running: Fleet, fault: dict[str, str], reason: str
 ) -> None:
     result = running.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":8080", **fault}})
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     assert_fleet_is_on_the_old_release(running)
     outcomes = {row["host"]: row for row in running.report()["targets"]}
     assert outcomes["t1"]["outcome"] == "reverted"
@@ -62,7 +62,7 @@ def test_a_bad_release_goes_back_on_the_canary_and_reaches_nobody_else(
 
 def test_a_first_release_that_fails_is_stopped_and_leaves_its_evidence(targets_anew: Fleet) -> None:
     result = targets_anew.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":8080", "HELLO_FAULT": "crash"}})
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     assert targets_anew.live("t1") is None
     left = targets_anew.lab.host("t1").run("systemctl is-active hello; ls /etc/systemd/system/hello*", check=False)
     assert left.stdout.split() == ["inactive"]
@@ -78,7 +78,7 @@ def test_one_failed_target_puts_the_whole_fleet_back(running: Fleet) -> None:
     )
     result = running.rollout("v1.1.0", unit={"environment": {"HELLO_ADDR": ":9191"}}, port=9191, health={
         "check": {"type": "http", "url": "http://127.0.0.1:9191/healthz", "body": "^ok"}})  # fmt: skip
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     assert_fleet_is_on_the_old_release(running)
     outcomes = {row["host"]: row["outcome"] for row in running.report()["targets"]}
     assert outcomes == {"t1": "reverted", "t2": "reverted"}
@@ -105,7 +105,7 @@ def test_a_binary_that_is_not_for_this_machine_is_stopped_before_the_switch(
     manifest["sha256"] = hashlib.sha256(content).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
     result = liar.rollout("v1.1.0")
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     result.line(stopped_by)
     assert_fleet_is_on_the_old_release(running)
     assert_next_run_succeeds(running)
@@ -118,7 +118,7 @@ def test_an_artifact_changed_in_the_store_is_not_released(running: Fleet, tmp_pa
     binary = next((thief.home / "artifacts/hello/v1.1.0").glob("*/*/hello"))
     binary.write_bytes(binary.read_bytes()[:-1] + b"x")
     result = thief.rollout("v1.1.0")
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     assert_fleet_is_on_the_old_release(running)
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_stops_before_the_switch(running: Fleet) -> None:
     running.lab.host("t2").fill_disk(leave_mb=3)
     try:
         result = running.rollout("v1.1.0")
-        assert_told_as_it_is(result)
+        assert_fails_in_lines(result)
         assert "t2" in result.line("MB free|disk is full|disk full")
         assert_fleet_is_on_the_old_release(running)
         left = running.lab.host("t2").run("ls -A /opt/hello/releases").stdout.split()
@@ -150,7 +150,7 @@ def test_an_unreachable_target_stops_the_run_before_any_change(running: Fleet) -
     running.lab.host("t2").cut()
     try:
         result = running.rollout("v1.1.0")
-        assert_told_as_it_is(result)
+        assert_fails_in_lines(result)
         assert "nothing was changed on any host" in result.line("t2.*cannot be reached")
         assert running.answer("t1") == GOOD
         without = running.rollout("v1.1.0", "--data", "skip_unreachable=true")
@@ -175,7 +175,7 @@ def test_a_target_lost_during_the_upload_is_not_switched_and_nobody_else_is(runn
         running.lab.host("t2").uncut()
         for target in running.lab.targets:
             target.latency(0)
-    assert_told_as_it_is(result)
+    assert_fails_in_lines(result)
     assert_fleet_is_on_the_old_release(running)
     assert_next_run_succeeds(running)
 
@@ -207,7 +207,7 @@ def test_a_second_run_is_refused_and_names_the_first(running: Fleet) -> None:
     first = running.start("rollout", "--data", "version=v1.1.0", data={"hello": {"health": {"minimum_healthy": 8}}})
     first.wait_for(r"\[t1\].*gate")
     second = running.rollout("v1.0.0", unit={"memory_max": "77M"})
-    assert_told_as_it_is(second)
+    assert_fails_in_lines(second)
     line = second.line("leased to run")
     ended = first.end()
     assert ended.code == 0, ended.output
@@ -216,7 +216,7 @@ def test_a_second_run_is_refused_and_names_the_first(running: Fleet) -> None:
     assert running.answer("t2") == "ok v1.1.0"
 
 
-def test_a_misspelt_version_variable_is_told_before_anything_is_built(running: Fleet) -> None:
+def test_a_misspelt_version_variable_is_reported_before_anything_is_built(running: Fleet) -> None:
     wanted = {"hello": {"build": {"package": "./cmd/hello", "version_variable": "main.verison"}}}
     result = running.run("drill", "--dry", data=wanted)
     assert result.code == 0, result.output

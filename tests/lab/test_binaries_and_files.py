@@ -140,7 +140,7 @@ def test_another_configuration_alone_is_a_release_of_its_own_and_sends_no_binary
     assert live(released) == before and "level = info" in released.answer()
 
 
-def test_status_and_a_copy_of_the_release_tell_every_binary(released: Ledger, tmp_path: Path) -> None:
+def test_status_and_a_copy_of_the_release_list_every_binary(released: Ledger, tmp_path: Path) -> None:
     told = released.run("status", "--json").output
     (row,) = json.JSONDecoder().raw_decode(told[told.index("{\n") :])[0]["status"]
     assert list(row["further"]) == ["ledger-ctl"] and row["drift"] == []

@@ -295,7 +295,7 @@ def test_a_file_held_for_a_moment_is_tried_again(bench: Bench, holder: str, tmp_
     assert "trying again" in bench.messages.text
 
 
-def test_a_file_held_for_ever_is_told_with_the_remedy(bench: Bench, holder: str, tmp_path: Path) -> None:
+def test_a_file_held_for_ever_is_reported_with_the_remedy(bench: Bench, holder: str, tmp_path: Path) -> None:
     _, path = output_of(bench, "held", tmp_path)
     with held_open(bench, holder, path, 110):
         text = bench.failure(bench.service(tmp_path / "held"))

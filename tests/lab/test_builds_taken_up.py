@@ -68,7 +68,7 @@ def test_a_killed_controllers_build_is_taken_up_by_another_controller(fleet: Fle
     assert "keeper.exe" not in programs(fleet)
 
 
-def test_ctrl_c_ends_the_build_and_leaves_no_process_unless_told_otherwise(fleet: Fleet) -> None:
+def test_ctrl_c_ends_the_build_and_leaves_no_process_unless_the_options_say_otherwise(fleet: Fleet) -> None:
     platform, data = "linux/s390x", wanted("linux/s390x")
     run = fleet.start("drill", "-v", data=data)
     ended_one = compiling(run, fleet, platform)
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_build_and_leaves_no_process_unless_told_otherwise(fleet
     again.line("nothing to end")
 
 
-def test_a_wish_for_builds_is_refused_elsewhere(fleet: Fleet) -> None:
+def test_an_option_for_builds_is_refused_elsewhere(fleet: Fleet) -> None:
     result = fleet.run("drill", "--data", "cancel=all")
     assert result.code == 2
     result.line(r"--data cancel=all: .*it is for deploys/builds\.py")

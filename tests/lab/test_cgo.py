@@ -167,7 +167,7 @@ def test_a_program_that_needs_a_newer_glibc_than_a_target_has_is_refused(ledger:
     assert 'set build.cgo.glibc: "2.31" (or auto), or build it static (linkage: static)' in reason
 
 
-def test_a_sysroot_without_the_library_is_told_as_that(ledger: Ledger, sysroot: Path, tmp_path: Path) -> None:
+def test_a_sysroot_without_the_library_is_reported_as_that(ledger: Ledger, sysroot: Path, tmp_path: Path) -> None:
     shutil.copytree(sysroot / "usr/include", tmp_path / "bare/usr/include")
     result = ledger.refused(**SHARED, cgo={"sysroot": str(tmp_path / "bare")})
     assert "C compiler or library: the linker finds no library for the target" in result.output
@@ -175,7 +175,7 @@ def test_a_sysroot_without_the_library_is_told_as_that(ledger: Ledger, sysroot: 
     assert "build.cgo.sysroot" in result.line("to do:")
 
 
-def test_a_sysroot_without_the_header_is_told_as_that(ledger: Ledger, sysroot: Path, tmp_path: Path) -> None:
+def test_a_sysroot_without_the_header_is_reported_as_that(ledger: Ledger, sysroot: Path, tmp_path: Path) -> None:
     shutil.copytree(sysroot / "usr/lib", tmp_path / "bare/usr/lib")
     result = ledger.refused(**SHARED, cgo={"sysroot": str(tmp_path / "bare")})
     assert "the C compiler does not find the header sqlite3.h" in result.output
@@ -188,7 +188,7 @@ def test_c_without_a_compiler_is_said_before_anything_compiles(ledger: Ledger) -
     assert "building (" not in result.output
 
 
-def test_a_wrong_triple_is_told_as_that(ledger: Ledger) -> None:
+def test_a_wrong_triple_is_reported_as_that(ledger: Ledger) -> None:
     result = ledger.refused(cgo={"cflags": ["--target=x86_65-linux-gnu"]})
     assert "is for another architecture" in result.output
     assert "to do: name the cross compiler of the platform" in result.output

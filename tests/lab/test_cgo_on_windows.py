@@ -89,7 +89,7 @@ def test_names_that_differ_only_in_case_are_refused_here(bench: Bench, sysroot: 
     assert "usr/include/X.h and usr/include/x.h differ only in case" in bench.messages.text
 
 
-def test_a_zig_that_cannot_work_is_told_as_that(bench: Bench, zig: str, tmp_path: Path) -> None:
+def test_a_zig_that_cannot_work_is_reported_as_that(bench: Bench, zig: str, tmp_path: Path) -> None:
     assert zig
     service = bench.service(repository(tmp_path / "withc", {"main.go": PROGRAM}))
     assert bench.deliver(service), bench.messages.text

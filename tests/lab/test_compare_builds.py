@@ -116,7 +116,7 @@ def test_a_build_without_trimpath_is_found_by_its_folders(build: Build, plain: P
     assert f"{other.parent}/tiny" in result.lines()[0] and "w2 built without -trimpath" in result.lines()[0]
 
 
-def test_tags_symbols_and_stamps_are_told_apart(build: Build, plain: Path) -> None:
+def test_tags_symbols_and_stamps_are_distinguished(build: Build, plain: Path) -> None:
     tags = found(plain, build("tags", "-tags=debug"))
     assert tags.lines()[0].startswith("-tags: w1 has none, w2 debug")
     symbols = found(plain, build("symbols", ldflags=LDFLAGS.replace("-s -w ", "")))

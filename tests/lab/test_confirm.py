@@ -158,7 +158,9 @@ def test_whoever_was_fenced_off_is_refused(reached: Reached) -> None:
     assert reached.target.current() == "v2"
 
 
-def test_a_refusal_that_systemd_takes_for_a_program_that_was_never_started_is_told_in_full(reached: Reached) -> None:
+def test_a_refusal_that_systemd_takes_for_a_program_that_was_never_started_is_reported_in_full(
+    reached: Reached,
+) -> None:
     # https://github.com/systemd/systemd/issues/28304, every time
     silent, host = "/usr/local/sbin/systemd-run", reached.target.host
     host.put(silent, b'#!/bin/sh\n/usr/bin/systemd-run "$@" >/dev/null 2>&1\nexit 1\n', 0o755)

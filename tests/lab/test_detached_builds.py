@@ -47,7 +47,7 @@ def frames(log: Path) -> list[tuple[float, bytes]]:
     return found
 
 
-def begun(bench: Bench, job: Job, seconds: float = 200) -> None:
+def wait_for_output(bench: Bench, job: Job, seconds: float = 200) -> None:
     """Wait until the build runs there and has said something."""
     deadline = time.monotonic() + seconds
     while not any(log.stat().st_size for log in instances(bench, job)):
@@ -72,7 +72,7 @@ def test_a_network_that_is_cut_for_half_a_minute_costs_no_line_and_no_second_bui
     before: list[Path] = []
 
     def cut() -> None:
-        begun(bench, job)
+        wait_for_output(bench, job)
         before.extend(instances(bench, job))
         window.append(time.time())
         bench.machine.cut()
@@ -102,14 +102,14 @@ def test_a_network_that_is_cut_for_half_a_minute_costs_no_line_and_no_second_bui
         assert record.splitlines().count(package) == lines.count(package), package
 
 
-def test_a_builder_that_loses_its_power_in_mid_build_is_told_as_such_and_builds_again(
+def test_a_builder_that_loses_its_power_in_mid_build_is_reported_as_such_and_builds_again(
     bench: Bench, tmp_path: Path
 ) -> None:
     service = bench.service(repository(tmp_path / "power"))
     job = bench.job(service, ["linux/loong64"])
 
     def outage() -> None:
-        begun_or_started(bench, job)
+        wait_for_compiler(bench, job)
         bench.machine.kill()
         time.sleep(2)
         bench.machine.boot()
@@ -124,7 +124,7 @@ def test_a_builder_that_loses_its_power_in_mid_build_is_told_as_such_and_builds_
     assert "building again" in bench.messages.text
 
 
-def begun_or_started(bench: Bench, job: Job) -> None:
+def wait_for_compiler(bench: Bench, job: Job) -> None:
     """Wait until the compiler is at work."""
     deadline = time.monotonic() + 200
     while not instances(bench, job):
@@ -138,7 +138,7 @@ def test_what_a_cancelled_build_had_running_is_gone_and_the_run_says_who_ended_i
     job = bench.job(service, ["linux/mips64le"])
 
     def end() -> None:
-        begun_or_started(bench, job)
+        wait_for_compiler(bench, job)
         (one,) = [found for found in listed(bench) if found.state == "running"]
         assert one.label == "ended v1.0.0 linux/mips64le"
         program, jobs = detached_helper.keeper_program(ROOT), f"{ROOT}\\jobs"
@@ -167,7 +167,7 @@ def test_neither_log_nor_status_nor_any_file_holds_the_environment(bench: Bench,
         assert b"s3cret" not in file.read_bytes(), file
 
 
-def test_a_builder_told_not_to_keep_builds_does_not(bench: Bench, tmp_path: Path) -> None:
+def test_a_builder_set_not_to_keep_builds_does_not(bench: Bench, tmp_path: Path) -> None:
     service = bench.service(repository(tmp_path / "attached"))
     bench.builder = Builder(root=ROOT, detached=False)
     try:
@@ -202,7 +202,7 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
     before: list[Path] = []
 
     def follow() -> None:
-        begun_or_started(bench, job)
+        wait_for_compiler(bench, job)
         before.extend(instances(bench, job))
         with connected(bench.lab, bench.machine) as (state, (host,), messages):
             made: list[build_operation.Built] = []

@@ -170,7 +170,7 @@ def test_what_began_is_ended_before_it_is_done_again_while_the_connection_lasts(
         assert "sleep" not in running(fleet)
 
 
-def test_what_began_and_cannot_be_ended_is_not_begun_a_second_time(fleet: Fleet, noisy: Path, tmp_path: Path) -> None:
+def test_what_runs_and_cannot_be_ended_is_not_started_a_second_time(fleet: Fleet, noisy: Path, tmp_path: Path) -> None:
     noisy.write_text("echo Welcome; [ -e .once ] && exit 1; touch .once\n")
     with connected(fleet.lab, machine(fleet)) as (state, (host,), _):
         ended = sleeper(fleet, tmp_path, state, host)

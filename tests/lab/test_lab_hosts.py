@@ -94,7 +94,7 @@ def test_put_writes_bytes_as_they_are(two_targets: Lab) -> None:
     assert digest == [hashlib.sha256(data).hexdigest(), "-", "640"]
 
 
-def test_cut_is_silence_and_uncut_ends_it(two_targets: Lab, t1: Host) -> None:
+def test_after_cut_nothing_answers_and_uncut_ends_it(two_targets: Lab, t1: Host) -> None:
     t1.cut()
     with pytest.raises(TimeoutError):
         socket.create_connection((t1.address, 22), 1)

@@ -166,7 +166,7 @@ def test_a_run_that_was_cut_off_and_overtaken_by_nobody_goes_on_with_its_number(
     assert put_release(target.state, target.host, upload), target.said.text
 
 
-def test_a_takeover_is_told_journaled_and_ends_what_the_other_run_may_write(target: Target) -> None:
+def test_a_takeover_is_reported_journaled_and_ends_what_the_other_run_may_write(target: Target) -> None:
     events: list[Any] = []
     with other_controller(target, ONE) as (process, word):
         assert word == "held 1"

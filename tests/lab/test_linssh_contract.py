@@ -69,7 +69,7 @@ def test_a_timeout_ends_the_command(linux: Controller) -> None:
     assert not linux.run("pgrep -x sleep -f 'sleep 1234'")["ok"]
 
 
-def test_a_command_that_will_not_end_is_left_in_time_and_told_of(linux: Controller) -> None:
+def test_a_command_that_will_not_end_is_left_in_time_and_reported(linux: Controller) -> None:
     result = linux.run("trap '' TERM; sleep 8; echo late", _timeout=1)
     assert result["timed_out"] and result["stdout"] == [] and result["seconds"] < 7
     assert len(result["stderr"]) == 1 and "it may still run" in result["stderr"][0]

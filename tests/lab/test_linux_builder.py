@@ -144,7 +144,7 @@ def test_a_full_disk_is_said_before_sending_and_works_once_there_is_room(
     assert run(linux_fleet(lab, GO)).ok
 
 
-def test_a_login_that_may_not_write_there_is_told_so(lab: Lab, b1: LinuxBuilder, run: Run) -> None:
+def test_a_login_that_may_not_write_there_is_refused_with_the_reason(lab: Lab, b1: LinuxBuilder, run: Run) -> None:
     result = run(linux_fleet(lab, GO, root="/srv/gofallback"))
     assert not result.ok
     assert "/srv/gofallback" in result.text

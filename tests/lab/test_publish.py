@@ -68,7 +68,7 @@ def test_a_second_time_sends_nothing(run: Publisher, web: Nginx) -> None:
     assert web.log().count(" PUT ") == before
 
 
-def test_other_content_is_refused_in_one_line_before_anything_is_sent_and_replaced_when_told(
+def test_other_content_is_refused_in_one_line_before_anything_is_sent_and_replaced_with_the_option(
     run: Publisher, web: Nginx
 ) -> None:
     there = web.files / "bearer" / "other" / "hello" / "v1.0.0"
@@ -169,7 +169,7 @@ def test_a_rate_limit_is_waited_out(run: Publisher, web: Nginx) -> None:
     assert "429 Too Many Requests" in result.stderr
 
 
-def test_a_connection_that_breaks_in_mid_upload_is_begun_anew(run: Publisher, web: Nginx) -> None:
+def test_an_upload_whose_connection_breaks_starts_anew(run: Publisher, web: Nginx) -> None:
     with cutting(web.port, [2 * MIB, 5 * MIB]) as port:
         result = run("v2.0.0", "--to", f"http://127.0.0.1:{port}/open/cut")
     assert result.returncode == 0, result.stderr

@@ -79,7 +79,7 @@ def test_s3_objects_arrive_and_are_checked_by_the_stores_sum_or_read_back(run: P
     assert set(states(again).values()) == {"there already"}
 
 
-def test_s3_other_content_is_refused_and_replaced_when_told(run: Publisher, bucket: Bucket) -> None:
+def test_s3_other_content_is_refused_and_replaced_with_the_option(run: Publisher, bucket: Bucket) -> None:
     key = "pre/fix/hello/v1.0.0/hello-linux-amd64"
     bucket.client.put_object(Bucket=bucket.name, Key=key, Body=SMALL[::-1])  # the same size
     result = run("v1.0.0", "--to", bucket.url(), **bucket.s3.environment)

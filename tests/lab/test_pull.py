@@ -126,7 +126,7 @@ def test_a_store_that_fails_every_target_is_one_line_each_and_nothing_is_switche
     assert fresh.lab.host("t1").run("ls -A /opt/hello/releases").stdout.count("\n") == 1, "nothing half there"
 
 
-def test_what_cannot_be_pulled_is_pushed_with_a_note_unless_told_otherwise(fresh: Fleet, web: Nginx) -> None:
+def test_what_cannot_be_pulled_is_pushed_with_a_note_unless_the_data_says_otherwise(fresh: Fleet, web: Nginx) -> None:
     result = pull(fresh, store(fresh, f"{web.url}/hidden/d"))
     assert result.code == 0, result.output
     assert (

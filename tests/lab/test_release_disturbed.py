@@ -136,7 +136,7 @@ def test_a_controller_killed_during_the_activation_does_not_stop_it_and_the_next
     assert target.answers() == "ok v1.1.0"
 
 
-def test_a_port_that_is_taken_is_the_reason_that_is_told(target: Target) -> None:
+def test_a_port_that_is_taken_is_the_reason_that_is_reported(target: Target) -> None:
     machine = target.lab.targets[0]
     files = target.put(hello(), "v1.0.0")
     machine.run(f"systemd-run --unit=squatter {files.folder}/bin/hello")

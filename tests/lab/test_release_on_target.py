@@ -73,7 +73,7 @@ def test_new_unit_data_with_the_same_binary_sends_the_binary_only_once(target: T
     assert found == binary.sha256
 
 
-def test_a_full_disk_is_told_with_figures_and_leaves_nothing_half_done(target: Target) -> None:
+def test_a_full_disk_is_reported_with_figures_and_leaves_nothing_half_done(target: Target) -> None:
     good = target.live(hello(), "v1.0.0")
     machine = target.lab.targets[0]
     machine.fill_disk(leave_mb=3)

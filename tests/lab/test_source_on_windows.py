@@ -149,7 +149,7 @@ def test_more_submodules_than_one_command_line_holds(bench: Bench, tmp_path: Pat
     assert [(tree / path / "part.txt").read_text() for path in paths] == ["newer\n", *["part\n"] * 8]
 
 
-def test_a_name_windows_cannot_hold_is_told(bench: Bench, tmp_path: Path) -> None:
+def test_a_name_windows_cannot_hold_is_reported(bench: Bench, tmp_path: Path) -> None:
     repo = repository(tmp_path / "names", {"what?.txt": "x"})
     service = bench.service(repo)
     assert any("cannot exist on Windows" in note for note in bench.resolve(service).notes)

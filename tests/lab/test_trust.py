@@ -173,16 +173,16 @@ def tampered(folder: Path, way: str, other: Path) -> None:
         shutil.copy(other / "provenance.json", provenance)
     elif way == "another program":
         shutil.copy(other / "gofallback-agent", folder / "hello")
-        told, theirs = (json.loads((one / "manifest.json").read_text()) for one in (folder, other))
-        told |= {"sha256": theirs["sha256"], "size": theirs["size"]}
-        (folder / "manifest.json").write_text(json.dumps(told))
+        message, theirs = (json.loads((one / "manifest.json").read_text()) for one in (folder, other))
+        message |= {"sha256": theirs["sha256"], "size": theirs["size"]}
+        (folder / "manifest.json").write_text(json.dumps(message))
     elif way == "damaged":
         with (folder / "hello").open("ab") as file:
             file.write(b"x")
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "message"),
     [
         ("missing", "provenance.json: missing"),
         ("altered", "was changed after it was signed"),
@@ -193,7 +193,7 @@ def tampered(folder: Path, way: str, other: Path) -> None:
     ],
 )
 def test_what_is_not_proven_is_refused_before_anything_changes(
-    pair: Fleet, tmp_path: Path, way: str, told: str
+    pair: Fleet, tmp_path: Path, way: str, message: str
 ) -> None:
     home = tmp_path / "controller"
     for name in ("artifacts", "keys"):
@@ -208,7 +208,7 @@ def test_what_is_not_proven_is_refused_before_anything_changes(
     before = pair.lab.host("t1").run("ls /opt/hello/releases").stdout
     refused = anew.run("rollout", "--data", "version=v1.0.0", data=data)
     assert refused.code == 2, refused.output
-    refused.line(told)
+    refused.line(message)
     assert pair.lab.host("t1").run("ls /opt/hello/releases").stdout == before
 
 

@@ -61,7 +61,7 @@ def built(folder: Path, platform: str, flags: str) -> Path:
 
 
 @pytest.mark.parametrize("platform", ["linux/amd64", "windows/amd64"])
-def test_called_function_is_told_from_one_that_is_not_in_the_binary(
+def test_called_function_is_distinguished_from_one_that_is_not_in_the_binary(
     program: Path, tmp_path: Path, platform: str
 ) -> None:
     binary = built(tmp_path / "app", platform, "")
@@ -122,7 +122,9 @@ def test_blocked_release_changes_nothing_and_one_that_is_ignored_in_time_goes_ou
     assert '"event": "vulnerabilities"' in journal.replace('"event":"', '"event": "') and STD.id in journal
 
 
-def test_warning_lets_a_release_go_on_and_an_old_database_is_told(fleet: Fleet, program: Path, tmp_path: Path) -> None:
+def test_warning_lets_a_release_go_on_and_an_old_database_is_reported(
+    fleet: Fleet, program: Path, tmp_path: Path
+) -> None:
     old = vulndb.write(tmp_path / "db", [STD], datetime.now(UTC) - timedelta(days=40))
     done = rollout(fleet, "v1.1.0", old, program, max_age_days=14)
     assert done.code == 0, done.output

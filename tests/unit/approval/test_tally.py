@@ -34,7 +34,7 @@ def only_line(tally: Tally) -> str:
     return tally.rejected[0]
 
 
-def test_two_people_are_enough_and_are_told_with_their_keys(project: Project) -> None:
+def test_two_people_are_enough_and_are_listed_with_their_keys(project: Project) -> None:
     project.approve("alice")
     project.approve("bob")
     tally = project.count()
@@ -214,7 +214,7 @@ def test_an_unsigned_statement_does_not_count(project: Project) -> None:
     assert only_line(project.count()).endswith("is not signed (bob@example.com.json.sig is missing)")
 
 
-def test_a_signature_without_its_statement_is_told(project: Project) -> None:
+def test_a_signature_without_its_statement_is_reported(project: Project) -> None:
     project.approve("alice")
     project.approve("bob").unlink()
     assert only_line(project.count()).endswith("bob@example.com.json: is missing, only its signature is there")

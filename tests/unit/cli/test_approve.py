@@ -139,9 +139,7 @@ def test_without_a_terminal_and_without_yes_nothing_is_approved(
     assert files(project) == []
 
 
-def test_a_key_that_is_not_allowed_is_told_the_line_it_needs(
-    project: Project, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_key_that_is_not_allowed_gets_the_line_it_needs(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     key = project.person("mallory", allowed=False)
     public = " ".join(key.with_suffix(".pub").read_text().split()[:2])
     line = refused(capsys, project, "--key", str(key))

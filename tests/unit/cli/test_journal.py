@@ -103,7 +103,7 @@ def test_a_removed_run_is_found_by_the_next(runs: Path, capsys: pytest.CaptureFi
     assert f"missing: run {FIRST}: {SECOND} began after it, and its journal is not there" in said
 
 
-def test_a_run_that_is_still_at_work_is_told_as_open_and_is_no_problem(
+def test_a_run_that_is_still_at_work_is_shown_as_open_and_is_no_problem(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut(runs / SECOND / "journal.jsonl", 4)

@@ -26,7 +26,7 @@ def test_a_target_is_read_as_it_was(case: str) -> None:
         "live": found.current,
         "unit": found.unit.active,
         "health": found.health.healthy if found.health else None,
-        "unsettled": found.unconfirmed_run,
+        "unconfirmed_run": found.unconfirmed_run,
         "releases": sorted(found.releases),
         "bad": sorted(found.bad),
         "last_good": found.last_good,

@@ -44,7 +44,7 @@ def test_what_ssh_prints_becomes_fingerprint_comment_and_kind() -> None:
     assert fingerprints("The agent has no identities.\n", "agent") == []
 
 
-def test_the_checkout_is_told_by_commit_and_whether_it_was_changed(project: Path) -> None:
+def test_the_checkout_is_named_by_commit_and_whether_it_was_changed(project: Path) -> None:
     head = subprocess.run(["git", "-C", project, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert checkout(project) == (head.stdout.strip(), False)
     (project / "inventory.py").write_text("targets = ['t1']\n")
@@ -59,7 +59,7 @@ def test_a_folder_that_is_no_checkout_and_keys_that_are_not_there_are_no_trouble
 
 
 @pytest.mark.usefixtures("alone")
-def test_a_key_file_is_told_by_its_fingerprint_and_never_asked_for_its_passphrase(
+def test_a_key_file_is_named_by_its_fingerprint_and_never_asked_for_its_passphrase(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = tmp_path / "id_lab"
@@ -77,7 +77,7 @@ def test_a_key_file_is_told_by_its_fingerprint_and_never_asked_for_its_passphras
 
 
 @pytest.mark.usefixtures("alone")
-def test_without_any_of_the_programs_it_is_told_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_of_the_programs_what_is_known_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = read_identity(project=tmp_path)
     assert (found.commit, found.keys) == ("", [])

@@ -82,7 +82,7 @@ def test_when_nothing_waits_it_says_so(runs: Path, capsys: pytest.CaptureFixture
     assert f"no run waits for an answer in {runs}" in refused(capsys, "continue")
 
 
-def test_a_run_that_does_not_wait_is_told_from_one_that_never_was(
+def test_a_run_that_does_not_wait_is_distinguished_from_one_that_never_was(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (runs / OTHER).mkdir(parents=True)

@@ -51,13 +51,13 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def heard() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def store(tmp_path: Path, heard: list[str]) -> ArtifactStore:
-    return ArtifactStore(tmp_path / "artifacts", heard.append)
+def store(tmp_path: Path, messages: list[str]) -> ArtifactStore:
+    return ArtifactStore(tmp_path / "artifacts", messages.append)
 
 
 def leftovers(store: ArtifactStore) -> list[str]:
@@ -109,7 +109,7 @@ def test_bytes_that_changed_on_the_way_are_refused_and_leave_nothing(store: Arti
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
 def test_a_damaged_artifact_is_reported_counts_as_absent_and_can_be_stored_again(
-    store: ArtifactStore, file: Path, heard: list[str], damage: str
+    store: ArtifactStore, file: Path, messages: list[str], damage: str
 ) -> None:
     wanted = manifest(spec())
     path = store.add(wanted, file).path
@@ -122,9 +122,9 @@ def test_a_damaged_artifact_is_reported_counts_as_absent_and_can_be_stored_again
     else:
         (path.parent / "manifest.json").write_text('{"half":')
     assert store.find("hello", wanted.key) is None
-    assert len(heard) == 1
-    assert str(path.parent) in heard[0]
-    assert heard[0].endswith("treated as absent")
+    assert len(messages) == 1
+    assert str(path.parent) in messages[0]
+    assert messages[0].endswith("treated as absent")
     assert store.by_version("hello", "v1.0.0") == []
     store.add(wanted, file)
     found = store.find("hello", wanted.key)

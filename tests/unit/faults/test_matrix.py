@@ -39,7 +39,7 @@ def test_every_moment_is_reached_by_an_event_of_its_own() -> None:
     ]
 
 
-def test_events_are_told_once_and_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
+def test_events_are_passed_on_once_and_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
     file = tmp_path / "runs/r/journal.jsonl"
     file.parent.mkdir(parents=True)
     follower = Follower(tmp_path)

@@ -159,7 +159,7 @@ def test_a_line_of_something_else_is_named() -> None:
         assert found(lines) == [(6, "torn")], raw
 
 
-def test_a_torn_line_is_not_also_told_as_missing() -> None:
+def test_a_torn_line_is_not_also_reported_as_missing() -> None:
     lines = journal()
     lines[5] = lines[5][:60]
     assert found(lines) == [(6, "torn")]

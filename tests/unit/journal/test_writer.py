@@ -160,7 +160,7 @@ def test_the_first_line_carries_how_the_run_before_stands(tmp_path: Path) -> Non
     assert last_head(runs, before=RUN) == head
 
 
-def test_a_run_whose_journal_cannot_be_begun_is_refused(tmp_path: Path) -> None:
+def test_a_run_whose_journal_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file where a folder should be")
     journal = Journal(tmp_path / "runs" / RUN / "journal.jsonl", RUN)
     with pytest.raises(JournalError, match=r"the journal cannot be written .* nothing was changed"):

@@ -85,7 +85,7 @@ def test_a_weekly_window_goes_over_the_end_of_the_week(now: str, on: bool) -> No
     assert (frozen(berlin(now), WEEKEND) is not None) is on
 
 
-def test_the_end_is_told_in_the_zone_of_the_window_and_in_utc() -> None:
+def test_the_end_is_shown_in_the_zone_of_the_window_and_in_utc() -> None:
     found = frozen(berlin("2026-11-21T12:00"), WEEKEND)
     assert str(found) == "'weekend' until Mon 2026-11-23 08:00 CET (2026-11-23T07:00:00Z)"
 
@@ -150,7 +150,7 @@ MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2029, 1, 1)).map(lambda at
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(WEEKLY, min_size=1, max_size=3), MOMENTS)
-def test_a_freeze_is_on_until_the_moment_it_tells_and_then_it_is_over(
+def test_a_freeze_is_on_until_the_moment_it_names_and_then_it_is_over(
     windows: list[dict[str, object]], now: datetime
 ) -> None:
     parsed = fleet(*windows).freeze

@@ -93,7 +93,7 @@ def test_readme_names_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize(("role", "system"), [("targets", "windows"), ("builders", "linux")])
-def test_a_linux_host_behind_winssh_is_told_its_connector(role: str, system: str) -> None:
+def test_a_linux_host_behind_winssh_is_refused_with_its_connector(role: str, system: str) -> None:
     """Before it is asked anything: its shell would not know a word."""
     host = SimpleNamespace(name="t1", connector=object.__new__(WinSSHConnector))
     builder = SimpleNamespace(os=system)

@@ -38,7 +38,7 @@ def test_approvals_that_do_not_count_and_those_that_cannot_be_counted_say_why() 
     ]
 
 
-def test_a_frozen_environment_is_told_first() -> None:
+def test_a_frozen_environment_is_shown_first() -> None:
     freeze = FreezeRow(environment="production", name="holidays", until=None, text="'holidays', which has no end")
     assert lines(row(text="x"), freezes=(freeze,))[0] == (
         "production is frozen: 'holidays', which has no end",

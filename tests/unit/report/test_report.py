@@ -40,7 +40,7 @@ def test_the_table_of_a_bad_day_says_why_and_what_runs_now() -> None:
     assert "note: the mirror of hello is 3 h old" in shown
 
 
-def test_a_first_release_with_nothing_to_go_back_to_is_told() -> None:
+def test_a_first_release_with_nothing_to_go_back_to_is_reported() -> None:
     report = good().model_copy(update={"targets": [row("t1", outcome="failed", running="", previous="")]})
     assert "no release runs there now" in text(table.render(report))
 
@@ -57,7 +57,7 @@ def test_nothing_is_wider_than_a_hundred_columns(report: Report) -> None:
     assert any(SHA[:12] in line for line in lines), "a hash must not be cut"
 
 
-def test_several_services_are_told_apart() -> None:
+def test_several_services_are_distinguished() -> None:
     report = good().model_copy(update={"targets": [row("t1"), row("t1", service="other")]})
     lines = text(table.render(report)).splitlines()
     assert lines[0].split()[:4] == ["target", "service", "before", "release"]
