@@ -38,7 +38,8 @@ check-static:
 	@$(BIN)/mypy
 
 check-unit:
-	@$(BIN)/pytest -q -n auto -m "not lab" tests
+	@# Fewer generated examples than in CI (tests/conftest.py).
+	@$(BIN)/pytest -q -n auto --hypothesis-profile=quick tests/unit
 
 lab-up: setup ## start the lab's hosts: make lab-up HOSTS=10 LAB=name
 	@$(PY) -m lab up --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gofallback.artifact import buildinfo
 from gofallback.artifact.binary import ArtifactError, inspect, inspect_bytes
 from tests.unit.binaries import MAGIC, ElfMaker, build_info, macho, module_text, pe
+from tests.unit.examples import examples
 
 INFO = build_info(module_text())
 DYNAMIC = ElfMaker(
@@ -198,7 +199,7 @@ def survives(content: bytes) -> None:
         assert str(error)
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=examples(300), deadline=2000)
 @given(st.sampled_from(SEEDS), CHANGES, st.floats(0, 1))
 def test_a_damaged_binary_is_described_or_refused_but_never_crashes(
     seed: bytes, changes: list[tuple[float, int]], kept: float
@@ -210,7 +211,7 @@ def test_a_damaged_binary_is_described_or_refused_but_never_crashes(
     survives(bytes(content[: max(64, int(len(content) * min(1.0, kept * 1.5)))]))
 
 
-@settings(max_examples=100, deadline=2000)
+@settings(max_examples=examples(100), deadline=2000)
 @given(
     st.sampled_from([b"", b"\x7fELF\x02\x01\x01", b"MZ", b"\xcf\xfa\xed\xfe", MAGIC + b"\x08\x02"]),
     st.binary(max_size=600),

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gofallback.lease import holder
 from gofallback.lease.script import FENCED, guard
 from gofallback.runid import same_run
+from tests.unit.examples import examples
 from tests.unit.lease.test_script import TTL, Machine
 
 #: Three runs and a continuation of the first.
@@ -140,5 +141,5 @@ class LeaseMachine(RuleBasedStateMachine):
 
 TestLeases = LeaseMachine.TestCase
 TestLeases.settings = settings(
-    max_examples=12, stateful_step_count=14, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(12), stateful_step_count=14, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gofallback.model import DataError, Fleet, parse_fleet
 from gofallback.model.error_text import PATTERNS
 from gofallback.model.fleet import merge
+from tests.unit.examples import examples
 
 HELLO: dict[str, Any] = {
     "name": "hello",
@@ -362,7 +363,7 @@ JSONISH = st.recursive(
 PARTS = st.sampled_from(["services", "service_overrides", "toolchain", "builder", "target", "rollout", "environment"])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(PARTS, JSONISH, max_size=4), st.dictionaries(KEYS, JSONISH, max_size=3))
 def test_any_data_at_all_is_parsed_or_refused_in_lines(data: dict[str, Any], changes: dict[str, Any]) -> None:
     for attempt in (data, {**data, "services": [merge(HELLO, changes)]}):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gofallback.model import DataError, Fleet, parse_fleet
 from gofallback.model.freeze import WEEKDAYS, Frozen, active
+from tests.unit.examples import examples
 
 BERLIN = ZoneInfo("Europe/Berlin")
 WEEKEND = {"name": "weekend", "weekdays": ["fri"], "from": "16:00", "until": "mon 08:00", "timezone": "Europe/Berlin"}
@@ -148,7 +149,7 @@ WEEKLY = st.fixed_dictionaries(
 MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2029, 1, 1)).map(lambda at: at.replace(tzinfo=UTC))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(WEEKLY, min_size=1, max_size=3), MOMENTS)
 def test_a_freeze_is_on_until_the_moment_it_names_and_then_it_is_over(
     windows: list[dict[str, object]], now: datetime
@@ -164,7 +165,7 @@ def test_a_freeze_is_on_until_the_moment_it_names_and_then_it_is_over(
         assert between is not None and between.until == found.until
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(WEEKDAYS), min_size=1, unique=True), CLOCKS, CLOCKS, MOMENTS)
 def test_without_summer_time_a_window_is_what_the_clock_on_the_wall_says(
     weekdays: list[str], begin: str, end: str, now: datetime
@@ -180,7 +181,7 @@ def test_without_summer_time_a_window_is_what_the_clock_on_the_wall_says(
     assert (frozen(now, window) is not None) is expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(WEEKLY, min_size=1, max_size=3), MOMENTS, st.randoms(use_true_random=False))
 def test_the_order_of_windows_does_not_matter(windows: list[dict[str, object]], now: datetime, dice: object) -> None:
     shuffled = list(windows)

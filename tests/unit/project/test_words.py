@@ -38,23 +38,7 @@ FORBIDDEN_ALONE = frozenset({"here"})
 #: Keys of host data that users have written into inventories: they stay.
 RELEASED = frozenset({"ssh_silence_seconds"})
 #: Names that wait for their room: file and name. Empty when the rooms are done.
-ALLOWED: frozenset[tuple[str, str]] = frozenset(
-    [
-        ("tests/unit/gobuild/test_generated.py", "TOLD"),
-        ("tests/unit/gobuild/test_generated.py", "test_a_generator_that_fails_is_told_with_its_last_word"),
-        ("tests/unit/gobuild/test_generated.py", "test_a_tree_that_git_cannot_put_back_is_told"),
-        ("tests/unit/gobuild/test_generated.py", "told"),
-        ("tests/unit/gobuild/test_modules.py", "test_a_downloading_builder_is_told_what_is_private"),
-        ("tests/unit/gobuild/test_modules.py", "test_a_folder_that_is_not_in_the_commit_is_told_on_both_sides"),
-        ("tests/unit/gobuild/test_modules.py", "test_a_login_without_its_secret_is_told_before_anything_runs"),
-        ("tests/unit/gobuild/test_modules.py", "test_a_refused_token_is_told_with_the_place_it_comes_from"),
-        ("tests/unit/publish/test_odd_servers.py", "told"),
-        ("tests/unit/publish/test_send.py", "test_an_upload_that_was_not_heard_is_sent_again_without_another_look"),
-        ("tests/unit/publish/test_send.py", "test_what_came_before_a_failure_is_told"),
-        ("tests/unit/vulnerability/test_vulnerabilities.py", "test_a_database_that_is_too_old_is_told_with_its_age"),
-        ("tests/unit/vulnerability/test_vulnerabilities.py", "told"),
-    ]
-)
+ALLOWED: frozenset[tuple[str, str]] = frozenset()
 
 Name = tuple[Path, int, str]
 

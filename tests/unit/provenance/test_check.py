@@ -23,6 +23,7 @@ from gofallback.provenance.statement import BUILD_TYPE, Materials
 from gofallback.provenance.verify_folder import verify_folder
 from tests.unit.attested import EMPTY_HEX, FILES, MATERIALS, PROGRAM, artifact, manifest, release, sum_again
 from tests.unit.binaries import ElfMaker, build_info, module_text
+from tests.unit.examples import examples
 
 OTHER = ElfMaker(info=build_info(module_text(extra="dep\texample.com/evil\tv1.0.0\n"))).bytes()
 
@@ -346,7 +347,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifact(root / "artifact", root / "keys")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_no_changed_byte_of_any_file_goes_unseen(made: Path, data: st.DataObject) -> None:
     """Whoever changes a byte and sums again either is found out, or has changed nothing that counts."""
@@ -374,7 +375,7 @@ def test_no_changed_byte_of_any_file_goes_unseen(made: Path, data: st.DataObject
         assert verdict.attestation.signed_by == trusted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(module=st.text("aA0/.~+-_!é \r\0#@", min_size=1, max_size=12), version=st.text("v1.+-()! \r", max_size=8))
 def test_any_module_path_can_be_attested_and_is_found_again(made: Path, module: str, version: str) -> None:
     """Whatever a strange linker writes: no traceback, and what was signed verifies."""

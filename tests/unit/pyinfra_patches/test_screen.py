@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pyinfra import logger
 
+from gofallback.pyinfra_patches import screen as screen_filter
 from gofallback.pyinfra_patches.screen import Quiet
 
 HEADING = "\x1b[34m--> Starting operation:\x1b[0m \x1b[1m{}\x1b[0m "
@@ -54,11 +55,14 @@ def test_an_error_is_printed_below_its_operation(screen: list[str]) -> None:
     assert screen == [heading, HOST.format("t1", "No changes can be made: the disk is full")]
 
 
-def test_a_long_operation_is_announced_although_it_says_nothing(screen: list[str]) -> None:
+def test_a_long_operation_is_announced_although_it_says_nothing(
+    screen: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import gevent
 
+    monkeypatch.setattr(screen_filter, "HEADING_DELAY", 0.05)
     heading = HEADING.format("build | binaries")
     logger.info(heading)
     assert screen == []
-    gevent.sleep(1.2)
+    gevent.sleep(0.15)
     assert screen == [heading]

@@ -16,12 +16,13 @@ from hypothesis.stateful import run_state_machine_as_test
 from gofallback.release.state import ServiceState
 from gofallback.rollout import decide, waves
 from gofallback.rollout.phases import TargetPhase
+from tests.unit.examples import examples
 from tests.unit.rollout.checks import RolloutMachine
 from tests.unit.rollout.controller import Controller
 from tests.unit.rollout.world import Target
 
 RolloutMachine.TestCase.settings = settings(
-    max_examples=600,
+    max_examples=examples(600),
     stateful_step_count=8,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -162,6 +162,7 @@ def waiting(tmp_path: Path, pause: Any) -> RunContext:
 def test_a_pause_for_a_persons_answer_ends_when_the_run_may_not_go_on_anyway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pause, "_POLL", 0.02)
     ctx = waiting(tmp_path, "ask")
     monkeypatch.setattr(pause, "retake_lost_leases", lambda *_: ctx.watchers.append(lambda: "t1: taken over"))
     began = time.monotonic()
@@ -174,7 +175,8 @@ def test_a_pause_for_a_persons_answer_ends_when_the_run_may_not_go_on_anyway(
 def test_a_lease_that_was_lost_in_a_pause_is_taken_again_as_the_target_would_go_back_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = waiting(tmp_path, 1)
+    monkeypatch.setattr(pause, "_POLL", 0.02)
+    ctx = waiting(tmp_path, 0.1)
     taken: list[str] = []
     monkeypatch.setattr(lease, "lost", lambda host: None if host.name in taken else "its connection ended")
     monkeypatch.setattr(reconnect, "acquire", lambda _, host: taken.append(host.name))
