@@ -97,20 +97,20 @@ def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str
     try:
         send_content(state, host, pack(sources), scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar", f"{temporary}.tar")
     except TransferError as error:
-        if run_command(state, host, shell.say("@up")).lost:
+        if run_command(state, host, shell.echo("@up")).lost:
             raise LostConnectionError(str(error)) from None
         raise KeeperError(f"{KEEPER}: {error}") from None
     flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
     steps = [
         shell.make(temporary),
-        shell.or_end(shell.unpack(f"{temporary}.tar", temporary), "tar"),
+        shell.or_exit(shell.unpack(f"{temporary}.tar", temporary), "tar"),
         shell.delete(f"{temporary}.tar"),
         shell.enter(temporary),
-        shell.or_end(shell.command([job.go, "build", *flags, "-o", file, "."]), "go build"),
+        shell.or_exit(shell.command([job.go, "build", *flags, "-o", file, "."]), "go build"),
         shell.enter(job.root),  # no folder in use can be renamed on Windows
-        shell.unless_there(program, shell.settle(temporary, final, [file])),
+        shell.unless_there(program, shell.put_in_place(temporary, final, [file])),
         shell.remove(temporary),
-        shell.if_there(program, shell.say("@done")),
+        shell.if_there(program, shell.echo("@done")),
     ]
     line, variables = shell.prepared(shell.script(steps), compile_environment(environment))
     result = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
