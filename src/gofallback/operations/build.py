@@ -25,8 +25,9 @@ from gofallback.gobuild import plan
 from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.operations.cgo import c_ready
+from gofallback.operations.command import Command
 from gofallback.operations.generate import generated_code
-from gofallback.operations.gocmd import Command, explain
+from gofallback.operations.gocmd import explain
 from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.remote import fail, run_command, send_content
 

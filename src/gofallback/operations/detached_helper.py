@@ -90,8 +90,6 @@ def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str
         LostConnectionError: the connection broke on the way; the keeper may be there.
     """
     sources, shell = agent_source.keeper_files(), shell_of(job.root)
-    program = keeper_program(job.root)
-    final, file = parent(program), name(program)
     temporary = join(Layout(job.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
     host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
     try:
@@ -100,6 +98,18 @@ def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str
         if run_command(state, host, shell.echo("@up")).lost:
             raise LostConnectionError(str(error)) from None
         raise KeeperError(f"{KEEPER}: {error}") from None
+    line, variables = shell.prepared(_compile_line(job, temporary), compile_environment(environment))
+    result = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
+    if result.has("@done"):
+        return
+    if result.lost:
+        raise LostConnectionError(result.last())
+    raise KeeperError(f"{KEEPER} cannot be compiled there: {result.last()}")
+
+
+def _compile_line(job: DetachedJob, temporary: str) -> str:
+    shell, program = shell_of(job.root), keeper_program(job.root)
+    final, file = parent(program), name(program)
     flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
     steps = [
         shell.make(temporary),
@@ -112,13 +122,7 @@ def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str
         shell.remove(temporary),
         shell.if_there(program, shell.echo("@done")),
     ]
-    line, variables = shell.prepared(shell.script(steps), compile_environment(environment))
-    result = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
-    if result.has("@done"):
-        return
-    if result.lost:
-        raise LostConnectionError(result.last())
-    raise KeeperError(f"{KEEPER} cannot be compiled there: {result.last()}")
+    return shell.script(steps)
 
 
 def list_jobs(state: State, host: Host, root: str) -> list[ListedJob]:

@@ -18,7 +18,8 @@ from gofallback.builder.paths import join
 from gofallback.connectors.local import TransferError
 from gofallback.gobuild import generated, plan
 from gofallback.gobuild.generated import Changes, GeneratedError
-from gofallback.operations.gocmd import Command, Result, explain, run
+from gofallback.operations.command import Command
+from gofallback.operations.gocmd import Result, explain, run
 from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.remote import fail, run_command, send
 
