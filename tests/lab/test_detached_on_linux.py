@@ -14,7 +14,8 @@ from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
 from gofallback.gobuild.detached import DetachedJob, DetachedResult
-from gofallback.operations.detached import DetachedCommand, run_detached
+from gofallback.operations.command import Command
+from gofallback.operations.detached import run_detached
 from gofallback.operations.detached_helper import cancel
 from lab import Lab
 from lab.linux.builder import ROOT, LinuxBuilder
@@ -156,7 +157,7 @@ def noisy(fleet: Fleet) -> Iterator[Path]:
 
 def sleeper(fleet: Fleet, folder: Path, state: State, host: Host) -> DetachedResult | None:
     job = DetachedJob("hello-noise-1", ROOT, "go")
-    command = DetachedCommand(job, "hello noise", "sleep 60; true", {}, 100, scratch=folder)
+    command = Command("hello noise", "sleep 60; true", {}, 100, folder / "log", ROOT, job=job)
     return run_detached(state, host, command)
 
 

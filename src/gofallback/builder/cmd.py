@@ -41,7 +41,7 @@ class Cmd:
     def then(self, step: str, *after: str) -> str:
         return f"{step}&& ({'& '.join(after)})"
 
-    def or_end(self, step: str, what: str) -> str:
+    def or_exit(self, step: str, what: str) -> str:
         # The name is ours or a path of a repository, and cannot be quoted: cmd.exe's special characters are left out.
         plain = "".join(character for character in what if character not in '&|<>^%!"()')
         return f"{step}|| (echo @failed {plain}& exit 1)"
@@ -52,7 +52,7 @@ class Cmd:
     def prepared(self, line: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         return line, dict(environment)  # to `set` an empty value is to remove the variable
 
-    def say(self, text: str) -> str:
+    def echo(self, text: str) -> str:
         return f"echo {text}"
 
     def if_there(self, path: str, step: str) -> str:
@@ -115,7 +115,7 @@ class Cmd:
     def write(self, path: str, line: str) -> str:
         return f">{literal(path)} echo {line}"
 
-    def settle(
+    def put_in_place(
         self, new: str, final: str, proofs: Sequence[str], *, mark: str | None = None, aside: str | None = None
     ) -> str:
         # A second attempt must not touch what the first one has put in place although its answer was lost.
@@ -156,7 +156,7 @@ class Cmd:
     def free(self, root: str) -> str:
         return f"dir /-c /ad {literal(root)}"
 
-    def gather(self, root: str) -> str:
+    def state(self, root: str) -> str:
         r"""One command line, well below cmd's 8,191 characters.
 
         Only parts of cmd.exe itself and, where it exists, the machine-wide ``git.exe`` run; nothing is changed. The

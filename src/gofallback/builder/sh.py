@@ -36,7 +36,7 @@ class Sh:
     def then(self, step: str, *after: str) -> str:
         return f"{step} && {{ {'; '.join(after)}; }}"
 
-    def or_end(self, step: str, what: str) -> str:
+    def or_exit(self, step: str, what: str) -> str:
         return f"{{ {step}; }} || {{ echo {shlex.quote('@failed ' + what)}; exit 1; }}"
 
     def quiet(self, step: str) -> str:
@@ -48,7 +48,7 @@ class Sh:
         given = {variable: value for variable, value in environment.items() if value}
         return (f"unset {' '.join(unset)}; {line}" if unset else line), given
 
-    def say(self, text: str) -> str:
+    def echo(self, text: str) -> str:
         return f"echo {shlex.quote(text)}"
 
     def if_there(self, path: str, step: str) -> str:
@@ -113,7 +113,7 @@ class Sh:
     def write(self, path: str, line: str) -> str:
         return f"echo {shlex.quote(line)} > {literal(path)}"
 
-    def settle(
+    def put_in_place(
         self, new: str, final: str, proofs: Sequence[str], *, mark: str | None = None, aside: str | None = None
     ) -> str:
         fresh, target = literal(new), literal(final)
@@ -167,7 +167,7 @@ class Sh:
         climb = f'd={literal(root)}; while [ ! -d "$d" ]; do d=$(dirname "$d"); done'
         return f'{climb}; df -Pk "$d" | tail -n 1'
 
-    def gather(self, root: str) -> str:
+    def state(self, root: str) -> str:
         """One command; only coreutils and, where they exist, the machine's own go and git run; nothing is changed.
 
         The output's sections begin with ``@@name``; ``@@end`` proves that nothing was cut off.

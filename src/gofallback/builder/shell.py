@@ -30,7 +30,7 @@ class Shell(Protocol):
     def then(self, step: str, *after: str) -> str:
         """Run ``after`` only when ``step`` succeeds; else its exit code is that of all."""
 
-    def or_end(self, step: str, what: str) -> str:
+    def or_exit(self, step: str, what: str) -> str:
         """When the step fails: print ``@failed <what>`` and exit with 1."""
 
     def quiet(self, step: str) -> str:
@@ -39,7 +39,7 @@ class Shell(Protocol):
     def prepared(self, line: str, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """The line and the environment in which a variable with an empty value is not set."""
 
-    def say(self, text: str) -> str:
+    def echo(self, text: str) -> str:
         """Print a line of letters, digits, blanks, ``@``, ``.``, ``/``, ``-``, ``_``."""
 
     def if_there(self, path: str, step: str) -> str:
@@ -94,9 +94,9 @@ class Shell(Protocol):
         """Rename a file over another."""
 
     def write(self, path: str, line: str) -> str:
-        """Make a file of one line, of the characters that `say` allows."""
+        """Make a file of one line, of the characters that `echo` allows."""
 
-    def settle(
+    def put_in_place(
         self, new: str, final: str, proofs: Sequence[str], *, mark: str | None = None, aside: str | None = None
     ) -> str:
         """Rename a folder into place and prove it: ``@done`` means that ``final`` has the files ``proofs``.
@@ -134,7 +134,7 @@ class Shell(Protocol):
     def free(self, root: str) -> str:
         """Print the free bytes below a folder, for `gofallback.builder.state_parser.read_free`."""
 
-    def gather(self, root: str) -> str:
+    def state(self, root: str) -> str:
         """The one command that prints the builder's state, for `gofallback.builder.state_parser.parse`."""
 
 

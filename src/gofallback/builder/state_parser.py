@@ -1,4 +1,4 @@
-"""The parser of a builder's state: the output of `Shell.gather`. Pure."""
+"""The parser of a builder's state: the output of `Shell.state`. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_version(tool: str, output: str) -> str | None:
 
 
 def parse(root: str, lines: Iterable[str]) -> BuilderState:
-    """Parse the output of `gofallback.builder.shell.Shell.gather`.
+    """Parse the output of `gofallback.builder.shell.Shell.state`.
 
     Raises:
         StateError: it is cut off, or the output of another command.

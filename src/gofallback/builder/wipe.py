@@ -50,9 +50,9 @@ class Contents:
 def contents_line(root: str) -> str:
     """The command line whose output `parse_contents` reads; it changes nothing."""
     shell = shell_of(root)
-    names = [shell.if_there(join(root, name), shell.say(f"{_THERE}{index}")) for index, name in enumerate(_names())]
+    names = [shell.if_there(join(root, name), shell.echo(f"{_THERE}{index}")) for index, name in enumerate(_names())]
     files = shell.if_there(root, shell.list_files(root))
-    return shell.script([*_home_steps(root), _busy_step(root), *names, files, shell.say(_END)], always=True)
+    return shell.script([*_home_steps(root), _busy_step(root), *names, files, shell.echo(_END)], always=True)
 
 
 def parse_contents(root: str, lines: Iterable[str]) -> Contents | None:

@@ -65,7 +65,7 @@ class LineConnector(OneConnection):
             take("stderr", [f"{reason}; whether it finished there is not known" if end.lost else reason])
         output = RemoteOutput(lines, end.exit_code, end.timed_out, end.lost, time.monotonic() - started, reason)
         if end.timed_out:
-            raise CommandTimeoutError(lines[-1].line, output)
+            raise CommandTimeoutError(reason, output)
         return output
 
     def stream(

@@ -28,7 +28,7 @@ class BuilderFact(FactBase[BuilderState]):
 
     def command(self, root: str) -> StringCommand:
         self._root = root
-        return StringCommand(shell_of(root).gather(root))
+        return StringCommand(shell_of(root).state(root))
 
     def process(self, output: Iterable[str]) -> BuilderState:
         try:

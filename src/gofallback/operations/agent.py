@@ -43,11 +43,11 @@ def deliver_agent(state: State, host: Host, files: Mapping[str, bytes], digest: 
     sh = shell_of(root)
     steps = [
         sh.make(temporary),
-        sh.or_end(sh.unpack(f"{temporary}.tar", temporary), "tar"),
+        sh.or_exit(sh.unpack(f"{temporary}.tar", temporary), "tar"),
         sh.claim(temporary, final),
         sh.remove(temporary),
         sh.delete(f"{temporary}.tar"),
-        sh.if_there(join(final, "go.mod"), sh.say("@done")),
+        sh.if_there(join(final, "go.mod"), sh.echo("@done")),
     ]
     result = run_command(state, host, sh.script(steps))
     if result.has("@done"):

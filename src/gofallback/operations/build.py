@@ -25,8 +25,9 @@ from gofallback.gobuild import plan
 from gofallback.gobuild.build_failure import Step
 from gofallback.gobuild.result import MANIFEST, RECORD, Built, Measured, read_manifests, read_measured, record, reusable
 from gofallback.operations.cgo import c_ready
+from gofallback.operations.command import Command
 from gofallback.operations.generate import generated_code
-from gofallback.operations.gocmd import Command, explain
+from gofallback.operations.gocmd import explain
 from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.remote import fail, run_command, send_content
 
@@ -103,7 +104,7 @@ def _present(state: State, host: Host, job: Job) -> dict[str, Built]:
     for spec in job.specs:
         out = job.out(spec)
         steps += [
-            shell.say(f"@file {spec.key}"),
+            shell.echo(f"@file {spec.key}"),
             shell.show(join(out, MANIFEST)),
             shell.measure(join(out, spec.file_name)),
         ]
@@ -162,7 +163,7 @@ def _build(state: State, host: Host, job: Job, spec: BuildSpec, at_once: int) ->
         argv,
         "build",
         before=[shell.remove(temporary), shell.make(temporary)],
-        after=[shell.say(f"@file {spec.key}"), shell.measure(file)],
+        after=[shell.echo(f"@file {spec.key}"), shell.measure(file)],
     )
     host.log(f"{command.label}: building (with an empty Go cache this takes minutes)")
     result = run_with_modules(state, host, job, command)
@@ -214,7 +215,9 @@ def _place(state: State, host: Host, job: Job, spec: BuildSpec, manifest: Manife
         fail(host, f"{label}: {name}: {error}")
         return None
     shell = job.shell
-    line = shell.script([shell.settle(temporary, out, [RECORD]), shell.prune(out, max(_OUTPUTS, 2 * len(job.specs)))])
+    line = shell.script(
+        [shell.put_in_place(temporary, out, [RECORD]), shell.prune(out, max(_OUTPUTS, 2 * len(job.specs)))]
+    )
     for attempt in range(_MOVE_ATTEMPTS):
         if attempt:
             gevent.sleep(float(attempt))

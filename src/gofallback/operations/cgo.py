@@ -82,7 +82,7 @@ def _send(state: State, host: Host, root: str, sysroot: Sysroot, cache: Path) ->
         return fail(host, f"{label}: {archive} has sha256 {got or 'none'}, should have {expected}; run again")
     unpacked = run_command(state, host, shell.then(shell.make(fresh), shell.unpack(archive, fresh)), timeout=_LONG)
     if unpacked.ok:
-        place = [shell.settle(fresh, folder, [LIST]), shell.prune(folder, _KEPT)]
+        place = [shell.put_in_place(fresh, folder, [LIST]), shell.prune(folder, _KEPT)]
         run_command(state, host, shell.script(place), timeout=_LONG)
     run_command(state, host, shell.script(clean, always=True), timeout=_LONG)
     if not unpacked.ok:
@@ -114,7 +114,7 @@ def check_line(folder: str) -> str:
         inside = f'(cd {literal(folder)} && {{ {same}; echo "@count $(find . -type f | wc -l)"; }})'
     else:
         inside = f"cd /d {literal(folder)} && (for /r %F in (*) do @echo @z %~zF %F)"
-    steps = [shell.say("@list"), shell.hash(listed), shell.if_there(listed, inside)]
+    steps = [shell.echo("@list"), shell.hash(listed), shell.if_there(listed, inside)]
     return shell.script(steps, always=True)
 
 

@@ -8,10 +8,9 @@ See docs/detached-builds.md.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import gevent
@@ -36,6 +35,7 @@ from gofallback.gobuild.detached import (
     ProtocolError,
     request,
 )
+from gofallback.operations.command import Command
 from gofallback.operations.detached_helper import KeeperError, cancel, end_reason, install, keeper_line
 from gofallback.windows.quoting import COMMAND_LIMIT
 
@@ -73,36 +73,20 @@ def can_detach(host: Host, line: str) -> bool:
     return isinstance(host.connector, LineConnector) and "\n" not in line and len(line) < COMMAND_LIMIT - 200
 
 
-@dataclass(frozen=True)
-class DetachedCommand:
-    """One command to run detached."""
-
-    job: DetachedJob
-    label: str
-    line: str
-    environment: Mapping[str, str]
-    timeout: float
-    """Seconds."""
-    scratch: Path
-    """Folder on the controller for what is uploaded; it is removed again."""
-    stdin: bytes = b""
-    secrets: tuple[str, ...] = ()
-
-
-def run_detached(state: State, host: Host, command: DetachedCommand) -> DetachedResult | None:
+def run_detached(state: State, host: Host, command: Command) -> DetachedResult | None:
     """Run a command through the keeper and follow it to its end, over as many connections as that takes.
 
     Returns:
         None when the builder cannot run it detached: run it attached. One line has said why, once for each builder, and
         nothing of the command runs there: two of it would write into one output.
     """
-    keeper = _KEEPERS.setdefault(host, _Keeper())
-    if keeper.unusable is not None or not can_detach(host, command.line):
+    keeper, job = _KEEPERS.setdefault(host, _Keeper()), command.job
+    if job is None or keeper.unusable is not None or not can_detach(host, command.line):
         return None
     try:
-        return _Follower(state, host, command, keeper).follow()
+        return _Follower(state, host, command, job, keeper).follow()
     except _AttachedError as error:
-        if error.started and (problem := _end_started(state, host, command)):
+        if error.started and (problem := _end_started(state, host, job, command.label)):
             return DetachedResult((), None, lost=f"{error}; {problem}")
         with keeper.lock:
             if keeper.unusable is None:
@@ -120,24 +104,24 @@ class _AttachedError(Exception):
         """The command may run there all the same."""
 
 
-def _end_started(state: State, host: Host, command: DetachedCommand) -> str:
+def _end_started(state: State, host: Host, job: DetachedJob, label: str) -> str:
     """End a command that may have started; why it may go on there, or nothing."""
     try:
-        ended = cancel(state, host, command.job.root, command.job.id)
+        ended = cancel(state, host, job.root, job.id)
     except KeeperError as error:
         return f"what was begun may go on there and cannot be ended ({error})"
     finally:
-        _RUNNING.pop((host, command.job.id), None)
+        _RUNNING.pop((host, job.id), None)
     if ended:
-        _warn(host, f"{command.label}: what was begun there has been ended, to do it while the connection lasts")
+        _warn(host, f"{label}: what was begun there has been ended, to do it while the connection lasts")
     return ""
 
 
 class _Follower:
     """One command, from its start to its end."""
 
-    def __init__(self, state: State, host: Host, command: DetachedCommand, keeper: _Keeper) -> None:
-        self.state, self.host, self.command, self.keeper = state, host, command, keeper
+    def __init__(self, state: State, host: Host, command: Command, job: DetachedJob, keeper: _Keeper) -> None:
+        self.state, self.host, self.command, self.job, self.keeper = state, host, command, job, keeper
         assert isinstance(host.connector, LineConnector)
         self.connector: LineConnector = host.connector
         self.collected: list[tuple[str, str]] = []
@@ -150,9 +134,8 @@ class _Follower:
     def _reset(self) -> None:
         """Prepare for a new start of the job."""
         self.collected.clear()
-        streams = {name: self.connector.lines(name, self._take) for name in ("stdout", "stderr")}
-        self.streams = streams
-        self.answer = AnswerReader(lambda name, data: streams[name].feed(data))
+        self.streams = {name: self.connector.lines(name, self._take) for name in ("stdout", "stderr")}
+        self.answer = AnswerReader(lambda name, data: self.streams[name].feed(data))
         self.start_logged = False
         self.requests = 0
         """How often the job was requested; the second time it may be our own that is joined."""
@@ -194,12 +177,12 @@ class _Follower:
 
     def _restart(self, why: str) -> None:
         _warn(self.host, f"{self.command.label}: {why}; building again")
-        _RUNNING.pop((self.host, self.command.job.id), None)
+        _RUNNING.pop((self.host, self.job.id), None)
         self._reset()
 
     def _connect(self) -> RemoteOutput:
         """One connection: from the start of the job, or from where the last one broke."""
-        command, job, stdin = self.command, self.command.job, b""
+        command, job, stdin = self.command, self.job, b""
         arguments = [Layout(job.root).jobs, job.id, self.id]
         self.answer.reconnect()
         if self.answer.started is None:
@@ -234,7 +217,7 @@ class _Follower:
         if started is None or self.start_logged:
             return
         self.start_logged = self.has_started = True
-        label, job = self.command.label, self.command.job
+        label, job = self.command.label, self.job
         if started.way == "started" or self.requests > 1:
             _RUNNING[(self.host, job.id)] = (job, label)
         elif started.way == "joined":
@@ -251,7 +234,7 @@ class _Follower:
 
     def _give_up(self) -> DetachedResult:
         """The builder should have ended it long ago: its keeper hangs, or another run gave the job more time."""
-        job = self.command.job
+        job = self.job
         if (self.host, job.id) in _RUNNING:
             with suppress(KeeperError):
                 cancel(self.state, self.host, job.root, job.id)
@@ -263,7 +246,7 @@ class _Follower:
         with self.keeper.lock:
             while not self.keeper.installed:
                 try:
-                    install(self.state, self.host, command.job, command.environment, command.scratch)
+                    install(self.state, self.host, self.job, command.environment, command.log.parent)
                 except LostConnectionError as error:
                     if not pauses:
                         raise _AttachedError(str(error)) from None
@@ -274,7 +257,7 @@ class _Follower:
                     self.keeper.installed = True
 
     def _end(self, state: JobState | None, lost: str = "") -> DetachedResult:
-        _RUNNING.pop((self.host, self.command.job.id), None)
+        _RUNNING.pop((self.host, self.job.id), None)
         for stream in self.streams.values():
             stream.end()
         return DetachedResult(tuple(self.collected), state, lost)

@@ -90,35 +90,39 @@ def install(state: State, host: Host, job: DetachedJob, environment: Mapping[str
         LostConnectionError: the connection broke on the way; the keeper may be there.
     """
     sources, shell = agent_source.keeper_files(), shell_of(job.root)
-    program = keeper_program(job.root)
-    final, file = parent(program), name(program)
     temporary = join(Layout(job.root).tmp, f"{keeper_name(agent_source.agent_digest(sources))}-{secrets.token_hex(4)}")
     host.log(f"{KEEPER}: compiling it, once for this builder: builds will outlive their connection")
     try:
         send_content(state, host, pack(sources), scratch / f"{KEEPER}-{secrets.token_hex(4)}.tar", f"{temporary}.tar")
     except TransferError as error:
-        if run_command(state, host, shell.say("@up")).lost:
+        if run_command(state, host, shell.echo("@up")).lost:
             raise LostConnectionError(str(error)) from None
         raise KeeperError(f"{KEEPER}: {error}") from None
-    flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
-    steps = [
-        shell.make(temporary),
-        shell.or_end(shell.unpack(f"{temporary}.tar", temporary), "tar"),
-        shell.delete(f"{temporary}.tar"),
-        shell.enter(temporary),
-        shell.or_end(shell.command([job.go, "build", *flags, "-o", file, "."]), "go build"),
-        shell.enter(job.root),  # no folder in use can be renamed on Windows
-        shell.unless_there(program, shell.settle(temporary, final, [file])),
-        shell.remove(temporary),
-        shell.if_there(program, shell.say("@done")),
-    ]
-    line, variables = shell.prepared(shell.script(steps), compile_environment(environment))
+    line, variables = shell.prepared(_compile_line(job, temporary), compile_environment(environment))
     result = run_command(state, host, line, timeout=_COMPILE_TIMEOUT, env=variables)
     if result.has("@done"):
         return
     if result.lost:
         raise LostConnectionError(result.last())
     raise KeeperError(f"{KEEPER} cannot be compiled there: {result.last()}")
+
+
+def _compile_line(job: DetachedJob, temporary: str) -> str:
+    shell, program = shell_of(job.root), keeper_program(job.root)
+    final, file = parent(program), name(program)
+    flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid="]
+    steps = [
+        shell.make(temporary),
+        shell.or_exit(shell.unpack(f"{temporary}.tar", temporary), "tar"),
+        shell.delete(f"{temporary}.tar"),
+        shell.enter(temporary),
+        shell.or_exit(shell.command([job.go, "build", *flags, "-o", file, "."]), "go build"),
+        shell.enter(job.root),  # no folder in use can be renamed on Windows
+        shell.unless_there(program, shell.put_in_place(temporary, final, [file])),
+        shell.remove(temporary),
+        shell.if_there(program, shell.echo("@done")),
+    ]
+    return shell.script(steps)
 
 
 def list_jobs(state: State, host: Host, root: str) -> list[ListedJob]:

@@ -18,7 +18,8 @@ from gofallback.builder.paths import join
 from gofallback.connectors.local import TransferError
 from gofallback.gobuild import generated, plan
 from gofallback.gobuild.generated import Changes, GeneratedError
-from gofallback.operations.gocmd import Command, Result, explain, run
+from gofallback.operations.command import Command
+from gofallback.operations.gocmd import Result, explain, run
 from gofallback.operations.job import Job, run_with_modules
 from gofallback.operations.remote import fail, run_command, send
 
@@ -104,12 +105,12 @@ class _Tree:
         steps = [
             shell.remove(self.folder),
             shell.make(self.folder),
-            shell.or_end(git("read-tree", "HEAD"), "git read-tree"),
-            shell.or_end(git("add", "--all", "--force", "."), "git add"),
-            shell.say(generated.CHANGED),
-            shell.or_end(git("diff", "--cached", "--name-status", "--no-renames", "HEAD"), "git diff"),
-            shell.say(generated.END),
-            shell.or_end(f"{names} | {out}", "git checkout-index"),
+            shell.or_exit(git("read-tree", "HEAD"), "git read-tree"),
+            shell.or_exit(git("add", "--all", "--force", "."), "git add"),
+            shell.echo(generated.CHANGED),
+            shell.or_exit(git("diff", "--cached", "--name-status", "--no-renames", "HEAD"), "git diff"),
+            shell.echo(generated.END),
+            shell.or_exit(f"{names} | {out}", "git checkout-index"),
         ]
         result = self._run(steps, {"GIT_INDEX_FILE": join(self.folder, _INDEX)})  # the tree's own index stays
         if result.failure is not None:
@@ -124,10 +125,10 @@ class _Tree:
         """
         shell, git = self.job.shell, self._git
         steps = [
-            shell.or_end(git("reset", "--quiet", "--hard", "HEAD"), "git reset"),
-            shell.or_end(git("clean", "-ffdxq"), "git clean"),
-            shell.or_end(git("status", "--porcelain", "--untracked-files=all", "--ignored"), "git status"),
-            shell.say(generated.CLEAN),
+            shell.or_exit(git("reset", "--quiet", "--hard", "HEAD"), "git reset"),
+            shell.or_exit(git("clean", "-ffdxq"), "git clean"),
+            shell.or_exit(git("status", "--porcelain", "--untracked-files=all", "--ignored"), "git status"),
+            shell.echo(generated.CLEAN),
         ]
         result = self._run(steps, {})
         if result.failure is not None:

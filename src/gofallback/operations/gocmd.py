@@ -6,9 +6,7 @@ A command with a job (`Command.job`) outlives its connection: see `gofallback.op
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -18,40 +16,16 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 
 from gofallback.builder.shell import shell_of
-from gofallback.gobuild.build_failure import Step, classify
-from gofallback.gobuild.detached import DetachedJob, DetachedResult
+from gofallback.gobuild.build_failure import classify
+from gofallback.gobuild.detached import DetachedResult
 from gofallback.gobuild.failure import Failure
-from gofallback.operations.detached import RECONNECT_PAUSES, DetachedCommand, run_detached
+from gofallback.operations.command import Command
+from gofallback.operations.detached import RECONNECT_PAUSES, run_detached
 from gofallback.operations.remote import CONNECTION_ERRORS, heartbeat
 from gofallback.redact import redact
 
 _LOCKED_PAUSES = (1.0, 3.0, 8.0)
 """Seconds before each further attempt at a locked file: scanners let go of a new file within a few seconds."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """What to run, and where to log its output."""
-
-    label: str
-    """Beginning of every line about it, such as ``hello v1.2.0 linux/arm64``."""
-    line: str
-    """For the builder's shell."""
-    environment: Mapping[str, str]
-    """An empty value: the variable is not set there, whatever the login has."""
-    timeout: float
-    """Seconds."""
-    log: Path
-    """File on the controller that gets the whole output."""
-    root: str
-    """The builder's root; its shape tells the shell."""
-    step: Step = "build"
-    job: DetachedJob | None = None
-    """Run it detached; None: it ends with its connection."""
-    stdin: bytes = b""
-    """Its standard input. Of a detached command, neither this nor the environment is written to a disk."""
-    secrets: tuple[str, ...] = ()
-    """What is masked in its output."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +73,8 @@ def _run_with_retries(state: State, host: Host, command: Command) -> Result:
 
 def _run_detached(state: State, host: Host, command: Command) -> Result | None:
     """None when the command cannot run detached."""
-    if command.job is None:
-        return None
-    detached = DetachedCommand(
-        job=command.job,
-        label=command.label,
-        line=command.line,
-        environment=command.environment,
-        timeout=command.timeout,
-        scratch=command.log.parent,
-        stdin=command.stdin,
-        secrets=command.secrets,
-    )
     began = time.monotonic()
-    result = run_detached(state, host, detached)
+    result = run_detached(state, host, command)
     if result is None:
         return None
     failure = _detached_failure(command, result)

@@ -20,7 +20,8 @@ from gofallback.gobuild.detached import DetachedJob, job_id
 from gofallback.gobuild.environment import go_environment
 from gofallback.gobuild.modules import Modules
 from gofallback.model.builder import Builder
-from gofallback.operations.gocmd import Command, Result, run
+from gofallback.operations.command import Command
+from gofallback.operations.gocmd import Result, run
 from gofallback.redact import redact
 
 _MOST_AT_ONCE = 4

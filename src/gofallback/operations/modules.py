@@ -97,10 +97,10 @@ def deliver(state: State, host: Host, work: Delivery) -> bool:
         return True
     shell = shell_of(work.root)
     steps = [
-        shell.if_there(work.receipt, shell.say("@listed")),
+        shell.if_there(work.receipt, shell.echo("@listed")),
         shell.if_there(work.receipt, shell.check_files(work.receipt, work.folder)),
         shell.unless_there(work.receipt, shell.if_there(work.folder, shell.list_files(work.folder))),
-        shell.say("@end"),
+        shell.echo("@end"),
     ]
     result = run_command(state, host, shell.script(steps, always=True), timeout=_CHECK_TIMEOUT)
     lines = [line.strip() for line in result.out]
@@ -152,8 +152,8 @@ def _bring(state: State, host: Host, work: Delivery, missing: Sequence[ModuleFil
             _send_archive(state, host, work, missing, archive)
         except TransferError as error:
             return fail(host, f"{work.label}: {archive}: {error}")
-        steps += [shell.or_end(shell.unpack(archive, work.folder), "unpack"), shell.delete(archive)]
-    steps.append(shell.say("@done"))
+        steps += [shell.or_exit(shell.unpack(archive, work.folder), "unpack"), shell.delete(archive)]
+    steps.append(shell.echo("@done"))
     forget(host)
     result = run_command(state, host, shell.script(steps), timeout=_UNPACK_TIMEOUT)
     if not result.has("@done"):

@@ -226,7 +226,7 @@ class _Transfer:
         for pause in range(_MOVE_ATTEMPTS):
             gevent.sleep(float(pause))
             if parse_source_state(
-                run_command(self.state, self.host, self.lines.settle(work.tree, work.temporary)).out
+                run_command(self.state, self.host, self.lines.put_in_place(work.tree, work.temporary)).out
             ).done:
                 return
         raise _TransferFailedError(f"{work.temporary} cannot be renamed to {work.tree}: {not_renamed(work.root)}")

@@ -89,7 +89,7 @@ def unpack(state: State, host: Host, job: ToolchainJob) -> bool:
         reason = f"{result.first()}{disk_hint(state, host, job)}"
         run_command(state, host, _sweep(job), timeout=600)
         return fail(host, f"{job.label}: unpacking {job.archive} failed: {reason}; nothing was installed")
-    if not _right_version(state, host, job, job.home) or not _settle(state, host, job):
+    if not _right_version(state, host, job, job.home) or not _put_in_place(state, host, job):
         run_command(state, host, _sweep(job), timeout=600)
         return False
     host.log(f"{job.label}: unpacked and checked in {time.monotonic() - began:.1f} s: {job.final}")
@@ -108,12 +108,12 @@ def _right_version(state: State, host: Host, job: ToolchainJob, home: str) -> bo
     return fail(host, f"{job.label}: {path} {found}; it should say {job.pin.version}: is it the vendor's archive?")
 
 
-def _settle(state: State, host: Host, job: ToolchainJob) -> bool:
+def _put_in_place(state: State, host: Host, job: ToolchainJob) -> bool:
     pin, shell = job.pin, job.shell
     mark = shell.write(join(job.home, MARKER), marker(pin.tool, pin.version, pin.kind, pin.arch, pin.sha256))
     old = join(Layout(job.root).tmp, f"{job.prefix}old-{job.attempt}")
     proofs = [program(pin.tool, job.final).removeprefix(job.final)[1:], MARKER]
-    move = shell.script([shell.settle(job.home, job.final, proofs, mark=mark, aside=old)], always=True)
+    move = shell.script([shell.put_in_place(job.home, job.final, proofs, mark=mark, aside=old)], always=True)
     for attempt in range(_MOVE_ATTEMPTS):
         result = run_command(state, host, move)
         if result.has("@done"):

@@ -85,18 +85,18 @@ class GitOnBuilder:
     def state(self, where: list[Place], tree: str) -> str:
         """The script that shows what the builder has; `parse_source_state` reads its output."""
         sh = self.shell
-        steps = [sh.if_there(self.configuration, sh.say("@config"))]
+        steps = [sh.if_there(self.configuration, sh.echo("@config"))]
         for number, place in enumerate(where):
             at = join(tree, place.tree) if place.tree else tree
             steps += [
-                sh.say(f"@mirror {number}"),
+                sh.echo(f"@mirror {number}"),
                 sh.hash(join(place.mirror, "packed-refs")),
-                sh.say(f"@refs {number}"),
+                sh.echo(f"@refs {number}"),
                 sh.hash(join(at, ".git", "packed-refs")),
-                sh.say(f"@head {number}"),
+                sh.echo(f"@head {number}"),
                 self._if_tree(at, self.run("-C", at, "rev-parse", "HEAD")),
             ]
-        steps += [sh.say("@status"), self._if_tree(tree, self._status(tree)), sh.say("@end")]
+        steps += [sh.echo("@status"), self._if_tree(tree, self._status(tree)), sh.echo("@end")]
         return sh.script(steps, always=True)
 
     def receive(self, place: Place, bundle: str | None, refs: str, beside: str, *, recreate: bool = False) -> str:
@@ -151,11 +151,11 @@ class GitOnBuilder:
             temporary: folder of this run alone in which the tree is made; on the same drive.
         """
         sh = self.shell
-        made = [sh.or_end(sh.remove(temporary), "clean-up")]
+        made = [sh.or_exit(sh.remove(temporary), "clean-up")]
         for place in where:
             at = join(temporary, place.tree) if place.tree else temporary
             made += [
-                sh.or_end(step, f"checkout {place.tree or place.name}")
+                sh.or_exit(step, f"checkout {place.tree or place.name}")
                 for step in (
                     self.run("clone", "--quiet", "--shared", "--no-checkout", "--template=", place.mirror, at),
                     self._copy_refs(place, at),
@@ -163,28 +163,28 @@ class GitOnBuilder:
                 )
             ]
         check = self._check(where, temporary)
-        done = sh.if_there(join(final, ".git", "HEAD"), sh.unless_there(temporary, sh.say("@done")))
+        done = sh.if_there(join(final, ".git", "HEAD"), sh.unless_there(temporary, sh.echo("@done")))
         return sh.script([*made, *check, sh.claim(temporary, final), done, sh.prune(final, TREES)])
 
     def refresh(self, where: list[Place], final: str) -> str:
         """Give an existing tree today's refs: a tag decides what go stamps."""
         sh = self.shell
         copies = [self._copy_refs(place, join(final, place.tree) if place.tree else final) for place in where]
-        return sh.script([*(sh.or_end(copy, "refs") for copy in copies), sh.say("@done")])
+        return sh.script([*(sh.or_exit(copy, "refs") for copy in copies), sh.echo("@done")])
 
-    def settle(self, final: str, temporary: str) -> str:
+    def put_in_place(self, final: str, temporary: str) -> str:
         """Rename over a tree that is not the commit's; can be repeated when a program had a file open."""
-        return self.shell.settle(temporary, final, [".git/HEAD"])
+        return self.shell.put_in_place(temporary, final, [".git/HEAD"])
 
     def _check(self, where: list[Place], tree: str) -> list[str]:
         sh, heads = self.shell, []
         for number, place in enumerate(where):
             at = join(tree, place.tree) if place.tree else tree
-            heads += [sh.say(f"@head {number}"), self.run("-C", at, "rev-parse", "HEAD")]
-        return [*heads, sh.say("@status"), self._status(tree), sh.say("@end")]
+            heads += [sh.echo(f"@head {number}"), self.run("-C", at, "rev-parse", "HEAD")]
+        return [*heads, sh.echo("@status"), self._status(tree), sh.echo("@end")]
 
     def _all(self, steps: list[str], what: str) -> str:
-        return self.shell.script([self.shell.or_end(step, what) for step in steps])
+        return self.shell.script([self.shell.or_exit(step, what) for step in steps])
 
     def _if_tree(self, at: str, line: str) -> str:
         return self.shell.if_there(join(at, ".git", "HEAD"), line)

@@ -155,7 +155,7 @@ def test_an_answer_that_is_cut_off_or_of_another_shell_is_one_clear_line(lines: 
 
 
 def test_the_command_fits_into_one_line_and_reads_no_secrets() -> None:
-    text = Cmd().gather("C:\\" + "x" * 200)
+    text = Cmd().state("C:\\" + "x" * 200)
     assert len(text) < 8000
     assert "\n" not in text
     assert not re.search(r"(^|& )set *(&|$)", text), "a bare `set` prints the whole environment"

@@ -65,11 +65,11 @@ def test_files_are_listed_with_their_bytes(root: Path) -> None:
 
 
 def test_a_failing_step_ends_all_with_its_name(root: Path) -> None:
-    done = run(SH.script([SH.or_end("false", "mirror it's"), SH.say("never")]))
+    done = run(SH.script([SH.or_exit("false", "mirror it's"), SH.echo("never")]))
     assert (done.returncode, done.stdout) == (1, "@failed mirror it's\n")
-    assert run(SH.script([SH.enter(str(root / "none")), SH.say("never")])).stdout == ""
+    assert run(SH.script([SH.enter(str(root / "none")), SH.echo("never")])).stdout == ""
     assert run(SH.script(["false"], always=True)).returncode == 0
-    failed = run(SH.then("false", SH.say("never")))
+    failed = run(SH.then("false", SH.echo("never")))
     assert (failed.returncode, failed.stdout) == (1, "")
 
 
@@ -81,7 +81,7 @@ def test_an_empty_value_means_that_the_variable_is_not_set() -> None:
 def test_a_file_is_measured_as_the_reader_wants_it(root: Path) -> None:
     file = root / "hello"
     file.write_bytes(b"hello")
-    steps = [SH.say("@file a"), SH.measure(str(file)), SH.say("@file b"), SH.measure(str(root / "none"))]
+    steps = [SH.echo("@file a"), SH.measure(str(file)), SH.echo("@file b"), SH.measure(str(root / "none"))]
     assert read_measured(out(SH.script(steps))) == {"a": Measured(5, hashlib.sha256(b"hello").hexdigest())}
     assert out(SH.hash(str(root / "none"))) == []
 
@@ -90,7 +90,7 @@ def test_a_folder_is_renamed_into_place_once_and_proven(root: Path) -> None:
     new, final = root / "tmp" / "new", root / "out" / "hello" / "key"
     new.mkdir(parents=True)
     (new / "proof").write_text("new")
-    line = SH.settle(str(new), str(final), ["proof"])
+    line = SH.put_in_place(str(new), str(final), ["proof"])
     assert out(line) == ["@done"]
     assert out(line) == ["@done"], "repeated, because its answer was lost"
     assert (final / "proof").read_text() == "new"
@@ -98,14 +98,14 @@ def test_a_folder_is_renamed_into_place_once_and_proven(root: Path) -> None:
     new.mkdir()
     (new / "proof").write_text("newer")
     old = root / "tmp" / "old"
-    assert out(SH.settle(str(new), str(final), ["proof"], mark=SH.write(f"{new}/m", "x 1"), aside=str(old))) == [
+    assert out(SH.put_in_place(str(new), str(final), ["proof"], mark=SH.write(f"{new}/m", "x 1"), aside=str(old))) == [
         "@done"
     ]
     assert ((final / "proof").read_text(), (final / "m").read_text()) == ("newer", "x 1\n")
     assert (old / "proof").read_text() == "new"
 
     new.mkdir()
-    assert out(SH.settle(str(new), str(final), ["proof"])) == [], "a folder without its proof is not done"
+    assert out(SH.put_in_place(str(new), str(final), ["proof"])) == [], "a folder without its proof is not done"
 
 
 def test_the_newest_folders_stay(root: Path) -> None:
@@ -228,7 +228,7 @@ def test_one_answer_has_the_whole_state(root: Path) -> None:
     (root / "work" / "hello" / ("1" * 40)).mkdir(parents=True)
     (root / "tmp" / "unpack-go1.27.0-0a1b").mkdir()
 
-    state = parse(at, out(SH.gather(at)))
+    state = parse(at, out(SH.state(at)))
 
     assert state.os == "linux"
     assert state.arch in ("amd64", "arm64")
@@ -247,7 +247,7 @@ def test_one_answer_has_the_whole_state(root: Path) -> None:
 
 def test_the_state_of_a_fresh_host_is_empty_but_for_its_disk(tmp_path: Path) -> None:
     root = str(tmp_path / "not" / "yet")
-    state = parse(root, out(SH.gather(root)))
+    state = parse(root, out(SH.state(root)))
     assert (state.folders, state.toolchains, state.mirrors) == (frozenset(), {}, {})
     assert state.free_bytes
 
@@ -261,7 +261,7 @@ def test_go_and_git_of_the_machine_are_found_in_path(tmp_path: Path) -> None:
     tools.mkdir()
     (tools / "go").symlink_to(home / "bin" / "go")
     root = str(tmp_path / "none")
-    done = run(SH.gather(root), PATH=f"{tools}:{os.environ['PATH']}")
+    done = run(SH.state(root), PATH=f"{tools}:{os.environ['PATH']}")
     found = parse(root, done.stdout.splitlines()).find("go", "1.25.1")
     assert found is not None
     assert (found.path, found.origin, program("go", found.path)) == (str(home), "machine", str(home / "bin" / "go"))

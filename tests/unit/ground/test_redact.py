@@ -10,7 +10,8 @@ import pytest
 
 from gofallback import redact as module
 from gofallback.deploys.run.options import parse_options
-from gofallback.operations.gocmd import Command, append_log
+from gofallback.operations.command import Command
+from gofallback.operations.gocmd import append_log
 from gofallback.redact import hide, names_secret, redact, redacted, secrets_in
 from tests.unit.services import service
 

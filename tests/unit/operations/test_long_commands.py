@@ -12,6 +12,7 @@ from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State, StateStage
 
 from gofallback.operations import gocmd, remote
+from gofallback.operations.command import Command
 
 
 @pytest.mark.parametrize(("delay", "spoken"), [(0.4, True), (0, False)])
@@ -22,7 +23,7 @@ def test_a_command_says_once_a_minute_that_it_is_at_work_and_not_after_its_end(
     state = State(Inventory(([("@fake/b1", {"fake_delay": delay, "fake_delay_jitter": 0})], {})), Config())
     state.current_stage = StateStage.Execute
     connect_all(state)
-    command = gocmd.Command("hello v1.1.0 linux/amd64", "go build", {}, 10, tmp_path / "log", "/home/b/gofallback")
+    command = Command("hello v1.1.0 linux/amd64", "go build", {}, 10, tmp_path / "log", "/home/b/gofallback")
     with caplog.at_level("INFO", logger="pyinfra"):
         assert gocmd.run(state, state.inventory.get_host("@fake/b1"), command).failure is None
         said = re.findall(r"hello v1.1.0 linux/amd64: at work, 0.\d\d s so far", caplog.text)
