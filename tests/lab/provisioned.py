@@ -22,7 +22,7 @@ from gofallback.deploys.provision import provision_builder
 from gofallback.facts.builder import builder_state
 from gofallback.model import Fleet, Toolchain, ToolchainPin
 from lab import Lab
-from tests.lab.pyinfra_host import Messages, entry, heard
+from tests.lab.pyinfra_host import Messages, entry, recorded
 
 GIT = "2.45.2"
 GO, NEWER_GO = "1.26.6", "1.27.3"
@@ -84,7 +84,7 @@ def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
     """Run the stage's operations against one host of the lab."""
     state = State(Inventory(([entry(lab, lab.host(name))], {})), Config(CONNECT_TIMEOUT=10))
     host = next(iter(state.inventory))
-    with heard() as messages:
+    with recorded() as messages:
         try:
             return _provisioned(state, host, wanted, cache, messages)
         finally:

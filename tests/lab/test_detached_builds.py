@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gofallback.gobuild.detached import ListedJob, job_id
+from gofallback.gobuild.result import Built
 from gofallback.model.builder import Builder
 from gofallback.operations import build as build_operation
 from gofallback.operations import detached, detached_helper
@@ -205,7 +206,7 @@ def test_a_second_run_at_the_same_time_follows_the_first_ones_build(bench: Bench
         wait_for_compiler(bench, job)
         before.extend(instances(bench, job))
         with connected(bench.lab, bench.machine) as (state, (host,), messages):
-            made: list[build_operation.Built] = []
+            made: list[Built] = []
             ok = build_operation.build(state, host, job, made.append)
             results.append((messages.text, ok, made[0].sha256 if made else ""))
 

@@ -114,7 +114,7 @@ class ElfMaker:
         body, where = b"", {}
         for name, _, content, *_ in parts:
             where[name] = (at + len(body), len(content))
-            body += content.ljust(-(-len(content) // 16) * 16, b"\x00")
+            body += content.ljust(-(-len(content) // 16) * 16, b"\x00")  # type: ignore[attr-defined]
         shoff = at + len(body)
         table = b"\x00" * section
         for name, kind, _, link, info, entry in parts:

@@ -68,7 +68,7 @@ def names_of_python(path: Path) -> Iterator[Name]:
         elif isinstance(node, ast.arg):
             yield path, node.lineno, node.arg
     for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
-        for node in scope.body:
+        for node in scope.body:  # type: ignore[attr-defined]
             targets = node.targets if isinstance(node, ast.Assign) else [node.target] if _annotated(node) else []
             for name in targets:
                 if isinstance(name, ast.Name):

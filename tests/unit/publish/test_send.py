@@ -270,4 +270,4 @@ def test_two_files_of_one_name_are_refused(store: ArtifactStore, tmp_path: Path)
     (linux.path.parent / "hello.manifest.json").write_text("{}")
     with pytest.raises(PublishError, match="would have this name"):
         collect_files([linux], tmp_path, archives=False)
-    assert files.CHECKSUMS == "checksums.txt"
+    assert files.CHECKSUMS == "checksums.txt"  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pyinfra.api.command import StringCommand
 from pyinfra.api.config import Config
-from pyinfra.api.facts import get_kwargs_str
+from pyinfra.api.facts import get_kwargs_str  # type: ignore[attr-defined]
 from pyinfra.api.inventory import Inventory
 from pyinfra.api.state import State
 from pyinfra.connectors.util import CommandOutput, OutputLine

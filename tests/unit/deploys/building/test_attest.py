@@ -146,7 +146,7 @@ def test_a_run_says_which_toolchains_and_which_repository(
         installed={"git": (found("git", "2.55.0.1", None),)},
     )
     monkeypatch.setattr(attest, "builder_state", lambda *_: state)
-    source = ResolvedSource.model_construct(
+    source = ResolvedSource.model_construct(  # type: ignore[call-arg]
         repository="https://u:p@git.example.com/hello.git", commit="c" * 40, ref="main", submodules=()
     )
     info = inspect_bytes(PROGRAM)
