@@ -154,7 +154,11 @@ class LeaseTakenOver(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class WaveChanged(Event):
-    """A wave has begun, or its gate has passed or failed."""
+    """A wave has begun, or its gate has passed or failed.
+
+    Emitted late: when the next wave begins, at a pause, or at the verdict. None follows ``begun`` when no host is left
+    or the run is stopped: see `RunEnded`.
+    """
 
     kind = "wave"
     wave: str

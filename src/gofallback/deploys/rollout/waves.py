@@ -32,7 +32,7 @@ class Step:
 
 
 def strategy(ctx: RunContext) -> Rollout:
-    """How this run goes over the fleet."""
+    """Group data's strategy, equal for all targets (`check_strategy`). Options of the command line are not in it."""
     return ctx.fleet(ctx.targets[0]).rollout if ctx.targets else Rollout()
 
 

@@ -49,7 +49,11 @@ def emit_scan(run: Run, scan: ScanRow) -> None:
 
 
 def _run_plan(run: Run) -> dict[str, Any]:
-    options = {key: value for key, value in run.options.model_dump().items() if value not in (None, False, ())}
+    options = {
+        key: value
+        for key, value in run.options.model_dump().items()
+        if value is not None and value is not False and value != ()
+    }
     return {
         "command": run.command.name,
         "who": run.who,

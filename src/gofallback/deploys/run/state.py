@@ -206,8 +206,8 @@ class Run:
     def emit(self, event: Event) -> None:
         """Write an event into the journal, then pass it to every listener.
 
-        The journal fails closed: a run whose first line cannot be written switches nothing. A listener cannot fail,
-        change or delay the run.
+        The journal fails closed: a run whose first line cannot be written switches nothing. An exception of a listener
+        becomes a note. A listener that blocks delays the run.
         """
         if event.journaled:
             try:
