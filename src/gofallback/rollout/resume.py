@@ -31,6 +31,10 @@ class UnknownRunError(ResumeError):
     """Neither the targets nor this controller have a record of the run for that service."""
 
 
+class _NoWayBackError(ResumeError):
+    """The earlier release of one target is not there; the rest of a line that begins with the target."""
+
+
 @dataclass(frozen=True)
 class Continue:
     """The step of one target."""
@@ -122,9 +126,10 @@ def abort(
     run = _Run(run_id, service, states, planned)
     plan, problems = Plan({}, run.notes), []
     for host, state in run.states.items():
-        found = _backward(run, state, of_run(state, run_id))
-        if isinstance(found, str):
-            problems.append(f"{host} {found}")
+        try:
+            found = _backward(run, state, of_run(state, run_id))
+        except _NoWayBackError as error:
+            problems.append(f"{host} {error}")
             continue
         plan.hosts[host] = found
         if found.how == "nothing" and state.current and not healthy(state):
@@ -138,13 +143,16 @@ def abort(
     return plan
 
 
-def _backward(run: _Run, state: ServiceState, own: list[Mapping[str, Any]]) -> Continue | str:
-    """The step that takes the run back on one target, or the problem.
+def _backward(run: _Run, state: ServiceState, own: list[Mapping[str, Any]]) -> Continue:
+    """The step that takes the run back on one target.
 
     Args:
         run: the run.
         state: of the target.
         own: the run's records there.
+
+    Raises:
+        _NoWayBackError: the release before the run is not there.
     """
     last = state.outcome or {}
     if not own and state.unconfirmed_run is None:
@@ -160,9 +168,9 @@ def _backward(run: _Run, state: ServiceState, own: list[Mapping[str, Any]]) -> C
     elif state.current == before:
         return _continue(state, state.current, "nothing", run.id)
     if before is None:
-        return "had no release before it"
+        raise _NoWayBackError("had no release before it")
     if before not in state.releases:
-        return f"had {before} before it, which is no longer there"
+        raise _NoWayBackError(f"had {before} before it, which is no longer there")
     return _continue(state, before, "activate", run.id)
 
 
