@@ -6,6 +6,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 LAB ?= demo
 # Empty: as many targets as the lab has, 2 in a new one.
 HOSTS ?=
+# Of `make test`. Lab tests mostly wait for hosts: on two cores, three workers need less than half the time of one.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lab-up lab-down lab-list lab-shell setup format bench programs faults fifty docs clean
@@ -22,20 +24,21 @@ demo: setup ## start the lab and run the emergency path for real: make demo HOST
 	@$(PY) -m lab demo --name $(LAB) $(if $(HOSTS),--targets $(HOSTS))
 
 test: setup ## every check of CI: format, lint, types, unit tests, and the lab
-	@$(MAKE) --no-print-directory check-static
-	@$(PY) -m lab setup
-	@# Lab tests mostly wait for hosts: on two cores, three workers need less than half the time of one.
-	@$(BIN)/pytest -n 3 --dist loadfile --durations=15 tests
+	@$(MAKE) --no-print-directory -j2 check-static lab-setup
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=15 tests
 
 check: setup ## format, lint, types, import contracts, unit tests: under a minute
 	@$(MAKE) --no-print-directory -j2 --output-sync=target check-static check-unit
 
-.PHONY: check-static check-unit
+.PHONY: check-static check-unit lab-setup
 check-static:
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+lab-setup:
+	@$(PY) -m lab setup
 
 check-unit:
 	@# Fewer generated examples than in CI (tests/conftest.py).

@@ -162,6 +162,16 @@ class AgentTarget:
         while (now := self.record()).get("run_id") != run_id or now["stage"] != stage:
             assert time.monotonic() < end, f"never came to stage {stage}: {now}"
 
+    def go_down(self, how: str) -> None:
+        """Reboot (``reboot``) or cut the power, and wait until the host is up again."""
+        if how == "reboot":
+            self.sh("systemctl reboot", check=False)
+            time.sleep(2)
+        else:
+            self.host.kill()
+            self.host.boot()
+        self.host.wait_up(60)
+
     def current(self) -> str:
         """The release that is live, "" for none."""
         return self.sh("readlink /opt/hello/current", check=False).removeprefix("releases/")

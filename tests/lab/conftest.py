@@ -46,9 +46,13 @@ def two_targets() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def stocked(two_targets: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """Two targets, no builder, and v1.0.0 and v1.1.0 in the controller's store as if one had built them."""
-    made = Fleet(two_targets, tmp_path_factory.mktemp("controller"))
-    stock(made.home, ["v1.0.0", "v1.1.0"])
-    return made
+    return stocked_fleet(two_targets, tmp_path_factory.mktemp("controller"))
+
+
+def stocked_fleet(lab: Lab, home: Path) -> Fleet:
+    """A fleet whose controller has v1.0.0 and v1.1.0 in its store."""
+    stock(home, ["v1.0.0", "v1.1.0"])
+    return Fleet(lab, home)
 
 
 @pytest.fixture(scope="module")

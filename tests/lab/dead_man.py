@@ -96,13 +96,7 @@ def drop_lease(target: AgentTarget) -> None:
 
 def go_down(target: AgentTarget, how: str) -> None:
     """Reboot or cut the power, and wait until the host and its service are up again."""
-    if how == "reboot":
-        target.sh("systemctl reboot", check=False)
-        time.sleep(2)
-    else:
-        target.host.kill()
-        target.host.boot()
-    target.host.wait_up(60)
+    target.go_down(how)
     end = time.monotonic() + 10
     while not target.answers() and time.monotonic() < end:
         time.sleep(0.1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 from lab import Lab
 from lab.cli import ssh_command
+from tests.paths import PROJECT
 
 
 def traces(name: str) -> list[str]:
@@ -38,6 +41,15 @@ def ssh(lab: Lab, host: str, command: str, timeout: float = 20) -> subprocess.Co
     """Run a command over SSH as the product's user would."""
     words = [*ssh_command(lab.file, host), command]
     return subprocess.run(words, check=False, capture_output=True, text=True, timeout=timeout)
+
+
+def kill_start(name: str, seconds: float, *, targets: int, builders: int = 0) -> None:
+    """Start a lab in a process of its own, and end that with SIGKILL after so many seconds."""
+    words = [sys.executable, "-m", "lab", "up", "--name", name, "--targets", str(targets), "--builders", str(builders)]
+    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
+    time.sleep(seconds)
+    start.kill()
+    start.wait()
 
 
 def boot_id(lab: Lab, host: str) -> str:

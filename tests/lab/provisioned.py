@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ from gofallback.facts.builder import builder_state
 from gofallback.model import Fleet, Toolchain, ToolchainPin
 from lab import Lab
 from tests.lab.pyinfra_host import Messages, entry, recorded
+from tests.lab.waiting import wait
+from tests.paths import PROJECT
 
 GIT = "2.45.2"
 GO, NEWER_GO = "1.26.6", "1.27.3"
@@ -89,6 +93,21 @@ def provision(lab: Lab, wanted: Fleet, cache: Path, name: str = "w1") -> Result:
             return _provisioned(state, host, wanted, cache, messages)
         finally:
             host.disconnect()
+
+
+def wait_for_files(folder: Path, files: str) -> None:
+    """Wait until a folder has files of that pattern."""
+    wait(lambda: list(folder.glob(files)), 60, every=0.01, message=f"no {files} within a minute")
+
+
+def provision_until_killed(lab: Lab, go: str, cache: Path, name: str, root: Path, moment: str) -> None:
+    """Run the stage in a process that is killed as soon as there are files of a pattern below the builder's root."""
+    arguments = json.dumps({"lab": lab.name, "go": go, "cache": str(cache), "host": name})
+    words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
+    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for_files(root, moment)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL, "it had ended before it was killed"
 
 
 def _provisioned(state: State, host: Host, wanted: Fleet, cache: Path, messages: Messages) -> Result:

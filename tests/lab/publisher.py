@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -12,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gofallback.artifact.manifest import Manifest
-from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore
 from tests.lab.stores import TOKEN
+from tests.unit.specs import SPEC, manifest_of
 
 SMALL = b"\x7fELF a program " * 20_000
 MIB = 1 << 20
@@ -31,28 +29,10 @@ def _store_of(home: Path, version: str, content: dict[str, bytes]) -> None:
     """An artifact store with one version: content by platform."""
     store = ArtifactStore(home / "artifacts")
     for platform, data in content.items():
-        spec = BuildSpec(
-            service="hello",
-            platform=platform,
-            go_version="1.27.0",
-            commit="c" * 40,
-            version=version,
-            package=".",
-            directory=".",
-            binary="hello",
-        )
-        manifest = Manifest(
-            spec=spec,
-            key=spec.key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            builder="w1",
-            built_at="2026-11-22T03:00:00Z",
-            seconds=1.0,
-        )
+        spec = SPEC.model_copy(update={"platform": platform, "version": version, "package": "."})
         file = home / "binary"
         file.write_bytes(data)
-        store.add(manifest, file)
+        store.add(manifest_of(spec, data), file)
 
 
 def controller(home: Path) -> Path:

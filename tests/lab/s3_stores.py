@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import boto3
 import requests
+from botocore.config import Config
 
 from tests.lab.stores import USER, free_port, process
 
@@ -41,6 +44,17 @@ class Endpoint:
         """Credentials, where AWS's tools look for them first."""
         keys = {"AWS_ACCESS_KEY_ID": self.access, "AWS_SECRET_ACCESS_KEY": self.secret}
         return {**keys, "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def client(self) -> Any:
+        """A client of one's own, to make buckets and to look into them."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=self.access,
+            aws_secret_access_key=self.secret,
+            config=Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"),
+        )
 
 
 def moto(folder: Path, address: str = "127.0.0.1") -> Iterator[Endpoint]:

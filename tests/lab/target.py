@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +88,3 @@ class Target:
         """What the service says to a client outside."""
         command = ["curl", "-s", "-m", "3", f"http://{self.lab.targets[0].address}:8080/healthz"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def wait(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until something is so; the test fails when it is not within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {seconds} s"
-        time.sleep(0.1)

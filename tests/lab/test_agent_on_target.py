@@ -207,13 +207,7 @@ def test_a_host_that_goes_down_in_mid_activation_comes_back_with_the_old_release
     before = good.units()
     run_id = good.start(good.release("v2", service(minimum_healthy=5)))
     good.await_stage(run_id, "gate")
-    if how == "reboot":
-        good.sh("systemctl reboot", check=False)
-        time.sleep(2)
-    else:
-        good.host.kill()
-        good.host.boot()
-    good.host.wait_up(60)
+    good.go_down(how)
     code, lines = good.follow(run_id)
     assert (code, lines[-1]["cause"]) == (3, "interrupted"), lines[-1]
     assert "went down in stage gate" in lines[-1]["reason"]

@@ -11,6 +11,7 @@ import pytest
 
 from lab.builders import Builder
 from tests.lab.fleet import Fleet, Running
+from tests.lab.waiting import wait
 
 pytestmark = pytest.mark.lab
 
@@ -39,11 +40,12 @@ def instance(fleet: Fleet, platform: str) -> str:
 def compiling(run: Running, fleet: Fleet, platform: str, before: str = "") -> str:
     """Wait until the compiler is at work; which start of the build it is."""
     run.wait_for(rf"{platform}: building", 300)
-    deadline = time.monotonic() + 300
-    while (found := instance(fleet, platform)) in ("", before) or "compile.exe" not in programs(fleet):
-        assert time.monotonic() < deadline, "\n".join(run.lines)
-        time.sleep(0.2)
-    return found
+
+    def at_work() -> str:
+        found = instance(fleet, platform)
+        return found if found not in ("", before) and "compile.exe" in programs(fleet) else ""
+
+    return wait(at_work, 300, every=0.2, message=lambda: "\n".join(run.lines))
 
 
 def programs(fleet: Fleet) -> str:

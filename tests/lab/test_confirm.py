@@ -19,7 +19,7 @@ from lab import Lab
 from tests.lab.agent_target import AgentTarget, built, service
 from tests.lab.conftest import fresh_name
 from tests.lab.pyinfra_host import connected
-from tests.lab.target import wait
+from tests.lab.waiting import wait
 
 pytestmark = pytest.mark.lab
 

@@ -17,6 +17,7 @@ from gofallback.operations import build as build_operation
 from gofallback.operations import detached, detached_helper
 from gofallback.operations.job import Job
 from tests.lab.pyinfra_host import connected
+from tests.lab.waiting import wait
 from tests.lab.windows_builder import ROOT, Bench, repository, windows_bench
 
 pytestmark = pytest.mark.lab
@@ -50,10 +51,7 @@ def frames(log: Path) -> list[tuple[float, bytes]]:
 
 def wait_for_output(bench: Bench, job: Job, seconds: float = 200) -> None:
     """Wait until the build runs there and has said something."""
-    deadline = time.monotonic() + seconds
-    while not any(log.stat().st_size for log in instances(bench, job)):
-        assert time.monotonic() < deadline, bench.messages.text
-        time.sleep(0.1)
+    wait(lambda: any(log.stat().st_size for log in instances(bench, job)), seconds, message=lambda: bench.messages.text)
 
 
 def programs(bench: Bench) -> str:
@@ -127,10 +125,7 @@ def test_a_builder_that_loses_its_power_in_mid_build_is_reported_as_such_and_bui
 
 def wait_for_compiler(bench: Bench, job: Job) -> None:
     """Wait until the compiler is at work."""
-    deadline = time.monotonic() + 200
-    while not instances(bench, job):
-        assert time.monotonic() < deadline, bench.messages.text
-        time.sleep(0.1)
+    wait(lambda: instances(bench, job), 200, message=lambda: bench.messages.text)
     time.sleep(3)
 
 

@@ -23,6 +23,7 @@ from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet, Result, Running
 from tests.lab.pyinfra_host import connected
 from tests.lab.test_detached_builds import XML
+from tests.lab.waiting import wait
 from tests.lab.windows_builder import commit, repository
 
 pytestmark = pytest.mark.lab
@@ -80,10 +81,7 @@ def logs(fleet: Fleet, platform: str) -> list[Path]:
 def compiling(run: Running, fleet: Fleet, platform: str) -> list[Path]:
     """Wait until the compiler is at work; the log of its job."""
     run.wait_for(rf"{platform}: building", 200)
-    deadline = time.monotonic() + 100
-    while not logs(fleet, platform) or "compile" not in running(fleet):
-        assert time.monotonic() < deadline, "\n".join(run.lines)
-        time.sleep(0.1)
+    wait(lambda: logs(fleet, platform) and "compile" in running(fleet), 100, message=lambda: "\n".join(run.lines))
     return logs(fleet, platform)
 
 
@@ -223,10 +221,7 @@ def test_a_connection_that_breaks_while_the_keeper_is_compiled_costs_no_detached
     own = Fleet(fleet.lab, tmp_path / "home")
     run = own.start("drill", data=wanted(repository(tmp_path / "first", {"note.txt": "another commit"}), "linux/amd64"))
     run.wait_for("gofallback-keeper: compiling it", 100)
-    deadline = time.monotonic() + 60
-    while "compile" not in running(fleet):
-        assert time.monotonic() < deadline, "\n".join(run.lines)
-        time.sleep(0.1)
+    wait(lambda: "compile" in running(fleet), 60, message=lambda: "\n".join(run.lines))
     machine(fleet).run("pkill -u builder sshd")
     built(own, result := run.end(200), "linux/amd64")
     result.line("connection lost: .*trying again")

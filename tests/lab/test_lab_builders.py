@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +12,7 @@ import pytest
 from lab import Lab
 from lab.builders import Builder
 from tests.lab.conftest import fresh_name
-from tests.lab.machine import ssh, traces
-from tests.paths import PROJECT
+from tests.lab.machine import kill_start, ssh, traces
 
 pytestmark = pytest.mark.lab
 
@@ -96,12 +92,7 @@ def test_reset_gives_back_the_first_day_under_the_same_key(lab: Lab, w1: Builder
 
 @pytest.mark.parametrize("moment", [0.3, 0.6, 0.9, 1.2])
 def test_a_start_with_windows_killed_at_any_moment_can_be_started_again(lab_name: str, moment: float) -> None:
-    words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "1", "--builders", "1"]
-    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
-    time.sleep(moment)
-    start.send_signal(signal.SIGKILL)
-    start.wait()
-
+    kill_start(lab_name, moment, targets=1, builders=1)
     with Lab.up(lab_name, targets=1, builders=1) as lab:
         assert "Microsoft Windows" in ssh(lab, "w1", "ver").stdout
     assert traces(lab_name) == []

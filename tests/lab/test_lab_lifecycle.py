@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from lab import Lab, LabError
 from lab.lab import end
 from tests.lab.conftest import fresh_name
-from tests.lab.machine import boot_id, ssh, traces
+from tests.lab.machine import boot_id, kill_start, ssh, traces
 from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab
@@ -118,24 +116,14 @@ def test_down_needs_nothing_of_what_was_written_down(lab_name: str) -> None:
 
 @pytest.mark.parametrize("moment", [0.15, 0.25, 0.35, 0.5, 0.8])
 def test_a_start_killed_at_any_moment_can_be_started_again(lab_name: str, moment: float) -> None:
-    words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "3", "--builders", "0"]
-    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
-    time.sleep(moment)
-    start.send_signal(signal.SIGKILL)
-    start.wait()
-
+    kill_start(lab_name, moment, targets=3)
     with Lab.up(lab_name, targets=3, builders=0) as lab:
         assert [ssh(lab, host.name, "hostname").stdout for host in lab.targets] == ["t1\n", "t2\n", "t3\n"]
     assert traces(lab_name) == []
 
 
 def test_a_start_killed_and_never_repeated_can_be_taken_down(lab_name: str) -> None:
-    words = [sys.executable, "-m", "lab", "up", "--name", lab_name, "--targets", "3", "--builders", "0"]
-    start = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL)
-    time.sleep(0.4)
-    start.kill()
-    start.wait()
-
+    kill_start(lab_name, 0.4, targets=3)
     assert command("down", "--name", lab_name).returncode == 0
     assert traces(lab_name) == []
 

@@ -25,7 +25,8 @@ from gofallback.operations.target.release import put_release
 from gofallback.release.activation import Order
 from gofallback.release.upload_script import install_script
 from tests.lab.pyinfra_host import connected
-from tests.lab.target import Target, hello, wait
+from tests.lab.target import Target, hello
+from tests.lab.waiting import wait
 from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab

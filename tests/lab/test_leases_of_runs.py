@@ -12,7 +12,7 @@ import pytest
 from lab.etcd import Etcd
 from lab.stock import stock
 from tests.lab.fleet import Fleet, Running
-from tests.lab.target import wait
+from tests.lab.waiting import wait
 
 pytestmark = pytest.mark.lab
 

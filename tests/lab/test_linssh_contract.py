@@ -14,6 +14,7 @@ import pytest
 from tests.lab.conftest import fresh_name
 from tests.lab.controller import Controller
 from tests.lab.ssh_host import SshHost, lab_host
+from tests.lab.waiting import wait
 
 pytestmark = pytest.mark.lab
 
@@ -143,10 +144,10 @@ def test_an_unfinished_upload_is_nobody_elses_to_read_and_leaves_nothing(
         file.truncate(900 * 1024 * 1024)
     with host.controller() as other:
         other.send("put", local={"path": str(tmp_path / "large")}, remote=remote)
-        modes = _wait_for(lambda: linux.run(f"stat -c %a {FOLDER}/.interrupted.*")["stdout"])
+        modes = wait(lambda: linux.run(f"stat -c %a {FOLDER}/.interrupted.*")["stdout"], 20, every=0)
         other.kill()
     assert modes == ["600"]
-    _wait_for(lambda: linux.run(f"ls -A {FOLDER} | grep interrupted")["stdout"] == ["interrupted"])
+    wait(lambda: linux.run(f"ls -A {FOLDER} | grep interrupted")["stdout"] == ["interrupted"], 20, every=0)
     assert linux.run(f"cat {remote}")["stdout"] == ["old"]
 
 
@@ -236,10 +237,3 @@ def test_a_host_that_goes_away_fails_the_command_in_time_and_the_next_one_reconn
     finally:
         getattr(host.machine, end)()
         host.machine.wait_up(30)
-
-
-def _wait_for(condition: Any, seconds: float = 20.0) -> Any:
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it did not happen in time"
-    return found

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,9 +17,16 @@ from lab import Lab
 from lab.linux.builder import LinuxBuilder
 from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet
-from tests.lab.provisioned import GO, LINUX_GIT, LINUX_ROOT, Result, linux_fleet, linux_pin, provision
-from tests.lab.test_provisioning import wait_for
-from tests.paths import PROJECT
+from tests.lab.provisioned import (
+    GO,
+    LINUX_GIT,
+    LINUX_ROOT,
+    Result,
+    linux_fleet,
+    linux_pin,
+    provision,
+    provision_until_killed,
+)
 
 pytestmark = pytest.mark.lab
 GO_PROGRAM = f"{LINUX_ROOT}/toolchains/go{GO}/bin/go"
@@ -117,14 +120,7 @@ def test_an_archive_of_another_version_is_not_installed(lab: Lab, has_git: None,
 def test_killed_at_any_moment_the_next_run_ends_the_work(
     lab: Lab, has_git: None, b1: LinuxBuilder, run: Run, cache: Path, moment: str
 ) -> None:
-    arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache), "host": "b1"})
-    words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
-    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(below(b1), moment)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert killed.returncode == -signal.SIGKILL, "it had ended before it was killed"
-
+    provision_until_killed(lab, GO, cache, "b1", below(b1), moment)
     again = run(linux_fleet(lab, GO))
     assert again.ok, again.text
     assert again.state is not None

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,8 +20,18 @@ from lab import Lab
 from lab.builders import Builder
 from tests.lab import go_msi
 from tests.lab.conftest import fresh_name
-from tests.lab.provisioned import GIT, GO, NEWER_GO, ROOT, Result, fleet, pin, provision
-from tests.paths import PROJECT
+from tests.lab.provisioned import (
+    GIT,
+    GO,
+    NEWER_GO,
+    ROOT,
+    Result,
+    fleet,
+    pin,
+    provision,
+    provision_until_killed,
+    wait_for_files,
+)
 
 pytestmark = pytest.mark.lab
 DISK_MB = 1500
@@ -92,17 +97,9 @@ def toolchains(w1: Builder) -> list[str]:
     return [path.name for path in (root_of(w1) / "toolchains").iterdir() if not path.name.startswith("git-")]
 
 
-def wait_for(folder: Path, files: str) -> None:
-    """Until a folder has files of that pattern."""
-    deadline = time.monotonic() + 60
-    while not list(folder.glob(files)):
-        assert time.monotonic() < deadline, f"no {files} within a minute"
-        time.sleep(0.01)
-
-
 def wait_for_unpacking(w1: Builder, files: str = f"unpack-go{GO}-*/go/*") -> None:
     """Until tar on the host has written its first files."""
-    wait_for(root_of(w1) / "tmp", files)
+    wait_for_files(root_of(w1) / "tmp", files)
 
 
 def archive_of(lab: Lab, tool: str, version: str) -> Path:
@@ -179,14 +176,7 @@ def test_a_good_archive_on_the_host_is_not_sent_again(lab: Lab, has_git: None, w
 def test_killed_at_any_moment_the_next_run_ends_the_work(
     lab: Lab, has_git: None, w1: Builder, run: Run, cache: Path, moment: str
 ) -> None:
-    arguments = json.dumps({"lab": lab.name, "go": GO, "cache": str(cache)})
-    words = [sys.executable, "-m", "tests.lab.provisioned", arguments]
-    killed = subprocess.Popen(words, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(root_of(w1), moment)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert killed.returncode == -signal.SIGKILL, "it had ended before it was killed"
-
+    provision_until_killed(lab, GO, cache, "w1", root_of(w1), moment)
     again = run(fleet(lab, GO))
     assert again.ok, again.text
     assert again.state is not None

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from tests.lab.cutting import cutting
 from tests.lab.publisher import FILES, LARGE, MIB, SMALL, Publisher, controller, last_line, states
@@ -54,14 +52,7 @@ class Bucket:
 
 @pytest.fixture
 def bucket(s3: Endpoint) -> Bucket:
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3.url,
-        region_name="us-east-1",
-        aws_access_key_id=s3.access,
-        aws_secret_access_key=s3.secret,
-        config=Config(request_checksum_calculation="when_required", response_checksum_validation="when_required"),
-    )
+    client = s3.client()
     name = f"releases-{secrets.token_hex(4)}"
     client.create_bucket(Bucket=name)
     return Bucket(s3, client, name)

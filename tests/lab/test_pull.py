@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from gofallback.model.publish import PublishStore
@@ -17,7 +16,7 @@ from gofallback.operations.target.release import put_release
 from gofallback.release.pull import PullSource
 from tests.lab.fleet import Fleet, Result
 from tests.lab.pyinfra_host import connected
-from tests.lab.s3_stores import Endpoint, moto, swift
+from tests.lab.s3_stores import moto, swift
 from tests.lab.stores import READ_TOKEN, TOKEN, Nginx, nginx
 from tests.lab.target import Target, hello
 
@@ -95,7 +94,7 @@ def test_s3_is_pulled_from_by_signed_addresses_that_nobody_sees(
 ) -> None:
     address = f"{fresh.lab.file.prefix}1"
     for s3 in swift(address) if kind == "swift" else moto(tmp_path, address):
-        bucket_of(s3)
+        s3.client().create_bucket(Bucket="releases")
         for key, value in s3.environment.items():
             monkeypatch.setenv(key, value)
         publish = {"stores": {"depot": {"url": f"s3://releases/pre?endpoint={s3.url}", "plain_http": True}}}
@@ -104,17 +103,6 @@ def test_s3_is_pulled_from_by_signed_addresses_that_nobody_sees(
         assert "pulled from depot" in result.output
         assert "Signature" not in result.output and s3.secret not in result.output
         assert {fresh.answer(host) for host in ("t1", "t2")} == {"ok v1.0.0"}
-
-
-def bucket_of(s3: Endpoint) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3.url,
-        region_name="us-east-1",
-        aws_access_key_id=s3.access,
-        aws_secret_access_key=s3.secret,
-    )
-    client.create_bucket(Bucket="releases")
 
 
 def test_a_store_that_fails_every_target_is_one_line_each_and_nothing_is_switched(fresh: Fleet, web: Nginx) -> None:

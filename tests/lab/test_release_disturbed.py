@@ -24,7 +24,8 @@ from lab import Lab
 from tests.lab.conftest import fresh_name
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
-from tests.lab.target import HEALTH, Target, hello, wait
+from tests.lab.target import HEALTH, Target, hello
+from tests.lab.waiting import wait
 from tests.paths import PROJECT
 
 pytestmark = pytest.mark.lab

@@ -19,7 +19,8 @@ from gofallback.release.upload_plan import LocalProgram
 from gofallback.rollout.rollback import rollback_goals
 from tests.lab.programs import program
 from tests.lab.pyinfra_host import connected
-from tests.lab.target import HEALTH, Target, hello, wait
+from tests.lab.target import HEALTH, Target, hello
+from tests.lab.waiting import wait
 from tests.unit.services import service
 
 pytestmark = pytest.mark.lab

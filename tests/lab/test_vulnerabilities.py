@@ -16,10 +16,9 @@ from gofallback.model.vulnerabilities import Vulnerabilities
 from gofallback.vulnerability import govulncheck
 from lab import Lab, vulndb
 from lab.cache import cache_dir, print_progress
-from lab.stock import stock
 from lab.windows.pins import GO_DEFAULT
 from lab.windows.trees import go_for_linux
-from tests.lab.conftest import fresh_name
+from tests.lab.conftest import fresh_name, stocked_fleet
 from tests.lab.fleet import Fleet, Result
 
 pytestmark = pytest.mark.lab
@@ -90,9 +89,7 @@ def test_stripped_binary_tells_modules_only(program: Path, tmp_path: Path) -> No
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One target, and both versions of the example in the store."""
     with Lab.up(fresh_name(), targets=1, builders=0) as lab:
-        made = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(made.home, ["v1.0.0", "v1.1.0"])
-        yield made
+        yield stocked_fleet(lab, tmp_path_factory.mktemp("controller"))
 
 
 def rollout(fleet: Fleet, version: str, url: str, program: Path, **policy: Any) -> Result:

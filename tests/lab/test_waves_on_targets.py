@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from lab import Lab
-from lab.stock import stock
-from tests.lab.conftest import fresh_name
+from tests.lab.conftest import fresh_name, stocked_fleet
 from tests.lab.fleet import Fleet, Result
 
 pytestmark = pytest.mark.lab
@@ -33,9 +32,7 @@ MOVED: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with Lab.up(fresh_name(), targets=4, builders=0) as lab:
-        fleet = Fleet(lab, tmp_path_factory.mktemp("controller"))
-        stock(fleet.home, ["v1.0.0", "v1.1.0"])
-        yield fleet
+        yield stocked_fleet(lab, tmp_path_factory.mktemp("controller"))
 
 
 @pytest.fixture

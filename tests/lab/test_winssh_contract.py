@@ -18,6 +18,7 @@ from gofallback.windows import quoting, text
 from tests.lab.conftest import fresh_name
 from tests.lab.controller import Controller
 from tests.lab.ssh_host import REAL_WINDOWS, SshHost, lab_host, real_windows, windows_probe
+from tests.lab.waiting import wait
 from tests.paths import PROJECT
 from tests.unit.windows.test_quoting import NASTY
 
@@ -242,7 +243,7 @@ def test_an_interrupted_upload_leaves_the_old_file_and_the_next_one_cleans_up(
         file.truncate(400 * 1024 * 1024)
     with host.controller() as other:
         other.send("put", local={"path": str(tmp_path / "large")}, remote=remote)
-        _wait_for(lambda: windows.run(f"dir /b {FOLDER}\\interrupted.bin.*")["ok"])
+        wait(lambda: windows.run(f"dir /b {FOLDER}\\interrupted.bin.*")["ok"], 20, every=0)
         other.kill()
     assert windows.run(f"type {remote}")["stdout"] == ["old"]
     assert windows.put(b"new", remote)["ok"]
@@ -451,9 +452,3 @@ def _pyinfra(folder: Path, deploy: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")}
     command = [str(program), "-y", "inventory.py", deploy]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
-def _wait_for(condition: Any, seconds: float = 20.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not happen in time"

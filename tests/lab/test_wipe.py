@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -17,6 +16,7 @@ from lab import Lab
 from lab.builders import Builder
 from tests.lab.conftest import fresh_name
 from tests.lab.fleet import Fleet
+from tests.lab.waiting import wait
 
 pytestmark = pytest.mark.lab
 
@@ -148,10 +148,7 @@ class AtWork:
 
     def __enter__(self) -> None:
         self._thread.start()
-        deadline = time.monotonic() + 30
-        while not self._sign.exists():
-            assert time.monotonic() < deadline, "the program did not start"
-            time.sleep(0.2)
+        wait(self._sign.exists, 30, message="the program did not start")
 
     def __exit__(self, *_: object) -> None:
         self._machine.run("taskkill /f /im ping.exe", check=False)

@@ -17,6 +17,7 @@ from gofallback.provenance.names import Checkout
 from gofallback.provenance.statement import Materials, Tool
 from tests.unit.binaries import ElfMaker, build_info, module_text
 from tests.unit.specs import SPEC as PLAIN
+from tests.unit.specs import manifest_of
 
 #: h1 of an empty module: the example of in-toto's DigestSet.
 EMPTY = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
@@ -45,15 +46,7 @@ FILES = ("hello", "manifest.json", "provenance.json", "sbom.json", CHECKSUMS)
 
 def manifest(content: bytes = PROGRAM, spec: BuildSpec = SPEC) -> Manifest:
     """The manifest of a program."""
-    return Manifest(
-        spec=spec,
-        key=spec.key,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        builder="w1",
-        built_at="2026-11-22T03:00:00Z",
-        seconds=12.5,
-    )
+    return manifest_of(spec, content)
 
 
 def artifact(folder: Path, keys: Path, *, materials: Materials = MATERIALS, content: bytes = PROGRAM) -> Path:

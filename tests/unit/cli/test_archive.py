@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.cli import main
 from gofallback.controller.store import ArtifactStore
 from tests.unit.attested import SPEC
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, module_text, pe
 from tests.unit.git.test_resolve import commit, make, run
+from tests.unit.specs import manifest_of
 
 WHEN = "2026-11-22T03:00:00Z"
 
@@ -61,16 +61,7 @@ class Project:
         content = program(spec)
         file = self.root / "binary"
         file.write_bytes(content)
-        made = Manifest(
-            spec=spec,
-            key=spec.key,
-            sha256=hashlib.sha256(content).hexdigest(),
-            size=len(content),
-            builder="w1",
-            built_at=WHEN,
-            seconds=1,
-        )
-        return self.store.add(made, file).path
+        return self.store.add(manifest_of(spec, content, WHEN), file).path
 
     def archive(self, *words: str) -> int:
         return main.main(["archive", "v1.1.0", "--to", str(self.to), *words])

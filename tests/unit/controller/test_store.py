@@ -11,36 +11,18 @@ import pytest
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.controller.store import ArtifactStore, StoreError
+from tests.unit.specs import SPEC, manifest_of
 
 CONTENT = b"\x7fELF a program"
 
 
 def spec(version: str = "v1.0.0", platform: str = "linux/amd64", service: str = "hello") -> BuildSpec:
-    return BuildSpec(
-        service=service,
-        platform=platform,
-        go_version="1.27.0",
-        commit="c" * 40,
-        version=version,
-        package="./cmd/hello",
-        directory=".",
-        binary="hello",
-        tags=("a", "b"),
-        stamp=(("main.version", version),),
-        environment=(("GOAMD64", "v2"),),
-    )
+    options = {"tags": ("a", "b"), "stamp": (("main.version", version),), "environment": (("GOAMD64", "v2"),)}
+    return SPEC.model_copy(update={"service": service, "platform": platform, "version": version, **options})
 
 
 def manifest(made: BuildSpec, content: bytes = CONTENT, built_at: str = "2026-11-22T03:00:00Z") -> Manifest:
-    return Manifest(
-        spec=made,
-        key=made.key,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        builder="w1",
-        built_at=built_at,
-        seconds=12.5,
-    )
+    return manifest_of(made, content, built_at)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from gofallback.model import Fleet
 from tests.unit.attested import SPEC
 from tests.unit.services import service
 from tests.unit.sites import site
+from tests.unit.specs import manifest_of
 
 PLATFORM = "linux/amd64"
 TWO = service(build={"binaries": {"worker": {"package": "./cmd/worker"}}})
@@ -30,16 +30,7 @@ TWO = service(build={"binaries": {"worker": {"package": "./cmd/worker"}}})
 
 def manifest(binary: str = "hello", at: str = "2026-11-22T03:00:00Z", **changes: Any) -> Manifest:
     spec = SPEC.model_copy(update={"binary": binary, "package": f"./cmd/{binary}"} | changes)
-    content = f"{binary} {spec.key}".encode()
-    return Manifest(
-        spec=spec,
-        key=spec.key,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size=len(content),
-        builder="w1",
-        built_at=at,
-        seconds=1,
-    )
+    return manifest_of(spec, f"{binary} {spec.key}".encode(), at)
 
 
 def keep(store: ArtifactStore, tmp_path: Path, *made: Manifest) -> None:
