@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,32 +15,16 @@ from gofallback.approval.tally import ApprovalPolicy, Tally
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.model.approval import Approval
+from tests.unit.specs import SPEC, manifest_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def manifest(platform: str = "linux/amd64", content: bytes = b"binary", **changes: Any) -> Manifest:
     """The manifest of a binary with this content."""
-    spec = BuildSpec(
-        service=changes.pop("service", "hello"),
-        platform=platform,
-        go_version=changes.pop("go_version", "1.27.0"),
-        commit=changes.pop("commit", "c" * 40),
-        version=changes.pop("version", "v1.1.0"),
-        package="./cmd/hello",
-        directory=".",
-        binary="hello",
-    )
-    data = {
-        "spec": spec,
-        "key": spec.key,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
-        "builder": "w1",
-        "built_at": "2026-11-22T03:00:00Z",
-        "seconds": 1.0,
-    }
-    return Manifest.model_validate({**data, **changes})
+    spec = {key: changes.pop(key) for key in BuildSpec.model_fields if key in changes}
+    made = manifest_of(SPEC.model_copy(update={"platform": platform, **spec}), content)
+    return made.model_copy(update=changes)
 
 
 RELEASE = release_of("hello", "v1.1.0", [manifest(), manifest("linux/arm64")])
