@@ -17,7 +17,7 @@ from gofallback.journal.chain import split
 from gofallback.journal.read import Entry, entries
 from gofallback.journal.verify import verify
 from tests.unit.compatibility.files import TARGETS, journal_of, state_of
-from tests.unit.sites import Named
+from tests.unit.contexts import Named
 
 #: Run, state of one of its targets later, and the state that is added to the journal.
 OPEN = [

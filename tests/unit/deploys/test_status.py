@@ -12,8 +12,8 @@ from gofallback.deploys.status import _row
 from gofallback.model import Service
 from gofallback.release.state import ReleaseState, ServiceState, TargetState
 from gofallback.report.fleet import StatusRow, version_lines
+from tests.unit.contexts import run_context
 from tests.unit.services import MINIMAL
-from tests.unit.sites import site
 
 RUN = "20261122T031244Z-9f3a"
 
@@ -53,5 +53,5 @@ def test_a_damaged_manifest_ends_in_a_row_and_not_in_a_traceback(
     content = json.dumps(manifest).encode()
     found = ServiceState("hello", "/opt/hello", current="r1", releases={"r1": ReleaseState("r1", manifest=content)})
     target = TargetState(services={"hello": found})
-    ctx = site(tmp_path, "t1")
+    ctx = run_context(tmp_path, "t1")
     assert _row(ctx, ctx.targets[0], Service(**MINIMAL), target).version == version

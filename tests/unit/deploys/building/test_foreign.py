@@ -15,8 +15,8 @@ from gofallback.deploys.run.context import RunContext
 from gofallback.errors import RefusedError
 from gofallback.model import Service
 from tests.unit.binaries import SETTINGS, ElfMaker, build_info, module_text
+from tests.unit.contexts import run_context
 from tests.unit.services import MINIMAL
-from tests.unit.sites import site
 
 BUILD = {"platforms": ["darwin/arm64", "windows/amd64"], "tags": ["netgo"], "binaries": {"ctl": {"package": "./ctl"}}}
 
@@ -30,7 +30,7 @@ def recovered(
     path: str = "/usr/local/bin/hello",
 ) -> tuple[BuildSpec, RunContext]:
     """What would be built, and the run."""
-    ctx = site(tmp_path, "t1", builder="w1", command="faithful")
+    ctx = run_context(tmp_path, "t1", builder="w1", command="faithful")
     source: Any = SimpleNamespace(commit=SETTINGS["vcs.revision"], version="v1.1.0")
     known: Any = SimpleNamespace(platform="linux/amd64")
     monkeypatch.setattr(foreign, "source_at", lambda *_: source)

@@ -25,8 +25,8 @@ from gofallback.release.state import ReleaseState, ServiceState
 from gofallback.report import comparisons
 from gofallback.report.model import Report
 from tests.unit.attested import SPEC, artifact, manifest
+from tests.unit.contexts import run_context
 from tests.unit.services import MINIMAL
-from tests.unit.sites import site
 
 RELEASE = "v1.1.0-0123abcd"
 
@@ -44,7 +44,7 @@ def state_with(content: bytes | None, *, current: str | None = RELEASE, sha256: 
 
 
 def live_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str = "faithful", **states: Any) -> RunContext:
-    ctx = site(tmp_path, *states, builder="w1", command=command)
+    ctx = run_context(tmp_path, *states, builder="w1", command=command)
     monkeypatch.setattr(production, "state_of", lambda _, host: states[host.name])
     return ctx
 
@@ -174,7 +174,7 @@ def name_of(sysroot: Path, cache: Path) -> str:
 
 
 def test_a_sysroot_that_group_data_still_names_serves_what_runs_in_production(tmp_path: Path, sysroot: Path) -> None:
-    ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    ctx = run_context(tmp_path / "home", "t1", builder="w1", command="faithful")
     digest = name_of(sysroot, tmp_path)
     assert [*cgo.sysroots_for(ctx, linked(sysroot), [with_c(digest)])] == [digest]
     assert ctx.run.notes == []
@@ -183,7 +183,7 @@ def test_a_sysroot_that_group_data_still_names_serves_what_runs_in_production(tm
 def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_name_says(
     tmp_path: Path, sysroot: Path
 ) -> None:
-    ctx = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    ctx = run_context(tmp_path / "home", "t1", builder="w1", command="faithful")
     older = read(sysroot, tmp_path, where="x")
     kept = packed(older, cgo.sysroot_cache(ctx), lambda _: None)
     (sysroot / "usr/include/foo.h").write_text("int foo(int);\n")  # group data names another one today
@@ -191,7 +191,7 @@ def test_an_older_sysroot_comes_from_the_controller_and_only_if_it_is_what_its_n
     assert found[older.digest].digest == older.digest
     assert ctx.run.notes == []
 
-    changed = site(tmp_path / "home", "t1", builder="w1", command="faithful")
+    changed = run_context(tmp_path / "home", "t1", builder="w1", command="faithful")
     now = read(sysroot, tmp_path, where="x")
     packed(now, tmp_path / "other", lambda _: None).replace(kept)
     for _ in range(2):  # noted once

@@ -21,9 +21,9 @@ from gofallback.provenance import TWIN, ProvenanceError
 from gofallback.provenance.keys import PUBLIC, controller_key, read_public
 from gofallback.provenance.twin import read
 from tests.unit.attested import SPEC, artifact, manifest
+from tests.unit.contexts import Named
 from tests.unit.deploys.building.twins import attestation, fleet_of, standing
 from tests.unit.services import MINIMAL
-from tests.unit.sites import Named
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import controller_key
 from gofallback.release.state import ReleaseState, ServiceState
 from tests.unit.attested import MATERIALS, PROGRAM, SPEC, manifest
-from tests.unit.sites import site
+from tests.unit.contexts import run_context
 
 RELEASE = "v1.1.0-0123abcd"
 GCC = CgoSpec(compiler="gcc", cc="/tmp/evil", cxx="g++", ar="ar")
@@ -42,7 +42,7 @@ def compared(
         releases={RELEASE: ReleaseState(RELEASE, manifest=manifest_text(reported))},
         hashes={"bin/hello": reported.sha256, **(more or {})},
     )
-    ctx = site(tmp_path, "t1", builder="w1", command="faithful")
+    ctx = run_context(tmp_path, "t1", builder="w1", command="faithful")
     known: Any = SimpleNamespace(services={"hello": state}, platform="linux/amd64")
     monkeypatch.setattr(production, "state_of", lambda *_: known)
 

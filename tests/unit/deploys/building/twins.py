@@ -14,8 +14,8 @@ from gofallback.model import parse_fleet
 from gofallback.provenance.keys import controller_key
 from gofallback.provenance.twin import make
 from tests.unit.attested import MATERIALS, PROGRAM, SPEC, manifest
+from tests.unit.contexts import Named, run_context
 from tests.unit.services import MINIMAL
-from tests.unit.sites import Named, site
 
 
 class Group(list[Any]):
@@ -38,7 +38,7 @@ def standing(
     options: Options | None = None,
 ) -> RunContext:
     """A run with these builders reachable, the first of them in use."""
-    ctx = site(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
+    ctx = run_context(tmp_path, "t1", builder=builders[0] if builders else None, command=command, options=options)
     ctx.builders = [Named(name) for name in builders]  # type: ignore[misc]
     ctx.unreachable_builders = list(away)
     inventory = Group([*ctx.builders, *(Named(name) for name in away)])

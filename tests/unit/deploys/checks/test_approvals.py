@@ -10,11 +10,11 @@ import pytest
 from gofallback.deploys.checks.approvals import require_permission
 from gofallback.deploys.run.context import RunContext
 from gofallback.errors import RefusedError
-from tests.unit.sites import site
+from tests.unit.contexts import run_context
 
 
 def given(tmp_path: Path, command: str, override: dict[str, Any]) -> RunContext:
-    ctx = site(tmp_path, "t1", builder="w1", command=command)
+    ctx = run_context(tmp_path, "t1", builder="w1", command=command)
     ctx.state.inventory.get_override_data = lambda: override  # type: ignore[method-assign]
     return ctx
 

@@ -19,8 +19,8 @@ from gofallback.provenance.keys import PUBLIC, controller_key
 from gofallback.provenance.policy import keys_trusted_by, provenance_problem
 from tests.unit.attested import PROGRAM, SPEC, artifact, manifest, sum_again
 from tests.unit.binaries import ElfMaker, build_info, module_text
+from tests.unit.contexts import run_context
 from tests.unit.services import MINIMAL
-from tests.unit.sites import site
 
 OTHER = ElfMaker(info=build_info(module_text(extra="dep\texample.com/evil\tv1.0.0\n"))).bytes()
 
@@ -138,7 +138,7 @@ def test_required_refuses_while_planning_and_warn_leaves_a_note(
     stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
 ) -> None:
     (stored.path.parent / "provenance.json").write_text("{}")
-    ctx = site(tmp_path / "home", "t1", builder="w1")
+    ctx = run_context(tmp_path / "home", "t1", builder="w1")
     ctx.run.artifacts[SPEC.key] = stored
     host = ctx.targets[0]
     with pytest.raises(RefusedError, match=r"provenance is required, so it is not sent; nothing was changed"):
@@ -154,7 +154,7 @@ def test_required_refuses_while_planning_and_warn_leaves_a_note(
 def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
     stored: Stored, keys: Path, tmp_path: Path, elsewhere: None
 ) -> None:
-    ctx = site(tmp_path / "home", "t1", builder="w1")
+    ctx = run_context(tmp_path / "home", "t1", builder="w1")
     host = ctx.targets[0]
     assert provenance_gate.reject_reason(ctx, host, [stored]) is None
     stored.path.write_bytes(OTHER)
@@ -165,7 +165,7 @@ def test_what_is_changed_between_plan_and_upload_is_seen_at_the_upload(
 
 
 def test_what_could_never_be_shipped_is_not_even_built(keys: Path, tmp_path: Path, elsewhere: None) -> None:
-    ctx = site(tmp_path / "home", "t1", builder="w1")
+    ctx = run_context(tmp_path / "home", "t1", builder="w1")
     host = ctx.targets[0]
     provenance_gate.refuse_unproven(ctx, host, wants(None))
     controller_key(tmp_path / "other")

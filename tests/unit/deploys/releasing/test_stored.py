@@ -20,8 +20,8 @@ from gofallback.deploys.run.options import Options
 from gofallback.errors import RefusedError
 from gofallback.model import Fleet
 from tests.unit.attested import SPEC
+from tests.unit.contexts import run_context
 from tests.unit.services import service
-from tests.unit.sites import site
 from tests.unit.specs import manifest_of
 
 PLATFORM = "linux/amd64"
@@ -41,7 +41,7 @@ def keep(store: ArtifactStore, tmp_path: Path, *made: Manifest) -> None:
 
 
 def rollout(tmp_path: Path, *made: Manifest) -> RunContext:
-    ctx = site(tmp_path, "t1", command="rollout", options=Options(version="v1.1.0"))
+    ctx = run_context(tmp_path, "t1", command="rollout", options=Options(version="v1.1.0"))
     keep(ctx.run.store, tmp_path, *made)
     return ctx
 
@@ -93,7 +93,7 @@ def test_an_approval_is_of_every_binary() -> None:
 
 
 def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path) -> None:
-    ctx = site(tmp_path, builder="w1", command="drill")
+    ctx = run_context(tmp_path, builder="w1", command="drill")
     listed = service(build={"platforms": ["windows/amd64"]})
     ctx.run.fleets["w1"] = Fleet(services={"hello": listed})
     assert services_in_use(ctx) == [listed]

@@ -15,7 +15,7 @@ from gofallback.deploys.run.options import Options
 from gofallback.errors import RefusedError
 from gofallback.journal.writer import Journal
 from gofallback.release.state import ServiceState, TargetState
-from tests.unit.sites import site
+from tests.unit.contexts import run_context
 from tests.unit.targets import record, target
 
 V1, V2 = "v1.0-aaaaaaaa", "v2.0-bbbbbbbb"
@@ -46,7 +46,7 @@ def test_a_run_that_died_before_its_second_service_is_taken_back_without_its_jou
     tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
     states |= {"t1": {"api": PROVISIONAL, "web": SETTLED}, "t2": {"api": SETTLED, "web": SETTLED}}
-    ctx = site(tmp_path, "t1", "t2", command="rollout", services=("api", "web"), options=Options(abort=RUN))
+    ctx = run_context(tmp_path, "t1", "t2", command="rollout", services=("api", "web"), options=Options(abort=RUN))
     assert planned(ctx) == {("t1", "api"): "revert", ("t2", "api"): "nothing"}
     assert any("web is left as it is" in note for note in ctx.run.notes)
     assert [one.name for one in ctx.services(ctx.targets[0])] == ["api"]  # no row for web
@@ -56,7 +56,7 @@ def test_a_release_of_a_resumed_run_that_is_not_known_is_reported(
     tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
     states |= {"t1": {"api": PROVISIONAL, "web": SETTLED}}
-    ctx = site(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
+    ctx = run_context(tmp_path, "t1", command="rollout", services=("api", "web"), options=Options(resume=RUN))
     assert planned(ctx) == {("t1", "api"): "confirm"}
     assert ctx.run.outcome("t1", "web").phase == "untouched"
 
@@ -68,7 +68,7 @@ def test_what_is_about_no_service_at_all_is_refused(
     none = target(None)
     states |= {"t1": {"api": none, "web": none}}
     options = Options(abort=RUN) if command == "rollout" else Options()
-    ctx = site(tmp_path, "t1", command=command, services=("api", "web"), options=options)
+    ctx = run_context(tmp_path, "t1", command=command, services=("api", "web"), options=options)
     with pytest.raises(RefusedError, match=r"api: no target .*web: no target "):
         switches(ctx, ctx.targets[0])
 
@@ -77,7 +77,7 @@ def test_a_service_that_is_new_in_the_data_does_not_keep_the_others_from_going_b
     tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
     states |= {"t1": {"api": TWO, "web": target(None)}}
-    ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
+    ctx = run_context(tmp_path, "t1", command="rollback", services=("api", "web"))
     assert planned(ctx) == {("t1", "api"): "activate"}
 
 
@@ -85,14 +85,14 @@ def test_a_service_with_nothing_to_go_back_to_names_the_option_that_leaves_it_ou
     tmp_path: Path, states: dict[str, dict[str, ServiceState]]
 ) -> None:
     states |= {"t1": {"api": TWO, "web": target(V1, V1, ran=(BEFORE,))}}
-    ctx = site(tmp_path, "t1", command="rollback", services=("api", "web"))
+    ctx = run_context(tmp_path, "t1", command="rollback", services=("api", "web"))
     with pytest.raises(RefusedError, match=r"^web: .*; without web: --data service=api$"):
         switches(ctx, ctx.targets[0])
 
 
 def test_a_target_the_run_was_not_about_says_so(tmp_path: Path, states: dict[str, dict[str, ServiceState]]) -> None:
     states |= {"t1": {"hello": PROVISIONAL}, "t2": {"hello": SETTLED}}
-    ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(abort=RUN))
+    ctx = run_context(tmp_path, "t1", "t2", command="rollout", options=Options(abort=RUN))
     path = ctx.run.home.journal(RUN)
     path.parent.mkdir(parents=True)
     Journal(path, RUN).write("started", plan=[{"host": "t1", "service": "hello", "release": V2}])

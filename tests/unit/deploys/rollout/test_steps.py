@@ -24,7 +24,7 @@ from gofallback.operations.target.channel import BrokenError
 from gofallback.release.activation import ActivationOutcome, Order
 from gofallback.release.state import TargetState
 from gofallback.rollout.phases import TargetPhase
-from tests.unit.sites import site
+from tests.unit.contexts import run_context
 from tests.unit.targets import record, target
 
 OLD, NEW = "v1.0-aaaaaaaa", "v2.0-bbbbbbbb"
@@ -56,7 +56,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, ActivationOutcome]:
 def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
     tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
-    ctx = site(tmp_path, "t1")
+    ctx = run_context(tmp_path, "t1")
     switched(ctx, "t1")
     answers["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
     host = ctx.targets[0]
@@ -67,7 +67,7 @@ def test_a_target_that_is_lost_on_its_way_back_is_waited_for_at_the_end(
 def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_for(
     tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
-    ctx = site(tmp_path, "t1", services=("api", "web"))
+    ctx = run_context(tmp_path, "t1", services=("api", "web"))
     switched(ctx, "t1", "api")
     answers["activate"] = ActivationOutcome("reverted", NEW, live=OLD, healthy=True, reason="crashed")
     answers["revert"] = ActivationOutcome("unknown", NEW, reason="no answer")
@@ -78,7 +78,7 @@ def test_a_target_whose_second_service_fails_and_whose_first_is_lost_is_waited_f
 def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
     tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
-    ctx = site(tmp_path, "t1", services=("api", "web"))
+    ctx = run_context(tmp_path, "t1", services=("api", "web"))
     switched(ctx, "t1", "api")
     answers["lease"] = ActivationOutcome("unknown", "")
     assert activate._go_live(ctx.state, ctx.targets[0], ctx, *step(ctx, service="web"))
@@ -88,7 +88,7 @@ def test_what_was_switched_before_the_lease_was_lost_is_waited_for(
 def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped_before_its_wave(
     tmp_path: Path, answers: dict[str, ActivationOutcome]
 ) -> None:
-    ctx = site(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
+    ctx = run_context(tmp_path, "t1", "t2", command="rollout", options=Options(resume="20261122T031244Z-9f3a"))
     ctx.run.outcome("t1", "hello").phase = TargetPhase.REVERTED
     switched(ctx, "t2")
     assert stop_reason(ctx)
@@ -101,7 +101,7 @@ def test_a_provisional_release_of_a_resumed_run_is_put_back_when_that_is_stopped
 def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, good: bool
 ) -> None:
-    ctx = site(tmp_path, "t1")
+    ctx = run_context(tmp_path, "t1")
     switched(ctx, "t1")
     ctx.run.set_lost(ctx.run.outcome("t1", "hello"), "no answer")
     found = target(NEW if good else OLD, OLD, NEW, ran=(record(ctx.run.id, NEW, OLD, state),))
@@ -124,7 +124,7 @@ def test_a_confirmation_whose_answer_was_lost_is_no_failure_once_the_target_is_s
 
 
 def test_a_lost_target_is_given_no_more_time_at_the_end_than_it_needs_since_it_was_lost(tmp_path: Path) -> None:
-    ctx = site(tmp_path, "t1", rollout={"confirm_window": 60})
+    ctx = run_context(tmp_path, "t1", rollout={"confirm_window": 60})
     host = ctx.targets[0]
     services = ctx.services(host)
     alone = 60 + services[0].health.start_deadline
@@ -153,7 +153,7 @@ def test_a_target_that_does_not_answer_is_given_up_when_it_must_have_decided(mon
 
 def waiting(tmp_path: Path, pause: Any) -> RunContext:
     """A run in the pause after its canary."""
-    ctx = site(tmp_path, "t1", "t2", rollout={"pause": pause})
+    ctx = run_context(tmp_path, "t1", "t2", rollout={"pause": pause})
     switched(ctx, "t1")
     ctx.run.outcome("t2", "hello")
     return ctx
@@ -215,7 +215,7 @@ def rechecked(monkeypatch: pytest.MonkeyPatch, *, current: str | None, free: int
 def test_a_first_release_that_was_taken_back_to_nothing_is_as_requested(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = site(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
+    ctx = run_context(tmp_path, "t1", command="rollout", options=Options(abort="20261122T031244Z-9f3a"))
     outcome = ctx.run.outcome("t1", "hello")
     switch.record_outcome(ctx.run, outcome, ActivationOutcome("reverted", NEW), taking_back=True)
     rechecked(monkeypatch, current=None)
@@ -226,7 +226,7 @@ def test_a_first_release_that_was_taken_back_to_nothing_is_as_requested(
 def test_a_rollback_on_a_full_disk_is_no_failure_once_the_target_has_written_it_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ctx = site(tmp_path, "t1", command="rollback")
+    ctx = run_context(tmp_path, "t1", command="rollback")
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.phase = OLD, TargetPhase.CONFIRMED
     rechecked(monkeypatch, current=OLD, free=0)
@@ -240,7 +240,7 @@ def test_a_rollback_that_cannot_be_rechecked_is_confirmed_once_in_the_journal_an
     def silent(*_: object) -> TargetState:
         raise BrokenError("no answer")
 
-    ctx = site(tmp_path, "t1", command="rollback")
+    ctx = run_context(tmp_path, "t1", command="rollback")
     ctx.run.journal = Journal(ctx.run.home.journal(ctx.run.id), ctx.run.id)
     outcome = ctx.run.outcome("t1", "hello")
     outcome.release, outcome.healthy = OLD, True

@@ -8,13 +8,13 @@ import gevent
 import pytest
 
 from gofallback.deploys.run.context import Key
-from tests.unit.sites import site
+from tests.unit.contexts import run_context
 
 NUMBER: Key[int] = Key("number")
 
 
 def test_a_value_is_made_once_and_whoever_comes_meanwhile_waits_for_it(tmp_path: Path) -> None:
-    ctx, made = site(tmp_path, "t1"), []
+    ctx, made = run_context(tmp_path, "t1"), []
 
     def slow() -> int:
         made.append(1)
@@ -27,14 +27,14 @@ def test_a_value_is_made_once_and_whoever_comes_meanwhile_waits_for_it(tmp_path:
 
 
 def test_each_host_has_a_value_of_its_own(tmp_path: Path) -> None:
-    ctx = site(tmp_path, "t1")
+    ctx = run_context(tmp_path, "t1")
     assert [ctx.once(NUMBER(host), lambda size=size: size) for host, size in (("t1", 1), ("t2", 2), ("t1", 3))] == [  # type: ignore[misc]
         *(1, 2, 1),
     ]
 
 
 def test_an_error_is_not_kept_and_the_next_one_tries_again(tmp_path: Path) -> None:
-    ctx = site(tmp_path, "t1")
+    ctx = run_context(tmp_path, "t1")
 
     def broken() -> int:
         raise OSError("not now")
@@ -45,7 +45,7 @@ def test_an_error_is_not_kept_and_the_next_one_tries_again(tmp_path: Path) -> No
 
 
 def test_none_is_a_value_like_any_other(tmp_path: Path) -> None:
-    ctx, calls = site(tmp_path, "t1"), []
+    ctx, calls = run_context(tmp_path, "t1"), []
     key: Key[None] = Key("watched")
     for _ in range(2):
         ctx.once(key, lambda: calls.append(1))

@@ -39,7 +39,7 @@ class Inventory(list[Any]):
         return list(self)
 
 
-def site(
+def run_context(
     tmp_path: Path,
     *names: str,
     marked: tuple[str, ...] = (),
