@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-#: Files that share a fleet that has built (`fleet` in tests/lab/conftest.py): one worker takes both of a pair, so that
-#: two workers build in place of four files' three.
+#: Files of tests that share a fleet whose builder has built (`fleet` in tests/lab/conftest.py): a worker that gets one
+#: of a pair gets the other too, so that two workers raise and build such a fleet, not three.
 SHARED = {
     "tests/lab/test_emergency.py": "tests/lab/test_bad_day.py",
     "tests/lab/test_builds_taken_up.py": "tests/lab/test_stages.py",
