@@ -11,7 +11,7 @@ from gofallback.artifact.verify import problems
 from gofallback.cli.command import CliError, add_command, add_version, artifact_store, newest_versions
 from gofallback.controller.paths import Home
 from gofallback.controller.store import MANIFEST, ArtifactStore, Stored
-from gofallback.provenance import CHECKSUMS, PROVENANCE, TWIN, ProvenanceError, checksums, twin
+from gofallback.provenance import PROVENANCE, TWIN, ProvenanceError, twin
 from gofallback.provenance.attest import attestations
 from gofallback.provenance.keys import TrustedKey, controller_key, trusted_keys
 from gofallback.provenance.statement import Materials
@@ -70,15 +70,12 @@ def _sign(store: ArtifactStore, stored: Stored, name: str, signer: CryptoSigner,
         text = (stored.path.parent / MANIFEST).read_bytes()
     except OSError as error:
         raise CliError(f"{name}: {MANIFEST} cannot be read ({error.strerror})") from None
+    second, note = _twin(stored, signer, trusted)
     try:
-        files = attestations(manifest, text, info, Materials(), signer)
+        files = attestations(manifest, text, info, Materials(), signer, second)
     except ProvenanceError as error:
         raise CliError(f"{name}: {error}; not signed") from None
-    attestation, note = _twin(stored, signer, trusted)
-    if attestation is not None:
-        files[TWIN] = attestation
-        files[CHECKSUMS] = checksums.of(files | {MANIFEST: text}, manifest)
-    store.attach(stored, files, without=() if attestation else (TWIN,))
+    store.attach(stored, files, without=() if second else (TWIN,))
     return note
 
 

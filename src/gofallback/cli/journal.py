@@ -20,6 +20,7 @@ from gofallback.journal.read import FILE, Entry, about, entries
 from gofallback.journal.verify import Anchor, Problem, verify
 from gofallback.report.screen import console
 from gofallback.report.table import new_table
+from gofallback.rollout.phases import FAILED_HERE
 
 if TYPE_CHECKING:
     from gofallback.cli.command import Commands
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 REPORT = "report.json"
 #: Events of a controller's journal only; a host's part has none of them.
 _CONTROLLER_EVENTS = frozenset({"started", "resumed", "aborted", "wave", "ended"})
-_BAD = frozenset({"failed", "reverted"})
 
 
 @dataclass
@@ -162,7 +162,7 @@ def _table(found: Iterable[Entry]) -> Table:
             day = today
         made.add_row(
             Text(f"{entry.at:%H:%M:%S}.{entry.at.microsecond // 1000:03d}" if entry.at else "?", style="dim"),
-            Text(entry.event, style="bold red" if entry.event in _BAD else ""),
+            Text(entry.event, style="bold red" if entry.event in FAILED_HERE else ""),
             Text(entry.host or ""),
             Text(" ".join(part for part in (f"{entry.service}:" if entry.service else "", entry_text(entry)) if part)),
         )

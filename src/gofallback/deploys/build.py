@@ -30,8 +30,9 @@ def build(ctx: RunContext, host: Host) -> None:
     specs = plan.to_build(ctx, host)
     if not specs:
         host.log("every artifact is in the store; nothing to build")
+    second = plan.second_builders(ctx)
     for spec in specs:
-        twin = ", to be compared with what another builder built" if plan.second_builder(ctx, spec) == host.name else ""
+        twin = ", to be compared with what another builder built" if second.get(spec.key) == host.name else ""
         host.log(f"{spec.what} {spec.version} {spec.platform}: to be built with go {spec.go_version}{twin}")
     for line in _ineffective_stamps(ctx, host, specs):
         host.log_styled(line, fg="yellow", log_func=logger.warning)
@@ -70,7 +71,7 @@ def _binaries(state: State, host: Host, ctx: RunContext) -> bool:
     if failed and host is ctx.builder:
         host.log_styled(f"nothing is built: its twin {', '.join(failed)} failed (see above)", fg="red")
         return False
-    built = plan.built_by(ctx, host.name)
+    built = ctx.run.built_by(host.name)
     try:
         return all(build_job(state, host, job, built.append) for job in plan.jobs(ctx, host))
     except (GofallbackError, PyinfraError) as error:  # its state cannot be read, or a path fits no command line

@@ -37,22 +37,18 @@ def release(ctx: RunContext, host: Host) -> None:
     releases = plan.desired_releases(ctx, host)
     if ctx.run.command.releases_from == "store":
         refuse_incompatible(ctx, [host])
-    changed = [one for one in releases if plan.changes(ctx, host, one)]
+    steps = {one.service.name: plan.changes(ctx, host, one) for one in releases}
+    changed = [one for one in releases if steps[one.service.name]]
     refuse_unproven(ctx, host, changed)
     artifacts = [ctx.run.artifacts.get(spec.key) for one in changed for spec in one.programs]
     refuse_vulnerable(ctx, host, [one for one in artifacts if one is not None])
     for desired in host.loop(releases):
-        plan.show_changes(ctx, host, desired)
+        plan.show_steps(ctx, host, desired, steps[desired.service.name])
         if sends(ctx, host, desired):
             pull.check_pull_store(ctx, host, desired)
         put(name=f"{desired.service.name} {desired.files.id}", ctx=ctx, desired=desired)
         if desired.service.smoke and first_to_get(ctx, host, desired):
             smoke(name=f"{desired.service.name} smoke test", ctx=ctx, desired=desired)
-
-
-def sends(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
-    """Whether anything of a release has to be sent to a target."""
-    return any(step.kind in UPLOADS for step in plan.changes(ctx, host, desired))
 
 
 def first_to_get(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
@@ -66,6 +62,14 @@ def first_to_get(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
             if one.service.name == desired.service.name and live != one.files.id:
                 return other is host
     return False
+
+
+def sends(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
+    """Whether anything of a release has to be sent to a target.
+
+    Read again when the operation is executed: the hash of an artifact that this run builds is known only then.
+    """
+    return any(step.kind in UPLOADS for step in plan.changes(ctx, host, desired))
 
 
 @operation()
@@ -111,7 +115,7 @@ def _put(state: State, host: Host, ctx: RunContext, desired: DesiredRelease) -> 
     sent = put_release(
         state,
         host,
-        lambda: upload,
+        upload,
         sudo=ctx.fleet(host).target.sudo,
         report=lambda why: ctx.note_failure(host, desired.service.name, why),
         on_push=pull.push_fallback(ctx, host, desired),

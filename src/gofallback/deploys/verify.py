@@ -13,14 +13,12 @@ from pyinfra.api.state import State
 
 from gofallback.artifact.binary import inspect
 from gofallback.artifact.verify import problems as binary_problems
-from gofallback.controller.store import manifest_text
 from gofallback.deploys.building import plan, production
 from gofallback.deploys.building.attest import sign_attestations
 from gofallback.deploys.building.comparison import (
     confirm_stored_artifacts,
     reconcile_stored,
     twin_attestation,
-    with_attestation,
 )
 from gofallback.deploys.building.known_good import compare
 from gofallback.deploys.releasing.compatibility import incompatibilities, refuse_incompatible
@@ -59,7 +57,7 @@ def artifacts(ctx: RunContext) -> Generator[FunctionCommand, None, None]:
 
     + ctx: the run and its hosts
     """
-    if plan.missing_artifacts(ctx) or plan.needs_second_build(ctx) or production.comparison_requested(ctx):
+    if plan.missing_artifacts(ctx) or plan.second_builders(ctx) or production.comparison_requested(ctx):
         yield FunctionCommand(_artifacts, (ctx,), {})
     else:
         ctx.host.noop("every artifact was verified when it was stored")
@@ -69,7 +67,7 @@ def _artifacts(state: State, host: Host, ctx: RunContext) -> bool:
     if production.comparison_requested(ctx) and not compare(state, host, ctx):
         return False
     missing = {spec.key for spec in plan.missing_artifacts(ctx)}
-    built = [one for one in plan.built_by(ctx, host.name) if one.spec.key in missing]
+    built = [one for one in ctx.run.built_by(host.name) if one.spec.key in missing]
     with tempfile.TemporaryDirectory(prefix="gofallback-") as folder:
         results = [_store(host, ctx, one, Path(folder) / f"{number}") for number, one in enumerate(built)]
     problems = [problem for problem in results if problem is not None] + confirm_stored_artifacts(ctx)
@@ -94,10 +92,8 @@ def _store(host: Host, ctx: RunContext, built: Built, local: Path) -> str | None
         found = binary_problems(info, manifest.spec, sha256=manifest.sha256, size=manifest.size)
         if found:
             return "; ".join(found)
-        attestation = twin_attestation(ctx, manifest, local)
-        own = sign_attestations(ctx, host, manifest, info)
-        files = with_attestation(own, attestation, manifest, manifest_text(manifest))
-        stored = ctx.run.store.add(manifest, local, files)
+        attestation = twin_attestation(ctx, manifest, local, info)
+        stored = ctx.run.store.add(manifest, local, sign_attestations(ctx, host, manifest, info, attestation))
         ctx.run.artifacts[manifest.key] = stored
         reconcile_stored(ctx, host, stored, manifest, attestation)
         if not built.reused:

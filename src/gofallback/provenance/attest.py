@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def attestations(
-    manifest: Manifest, text: bytes, info: BinaryInfo, materials: Materials, signer: Signer
+    manifest: Manifest, text: bytes, info: BinaryInfo, materials: Materials, signer: Signer, second: bytes | None = None
 ) -> dict[str, bytes]:
     """File name to content, for the artifact's folder.
 
@@ -38,6 +38,7 @@ def attestations(
         info: of the binary.
         materials: facts of the run.
         signer: the controller's key.
+        second: the attestation of a second builder, where there is one.
 
     Raises:
         ProvenanceError: the binary is not the manifest's, or Go did not build it.
@@ -49,6 +50,8 @@ def attestations(
     files = {MANIFEST: text, SBOM: sbom.make(manifest, info.build)}
     made = statement.make(manifest, info.build, materials, {name: _sha256(data) for name, data in files.items()})
     files[PROVENANCE] = envelope.seal(statement.payload(made), signer)
+    if second is not None:
+        files[TWIN] = second
     digests = {name: _sha256(data) for name, data in files.items()} | {manifest.spec.file_name: manifest.sha256}
     del files[MANIFEST]  # already in the folder
     return files | {CHECKSUMS: checksums.render(digests).encode()}

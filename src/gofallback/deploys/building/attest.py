@@ -20,7 +20,9 @@ from gofallback.provenance.names import Checkout
 from gofallback.provenance.statement import Materials, Tool
 
 
-def sign_attestations(ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo) -> dict[str, bytes]:
+def sign_attestations(
+    ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo, second: bytes | None = None
+) -> dict[str, bytes]:
     """The attestation files of an artifact, name to content, signed with the controller's key.
 
     Args:
@@ -28,12 +30,13 @@ def sign_attestations(ctx: RunContext, host: Host, manifest: Manifest, info: Bin
         host: the builder.
         manifest: of the artifact; the binary was checked against it.
         info: of the binary.
+        second: the attestation of a second builder, where there is one.
 
     Raises:
         ProvenanceError: the key cannot be read or made.
     """
     signer = controller_key(ctx.run.home.keys)
-    return attestations(manifest, manifest_text(manifest), info, _materials(ctx, host, manifest.spec), signer)
+    return attestations(manifest, manifest_text(manifest), info, _materials(ctx, host, manifest.spec), signer, second)
 
 
 def sign_twin_attestation(ctx: RunContext, host: Host, manifest: Manifest, info: BinaryInfo) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyinfra.api.host import Host
 
-from gofallback.artifact.binary import inspect
+from gofallback.artifact.binary import BinaryInfo, inspect
 from gofallback.artifact.compare import compare_files
 from gofallback.artifact.manifest import Manifest
 from gofallback.connectors.local import TransferError
@@ -25,7 +25,7 @@ class UnconfirmedError(GofallbackError):
     """The second builder does not confirm an artifact, so nothing is shipped."""
 
 
-def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path) -> bytes | None:
+def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path, info: BinaryInfo | None = None) -> bytes | None:
     """The signed attestation that the second builder made the same bytes; None: none is required.
 
     Args:
@@ -38,10 +38,11 @@ def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path) -> bytes 
         GofallbackError: a binary cannot be fetched, read or compared.
     """
     spec = manifest.spec
-    if spec not in plan.needs_second_build(ctx):
+    builders = plan.second_builders(ctx)
+    if spec.key not in builders:
         return None
-    name = plan.second_builder(ctx, spec)
-    second = next((built for built in plan.built_by(ctx, name or "") if built.spec == spec), None)
+    name = builders[spec.key]
+    second = next((built for built in ctx.run.built_by(name or "") if built.spec == spec), None)
     host = next((builder for builder in ctx.builders if builder.name == name), None)
     if second is None or host is None:
         raise UnconfirmedError(f"{name or 'the twin'} did not build it (see above), so it is not confirmed")
@@ -49,7 +50,7 @@ def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path) -> bytes 
         raise UnconfirmedError(_explanation(ctx, host, second, manifest, local))
     record_row(ctx.run, spec, (manifest.builder, host.name), (manifest.sha256, second.sha256))
     host.log(f"{label(spec)}: the same bytes as {manifest.builder} built, sha256 {second.sha256[:16]}")
-    return sign_twin_attestation(ctx, host, second.manifest, inspect(local))
+    return sign_twin_attestation(ctx, host, second.manifest, info or inspect(local))
 
 
 def _explanation(ctx: RunContext, host: Host, second: Built, manifest: Manifest, local: Path) -> str:
@@ -69,16 +70,6 @@ def _explanation(ctx: RunContext, host: Host, second: Built, manifest: Manifest,
     return f"{manifest.builder} and {host.name} built other bytes, nothing is shipped: " + (
         found.brief() or f"the bytes are the same, though {host.name} reported another hash; run again"
     )
-
-
-def with_attestation(
-    files: dict[str, bytes], attestation: bytes | None, manifest: Manifest, text: bytes
-) -> dict[str, bytes]:
-    """The files beside a new artifact, with the second builder's attestation and new checksums."""
-    if attestation is None:
-        return files
-    every = {**files, TWIN: attestation}
-    return {**every, CHECKSUMS: checksums.of(every | {"manifest.json": text}, manifest)}
 
 
 def attach_attestation(ctx: RunContext, stored: Stored, attestation: bytes) -> None:
@@ -123,14 +114,14 @@ def reconcile_stored(ctx: RunContext, host: Host, stored: Stored, own: Manifest,
 def confirm_stored_artifacts(ctx: RunContext) -> list[str]:
     """Compare stored artifacts with the builds of a second builder in this run; the problems, a line each."""
     problems, missing = [], {spec.key for spec in plan.missing_artifacts(ctx)}
-    for spec in plan.needs_second_build(ctx):
-        stored = ctx.run.artifacts.get(spec.key)
-        if stored is None or spec.key in missing:
+    for key in plan.second_builders(ctx):
+        stored = ctx.run.artifacts.get(key)
+        if stored is None or key in missing:
             continue
         try:
             attestation = twin_attestation(ctx, stored.manifest, stored.path)
             if attestation is not None:
                 attach_attestation(ctx, stored, attestation)
         except (GofallbackError, OSError) as error:
-            problems.append(f"{label(spec)}: {error}")
+            problems.append(f"{label(stored.manifest.spec)}: {error}")
     return problems

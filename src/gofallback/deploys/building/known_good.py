@@ -13,7 +13,7 @@ from pyinfra.api.state import State
 
 from gofallback.artifact.compare import compare_files
 from gofallback.connectors.local import TransferError
-from gofallback.deploys.building import plan, production
+from gofallback.deploys.building import production
 from gofallback.deploys.building.production import LiveBinary
 from gofallback.deploys.run.comparisons import label, record_folder, record_row, save_comparison
 from gofallback.deploys.run.context import Key, RunContext
@@ -60,7 +60,7 @@ def compare(state: State, host: Host, ctx: RunContext) -> bool:
 
 def _fetch_built(ctx: RunContext, host: Host, key: str, folder: Path) -> _Side:
     """Copy the builder's file to the controller: the hash that the builder reports does not count."""
-    built = next((one for one in plan.built_by(ctx, host.name) if one.spec.key == key), None)
+    built = next((one for one in ctx.run.built_by(host.name) if one.spec.key == key), None)
     if built is None:
         return _Side(problem=f"{host.name} did not build it (see above)")
     local = folder / key[:16]

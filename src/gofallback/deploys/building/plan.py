@@ -16,13 +16,13 @@ from gofallback.errors import RefusedError
 from gofallback.facts.builder import builder_state
 from gofallback.gobuild.modules import Modules
 from gofallback.gobuild.plan import AGENT, generator
-from gofallback.gobuild.result import Built
 from gofallback.model import Service
 from gofallback.operations.job import Job
 from gofallback.source.model import ResolvedSource
 
 _MISSING: Key[list[BuildSpec]] = Key("missing artifacts")
-_SECOND: Key[list[BuildSpec]] = Key("second builds")
+_SECOND: Key[dict[str, str | None]] = Key("second builders")
+_TO_BUILD: Key[list[BuildSpec]] = Key("builds of a builder")
 
 
 def missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
@@ -42,26 +42,23 @@ def _missing_artifacts(ctx: RunContext) -> list[BuildSpec]:
     return missing
 
 
-def needs_second_build(ctx: RunContext) -> list[BuildSpec]:
-    """What a second builder has to build too, in the store or not (`trust.twin`). Made once."""
-    return ctx.once(_SECOND, lambda: list(_needs_second_build(ctx)) if twin.twin_required(ctx) else [])
+def second_builders(ctx: RunContext) -> dict[str, str | None]:
+    """Key of every build that a second builder makes too (`trust.twin`) to that builder's name; None: there is none.
+
+    Made once. It is not the builder that built, or builds, the artifact.
+    """
+    return ctx.once(_SECOND, lambda: dict(_second_builders(ctx)) if twin.twin_required(ctx) else {})
 
 
-def _needs_second_build(ctx: RunContext) -> Iterator[BuildSpec]:
-    missing = {spec.key for spec in missing_artifacts(ctx)}
+def _second_builders(ctx: RunContext) -> Iterator[tuple[str, str | None]]:
+    policy, missing = twin.twin_policy(ctx), {spec.key for spec in missing_artifacts(ctx)}
     for spec in all_specs(ctx):
         stored = None if spec.key in missing else ctx.run.artifacts.get(spec.key)
-        if stored is None or not twin.twin_confirms(ctx, stored):
-            yield spec
-
-
-def second_builder(ctx: RunContext, spec: BuildSpec) -> str | None:
-    """The builder of this run for a spec's second build: not the builder that built, or builds, the artifact."""
-    stored = ctx.run.artifacts.get(spec.key)
-    first = stored.manifest.builder if stored and spec not in missing_artifacts(ctx) else ctx.run.builder
-    others = [name for name in (*ctx.run.twins, ctx.run.builder) if name not in (None, first)]
-    policy = twin.twin_policy(ctx)
-    return next((name for name in others if name and first and policy.accepts(first, name)), None)
+        if stored is not None and twin.twin_confirms(ctx, stored):
+            continue
+        first = stored.manifest.builder if stored else ctx.run.builder
+        others = [name for name in (*ctx.run.twins, ctx.run.builder) if name not in (None, first)]
+        yield spec.key, next((name for name in others if name and first and policy.accepts(first, name)), None)
 
 
 def require_second_builder(ctx: RunContext) -> None:
@@ -70,7 +67,8 @@ def require_second_builder(ctx: RunContext) -> None:
     Raises:
         RefusedError: no second builder can be reached.
     """
-    unconfirmed = [spec for spec in needs_second_build(ctx) if second_builder(ctx, spec) is None]
+    second = second_builders(ctx)
+    unconfirmed = [spec for spec in all_specs(ctx) if second.get(spec.key, "") is None]
     if unconfirmed:
         unreachable = f" ({', '.join(ctx.unreachable_builders)} cannot be reached)" if ctx.unreachable_builders else ""
         first = unconfirmed[0]
@@ -82,13 +80,18 @@ def require_second_builder(ctx: RunContext) -> None:
 
 
 def to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
-    """What one builder builds in this run: missing artifacts, rebuilds of production, and second builds."""
+    """What one builder builds in this run: missing artifacts, rebuilds of production, and second builds. Made once."""
+    return ctx.once(_TO_BUILD(host.name), lambda: _to_build(ctx, host))
+
+
+def _to_build(ctx: RunContext, host: Host) -> list[BuildSpec]:
     own = list(missing_artifacts(ctx)) if host is ctx.builder else []
     if host is ctx.builder:
         own += [spec for spec in production.specs(ctx) if spec not in own]
+    second = second_builders(ctx)
     return [
         *own,
-        *(spec for spec in needs_second_build(ctx) if spec not in own and second_builder(ctx, spec) == host.name),
+        *(spec for spec in (all_specs(ctx) if second else ()) if spec not in own and second.get(spec.key) == host.name),
     ]
 
 
@@ -124,7 +127,7 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
     state = builder_state(host, fleet.builder.root)
     services = {service.name: service for service in services_in_use(ctx)}
     # a build that is to be compared takes nothing from an earlier day
-    fresh_keys = {spec.key for spec in (*needs_second_build(ctx), *production.specs(ctx))}
+    fresh_keys = {*second_builders(ctx), *(spec.key for spec in production.specs(ctx))}
     grouped: dict[tuple[str, str, str, bool, tuple[str, ...]], list[BuildSpec]] = {}
     for spec in to_build(ctx, host):
         # a release in production may have been generated otherwise, and a job generates once
@@ -156,8 +159,3 @@ def jobs(ctx: RunContext, host: Host) -> list[Job]:
             )
         )
     return result
-
-
-def built_by(ctx: RunContext, name: str) -> list[Built]:
-    """What one builder has built so far in this run, or kept from an earlier run."""
-    return ctx.run.results.setdefault(name, [])

@@ -14,13 +14,14 @@ from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
 from gofallback.deploys.building import foreign
 from gofallback.deploys.building.specs import services_in_use
+from gofallback.deploys.building.twin import trusted_keys
 from gofallback.deploys.building.untrusted import manifest_problem
 from gofallback.deploys.run.context import Key, RunContext
 from gofallback.deploys.run.target_state import state_of
 from gofallback.errors import GofallbackError, RefusedError
 from gofallback.model import Service
 from gofallback.operations.target.channel import BrokenError, run
-from gofallback.provenance import PROVENANCE
+from gofallback.provenance import PROVENANCE, ProvenanceError, envelope, statement
 from gofallback.release.extra_file import manifest_contents
 from gofallback.report.model import version_of
 from gofallback.source.model import ResolvedSource
@@ -168,7 +169,12 @@ def _trusted_manifest(
     """A target's manifest, or None with a note where a build from it could harm the builder."""
     if manifest is None:
         return None
-    problem = manifest_problem(ctx, host, service, state_of(ctx, host).platform, manifest, proof)
+
+    def is_ours() -> bool:
+        key = manifest.spec.key
+        return ctx.run.store.find(service.name, key) is not None or _signed(ctx, host, manifest, proof)
+
+    problem = manifest_problem(service, state_of(ctx, host).platform, manifest, is_ours)
     if problem is not None:
         ctx.run.note_incomparable(f"{host.name}: the manifest of {service.name} is not trusted: {problem}")
     return manifest if problem is None else None
@@ -211,3 +217,18 @@ def _read(ctx: RunContext, host: Host, path: str) -> bytes | None:
     except BrokenError:
         return None
     return "\n".join(lines).encode() if code == 0 else None
+
+
+def _signed(ctx: RunContext, host: Host, manifest: Manifest, proof: str) -> bool:
+    """Whether a trusted key signed exactly this manifest's build."""
+    content = _read(ctx, host, proof)
+    if content is None:
+        return False
+    try:
+        sealed = envelope.unseal(content)
+        if not envelope.signers(sealed, trusted_keys(ctx, ctx.fleet(host).trust)):
+            return False
+        made = statement.read(sealed.payload)
+    except ProvenanceError:
+        return False
+    return manifest.sha256 in made.digests() and not list(statement.differences(made, manifest))

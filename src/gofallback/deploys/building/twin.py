@@ -171,7 +171,20 @@ def twin_confirms(ctx: RunContext, stored: Stored, host: Host | None = None) -> 
     return all(policy.accepts(stored.manifest.builder, _confirmation(ctx, stored, one).builder) for one in hosts if one)
 
 
-def missing_confirmation(ctx: RunContext, stored: Stored, host: Host) -> str | None:
+def unconfirmed_reason(ctx: RunContext, host: Host, artifacts: Iterable[Stored]) -> str | None:
+    """The reason an artifact lacks the second builder that a target requires, or None: also where one is only named."""
+    required = twin_required(ctx)
+    named = ctx.run.command.releases_from == "store" and twin_policy(ctx).name
+    for one in artifacts if required or named else ():
+        missing = _missing_confirmation(ctx, one, host)
+        if missing is not None and required:
+            return missing
+        if missing is not None:
+            ctx.run.note(f"shipped all the same, as trust.twin only names a builder: {missing}")
+    return None
+
+
+def _missing_confirmation(ctx: RunContext, stored: Stored, host: Host) -> str | None:
     """The reason an artifact lacks the attestation of a second builder for a target, or None."""
     if twin_confirms(ctx, stored, host):
         return None

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
-
-from pyinfra.api.host import Host
+from collections.abc import Callable, Iterator
 
 from gofallback.artifact.manifest import Manifest
 from gofallback.artifact.spec import BuildSpec
-from gofallback.deploys.building.twin import trusted_keys
-from gofallback.deploys.run.context import RunContext
 from gofallback.gobuild.plan import package_argument
 from gofallback.model import Service
 from gofallback.model.base import one_line, relative_inside
-from gofallback.operations.target.channel import BrokenError, run
-from gofallback.provenance import ProvenanceError, envelope, statement
 from gofallback.source.refs import FULL_SHA
 
 #: Go's variables that change the bytes, run nothing, and stand in the build info (cmd/go/internal/load, setBuildInfo).
@@ -34,9 +27,7 @@ _FORMS = {
 _TAG, _VARIABLE, _VALUE = r"[A-Za-z0-9_.]+", r"[\w./-]+\.\w+", r"[A-Za-z0-9_.,=-]*"
 
 
-def manifest_problem(
-    ctx: RunContext, host: Host, service: Service, platform: str, manifest: Manifest, proof: str
-) -> str | None:
+def manifest_problem(service: Service, platform: str, manifest: Manifest, is_ours: Callable[[], bool]) -> str | None:
     """The reason a build from a target's manifest is refused, or None.
 
     A field that is only a name has to have the form of one. A field that could run a program on the builder (go's
@@ -44,12 +35,10 @@ def manifest_problem(
     controller's store, or signed by a trusted key.
 
     Args:
-        ctx: the run.
-        host: the target.
         service: its group data.
         platform: of the target.
         manifest: as read from the target.
-        proof: path of its provenance on the target.
+        is_ours: whether this controller has built it, or a trusted key signed it; called only if that decides.
     """
     spec = manifest.spec
     if manifest.key != spec.key:
@@ -58,9 +47,7 @@ def manifest_problem(
     if invalid is not None:
         return f"{invalid} {str(getattr(spec, invalid))!r:.80} cannot be"
     risk = next(_code_execution_risks(spec, service), None)
-    if risk is None or ctx.run.store.find(service.name, spec.key) is not None:
-        return None
-    return None if _signed(ctx, host, manifest, proof) else f"{risk}, and no trusted key signed that"
+    return None if risk is None or is_ours() else f"{risk}, and no trusted key signed that"
 
 
 def invalid_fields(spec: BuildSpec, service: str, platform: str) -> Iterator[str]:
@@ -112,17 +99,3 @@ def _one_line(value: str) -> bool:
         return one_line(value) == value
     except ValueError:
         return False
-
-
-def _signed(ctx: RunContext, host: Host, manifest: Manifest, proof: str) -> bool:
-    """Whether a trusted key signed exactly this manifest's build."""
-    fleet = ctx.fleet(host)
-    try:
-        code, lines = run(ctx.state, host, f"cat {shlex.quote(proof)}", sudo=fleet.target.sudo)
-        sealed = envelope.unseal("\n".join(lines).encode())
-        if code or not envelope.signers(sealed, trusted_keys(ctx, fleet.trust)):
-            return False
-        made = statement.read(sealed.payload)
-    except (BrokenError, ProvenanceError):
-        return False
-    return manifest.sha256 in made.digests() and not list(statement.differences(made, manifest))

@@ -70,9 +70,9 @@ def changes(ctx: RunContext, host: Host, desired: DesiredRelease) -> list[Step]:
     return plan_steps(state, desired.files, desired.service, stored.manifest.sha256 if stored else None, extra)
 
 
-def show_changes(ctx: RunContext, host: Host, desired: DesiredRelease) -> None:
+def show_steps(ctx: RunContext, host: Host, desired: DesiredRelease, steps: Sequence[Step]) -> None:
     """Log every change on a target; with --diff also the lines that change."""
-    for step in changes(ctx, host, desired):
+    for step in steps:
         host.log(f"{desired.service.name}: {step.text}")
         if step.diff and ctx.state.config.DIFF:
             for line in step.diff.splitlines():

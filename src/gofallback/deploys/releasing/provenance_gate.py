@@ -28,14 +28,9 @@ def reject_reason(ctx: RunContext, host: Host, stored: Iterable[Stored]) -> str 
         ProvenanceError: a key cannot be read.
     """
     trust, artifacts = ctx.fleet(host).trust, list(stored)
-    required = twin.twin_required(ctx)
-    named = ctx.run.command.releases_from == "store" and twin.twin_policy(ctx).name
-    for one in artifacts if required or named else ():
-        missing = twin.missing_confirmation(ctx, one, host)
-        if missing is not None and required:
-            return missing
-        if missing is not None:
-            ctx.run.note(f"shipped all the same, as trust.twin only names a builder: {missing}")
+    missing = twin.unconfirmed_reason(ctx, host, artifacts)
+    if missing is not None:
+        return missing
     if trust.provenance == "off":
         return None
     for one in artifacts:

@@ -86,6 +86,8 @@ class ServiceOnTarget:
 def start(ctx: RunContext, host: Host, switch: Switch) -> bool:
     """Start an activation, follow it, and record the target's phase.
 
+    When it fails, the target's other services that this run switched go back too.
+
     Returns:
         False when the target failed. A target that is lost in the middle did not fail yet: it decides alone, and is
         read again at the end.
@@ -102,10 +104,12 @@ def start(ctx: RunContext, host: Host, switch: Switch) -> bool:
     else:
         found = _activate(on, switch)
         record_outcome(run, outcome, found)
-        good = target.log_outcome(host, found)
+        good = found.ok
     if not good and not outcome.lost:
         run.set_first_cause(outcome.reason or outcome.phase, host=host.name, service=name)
-    return good or outcome.lost
+        # Later operations leave this host out, so the other services that this run switched here go back now.
+        roll_back(ctx, host, f"{name} on {host.name}")
+    return good or bool(ctx.services_in(host, TargetPhase.LOST))
 
 
 def _unfollowed(window: float) -> str:

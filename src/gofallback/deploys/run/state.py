@@ -192,6 +192,10 @@ class Run:
         """The outcome of one service on one target, made on first use."""
         return self.outcomes.setdefault((host, service), TargetOutcome(host=host, service=service))
 
+    def built_by(self, name: str) -> list[Built]:
+        """What one builder has built so far in this run, or kept from an earlier run."""
+        return self.results.setdefault(name, [])
+
     def artifact(self, service: str, platform: str) -> Stored | None:
         """The artifact of a service for a platform, once it is built and verified."""
         spec = self.specs.get(service, {}).get(platform)

@@ -75,6 +75,7 @@ def activate(
         target.host.log(f"{order.service}: run {outcome.run_id} will not confirm it; activated again for this run")
         left = max(_GRACE, target.timeout - (time.monotonic() - began))
         outcome = _follow_to_end(replace(target, timeout=left), order, script)
+    _log_outcome(target.host, outcome)
     return outcome
 
 
@@ -129,20 +130,15 @@ def confirm(
     return ActivationOutcome("unknown", order.release, reason=reason, run_id=order.run_id)
 
 
-def log_outcome(host: Host, outcome: ActivationOutcome) -> bool:
-    """Log how an activation ended: one line, red and after its evidence when the release is not live and healthy.
-
-    Returns:
-        Whether the release is live and healthy.
-    """
+def _log_outcome(host: Host, outcome: ActivationOutcome) -> None:
+    """Log how an activation ended: one line, red and after its evidence when the release is not live and healthy."""
     if outcome.ok:
         until = f", to be confirmed until {outcome.deadline} (its clock)" if outcome.deadline else ""
         host.log_styled(f"{outcome.release} is live and healthy ({outcome.seconds:.1f} s){until}", fg="green")
-        return True
+        return
     for line in outcome.evidence:
         host.log(f"  {line}")
     host.log_styled(describe(outcome), fg="red")
-    return False
 
 
 def describe(outcome: ActivationOutcome) -> str:

@@ -38,7 +38,7 @@ class _UploadError(Exception):
 def put_release(
     state: State,
     host: Host,
-    upload: Upload | Callable[[], Upload | None],
+    upload: Upload | None,
     *,
     sudo: bool = True,
     report: Callable[[str], None] | None = None,
@@ -58,11 +58,10 @@ def put_release(
     Returns:
         False after one red line; the target then is as it was.
     """
-    todo = upload() if callable(upload) else upload
-    if todo is None:
+    if upload is None:
         host.noop("the release is there already")
         return True
-    todo = replace(todo, number=lease.number(host, todo.files.service))
+    todo = replace(upload, number=lease.number(host, upload.files.service))
     forget(host)
     name = f"{todo.files.service} {todo.files.id}"
     try:

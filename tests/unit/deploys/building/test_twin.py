@@ -219,7 +219,7 @@ def test_what_two_have_built_is_known_also_where_another_run_stored_it_first(
     added = ctx.run.store.add(manifest(), stored.path, {TWIN: attestation(keys)})
     assert added == kept and not (kept.path.parent / TWIN).exists()
     reconcile_stored(ctx, ctx.builders[0], added, manifest(), attestation(keys))
-    assert twin.missing_confirmation(ctx, added, ctx.targets[0]) is None
+    assert twin._missing_confirmation(ctx, added, ctx.targets[0]) is None
     other = Stored(stored.path, second.model_copy(update={"sha256": "0" * 64}))
     with pytest.raises(UnconfirmedError, match=f"another run stored it meanwhile, built by {first} with sha256 0000"):
         reconcile_stored(ctx, ctx.builders[0], other, manifest(), attestation(keys))
