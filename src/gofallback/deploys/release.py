@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 
 from pyinfra.api.command import FunctionCommand
 from pyinfra.api.exceptions import PyinfraError
@@ -25,6 +25,7 @@ from gofallback.journal.events import ReleaseUploaded
 from gofallback.operations.target.release import put_release
 from gofallback.operations.target.smoke import smoke_test
 from gofallback.publish.errors import PublishError
+from gofallback.release.plan import Step
 
 UPLOADS = ("user", "upload", "repair")
 
@@ -44,7 +45,7 @@ def release(ctx: RunContext, host: Host) -> None:
     refuse_vulnerable(ctx, host, [one for one in artifacts if one is not None])
     for desired in host.loop(releases):
         plan.show_steps(ctx, host, desired, steps[desired.service.name])
-        if sends(ctx, host, desired):
+        if sends(steps[desired.service.name]):
             pull.check_pull_store(ctx, host, desired)
         put(name=f"{desired.service.name} {desired.files.id}", ctx=ctx, desired=desired)
         if desired.service.smoke and first_to_get(ctx, host, desired):
@@ -64,12 +65,9 @@ def first_to_get(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
     return False
 
 
-def sends(ctx: RunContext, host: Host, desired: DesiredRelease) -> bool:
-    """Whether anything of a release has to be sent to a target.
-
-    Read again when the operation is executed: the hash of an artifact that this run builds is known only then.
-    """
-    return any(step.kind in UPLOADS for step in plan.changes(ctx, host, desired))
+def sends(steps: Iterable[Step]) -> bool:
+    """Whether one of the steps sends something to the target."""
+    return any(step.kind in UPLOADS for step in steps)
 
 
 @operation()
@@ -80,7 +78,8 @@ def put(ctx: RunContext, desired: DesiredRelease) -> Generator[FunctionCommand, 
     + desired: the release
     """
     host = ctx.host
-    if sends(ctx, host, desired):
+    # Worked out again, as this runs again when executed: the hash of what this run builds is known only then.
+    if sends(plan.changes(ctx, host, desired)):
         yield FunctionCommand(_put, (ctx, desired), {})
     else:
         host.noop(f"{desired.service.name}: release {desired.files.id} is there")
