@@ -45,8 +45,8 @@ def verify(ctx: RunContext, host: Host) -> None:
 
 
 def _receivers(ctx: RunContext) -> list[Host]:
-    """Targets whose binaries are checked: those that get one, or all in a rehearsal."""
-    if ctx.run.command.rehearsal:
+    """Targets whose binaries are checked: those that get one, or all in a drill."""
+    if ctx.run.command.drill:
         return ctx.targets
     return [host for host in ctx.targets if any(changes(ctx, host, one) for one in desired_releases(ctx, host))]
 

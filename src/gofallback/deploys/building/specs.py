@@ -68,13 +68,13 @@ def toolchain_of(ctx: RunContext) -> Toolchain:
 def services_in_use(ctx: RunContext) -> list[Service]:
     """Every service that a reachable target runs, by name. All targets have to build it alike.
 
-    In a rehearsal without targets: every service of the builder's data, for the platforms that it lists.
+    In a drill without targets: every service of the builder's data, for the platforms that it lists.
 
     Raises:
         RefusedError: two targets disagree about how a service is built.
     """
     found: dict[str, tuple[Service, Host]] = {}
-    builder = ctx.builder if ctx.run.command.rehearsal and not ctx.unreachable_targets else None
+    builder = ctx.builder if ctx.run.command.drill and not ctx.unreachable_targets else None
     for host in ctx.targets or ([builder] if builder else []):
         for service in ctx.services(host):
             first, other = found.setdefault(service.name, (service, host))

@@ -59,7 +59,7 @@ def check_run(ctx: RunContext) -> None:
         _require_stored_artifacts(ctx)
     if command.twin and command.needs_builder:
         plan.require_second_builder(ctx)
-    if command.rehearsal:
+    if command.drill:
         check_files(ctx)
     require_permission(ctx)
 
@@ -91,7 +91,7 @@ def _reachable(ctx: RunContext) -> None:
         )
     if ctx.unreachable_targets:
         run.note(f"left out, cannot be reached: {', '.join(ctx.unreachable_targets)}")
-    if not ctx.targets and (not command.rehearsal or ctx.unreachable_targets):
+    if not ctx.targets and (not command.drill or ctx.unreachable_targets):
         raise RefusedError(_no_hosts_reason("targets", ctx.unreachable_targets))
 
 
@@ -107,8 +107,8 @@ def _connectors(ctx: RunContext) -> None:
 
 
 def _platforms(ctx: RunContext) -> None:
-    """A rehearsal without targets builds for the platforms that group data lists."""
-    if not ctx.run.command.rehearsal or ctx.targets:
+    """A drill without targets builds for the platforms that group data lists."""
+    if not ctx.run.command.drill or ctx.targets:
         return
     for service in services_in_use(ctx):
         if not service.build.platforms:

@@ -95,7 +95,7 @@ def _desired(
 
 
 def check_files(ctx: RunContext) -> None:
-    """Collect the files of every release, so that a rehearsal reports a missing one although it ships none.
+    """Collect the files of every release, so that a drill reports a missing one although it ships none.
 
     Raises:
         DataError, SourceError: a file cannot be read or rendered.

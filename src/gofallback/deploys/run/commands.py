@@ -34,7 +34,7 @@ class Command:
     """Where the releases come from."""
     all_at_once: bool = False
     """No waves: every second on a bad release counts."""
-    rehearsal: bool = False
+    drill: bool = False
     """Runs everything up to the verified artifact, and ships no release."""
     production_only: bool = False
     """Builds only the releases in production, to compare them."""
@@ -62,7 +62,7 @@ _ALL = (
         needs_targets=True,
         needs_builder=True,
         twin=True,
-        rehearsal=True,
+        drill=True,
         options=frozenset({"ref", "twin", "faithful", *_BUILD}),
     ),
     Command(

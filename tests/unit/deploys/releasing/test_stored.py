@@ -92,7 +92,7 @@ def test_an_approval_is_of_every_binary() -> None:
     assert release_of("hello", "v1.1.0", [main, worker, again], chosen).digest == both.digest
 
 
-def test_a_rehearsal_without_targets_builds_what_group_data_lists(tmp_path: Path) -> None:
+def test_a_drill_without_targets_builds_what_group_data_lists(tmp_path: Path) -> None:
     ctx = run_context(tmp_path, builder="w1", command="drill")
     listed = service(build={"platforms": ["windows/amd64"]})
     ctx.run.fleets["w1"] = Fleet(services={"hello": listed})
