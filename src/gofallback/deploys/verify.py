@@ -78,6 +78,8 @@ def _artifacts(state: State, host: Host, ctx: RunContext) -> bool:
     for problem in problems:
         host.log_styled(problem, fg="red")
         ctx.run.veto(problem)
+    if problems:
+        ctx.run.artifacts.clear()  # the report lists only what may be shipped
     return not problems
 
 

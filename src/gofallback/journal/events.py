@@ -83,8 +83,8 @@ class ApprovalCounted(Event):
     row: Mapping[str, str]
 
     def data(self) -> dict[str, Any]:
-        # `at` is a key of every journal line
-        return {"signed" if key == "at" else key: value for key, value in self.row.items()}
+        # `at` is a key of every journal line, and `service` is the event's own
+        return {"signed" if key == "at" else key: value for key, value in self.row.items() if key != "service"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,7 @@ def compare(state: State, host: Host, ctx: RunContext) -> bool:
         host.log_styled(problem, fg="red")
     if bad:
         ctx.run.veto(f"{host.name} is not a faithful replacement: {bad[0]}")
+        ctx.run.artifacts.clear()  # the report lists only what may be shipped
         return False
     count = len({live.host.name for live in lives})
     host.log(f"{host.name}: makes the bytes of {len(lives)} program(s) that run on {count} target(s)")

@@ -95,7 +95,8 @@ def start(ctx: RunContext, host: Host, switch: Switch) -> bool:
     run, on = ctx.run, ServiceOnTarget(ctx, host, switch.service)
     name, outcome = switch.service.name, on.outcome
     outcome.release = switch.release or None
-    run.set_phase(outcome, TargetPhase.SWITCHING, _unfollowed(confirm_window(ctx, host)))
+    run.set_phase(outcome, TargetPhase.SWITCHING)
+    outcome.reason = _unfollowed(confirm_window(ctx, host))  # for the report, should the run end meanwhile
     if switch.how == "revert":
         record_outcome(run, outcome, _take_back(on, switch), taking_back=True)
         good = outcome.phase is TargetPhase.TAKEN_BACK
@@ -163,7 +164,9 @@ def record_outcome(run: Run, outcome: TargetOutcome, found: ActivationOutcome, *
         outcome.live, outcome.healthy = found.live, found.healthy
     outcome.seconds += found.seconds
     outcome.evidence = tuple(found.evidence)
-    phase = after_activation(found.state, taking_back=taking_back, ends_alone=found.ends_alone)
+    # The way back is `interrupted` only when no dead-man's switch is armed either: follow -final waits for that one.
+    ends_alone = found.ends_alone and not taking_back
+    phase = after_activation(found.state, taking_back=taking_back, ends_alone=ends_alone)
     if phase is TargetPhase.PROVISIONAL:
         outcome.deadline, outcome.deadline_read = found.deadline, run.elapsed
     if phase is TargetPhase.LOST:
@@ -235,7 +238,7 @@ def _roll_back_service(on: ServiceOnTarget, reason: str) -> None:
     before = outcome.previous or "nothing"
     on.host.log_styled(f"{name}: back to {before}, because of {reason}", fg="yellow")
     found = target.revert(on.target(), on.order(outcome.release, outcome.run_id), reason=reason)
-    phase = after_activation(found.state, ends_alone=found.ends_alone)
+    phase = after_activation(found.state, ends_alone=False)  # as in `record_outcome`, while taking back
     if phase is TargetPhase.LOST:
         run.set_lost(outcome, f"lost on the way back: {found.reason}", silent_for=found.silent)
         return

@@ -31,7 +31,7 @@ def open_journal(run: Run) -> None:
     for row in run.overrides:
         run.emit(RuleOverridden(row=row))
     for row in run.approvals:
-        run.emit(ApprovalCounted(row=row))
+        run.emit(ApprovalCounted(service=row["service"], row=row))
     for scan in run.scans:
         emit_scan(run, scan)
 

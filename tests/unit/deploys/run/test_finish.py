@@ -62,7 +62,8 @@ def test_a_service_after_the_one_that_failed_on_its_host_is_untouched(run: Run) 
 def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_the_journal(run: Run) -> None:
     run.journal = Journal(run.home.journal(run.id), run.id)
     outcome = planned(run, "t1")
-    run.set_phase(outcome, TargetPhase.SWITCHING, "begun and not followed")
+    run.set_phase(outcome, TargetPhase.SWITCHING)
+    outcome.reason = "begun and not followed"
     run.stopped = "SIGINT"
     close_outcomes(run, failed=())
     report = to_report(run, PyinfraFacts(failed=True))
@@ -72,7 +73,7 @@ def test_an_activation_that_was_not_followed_is_switching_in_the_report_and_in_t
     assert json.loads(report.model_dump_json())["targets"][0]["outcome"] == "switching"
     assert (report.verdict, report.exit_status) == ("failed", 4)
     events = [(entry.event, entry.data["reason"]) for entry in entries(run.home.journal(run.id).read_bytes())]
-    assert events == [("intended", "begun and not followed"), ("switching", "begun and not followed")]
+    assert events == [("intended", ""), ("switching", "begun and not followed")]
 
 
 def test_the_end_of_a_window_is_reported_as_the_last_renewal_extended_it(run: Run) -> None:
@@ -130,6 +131,14 @@ def test_an_activation_that_was_cut_off_within_its_window_is_waited_for_as_it_go
     record_outcome(run, outcome, found)
     assert (outcome.phase, outcome.live, outcome.healthy) == ("lost", None, None)
     assert outcome.reason == "interrupted, and ended by its dead-man's switch: killed"
+
+
+def test_a_way_back_that_was_cut_off_failed_as_nothing_ends_it_any_more(run: Run) -> None:
+    outcome = planned(run, "t1")
+    record = {"state": "intended", "stage": "gate", "confirm": {"deadline": "2026-11-22T03:00:00Z"}}
+    found = ActivationOutcome("interrupted", NEW, live=NEW, reason="killed", record=record)
+    record_outcome(run, outcome, found, taking_back=True)
+    assert (outcome.phase, outcome.reason) == ("failed", "interrupted: killed")
 
 
 def test_a_target_that_does_not_answer_is_lost_and_neither_good_nor_failed(run: Run) -> None:

@@ -10,7 +10,26 @@ from gofallback.controller.paths import Home
 from gofallback.deploys.run.commands import COMMANDS
 from gofallback.deploys.run.options import Options
 from gofallback.deploys.run.state import Run
-from gofallback.journal.events import Event, PauseBegan, RunStarted, StageBegan
+from gofallback.journal.events import (
+    ApprovalCounted,
+    ArtifactPublished,
+    BinaryScanned,
+    BuilderWiped,
+    BuildsCompared,
+    Event,
+    LeaseTaken,
+    LeaseTakenOver,
+    PauseBegan,
+    PauseEnded,
+    PhaseChanged,
+    ReleaseUploaded,
+    RuleOverridden,
+    RunEnded,
+    RunStarted,
+    StageBegan,
+    VerdictReached,
+    WaveChanged,
+)
 from gofallback.journal.read import entries
 from gofallback.journal.writer import Journal
 from gofallback.rollout.phases import TargetPhase
@@ -107,3 +126,40 @@ def test_a_lost_target_is_counted_from_its_last_answer(run: Run) -> None:
     run.set_lost(outcome, "no answer", silent_for=30.0)
     run.set_lost(outcome, "still no answer")
     assert (outcome.phase, outcome.lost_since, outcome.reason) == ("lost", 70.0, "still no answer")
+
+
+PROVISIONAL = {"event": "provisional", "phase": "provisional", "release": "r", "previous": None, "live": "r"}
+ROW = {"principal": "kim", "key": "k", "at": "2026-11-22T03:00:00Z", "expires": "", "file": "f", "service": "hello"}
+#: One event of every kind, as the stages emit it.
+EXAMPLES: tuple[Event, ...] = (
+    RunStarted(how="started", plan={"command": "rollout", "plan": [{"host": "t1", "service": "hello"}]}),
+    RunEnded(verdict="confirmed", exit=0, reason=""),
+    RuleOverridden(row={"kind": "freeze", "what": "hello", "why": "fire"}),
+    ApprovalCounted(service="hello", row=ROW),
+    BinaryScanned(service="hello", scan={"service": "hello", "platform": "linux/amd64", "found": []}),
+    BuildsCompared(service="hello", platform="linux/amd64", builders=("w1", "b1"), same=True, reason=""),
+    ArtifactPublished(service="hello", store="s", file="f", sha256="0", state="published"),
+    ReleaseUploaded(host="t1", service="hello", release="r"),
+    LeaseTaken(host="t1", service="hello", number=1, ttl=30.0, again=False),
+    LeaseTakenOver(host="t1", service="hello", from_run="r", from_who="kim"),
+    WaveChanged(wave="canary", number=1, state="begun", hosts=("t1",)),
+    PauseBegan(wave="canary", seconds=5),
+    PauseEnded(wave="canary"),
+    PhaseChanged(host="t1", service="hello", reason="", **PROVISIONAL),  # type: ignore[arg-type]
+    VerdictReached(confirm=("t1",), back=(), reason=""),
+    BuilderWiped(host="w1", problem="", listings={"removed": [], "left": []}),
+)
+
+
+def test_every_kind_of_event_has_an_example() -> None:
+    journaled = {kind for kind in Event.__subclasses__() if kind.journaled}
+    assert {type(event) for event in EXAMPLES} == journaled
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda event: type(event).__name__)
+def test_an_event_becomes_a_line_of_the_journal_with_its_host_and_service(run: Run, event: Event) -> None:
+    with_journal(run).emit(event)
+    (line,) = entries(run.home.journal(run.id).read_bytes())
+    assert (line.event, line.host, line.service) == (event.name, event.host, event.service)
+    assert {key: value for key, value in line.data.items() if key in event.data()} == event.data()
+    assert run.vetoed is None
