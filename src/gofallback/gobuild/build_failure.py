@@ -21,7 +21,8 @@ _AT_POSITION = re.compile(
 )
 _OTHER_ERROR = re.compile(
     r"build constraints exclude all Go files|no Go files in |import cycle not allowed|directory not found"
-    r"|found packages .* and |undefined reference|relocation target \S+ not defined|function main is undeclared"
+    r"|found packages .* and |undefined reference|multiple definition of "
+    r"|relocation target \S+ not defined|function main is undeclared"
 )
 _NO_FOLDER = re.compile(r"\bcd: (?:can't cd to )?\S+|^The system cannot find the path specified\.?$")
 #: cmd/go/internal/generate: the directive, the program, and how it ended.

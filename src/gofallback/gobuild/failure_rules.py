@@ -26,7 +26,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "unknown",
-        r"runtime: out of memory: ",
+        r"(?i)\bout of memory\b|cannot allocate memory|paging file is too small",  # Go and C compilers, Linux, Windows
         "free memory on the builder, or lower builder.parallel_platforms",
     ),
     *CGO_RULES,
@@ -64,7 +64,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "dependency",
-        r'Get "https?://|Could not resolve host',
+        r'Get "https?://|Could not resolve host|[Cc]onnection refused|Network is unreachable',
         "set build.modules: controller, which needs no network there, or give the builder a proxy it can reach "
         "(build.private.proxy, builder.environment HTTPS_PROXY)",
         "{module} cannot be downloaded: {0}",

@@ -16,7 +16,7 @@ _LOGIN = (
 _RULES: tuple[Rule, ...] = (
     Rule(
         "disk",
-        r"no space left on device",
+        r"(?i)no space left on device",  # git writes it with a capital letter
         "free space below the controller's folder ({home})",
         "the controller's disk is full: {0}",
     ),
@@ -68,7 +68,8 @@ _RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "network",
-        rf'Get "https?://|certificate|Could not resolve host|\b50[234]\b|{NO_ANSWER}',
+        r'Get "https?://|certificate|Could not resolve host|[Cc]onnection (?:refused|reset)|i/o timeout|unexpected EOF'
+        rf"|\b50[234]\b|{NO_ANSWER}",
         "check the controller's network and proxy (HTTPS_PROXY, build.private.proxy); a build whose modules are cached "
         "needs neither",
         "{module} cannot be downloaded: {0}",

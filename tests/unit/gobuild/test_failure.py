@@ -91,6 +91,36 @@ def read(name: str) -> str:
     return (OUTPUT / f"{name}.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("kind", "remedy", "text"),
+    [
+        ("unknown", "parallel_platforms", "fatal error: out of memory"),
+        (
+            "unknown",
+            "parallel_platforms",
+            "go: fork/exec C:\\gofallback\\go\\bin\\go.exe: The paging file is too small for "
+            "this operation to complete.",
+        ),
+        ("unknown", "parallel_platforms", "fork/exec /usr/bin/cc: cannot allocate memory"),
+        (
+            "dependency",
+            "build.modules: controller",
+            "go: a.test/b@v1.0.0: git ls-remote -q origin: exit status 128:\n"
+            "\tssh: connect to host a.test port 22: Connection refused",
+        ),
+        (
+            "compile",
+            "source",
+            "/usr/bin/ld: b.o: in function `g': b.c:1: multiple definition of `g'; a.o:a.c:1: first defined here",
+        ),
+    ],
+)
+def test_more_of_what_builders_print_when_they_fail(kind: str, remedy: str, text: str) -> None:
+    failure = classify(text, 1, False)
+    assert failure.kind == kind, failure
+    assert remedy in failure.remedy
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_cause_and_remedy_of_a_failed_build(name: str) -> None:
     kind, cause, remedy = CASES[name]

@@ -93,6 +93,14 @@ def test_output_of_go_on_the_controller_gets_a_cause_and_a_remedy(kind: str) -> 
         ("network", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 502 Bad Gateway"),
         ("network", "fatal: unable to access 'https://a.test/b/': CONNECT tunnel failed, response 502"),
         ("network", "ssh: connect to host a.test port 22: Network is unreachable"),
+        (
+            "network",
+            "invalid version: git ls-remote -q origin in /h/vcs/a: exit status 128:\n"
+            "\tssh: connect to host a.test port 22: Connection refused\n\tfatal: Could not read from remote.",
+        ),
+        ("network", "read tcp 10.0.0.2:5000->10.0.0.1:443: read: connection reset by peer"),
+        ("network", "reading https://proxy.test/a.test/b/@v/v1.0.0.zip: unexpected EOF"),
+        ("disk", "git fetch -f origin: exit status 128:\n\tfatal: write error: No space left on device"),
         ("missing", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 410 Gone"),
         ("credential", "reading https://proxy.test/a.test/b/@v/v1.0.0.mod: 401 Unauthorized"),
         ("unsummed", "updates to go.mod needed; to update it:\n\tgo mod tidy"),
