@@ -23,6 +23,11 @@ class S3RefusedError(PublishError):
         self.code = code
 
 
+#: Codes that compatible stores give with other statuses than Amazon's 500 and 503.
+_TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "Throttling"})
+_HASH_MISMATCH = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+
+
 def error_of(where: str, operation: str, response: dict[str, Any]) -> Exception:
     """The exception for an error response (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
     error, meta = response.get("Error", {}), response.get("ResponseMetadata", {})
@@ -32,7 +37,7 @@ def error_of(where: str, operation: str, response: dict[str, Any]) -> Exception:
         return AbsentError()
     if code == "NoSuchUpload":
         return AbsentError()
-    if status in TRANSIENT or code == "RequestTimeout":
+    if status in TRANSIENT or code in _TRANSIENT_CODES:
         after = str(meta.get("HTTPHeaders", {}).get("retry-after", ""))
         seconds = float(after) if after.isdecimal() else None
         return TransientError(text + more, seconds, not_executed=status in NOT_EXECUTED)
@@ -40,11 +45,11 @@ def error_of(where: str, operation: str, response: dict[str, Any]) -> Exception:
         why = ": no such bucket; make it, or correct the url"
     elif code == "RequestTimeTooSkewed":
         why = ": the clock of this machine is wrong; set it"
-    elif status == 507 or code == "QuotaExceeded":
+    elif status == 507 or code in ("QuotaExceeded", "XMinioAdminBucketQuotaExceeded"):
         why = ": the store is full; make room, then run the same command again"
     elif code == "EntityTooLarge":
         why = ": larger than the store takes, or than its quota leaves; make room, or publish elsewhere"
-    elif code in ("BadDigest", "XAmzContentSHA256Mismatch"):
+    elif code in _HASH_MISMATCH:
         why = ": hash mismatch: what arrived is not what was sent; nothing was kept"
     elif status in (301, 307) or code == "AuthorizationHeaderMalformed":
         why = ": the bucket is in another region; put &region=NAME into the url"

@@ -194,8 +194,10 @@ def test_a_stores_own_words_are_shown_on_one_line_without_secrets() -> None:
         ("SignatureDoesNotMatch", 403, "refuses the credentials"),
         ("QuotaExceeded", 403, "the store is full"),
         ("XMinioStorageFull", 507, "the store is full"),
+        ("XMinioAdminBucketQuotaExceeded", 400, "the store is full"),
         ("Whatever", 507, "the store is full"),
         ("BadDigest", 400, "hash mismatch: what arrived is not what was sent"),
+        ("XAmzContentChecksumMismatch", 400, "hash mismatch: what arrived is not what was sent"),
         ("PermanentRedirect", 301, "the bucket is in another region"),
         ("RequestTimeTooSkewed", 403, "the clock of this machine is wrong"),
     ],
@@ -206,7 +208,9 @@ def test_what_an_error_of_s3_means(code: str, status: int, message: str) -> None
     assert message in str(error)
 
 
-@pytest.mark.parametrize(("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("RequestTimeout", 400)])
+@pytest.mark.parametrize(
+    ("code", "status"), [("SlowDown", 503), ("InternalError", 500), ("RequestTimeout", 400), ("SlowDown", 400)]
+)
 def test_what_s3_asks_to_try_again(code: str, status: int) -> None:
     meta = {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": "7"}}
     error = error_of("s3://b", "UploadPart", {"Error": {"Code": code}, "ResponseMetadata": meta})

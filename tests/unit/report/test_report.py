@@ -166,6 +166,12 @@ def test_the_page_has_its_parts_and_one_bar_for_each_host_and_stage() -> None:
     ]
 
 
+@pytest.mark.parametrize("phase", sorted(set(TargetPhase) - {TargetPhase.PLANNED}))
+def test_every_outcome_of_a_target_has_a_colour_on_the_page(phase: TargetPhase) -> None:
+    style = html.render(bad()).partition("</style>")[0]
+    assert f".{phase}, " in style or f".{phase} {{" in style, "white on white otherwise"
+
+
 def test_the_page_opens_offline_and_runs_nothing() -> None:
     page = outline(bad())
     assert page.loads == []
