@@ -109,7 +109,10 @@ def test_a_store_that_fails_every_target_is_one_line_each_and_nothing_is_switche
     assert pull(fresh, store(fresh, f"{web.url}/private/c")).code == 0
     result = pull(fresh, store(fresh, f"{web.url}/spoiled/c"), "v1.1.0", pull_fallback="none")
     assert result.code == 4, result.output
-    assert "cannot be pulled from depot: sha256" in result.output and "that is not what was published" in result.output
+    assert (
+        "cannot be pulled from depot: its sha256 is" in result.output
+        and "that is not what was published" in result.output
+    )
     assert {fresh.answer(host) for host in ("t1", "t2")} == {"ok v1.0.0"}
     assert fresh.lab.host("t1").run("ls -A /opt/hello/releases").stdout.count("\n") == 1, "nothing half there"
 
