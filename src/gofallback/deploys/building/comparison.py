@@ -32,6 +32,7 @@ def twin_attestation(ctx: RunContext, manifest: Manifest, local: Path, info: Bin
         ctx: the run; the second builder has ended its builds.
         manifest: of the artifact.
         local: its binary, on the controller.
+        info: of the binary; default: read from ``local``.
 
     Raises:
         UnconfirmedError: the second builder did not build it, or built other bytes.

@@ -219,7 +219,7 @@ def _target(outcome: TargetOutcome) -> TargetRow:
     return TargetRow(
         host=outcome.host,
         service=outcome.service,
-        outcome=TargetPhase.UNTOUCHED if outcome.phase is TargetPhase.PLANNED else outcome.phase,
+        outcome=outcome.phase,
         release=outcome.release or "",
         commit=outcome.commit or "",
         sha256=outcome.sha256 or "",
